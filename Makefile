@@ -1,0 +1,44 @@
+# One place for every command. VENV may name another folder; quotes keep paths with spaces whole.
+VENV ?= .venv
+PYTHON ?= python3
+RUN := "$(VENV)/bin/python"
+HOST ?= 127.0.0.1
+PORT ?= 8000
+STUDIES ?= sample-data/studies
+COHORT ?= build/cohort
+
+.PHONY: help setup sample start test test-slow lint types format bench starter
+
+help:  ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup:  ## virtual environment and dependencies, once per requirements.txt
+	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh sample-data/setup.sh
+
+sample: setup  ## the sample study, once
+	@$(RUN) sample-data/build.py
+
+start: sample  ## serve the airway app on http://127.0.0.1:8000 from a local folder
+	@$(RUN) -m lib serve apps/airway --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)"
+
+lint: setup
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+types: setup
+	@$(RUN) -m pyright --pythonpath "$(VENV)/bin/python"
+
+format: setup  ## let ruff mend what it can
+	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
+
+test: sample lint types  ## everything CI runs: lint, types, architecture, tests
+	@$(RUN) -m pytest -m "not slow and not gpu and not server"
+	@$(RUN) -m pytest -m "server and not slow"
+
+test-slow: sample  ## the longer proofs
+	@$(RUN) -m pytest -m slow
+
+bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
+	@$(RUN) -m benchmarks.run
+
+starter: setup  ## train the starter weights again, on the procedural cohort only
+	@VENV="$(VENV)" COHORT="$(COHORT)" sh apps/airway/starter/train.sh

@@ -1,0 +1,1 @@
+"""TopoLabel: an active-learning annotation server for medical images."""

@@ -1,0 +1,1 @@
+"""Feed: the one reading of images, the input gate, splits and training patches."""

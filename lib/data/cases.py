@@ -1,0 +1,73 @@
+"""Find the images of a folder and the labels that belong to them."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.formats import SUFFIXES, dicom, stem
+
+FINAL_LABELS = Path("labels") / "final"
+"""Where a MONAI Label studies folder keeps accepted labels."""
+_LABEL_FOLDERS = ("labels", "model")
+_VISIT = re.compile(
+    r"[_-](?:ses-[a-z0-9]+|(?:ses|session|series|scan|visit|acq|run|tp|followup|baseline|pre|post)(?:[-_]?\d+|op)?)"
+    r"(?:[_-].*)?$",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class Case:
+    """One study: its name, image, label if it has one, and whose it is."""
+
+    id: str
+    image: Path
+    label: Path | None
+    patient: str
+
+
+def patient_from_name(name: str) -> str:
+    """Return the part of a case name that names the patient.
+
+    A trailing visit is left out: ``sub-01_ses-02`` and ``sub-01_ses-03`` are both ``sub-01``, ``p7_scan2`` is ``p7``.
+    Any other name is its own patient.
+    """
+    return _VISIT.sub("", name) or name
+
+
+def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Case]:
+    """Return the cases of a folder, by name.
+
+    An image is a file with a known suffix, or a folder that holds DICOM files. Hidden files are left out.
+
+    Args:
+        images: A plain folder of images, or the studies folder of MONAI Label's local store.
+        labels: The folder of labels, named as their images; by default ``labels/final`` in `images`.
+    Raises:
+        FileNotFoundError: If a folder given does not exist.
+    """
+    images = Path(images)
+    for folder in (images, labels):
+        if folder is not None and not Path(folder).is_dir():
+            raise FileNotFoundError(f"there is no folder '{folder}'")
+    by_name = _labels(Path(labels) if labels else images / FINAL_LABELS)
+    paths = sorted(path for path in images.iterdir() if _is_image(path))
+    return [_case(path, by_name) for path in paths]
+
+
+def _labels(folder: Path) -> dict[str, Path]:
+    return {stem(path): path for path in sorted(folder.iterdir()) if _is_image(path)} if folder.is_dir() else {}
+
+
+def _is_image(path: Path) -> bool:
+    if path.name.startswith("."):
+        return False
+    if path.is_dir():
+        return path.name not in _LABEL_FOLDERS and any(dicom.is_dicom(file) for file in path.iterdir())
+    return path.name.lower().endswith(SUFFIXES) or dicom.is_dicom(path)
+
+
+def _case(path: Path, labels: dict[str, Path]) -> Case:
+    name = stem(path)
+    known = dicom.patient_id(path) if path.is_dir() or dicom.is_dicom(path) else None
+    return Case(name, path, labels.get(name), known or patient_from_name(name))

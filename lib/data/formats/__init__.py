@@ -1,0 +1,87 @@
+"""Open image files of every accepted format as one `Volume`, in voxel order of the file and RAS+ millimetres."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from lib.data.findings import reject
+from lib.data.formats import dicom, itk_files, nifti
+from lib.data.formats.volume import Header, Volume
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg")
+DICOM_SUFFIXES = (".dcm",)
+SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, *DICOM_SUFFIXES)
+_READERS = {"nifti": nifti, "itk": itk_files, "dicom": dicom}
+
+__all__ = ["SUFFIXES", "Header", "Volume", "format_of", "load", "read_header", "stem"]
+
+
+def stem(path: Path) -> str:
+    """Return the file name without its image suffix (``case.nii.gz`` gives ``case``)."""
+    suffix = next((s for s in SUFFIXES[::-1] if path.name.lower().endswith(s)), "")
+    return path.name[: len(path.name) - len(suffix)]
+
+
+def format_of(path: Path) -> str:
+    """Return ``nifti``, ``itk`` or ``dicom`` for a readable path.
+
+    Raises:
+        InputRejected: UNREADABLE or NOT_AN_IMAGE.
+    """
+    if not path.exists():
+        raise reject("UNREADABLE", f"There is no file at '{path.name}'.", "Check the name and the studies folder.")
+    if not os.access(path, os.R_OK):
+        raise reject("UNREADABLE", f"'{path.name}' may not be read.", "Give the server's user read permission.")
+    name = path.name.lower()
+    if path.is_dir() or name.endswith(DICOM_SUFFIXES):
+        return "dicom"
+    if name.endswith(NIFTI_SUFFIXES):
+        return "nifti"
+    if name.endswith(ITK_SUFFIXES):
+        return "itk"
+    if dicom.is_dicom(path):
+        return "dicom"
+    raise reject(
+        "NOT_AN_IMAGE", f"'{path.name}' has no known suffix and no DICOM marker.", f"Send one of {', '.join(SUFFIXES)}."
+    )
+
+
+def read_header(path: str | Path) -> Header:
+    """Return shape, affine and kind of an image without loading its voxels.
+
+    Raises:
+        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, BAD_AFFINE, WRONG_DIMENSION or MANY_SERIES.
+    """
+    path = Path(path)
+    kind = format_of(path)
+    try:
+        return _READERS[kind].read_header(path)
+    except OSError as error:
+        remedy = "Check permissions and the disk."
+        raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", remedy) from error
+
+
+def load(path: str | Path, header: Header | None = None) -> Volume:
+    """Return the voxels of an image, rescaled (slope and intercept), on the grid of the file.
+
+    Args:
+        path: File, or folder of one DICOM series.
+        header: Its header if already read.
+    Returns:
+        Voxels as uint8, int16 or float32, ``(X, Y)`` or ``(X, Y, Z)``.
+    Raises:
+        InputRejected: As `read_header`, and TRUNCATED or TOO_LARGE.
+    """
+    path = Path(path)
+    header = header or read_header(path)
+    try:
+        voxels = _READERS[header.kind].read_voxels(path, header)
+    except OSError as error:
+        remedy = "Check permissions and the disk."
+        raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", remedy) from error
+    voxels = voxels.reshape(header.spatial_shape, order="F")
+    if voxels.dtype not in (np.uint8, np.int16):
+        voxels = voxels.astype(np.float32)
+    return Volume(voxels, header.affine, header)

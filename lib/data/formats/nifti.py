@@ -1,0 +1,127 @@
+"""Read NIfTI-1 and -2, plain or gzipped, never holding more than the header promises."""
+
+import zlib
+from collections.abc import Iterator
+from io import BytesIO
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from lib.data.findings import reject
+from lib.data.formats.volume import Header
+
+GZIP_MAGIC = b"\x1f\x8b"
+MAGICS = {344: b"n+1", 4: b"n+2"}
+HEADER_BYTES = 540
+CHUNK_BYTES = 1 << 20
+SLACK_BYTES = 1 << 20
+"""Some writers pad the end of the file; more than this is not padding."""
+_EXPORT = "Export the image again as NIfTI from the program that made it."
+
+
+def stream(path: Path) -> Iterator[bytes]:
+    """Yield the content in pieces of at most `CHUNK_BYTES`, inflated if it is gzipped.
+
+    Raises:
+        EOFError: If a gzip stream stops early.
+        zlib.error: If it is damaged.
+    """
+    with path.open("rb") as file:
+        data = file.read(CHUNK_BYTES)
+        if not data.startswith(GZIP_MAGIC):
+            while data:
+                yield data
+                data = file.read(CHUNK_BYTES)
+            return
+        inflater = zlib.decompressobj(wbits=31)
+        while True:
+            yield inflater.decompress(data, CHUNK_BYTES)
+            data = inflater.unconsumed_tail
+            if inflater.eof:
+                # A gzip file may hold several members one after the other.
+                data = inflater.unused_data or file.read(CHUNK_BYTES)
+                if not data.startswith(GZIP_MAGIC):
+                    return
+                inflater = zlib.decompressobj(wbits=31)
+            elif not data:
+                data = file.read(CHUNK_BYTES)
+                if not data:
+                    break
+        while piece := inflater.decompress(b"", CHUNK_BYTES):
+            yield piece
+        if not inflater.eof:
+            raise EOFError
+
+
+def _head(path: Path) -> bytes:
+    head = b""
+    try:
+        for piece in stream(path):
+            head += piece
+            if len(head) >= HEADER_BYTES:
+                break
+    except EOFError:
+        pass  # what came before the end decides: a header, or no image at all
+    except zlib.error as error:
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' is no valid gzip stream ({error}).", _EXPORT) from error
+    return head[:HEADER_BYTES]
+
+
+def _parse(path: Path, head: bytes) -> nib.Nifti1Header:
+    if not any(head[at : at + 3] == magic for at, magic in MAGICS.items()):
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' does not hold a NIfTI header.", _EXPORT)
+    kind = nib.Nifti2Header if head[4:7] == MAGICS[4] else nib.Nifti1Header
+    try:
+        return kind.from_fileobj(BytesIO(head), check=False)
+    except Exception as error:
+        raise reject("TRUNCATED", f"The header of '{path.name}' is cut off ({error}).", _EXPORT) from error
+
+
+def read_header(path: Path) -> Header:
+    """Return the header; see `lib.data.formats.read_header`."""
+    raw = _parse(path, _head(path))
+    try:
+        dtype = raw.get_data_dtype()
+        scale = raw.get_slope_inter()
+    except HeaderDataError as error:
+        raise reject("NOT_AN_IMAGE", f"The header of '{path.name}' is not valid: {error}.", _EXPORT) from error
+    try:
+        affine = np.asarray(raw.get_best_affine(), np.float64)
+    except (ValueError, HeaderDataError) as error:
+        raise reject("BAD_AFFINE", f"The orientation in '{path.name}' is not valid: {error}.", _EXPORT) from error
+    shape = tuple(int(n) for n in raw["dim"][1 : 1 + min(max(int(raw["dim"][0]), 0), 7)])
+    components = 2 if dtype.kind == "c" else len(dtype.names or "1")
+    details = (dtype, scale, int(raw.get_data_offset()))
+    return Header(path, "nifti", shape, components, dtype.itemsize, affine, details=details)
+
+
+def read_voxels(path: Path, header: Header) -> NDArray[Any]:
+    """Return the rescaled voxels in the shape of the header, first axis fastest."""
+    dtype, (slope, intercept), offset = header.details
+    need = offset + prod(header.shape) * dtype.itemsize
+    buffer = np.empty(need, np.uint8)
+    filled = extra = 0
+    try:
+        for piece in stream(path):
+            taken = min(len(piece), need - filled)
+            buffer[filled : filled + taken] = np.frombuffer(piece, np.uint8, taken)
+            filled += taken
+            extra += len(piece) - taken
+            if extra > SLACK_BYTES:
+                reason = f"'{path.name}' goes on after the {need:,} bytes that its header announces."
+                raise reject("TOO_LARGE", reason, _EXPORT)
+    except (EOFError, zlib.error) as error:
+        reason = f"'{path.name}' is cut off or damaged after {filled:,} of {need:,} bytes."
+        raise reject("TRUNCATED", reason, "Copy or export the file again.") from error
+    if filled < need:
+        reason = f"'{path.name}' holds {filled:,} of the {need:,} bytes that its header announces."
+        raise reject("TRUNCATED", reason, "Copy or export the file again.")
+    voxels = np.frombuffer(buffer, dtype, prod(header.shape), offset).reshape(header.shape, order="F")
+    if slope is not None and (slope, intercept) != (1, 0):
+        return voxels * np.float32(slope) + np.float32(intercept)
+    return voxels.astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,182 @@
+"""The mapping between a file's voxel grid and the grid a network sees: permute, flip and scale, axis by axis.
+
+The grid follows the axes of the source, so an oblique volume stays oblique and everything is separable.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+NEGLIGIBLE_VOXELS = 0.02
+"""Drift over a whole axis below which a spacing counts as equal (headers hold float32)."""
+
+
+def ras_from_itk(
+    spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
+) -> NDArray[np.float64]:
+    """Return the RAS+ affine ``(4, 4)`` of an ITK geometry (LPS) of two or more axes; axes after the third are left out."""
+    dims = len(spacing_mm)
+    kept = min(dims, 3)
+    cosines = np.eye(3)
+    cosines[:kept, :kept] = np.reshape(direction, (dims, dims))[:kept, :kept]
+    lps = np.eye(4)
+    lps[:3, :3] = cosines * np.array([*spacing_mm[:kept], *[1.0] * (3 - kept)])
+    lps[:kept, 3] = origin_mm[:kept]
+    return LPS_TO_RAS @ lps
+
+
+def itk_from_ras(affine: ArrayLike, dims: int) -> tuple[list[float], list[float], list[float]]:
+    """Return spacing, origin and direction (LPS) of a RAS+ affine, for an ITK image of `dims` axes."""
+    lps = LPS_TO_RAS @ np.asarray(affine, np.float64)
+    spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
+    direction = (lps[:3, :3] / spacing_mm)[:dims, :dims]
+    if dims == 2 and abs(np.linalg.det(direction)) < 0.5:
+        direction = np.eye(2)  # a plane that ITK's two axes cannot express, such as a coronal one
+    return spacing_mm[:dims].tolist(), lps[:dims, 3].tolist(), direction.ravel().tolist()
+
+
+@dataclass(frozen=True)
+class AxisMap:
+    """One axis of the grid: ``source index = step * grid index + offset`` along `source_axis`."""
+
+    source_axis: int
+    source_size: int
+    size: int
+    step: float
+    offset: float
+
+    @property
+    def is_resampled(self) -> bool:
+        """Whether the axis is more than kept or flipped."""
+        return abs(self.step) != 1.0 or self.size != self.source_size
+
+    def weights(self) -> Tensor:
+        """Return the interpolation ``(size, source_size)``: linear, widened to the step where it downsamples."""
+        positions = torch.arange(self.size, dtype=torch.float64) * self.step + self.offset
+        distance = (positions[:, None] - torch.arange(self.source_size, dtype=torch.float64)).abs()
+        weights = (1 - distance / max(abs(self.step), 1.0)).clamp_min(0)
+        return (weights / weights.sum(1, keepdim=True)).float()
+
+    def source_indices(self) -> Tensor:
+        """Return the nearest source index of every grid index, ``(size,)``."""
+        return self._nearest(np.arange(self.size) * self.step + self.offset, self.source_size)
+
+    def grid_indices(self) -> Tensor:
+        """Return the nearest grid index of every source index, ``(source_size,)``."""
+        return self._nearest((np.arange(self.source_size) - self.offset) / self.step, self.size)
+
+    @staticmethod
+    def _nearest(positions: NDArray[np.float64], size: int) -> Tensor:
+        return torch.from_numpy(np.clip(np.rint(positions), 0, size - 1).astype(np.int64))
+
+
+def _axis_map(source_axis: int, size: int, flip: float, spacing_mm: float, target_mm: float) -> AxisMap:
+    """Return the map that keeps the field of view's centre where it is."""
+    step = target_mm / spacing_mm
+    new_size = max(1, round(size / step))
+    # A single slice has no neighbours to interpolate; equal spacings must give equal voxels.
+    if size == 1 or (new_size == size and abs(step - 1) * size < NEGLIGIBLE_VOXELS):
+        new_size, step = size, 1.0
+    step *= flip
+    return AxisMap(source_axis, size, new_size, step, (size - 1) / 2 - step * (new_size - 1) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """A RAS-ordered grid over a source, with the way there and back.
+
+    Args:
+        axes: The maps of the three axes, in RAS order.
+        source_affine: ``(4, 4)``, source index to RAS+ mm.
+        source_shape: ``(X, Y)`` or ``(X, Y, Z)``.
+    """
+
+    axes: tuple[AxisMap, AxisMap, AxisMap]
+    source_affine: NDArray[np.float64]
+    source_shape: tuple[int, ...]
+
+    @classmethod
+    def over(cls, source_shape: Sequence[int], source_affine: ArrayLike, spacing_mm: Sequence[float]) -> "Grid":
+        """Return the closest-canonical grid over a source at a spacing.
+
+        Args:
+            source_shape: ``(X, Y)`` or ``(X, Y, Z)``.
+            source_affine: ``(4, 4)``, voxel index to RAS+ mm.
+            spacing_mm: Sample spacing towards right, anterior and superior, in mm.
+        """
+        affine = np.asarray(source_affine, np.float64)
+        sizes = (*source_shape, 1)[:3]
+        source_mm = np.linalg.norm(affine[:3, :3], axis=0)
+        orientation = nib.io_orientation(affine)
+        order = [int(np.flatnonzero(orientation[:, 0] == k)[0]) for k in range(3)]
+        maps = [_axis_map(p, sizes[p], orientation[p, 1], source_mm[p], spacing_mm[k]) for k, p in enumerate(order)]
+        return cls((maps[0], maps[1], maps[2]), affine, tuple(source_shape))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Grid size ``(X, Y, Z)``."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def to_source(self) -> NDArray[np.float64]:
+        """The affine ``(4, 4)`` from grid index to source index."""
+        matrix = np.zeros((4, 4))
+        for k, axis in enumerate(self.axes):
+            matrix[axis.source_axis, k] = axis.step
+            matrix[axis.source_axis, 3] = axis.offset
+        matrix[3, 3] = 1
+        return matrix
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """The affine ``(4, 4)`` from grid index to RAS+ mm."""
+        return self.source_affine @ self.to_source
+
+    def image(self, voxels: NDArray) -> Tensor:
+        """Return source voxels interpolated on the grid, float32 ``(X, Y, Z)``."""
+        volume = _reversed(voxels).float()
+        # Shrinking axes first leaves less to do for the others.
+        for axis in sorted(self.axes, key=lambda a: a.size / a.source_size):
+            volume = _interpolate(volume, 2 - axis.source_axis, axis)
+        return volume.permute([2 - axis.source_axis for axis in self.axes]).contiguous()
+
+    def label(self, voxels: NDArray[np.uint8]) -> Tensor:
+        """Return source labels on the grid by the nearest voxel, uint8 ``(X, Y, Z)``."""
+        volume = _reversed(voxels)
+        for axis in self.axes:
+            volume = volume.index_select(2 - axis.source_axis, axis.source_indices())
+        return volume.permute([2 - axis.source_axis for axis in self.axes]).contiguous()
+
+    def label_to_source(self, label: Tensor) -> NDArray[np.uint8]:
+        """Return grid labels ``(X, Y, Z)`` on the source grid by the nearest voxel, uint8 in `source_shape`."""
+        if tuple(label.shape) != self.shape:
+            raise ValueError(f"label has shape {tuple(label.shape)}, the grid {self.shape}")
+        by_source_axis = sorted(range(3), key=lambda k: self.axes[k].source_axis)
+        volume = label.permute(by_source_axis[::-1])
+        for axis in self.axes:
+            volume = volume.index_select(2 - axis.source_axis, axis.grid_indices())
+        return volume.contiguous().numpy().T.reshape(self.source_shape, order="F")
+
+
+def _reversed(voxels: NDArray) -> Tensor:
+    """Return voxels as a contiguous tensor ``(Z, Y, X)``: files keep the first axis fastest, so this rarely copies."""
+    voxels = voxels if voxels.ndim == 3 else voxels[..., None]
+    native = voxels.T if voxels.flags.writeable else voxels.T.copy()
+    return torch.from_numpy(np.ascontiguousarray(native))
+
+
+def _interpolate(volume: Tensor, dim: int, axis: AxisMap) -> Tensor:
+    """Return `volume` with one dimension mapped; a dense product beats gathering at these sizes."""
+    if not axis.is_resampled:
+        return volume.flip(dim) if axis.step < 0 else volume
+    weights, shape = axis.weights(), list(volume.shape)
+    before, after = int(np.prod(shape[:dim])), int(np.prod(shape[dim + 1 :]))
+    flat = volume.reshape(before, shape[dim], after)
+    mapped = flat[..., 0] @ weights.T if after == 1 else torch.bmm(weights.expand(before, -1, -1), flat)
+    return mapped.reshape([*shape[:dim], axis.size, *shape[dim + 1 :]])

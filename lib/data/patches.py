@@ -1,0 +1,176 @@
+"""The training set of the learning loop: patches around the parts to learn, drawn anew from every case."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lib.data.augment import Augmentation, change, cut, draw_matrix
+from lib.data.cases import Case
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, read, window
+from lib.data.save import replacing
+
+CENTRED_PROB = 0.7
+"""Share of patches centred in a class; the rest lie anywhere, to see what is not an airway."""
+VOXELS_KEPT = 20_000
+CACHE_VERSION = 1
+"""Raise when the reading changes, so that old cache files are passed over."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Stored:
+    """A case in memory, slices first: int16 HU and uint8 labels ``(Z, X, Y)``, and where each class is."""
+
+    hu: Tensor
+    label: Tensor
+    places: dict[int, np.ndarray]
+
+
+class PatchDataset(Dataset[dict[str, Tensor]]):
+    """Patches ``{"image": (C, *roi) float32 in [0, 1], "label": (*roi) int64}``, 255 where nothing is to be learned.
+
+    A 2-D roi gives the slices `spec.slice_offsets` as channels and the label of the slice itself, a 3-D roi a box with
+    one channel. Patch `index` of an epoch depends on seed, epoch and index only, whichever worker draws it.
+
+    Args:
+        cases: Readings with labels, or cases to read. All are held in memory, at 3 bytes a voxel.
+        spec: Grid, window, roi and slices.
+        classes: Classes of the network, background included.
+        patches_per_epoch: Length of the set.
+        seed: Of everything random here.
+        augment: Change the patches at random (`lib.data.augment`).
+        cache: Folder for what was read, by content and grid; a later run then starts at once.
+    Raises:
+        ValueError: If a case has no label or one outside the classes, or there is no case.
+    """
+
+    def __init__(
+        self,
+        cases: Sequence[Reading | Case],
+        spec: ImageSpec,
+        *,
+        classes: int,
+        patches_per_epoch: int,
+        seed: int = 0,
+        augment: bool = True,
+        cache: Path | None = None,
+    ) -> None:
+        if not cases:
+            raise ValueError("there are no cases to draw patches from")
+        self.spec, self.seed, self.epoch = spec, seed, 0
+        self.patches_per_epoch = patches_per_epoch
+        self.augmentation = Augmentation() if augment else None
+        self._cases = [_store(case, spec, classes, cache) for case in cases]
+        names = sorted({name for case in self._cases for name in case.places})
+        self._holders = {name: [i for i, case in enumerate(self._cases) if name in case.places] for name in names}
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw other patches from here on; call it before the loader starts its workers."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.patches_per_epoch
+
+    def __getitem__(self, index: int) -> dict[str, Tensor]:
+        if not 0 <= index < self.patches_per_epoch:
+            raise IndexError(index)
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        case, centre = self._place(rng)
+        hu, label = self._cut(case, centre, rng)
+        if self.augmentation:
+            hu, label = change(hu, label, rng, self.augmentation)
+        image = window(hu, self.spec.window_hu)
+        if len(self.spec.roi) == 2:
+            return {"image": image, "label": label[0].long()}
+        return {"image": image.permute(1, 2, 0)[None].contiguous(), "label": label.permute(1, 2, 0).long()}
+
+    def _place(self, rng: np.random.Generator) -> tuple[_Stored, np.ndarray]:
+        """Return a case and the middle ``(z, x, y)`` of the patch."""
+        if self._holders and rng.random() < CENTRED_PROB:
+            name = list(self._holders)[rng.integers(len(self._holders))]
+            case = self._cases[rng.choice(self._holders[name])]
+            places = case.places[name]
+            return case, places[rng.integers(len(places))]
+        case = self._cases[rng.integers(len(self._cases))]
+        return case, rng.integers(0, case.hu.shape)
+
+    def _cut(self, case: _Stored, centre: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        how, plane = self.augmentation, self.spec.roi[:2]
+        middle, matrix = centre[1:].astype(np.float64), np.eye(2)
+        if how:
+            middle = middle + rng.uniform(-how.shift_fraction, how.shift_fraction, 2) * plane
+            matrix = draw_matrix(rng, how)
+        else:
+            # Whole samples, so that nothing is interpolated in an unchanged patch.
+            middle = middle + (np.array(plane) % 2 - 1) / 2
+        slices, label = self._slices(case, int(centre[0]), rng)
+        return cut(slices, label, middle, (plane[0], plane[1]), matrix)
+
+    def _slices(self, case: _Stored, z: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        depth = len(case.hu)
+        if len(self.spec.roi) == 2:
+            # The predictor repeats the last slice as well.
+            return case.hu[np.clip(z + np.array(self.spec.slice_offsets), 0, depth - 1)], case.label[z : z + 1]
+        size = self.spec.roi[2]
+        first = z - size // 2 + (int(rng.integers(-(size // 4), size // 4 + 1)) if self.augmentation else 0)
+        first = int(np.clip(first, min(0, depth - size), max(0, depth - size)))
+        wanted = np.arange(first, first + size)
+        inside = np.clip(wanted, 0, depth - 1)
+        label = case.label[inside]
+        label[wanted != inside] = IGNORE
+        return case.hu[inside], label
+
+
+def _store(case: Reading | Case, spec: ImageSpec, classes: int, cache: Path | None) -> _Stored:
+    hu, label = _arrays(case) if isinstance(case, Reading) else _cached(case, spec, cache)
+    found = [int(value) for value in np.flatnonzero(np.bincount(label.ravel(), minlength=256))]
+    if wrong := [value for value in found if classes <= value != IGNORE]:
+        name = "a reading" if isinstance(case, Reading) else f"'{case.id}'"
+        raise ValueError(f"the label of {name} holds {wrong}, but there are {classes} classes, background included")
+    rng = np.random.default_rng(0)
+    places = {value: _sample(label, value, rng) for value in found if 0 < value < classes}
+    return _Stored(torch.from_numpy(hu), torch.from_numpy(label), places)
+
+
+def _sample(label: np.ndarray, value: int, rng: np.random.Generator) -> np.ndarray:
+    """Return some of the voxels ``(n, 3)`` of a class."""
+    flat = np.flatnonzero(label.ravel() == value)
+    if len(flat) > VOXELS_KEPT:
+        flat = rng.choice(flat, VOXELS_KEPT, replace=False)
+    return np.stack(np.unravel_index(flat, label.shape), 1).astype(np.int32)
+
+
+def _arrays(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
+    """Return int16 HU and uint8 labels, both ``(Z, X, Y)``."""
+    if reading.label is None:
+        raise ValueError("a reading without a label cannot be trained on")
+    hu = reading.hu[0].permute(2, 0, 1).round().clamp(-32768, 32767).to(torch.int16)
+    return hu.contiguous().numpy(), reading.label.permute(2, 0, 1).contiguous().numpy()
+
+
+def _cached(case: Case, spec: ImageSpec, cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
+    if case.label is None:
+        raise ValueError(f"'{case.id}' has no label")
+    if cache is None:
+        return _arrays(read(case.image, spec, case.label))
+    path = cache / f"{_key(case.image, case.label, spec)}.npz"
+    if not path.exists():
+        hu, label = _arrays(read(case.image, spec, case.label))
+        with replacing(path) as temporary:
+            np.savez(temporary, hu=hu, label=label)
+    with np.load(path) as stored:
+        return stored["hu"], stored["label"]
+
+
+def _key(image: Path, label: Path, spec: ImageSpec) -> str:
+    """Return a name for what is read: the files' content and the grid. Window and roi come later."""
+    digest = sha256(repr((CACHE_VERSION, tuple(map(float, spec.spacing_mm)))).encode())
+    for path in (image, label):
+        for file in sorted(path.iterdir()) if path.is_dir() else [path]:
+            digest.update(sha256(file.read_bytes()).digest())
+    return digest.hexdigest()[:32]

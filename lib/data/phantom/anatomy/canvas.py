@@ -1,0 +1,136 @@
+"""Hold the density and air occupancy that the anatomy is painted into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Field = NDArray[np.float32]
+Point = tuple[float, float, float]
+
+NASAL_CAVITY, SINUSES, PHARYNX, LARYNX, TRACHEA, IGNORE = 1, 2, 3, 4, 5, 255
+PARTS: dict[str, int] = {
+    "nasal_cavity": NASAL_CAVITY,
+    "sinuses": SINUSES,
+    "pharynx": PHARYNX,
+    "larynx": LARYNX,
+    "trachea": TRACHEA,
+}
+AIR_HU = -1000.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Coordinates of a regular grid, kept as broadcastable axes so that shapes stay cheap.
+
+    Attributes:
+        x: ``(X, 1, 1)`` in mm.
+        y: ``(1, Y, 1)`` in mm.
+        z: ``(1, 1, Z)`` in mm.
+        step_mm: Spacing, the same along each axis.
+    """
+
+    x: Field
+    y: Field
+    z: Field
+    step_mm: float
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Return the number of samples per axis."""
+        return self.x.size, self.y.size, self.z.size
+
+    def side(self, sign: int) -> Field:
+        """Return x measured outwards on one side, ``sign`` +1 right, -1 left."""
+        return self.x * np.float32(sign)
+
+
+def make_grid(low: Point, high: Point, step_mm: float) -> Grid:
+    """Return the grid that covers the box from `low` to `high`."""
+    axes = [np.arange(a, b + step_mm, step_mm, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+    return Grid(axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :], step_mm)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box of the canvas: its grid, its index into whole arrays and views of the painted ones."""
+
+    grid: Grid
+    index: tuple[slice, slice, slice]
+    hu: Field
+    air: Field
+    part: NDArray[np.uint8]
+
+    @property
+    def empty(self) -> bool:
+        """Tell whether the box lies outside the canvas."""
+        return self.hu.size == 0
+
+    def occupancy(self, sdf: Field) -> Field:
+        """Return the share of each voxel inside a shape, from its signed distance in mm."""
+        return np.clip(0.5 - sdf / self.grid.step_mm, 0.0, 1.0)
+
+    def paint(self, sdf: Field, hu: float | Field) -> None:
+        """Replace what lies inside a shape by tissue of the given HU; airway there is lost."""
+        occupancy = self.occupancy(sdf)
+        self.hu[...] += occupancy * (hu - self.hu)
+        self.air[...] = np.minimum(self.air, 1.0 - occupancy)
+
+    def paint_air(self, sdf: Field, hu: float = AIR_HU) -> None:
+        """Paint air that belongs to no part of the airway."""
+        self.hu[...] += self.occupancy(sdf) * (hu - self.hu)
+
+    def paint_airway(self, sdf: Field, part: int | NDArray[np.uint8]) -> None:
+        """Paint air and record it as a part of the airway (or `IGNORE`)."""
+        occupancy = self.occupancy(sdf)
+        # The union of occupancies, so that a second shape over the same air adds no density.
+        gain = np.maximum(occupancy - self.air, 0.0) / np.maximum(1.0 - self.air, 1e-3)
+        self.hu[...] += gain * (AIR_HU - self.hu)
+        self.part[...] = np.where(occupancy > self.air, np.uint8(part) if isinstance(part, int) else part, self.part)
+        np.maximum(self.air, occupancy, out=self.air)
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The whole canonical volume.
+
+    Attributes:
+        grid: Coordinates.
+        hu: Density, ``(X, Y, Z)``, outer air at first.
+        air: Occupancy of the labelled airway, 0-1.
+        part: Part code where `air` is above 0.
+    """
+
+    grid: Grid
+    hu: Field
+    air: Field
+    part: NDArray[np.uint8]
+
+    @classmethod
+    def blank(cls, grid: Grid) -> Canvas:
+        """Return a canvas of outer air."""
+        return cls(
+            grid,
+            np.full(grid.shape, AIR_HU, np.float32),
+            np.zeros(grid.shape, np.float32),
+            np.zeros(grid.shape, np.uint8),
+        )
+
+    def region(self, low: Point, high: Point) -> Region:
+        """Return the box between two canonical points, empty when out of view."""
+        cuts = [
+            slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b)))
+            for axis, a, b in zip((self.grid.x.ravel(), self.grid.y.ravel(), self.grid.z.ravel()), low, high, strict=True)
+        ]
+        cx, cy, cz = cuts
+        grid = Grid(self.grid.x[cx], self.grid.y[:, cy], self.grid.z[:, :, cz], self.grid.step_mm)
+        index = (cx, cy, cz)
+        return Region(grid, index, self.hu[index], self.air[index], self.part[index])
+
+    def around(self, points: list[Point], margin_mm: float) -> Region:
+        """Return the box around some points."""
+        array = np.array(points)
+        low, high = array.min(0) - margin_mm, array.max(0) + margin_mm
+        return self.region(tuple(map(float, low)), tuple(map(float, high)))  # type: ignore[arg-type]

@@ -1,0 +1,214 @@
+"""Carve the two nasal passages between septum, turbinates and lateral wall, and open them at the nostrils."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.phantom.anatomy.body import NOSTRIL_Z
+from lib.data.phantom.anatomy.canvas import NASAL_CAVITY, PHARYNX, Canvas, Field, Grid, Point, Region
+from lib.data.phantom.anatomy.shapes import capsule, chain, smooth_interp, smooth_max, smooth_min, wobble
+from lib.data.phantom.anatomy.streams import Streams
+
+CHOANA_Y = 49.0
+FLOOR_Z = -14.0
+
+
+@dataclass(frozen=True)
+class Passage:
+    """One side of the nose.
+
+    Attributes:
+        sign: +1 right, -1 left.
+        septum_mm: Half thickness of the septum with its mucosa.
+        bow_mm: Deviation of the septum towards the right.
+        bow_at: Where (y, z) the deviation peaks.
+        gap_septum_mm: Cleft between septum and inferior turbinate.
+        gap_wall_mm: Cleft between inferior turbinate and lateral wall.
+        gap_floor_mm: Cleft under the inferior turbinate.
+        gap_middle_mm: Cleft between septum and middle turbinate.
+        wide: Scale of the width of the cavity.
+    """
+
+    sign: int
+    septum_mm: float
+    bow_mm: float
+    bow_at: tuple[float, float]
+    gap_septum_mm: float
+    gap_wall_mm: float
+    gap_floor_mm: float
+    gap_middle_mm: float
+    wide: float
+
+    def outwards(self, grid: Grid) -> Field:
+        """Return the distance from the septum's middle plane, outwards, in mm."""
+        y0, z0 = self.bow_at
+        bow = self.bow_mm * np.exp(-(((grid.y - y0) / 18) ** 2)) * np.exp(-(((grid.z - z0) / 14) ** 2))
+        return (grid.x - bow) * np.float32(self.sign)
+
+    def wall(self, grid: Grid) -> Field:
+        """Return how far outwards the lateral wall lies, ``(1, Y, Z)``."""
+        height = smooth_interp(grid.z, [-17, -11, -2, 6, 13, 18, 24, 30, 38], [10, 13, 14, 13, 11, 8, 5, 4, 3])
+        depth = smooth_interp(grid.y, [44, 54, 68, 84, 94, 101, 108, 116], [0.85, 1, 1.05, 0.95, 0.72, 0.55, 0.5, 0.45])
+        return height * depth * np.float32(self.wide)
+
+    def mid_cleft(self, y: float, z: float) -> Point:
+        """Return the middle of the cleft beside the septum at one height."""
+        y0, z0 = self.bow_at
+        bow = self.bow_mm * np.exp(-(((y - y0) / 18) ** 2)) * np.exp(-(((z - z0) / 14) ** 2))
+        return float(bow + self.sign * (self.septum_mm + 0.5 * self.gap_septum_mm + 0.3)), y, z
+
+
+def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
+    """Draw the left and the right passage of one nose; the mucosal cycle narrows one of them."""
+    rng = streams.of("nose")
+    bow = rng.normal(0, 2.2) if rng.random() < 0.6 else 0.0
+    bow_at = (rng.uniform(66, 90), rng.uniform(-8, 12))
+    septum = rng.uniform(1.1, 2.3)
+    width = rng.uniform(0.88, 1.12)
+    open_mm = rng.uniform(0.8, 1.6)
+    cycle = rng.uniform(-0.5, 0.5)
+    sides = []
+    for sign in (-1, 1):
+        scale = open_mm * (1 + sign * cycle)
+        sides.append(
+            Passage(
+                sign=sign,
+                septum_mm=septum,
+                bow_mm=bow,
+                bow_at=bow_at,
+                gap_septum_mm=float(np.clip(rng.uniform(1.0, 2.4) * scale - sign * bow * 0.3, 0.5, 5)),
+                gap_wall_mm=rng.uniform(0.5, 2.0) * scale,
+                gap_floor_mm=rng.uniform(0.8, 2.6) * scale,
+                gap_middle_mm=rng.uniform(0.7, 2.0) * scale,
+                wide=width * rng.uniform(0.95, 1.05),
+            )
+        )
+    return sides[0], sides[1]
+
+
+def _hump(y: Field, start: float, end: float) -> Field:
+    """Return a profile along y that is 1 in the middle and falls to 0 at both ends."""
+    t = np.abs((y - (start + end) / 2) / ((end - start) / 2))
+    return np.sqrt(np.clip(1 - t**4, 0, 1))
+
+
+def _oval(u: Field, z: Field, centre_u: Field, centre_z: Field, half_u: Field, half_z: Field) -> Field:
+    k = np.sqrt(((u - centre_u) / half_u) ** 2 + ((z - centre_z) / half_z) ** 2)
+    return (k - 1) * np.minimum(half_u, half_z)
+
+
+def _inferior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> tuple[Field, Field]:
+    """Return the inferior turbinate's mucosa and its bony core."""
+    start, end = rng.uniform(48, 54), rng.uniform(93, 100)
+    profile = _hump(grid.y, start, end)
+    wall = passage.wall(grid)
+    room = smooth_interp(grid.z, [-20, 20], [1, 1]) * 0 + wall
+    mid_wall = np.take(room, np.argmin(np.abs(grid.z.ravel() + 4)), axis=2)[..., None]
+    half = np.maximum((mid_wall - passage.septum_mm - passage.gap_septum_mm - passage.gap_wall_mm) / 2, 1.2)
+    half_u = np.maximum(half * profile, 0.3)
+    centre_u = mid_wall - passage.gap_wall_mm - half_u - 0.02 * (1 - profile)
+    half_z = np.maximum(rng.uniform(6.3, 8.0) * (0.35 + 0.65 * profile), 0.5)
+    centre_z = FLOOR_Z + passage.gap_floor_mm + half_z
+    body = _oval(u, grid.z, centre_u, centre_z, half_u, half_z)
+    along = np.maximum(start - grid.y, grid.y - end)
+    stem_z = centre_z + 0.55 * half_z + 0.25 * (u - centre_u)
+    stem = np.maximum(np.maximum(np.abs(grid.z - stem_z) - rng.uniform(1.0, 1.8), centre_u - u), along)
+    core = np.maximum(_oval(u, grid.z, centre_u + 0.5, centre_z + 1.5, half_u * 0.45, half_z * 0.7), along)
+    return smooth_min(np.maximum(body, along), stem, 1.5), np.abs(core) - 0.5
+
+
+def _middle(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> tuple[Field, Field]:
+    """Return the middle turbinate's mucosa, hung from the roof, and its bony plate."""
+    start, end = rng.uniform(50, 56), rng.uniform(84, 92)
+    profile = _hump(grid.y, start, end)
+    half_u = np.maximum(rng.uniform(1.8, 3.4) * profile, 0.3)
+    half_z = rng.uniform(6, 9) * (0.4 + 0.6 * profile)
+    centre_u = passage.septum_mm + passage.gap_middle_mm + half_u + rng.uniform(0, 0.8)
+    centre_z = 11 + rng.uniform(-1.5, 2) + 0.08 * (grid.y - 70)
+    body = _oval(u, grid.z, centre_u, centre_z, half_u, half_z)
+    along = np.maximum(start - grid.y, grid.y - end)
+    hang = np.maximum(np.maximum(np.abs(u - centre_u) - 0.9, centre_z - grid.z), along)
+    core = np.maximum(np.abs(u - centre_u) - 0.5, np.abs(grid.z - centre_z - 3) - half_z)
+    return smooth_min(np.maximum(body, along), hang, 1.0), np.maximum(core, along)
+
+
+def _superior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> Field:
+    profile = _hump(grid.y, 48, rng.uniform(62, 70))
+    half_u = np.maximum(rng.uniform(0.8, 1.6) * profile, 0.2)
+    centre_u = passage.septum_mm + rng.uniform(0.8, 1.6) + half_u
+    body = _oval(u, grid.z, centre_u, np.float32(23), half_u, 4 * np.maximum(profile, 0.1))
+    stem = np.maximum(np.maximum(np.abs(grid.z - 25) - 1, centre_u - u), np.maximum(48 - grid.y, grid.y - 64))
+    return np.minimum(body, stem)
+
+
+def _cavity(passage: Passage, grid: Grid, u: Field) -> Field:
+    """Return one side of the nose without turbinates."""
+    floor = smooth_interp(grid.y, [44, 88, 96, 104, 112], [FLOOR_Z, FLOOR_Z, -12, -8, -6])
+    roof = smooth_interp(grid.y, [44, 52, 60, 68, 82, 90, 98, 106, 114], [11, 17, 26, 31, 32, 28, 18, 9, 2])
+    swell = 1.2 * np.exp(-(((grid.y - 88) / 8) ** 2) - ((grid.z - 14) / 8) ** 2)
+    sdf = smooth_max(passage.septum_mm + swell - u, u - passage.wall(grid), 0.8)
+    sdf = smooth_max(sdf, np.maximum(floor - grid.z, grid.z - roof), 2.5)
+    return np.maximum(sdf, np.maximum(CHOANA_Y - 3 - grid.y, grid.y - 110))
+
+
+def _vestibule(passage: Passage, grid: Grid, rng: np.random.Generator) -> Field:
+    s, long = passage.sign, rng.uniform(-2, 2)
+    radius = rng.uniform(2.8, 4.4)
+    x = rng.uniform(6.2, 7.6)
+    points: list[Point] = [(s * 4.5, 99, 1), (s * x, 107 + long, -5), (s * (x + 1), 109 + long, -20)]
+    back = chain(grid, points, [radius * 0.8, radius, radius])
+    front = capsule(grid, (s * (x - 0.5), 110 + long, -6), (s * x, 113 + long, -9), radius, radius * 0.7)
+    return smooth_min(back, front, 3)
+
+
+def _lining(canvas: Canvas, streams: Streams) -> None:
+    """Replace whatever lies around the cavity by mucosa and thin lateral bone before it is carved."""
+    rng = streams.of("nasal lining")
+    region = canvas.region((-22, 44, -18), (22, 112, 40))
+    if region.empty:
+        return
+    g = region.grid
+    wall = draw_passages(streams)[0].wall(g)
+    roof = smooth_interp(g.y, [44, 60, 68, 82, 90, 98, 112], [14, 27, 32, 33, 29, 19, 4])
+    inside = np.maximum(np.maximum(np.abs(g.x) - wall - 1.5, g.z - roof), np.maximum(FLOOR_Z - 1 - g.z, g.y - 108))
+    region.paint(np.maximum(inside, 44 - g.y), rng.uniform(30, 70))
+    region.paint(np.maximum(np.abs(inside + 0.4) - 0.6, g.y - 96), rng.uniform(150, 450))
+    septum = np.maximum(np.abs(g.x - draw_passages(streams)[0].outwards(g) * 0 - _bow(streams, g)) - 0.6, g.y - 100)
+    region.paint(np.maximum(np.maximum(septum, inside), CHOANA_Y - g.y), rng.uniform(120, 350))
+
+
+def _bow(streams: Streams, grid: Grid) -> Field:
+    """Return the x of the septum's middle plane."""
+    return grid.x - draw_passages(streams)[1].outwards(grid)
+
+
+def carve(canvas: Canvas, streams: Streams) -> None:
+    """Paint the nasal passages."""
+    _lining(canvas, streams)
+    region = canvas.region((-24, 44, -30), (24, 120, 40))
+    if region.empty:
+        return
+    for passage in draw_passages(streams):
+        _carve_side(region, passage, streams.of(f"turbinates {passage.sign}"))
+
+
+def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> None:
+    g = region.grid
+    ripple = wobble(g, rng, amplitude=0.35, wavelength_mm=14)
+    u = passage.outwards(g) + ripple * 0.5
+    cavity = _cavity(passage, g, u)
+    inferior, inferior_core = _inferior(passage, g, u, rng)
+    middle, middle_core = _middle(passage, g, u, rng)
+    superior = _superior(passage, g, u, rng)
+    mucosa = np.minimum(np.minimum(inferior, middle), superior) + ripple
+    inside = cavity + 0.5
+    region.paint(np.maximum(np.minimum(inferior_core, middle_core), inside), rng.uniform(150, 450))
+    passage_air = np.maximum(cavity, -mucosa)
+    vestibule = _vestibule(passage, g, rng)
+    passage_air = smooth_min(passage_air, np.maximum(vestibule, g.y - 130), 1.0)
+    below = NOSTRIL_Z + 0.5 - g.z
+    region.paint_air(np.maximum(passage_air, -below))
+    part = np.where(g.y >= CHOANA_Y, np.uint8(NASAL_CAVITY), np.uint8(PHARYNX)) + np.zeros(g.shape, np.uint8)
+    region.paint_airway(np.maximum(passage_air, below), part.astype(np.uint8))

@@ -1,0 +1,219 @@
+"""Blow the paranasal sinuses into the bone, drain them into the nose, and fill some with mucus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from lib.data.phantom.anatomy.body import cranium
+from lib.data.phantom.anatomy.canvas import IGNORE, SINUSES, Canvas, Field, Grid, Point, Region
+from lib.data.phantom.anatomy.nose import draw_passages
+from lib.data.phantom.anatomy.shapes import capsule, cell_walls, smooth_interp, wobble
+from lib.data.phantom.anatomy.skull import base_height
+from lib.data.phantom.anatomy.streams import Streams
+
+
+@dataclass(frozen=True)
+class Filling:
+    """What is left of one sinus's air.
+
+    Attributes:
+        mucosa_mm: Thickness of the lining.
+        level: Share of the depth (back to front) under fluid, 0 none.
+        full: No air at all.
+        drained: Has an opening to the nose.
+        part: Label of its air.
+    """
+
+    mucosa_mm: float
+    level: float
+    full: bool
+    drained: bool
+    part: int
+
+
+def draw_filling(rng: np.random.Generator) -> Filling:
+    """Draw how a sinus is filled: most are clear and drained."""
+    mucosa = rng.uniform(0, 0.6) if rng.random() < 0.65 else rng.uniform(0.6, 5)
+    drained = bool(rng.random() < 0.88)
+    return Filling(
+        mucosa_mm=mucosa,
+        level=rng.uniform(0.15, 0.7) if rng.random() < 0.1 else 0.0,
+        full=bool(rng.random() < 0.05),
+        drained=drained,
+        part=SINUSES if drained or rng.random() < 0.4 else IGNORE,
+    )
+
+
+def _blow(region: Region, sdf: Field, filling: Filling, rng: np.random.Generator, *, wall_mm: float) -> None:
+    """Paint a sinus: bony shell, lining or fluid, then air."""
+    region.paint(sdf - wall_mm, rng.uniform(400, 900))
+    region.paint(sdf, rng.uniform(10, 50))
+    if filling.full:
+        return
+    lining = filling.mucosa_mm * (1 + 0.5 * np.tanh(wobble(region.grid, rng, amplitude=1, wavelength_mm=18)))
+    air = sdf + lining.astype(np.float32)
+    inside = sdf < 0
+    if filling.level and inside.any():
+        depth = region.grid.y.ravel()[np.nonzero(inside.any(axis=(0, 2)))[0]]
+        air = np.maximum(air, depth[0] + filling.level * (depth[-1] - depth[0]) - region.grid.y)
+    region.paint_airway(air, filling.part)
+
+
+def _drain(canvas: Canvas, points: list[Point], radius: float, filling: Filling) -> None:
+    if filling.full or not filling.drained:
+        return
+    for a, b in zip(points[:-1], points[1:], strict=True):
+        local = canvas.around([a, b], radius + 2)
+        if not local.empty:
+            local.paint_airway(capsule(local.grid, a, b, radius), filling.part)
+
+
+def maxillary(canvas: Canvas, streams: Streams) -> dict[str, str]:
+    """Paint both maxillary sinuses; return how each one is filled."""
+    state: dict[str, str] = {}
+    for s, name in ((-1, "maxillary_left"), (1, "maxillary_right")):
+        rng = streams.of(name)
+        filling = draw_filling(rng)
+        size = rng.uniform(0.6, 1.1)
+        region = canvas.around([(s * 13, 40, -32), (s * 50, 92, 16)], 2)
+        if not region.empty:
+            _blow(region, _antrum(region.grid, s, size, rng), filling, rng, wall_mm=rng.uniform(0.6, 1.4))
+        wall = draw_passages(streams)[(s + 1) // 2].wide * 12.5
+        radius = rng.uniform(0.9, 1.9)
+        _drain(canvas, [(s * 22, 62, 2), (s * 18, 64, 7), (s * (wall - 1.5), 64, 8)], radius, filling)
+        state[name] = describe(filling)
+    return state
+
+
+def _antrum(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
+    """Return a maxillary sinus: a rounded pyramid whose tip points to the cheekbone."""
+    u = grid.side(s)
+    inner = 16.5 + 0.03 * np.maximum(grid.z + 4, 0) ** 1.5
+    outer = inner + 26 * size * (1 - 0.012 * np.abs(grid.z + 2)) - 0.018 * (grid.y - 70) ** 2 * 0.6
+    front, back = 66 + 16 * size - 0.22 * (u - 20), 64 - 17 * size + 0.25 * (u - 20)
+    top = 7.5 + 0.05 * (u - 18)
+    bottom = -4 - 17 * size + 0.35 * np.maximum(u - 26, 0)
+    faces = (inner - u, u - outer, grid.y - front, back - grid.y, grid.z - top, bottom - grid.z)
+    # A soft maximum rounds the edges of the six faces.
+    total = sum(np.exp(np.clip(face / 2.2, -20, 8)) for face in faces)
+    sdf = np.float32(2.2) * np.log(total)
+    return (sdf + wobble(grid, rng, amplitude=0.9, wavelength_mm=16)).astype(np.float32)
+
+
+def sphenoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
+    """Paint the sphenoid sinuses, parted by an off-centre septum."""
+    rng = streams.of("sphenoid")
+    region = canvas.region((-24, 8, 4), (24, 58, 40))
+    state: dict[str, str] = {}
+    split = rng.normal(0, 3)
+    tilt = rng.normal(0, 0.15)
+    size = rng.uniform(0.55, 1.15)
+    child = rng.random() < 0.12
+    for s, name in ((-1, "sphenoid_left"), (1, "sphenoid_right")):
+        filling = draw_filling(rng)
+        if not region.empty:
+            g = region.grid
+            wide = rng.uniform(10, 16) * size
+            back = 44 - (10 if child else rng.uniform(16, 26) * size)
+            half = ((48 - back) / 2, rng.uniform(6.5, 9.5) * size)
+            roof = base_height(g.x, g.y) - 3.0
+            k = ((g.y - 48 + half[0]) / half[0]) ** 4 + ((g.z - 14 - half[1]) / half[1]) ** 4
+            k = k + ((g.x - s * wide / 2) / (wide / 2 + 4)) ** 4
+            sdf = (k**0.25 - 1) * min(half[1], wide / 2)
+            plane = 0.6 - (g.x - split - tilt * (g.y - 40)) * s
+            sdf = np.maximum(np.maximum(sdf, plane), g.z - roof) + wobble(g, rng, amplitude=0.7, wavelength_mm=13)
+            _blow(region, sdf.astype(np.float32), filling, rng, wall_mm=0.9)
+        passage = draw_passages(streams)[(s + 1) // 2]
+        radius = rng.uniform(0.8, 1.5)
+        _drain(canvas, [(s * 5 + split, 44, 21), (s * (passage.septum_mm + 1.2), 55, 19)], radius, filling)
+        state[name] = describe(filling)
+    return state
+
+
+def frontal(canvas: Canvas, streams: Streams) -> dict[str, str]:
+    """Paint the frontal sinuses: lobed air between the tables of the frontal bone, often uneven, sometimes absent."""
+    state: dict[str, str] = {}
+    for s, name in ((-1, "frontal_left"), (1, "frontal_right")):
+        rng = streams.of(name)
+        filling = draw_filling(rng)
+        size = 0.0 if rng.random() < 0.12 else rng.uniform(0.35, 1.25)
+        region = canvas.region((-48, 60, 30), (48, 110, 85))
+        if region.empty or size == 0.0:
+            state[name] = "absent" if size == 0.0 else "out of view"
+            continue
+        _blow(region, _lobes(region.grid, s, size, rng), filling, rng, wall_mm=rng.uniform(1.0, 2.0))
+        radius = rng.uniform(0.9, 1.8)
+        _drain(canvas, [(s * 7, 86, 42), (s * 7, 80, 30), (s * 7, 74, 18)], radius, filling)
+        state[name] = describe(filling)
+    return state
+
+
+def _lobes(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
+    u = grid.side(s)
+    outline = np.full(grid.shape[:1] + (1, grid.shape[2]), np.float32(99))
+    for _ in range(int(rng.integers(1, 5))):
+        across, up = rng.uniform(4, 26) * size, 44 + rng.uniform(0, 18) * size
+        radius = rng.uniform(5, 10) * (0.5 + 0.5 * size)
+        lobe = np.sqrt((u - across) ** 2 + (grid.z - up) ** 2) - radius
+        outline = np.minimum(outline, lobe)
+    root = np.sqrt((u - 7) ** 2 + ((grid.z - 43) / 1.3) ** 2) - rng.uniform(4, 6.5)
+    outline = np.minimum(outline, root)
+    depth = rng.uniform(3.0, 6.5) * smooth_interp(grid.z, [34, 46, 60, 80], [1.3, 1.2, 0.8, 0.45])
+    skull = cranium(grid)
+    sheet = np.abs(skull + depth + rng.uniform(-1, 1.2)) - depth
+    side = 0.5 - u + rng.normal(0, 0.08) * (grid.z - 45)
+    sdf = np.maximum(np.maximum(outline, sheet), np.maximum(side, 62 - grid.y))
+    return (sdf + wobble(grid, rng, amplitude=0.6, wavelength_mm=12)).astype(np.float32)
+
+
+def ethmoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
+    """Paint the ethmoid cells between nose and orbit."""
+    state: dict[str, str] = {}
+    for s, name in ((-1, "ethmoid_left"), (1, "ethmoid_right")):
+        rng = streams.of(name)
+        passage = draw_passages(streams)[(s + 1) // 2]
+        region = canvas.around([(s * 2, 46, 6), (s * 19, 90, 40)], 1)
+        count = int(rng.integers(6, 15))
+        if region.empty:
+            state[name] = "out of view"
+            continue
+        g = region.grid
+        u = passage.outwards(g)
+        outer = smooth_interp(g.y, [46, 56, 75, 90], [15, 14.5, 12.5, 10.5])
+        roof = np.minimum(smooth_interp(g.y, [46, 56, 82, 90], [30, 33, 36, 32]), base_height(g.x, g.y) - 2)
+        low = smooth_interp(g.y, [46, 60, 80, 90], [11, 9, 9, 14])
+        envelope = np.maximum(np.maximum(passage.wall(g) + 0.5 - u, u - outer), np.maximum(g.z - roof, low - g.z))
+        envelope = np.maximum(envelope, np.maximum(49 - g.y, g.y - rng.uniform(84, 89)))
+        seeds = np.stack([s * rng.uniform(5, 14, count), rng.uniform(50, 88, count), rng.uniform(11, 34, count)], -1)
+        gap, _ = cell_walls(g, seeds.astype(np.float32))
+        wall = rng.uniform(0.3, 0.8)
+        region.paint(envelope - 0.8, rng.uniform(150, 400))
+        lining = rng.uniform(0, 0.4) if rng.random() < 0.7 else rng.uniform(0.4, 2)
+        cells = np.maximum(envelope + lining, wall + lining - gap)
+        cells = (cells + wobble(g, rng, amplitude=0.3, wavelength_mm=8)).astype(np.float32)
+        region.paint_airway(cells, SINUSES)
+        _connect(canvas, seeds, s, rng)
+        state[name] = f"{count} cells"
+    return state
+
+
+def _connect(canvas: Canvas, seeds: np.ndarray, s: int, rng: np.random.Generator) -> None:
+    """Open each cell to its nearest neighbour towards the middle meatus."""
+    meatus = np.array([s * 8.0, 70.0, 11.0])
+    filling = Filling(0, 0, False, True, SINUSES)
+    for seed in seeds:
+        nearer = [other for other in seeds if np.linalg.norm(other - meatus) < np.linalg.norm(seed - meatus)]
+        target = min(nearer, key=lambda other: float(np.linalg.norm(other - seed))) if nearer else meatus
+        if rng.random() < 0.9:
+            _drain(canvas, [tuple(map(float, seed)), tuple(map(float, target))], rng.uniform(0.7, 1.3), filling)  # type: ignore[list-item]
+
+
+def describe(filling: Filling) -> str:
+    """Return one word on the state of a sinus."""
+    if filling.full:
+        return "full"
+    if not filling.drained:
+        return "closed"
+    return "open with fluid" if filling.level else "open"

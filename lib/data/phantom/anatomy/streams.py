@@ -1,0 +1,23 @@
+"""Give every structure its own random stream, so that changing one leaves the others as they were."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Streams:
+    """Random streams of one case.
+
+    Attributes:
+        seed: Seed of the case.
+    """
+
+    seed: int
+
+    def of(self, name: str) -> np.random.Generator:
+        """Return the stream of the structure called `name`."""
+        return np.random.default_rng([self.seed, zlib.crc32(name.encode())])

@@ -1,0 +1,157 @@
+"""The one reading: file to Hounsfield units on a RAS grid of fixed spacing, and labels back to the file's exact grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, DTypeLike, NDArray
+from torch import Tensor
+
+from lib.data.findings import reject
+from lib.data.formats import Volume, load
+from lib.data.grid import Grid
+from lib.data.save import write_volume
+
+IGNORE = 255
+"""The label of voxels that neither losses nor metrics count."""
+SAME_GRID_VOXELS = 0.5
+"""How far the corners of a label may lie from those of its image."""
+
+
+@dataclass(frozen=True)
+class ImageSpec:
+    """How a network wants its images.
+
+    Args:
+        spacing_mm: Sample spacing towards right, anterior and superior, in mm.
+        window_hu: Hounsfield units that become 0 and 1.
+        roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D one.
+        slice_offsets: Slices, relative to the labelled one, that a 2.5-D network takes as channels.
+    """
+
+    spacing_mm: tuple[float, float, float]
+    window_hu: tuple[float, float]
+    roi: tuple[int, ...]
+    slice_offsets: tuple[int, ...] = (0,)
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """An image on the network's grid, and the way back to its file.
+
+    Args:
+        hu: Hounsfield units, not windowed, float32 ``(1, X, Y, Z)``; a 2-D source has one slice.
+        label: Labels on the same grid, uint8 ``(X, Y, Z)``.
+        grid: The mapping between both grids.
+    """
+
+    hu: Tensor
+    label: Tensor | None
+    grid: Grid
+
+    @property
+    def affine(self) -> NDArray[np.float64]:
+        """``(4, 4)``, grid index to RAS+ mm."""
+        return self.grid.affine
+
+    @property
+    def source_affine(self) -> NDArray[np.float64]:
+        """``(4, 4)``, source index to RAS+ mm."""
+        return self.grid.source_affine
+
+    @property
+    def source_shape(self) -> tuple[int, ...]:
+        """``(X, Y)`` or ``(X, Y, Z)`` of the file."""
+        return self.grid.source_shape
+
+    @property
+    def source_codes(self) -> tuple[str, ...]:
+        """Where the axes of the file point, such as ``("L", "P", "S")``."""
+        return tuple(str(code) for code in nib.aff2axcodes(self.source_affine))
+
+    def to_source(self, label: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
+        """Return a label ``(X, Y, Z)`` of the grid on exactly the source grid (shape, axis order, flips)."""
+        return self.grid.label_to_source(torch.as_tensor(label).to(torch.uint8))
+
+    def points_to_grid(self, ijk: ArrayLike) -> NDArray[np.float64]:
+        """Return voxel indices ``(n, 3)`` of the source as indices of the grid, not rounded."""
+        return _transform(np.linalg.inv(self.grid.to_source), ijk)
+
+    def points_to_source(self, xyz: ArrayLike) -> NDArray[np.float64]:
+        """Return indices ``(n, 3)`` of the grid as voxel indices of the source, not rounded."""
+        return _transform(self.grid.to_source, xyz)
+
+
+def _transform(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
+    points = np.asarray(points, np.float64).reshape(-1, 3)
+    return points @ matrix[:3, :3].T + matrix[:3, 3]
+
+
+def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None = None) -> Reading:
+    """Return an image, and its label if given, as the network sees them.
+
+    Hounsfield units are interpolated linearly, with a wider kernel where samples get coarser; labels take the nearest
+    voxel. An oblique volume keeps its own axes, in the order and sense closest to RAS.
+
+    Args:
+        source: An image file, the folder of a DICOM series, or a volume that `lib.data.validate.check` returned.
+        spec: The grid wanted.
+        label: A label file on the grid of the image.
+    Raises:
+        InputRejected: If a file cannot be opened, or the label lies on another grid.
+    """
+    volume = source if isinstance(source, Volume) else load(source)
+    grid = Grid.over(volume.voxels.shape, volume.affine, spec.spacing_mm)
+    labels = None if label is None else grid.label(_load_label(label, volume))
+    return Reading(grid.image(volume.voxels)[None], labels, grid)
+
+
+def _load_label(path: str | Path, image: Volume) -> NDArray[np.uint8]:
+    label = load(path)
+    if label.voxels.size != image.voxels.size or _corner_drift(label, image) > SAME_GRID_VOXELS:
+        reason = (
+            f"The label '{Path(path).name}' {label.voxels.shape} is not on the grid {image.voxels.shape} of its image."
+        )
+        raise reject("LABEL_GRID", reason, "Export the label with the image as reference.")
+    voxels = np.rint(label.voxels)
+    if voxels.min() < 0 or voxels.max() > IGNORE:
+        reason = f"The label '{Path(path).name}' holds values from {voxels.min():g} to {voxels.max():g}."
+        raise reject("LABEL_VALUES", reason, f"Labels run from 0 to {IGNORE}, {IGNORE} for voxels to ignore.")
+    return voxels.astype(np.uint8).reshape(image.voxels.shape)
+
+
+def _corner_drift(label: Volume, image: Volume) -> float:
+    """Return how many voxels the farthest corner of the image moves under the label's geometry."""
+    if (*label.voxels.shape, 1)[:3] != (*image.voxels.shape, 1)[:3]:
+        return float("inf")
+    sizes = np.array((*image.voxels.shape, 1)[:3])
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in sizes]), -1).reshape(-1, 3)
+    moved = _transform(np.linalg.inv(image.affine) @ label.affine, corners)
+    return float(np.abs(moved - corners).max())
+
+
+def window(hu: Tensor, window_hu: Sequence[float]) -> Tensor:
+    """Return Hounsfield units as ``[0, 1]`` between the two ends of the window, clamped."""
+    low, high = window_hu
+    return ((hu - low) / (high - low)).clamp_(0, 1)
+
+
+def save_label(array: NDArray[Any], where: Reading | ArrayLike, path: str | Path, dtype: DTypeLike = np.uint8) -> Path:
+    """Write a label that lies on a source grid, atomically.
+
+    Args:
+        array: ``(X, Y)`` or ``(X, Y, Z)``, as `Reading.to_source` returns it.
+        where: The reading, or the affine ``(4, 4)`` of that grid.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+        dtype: Stored type.
+    Raises:
+        ValueError: If the array is not on the grid of the reading, or the suffix is unknown.
+    """
+    if isinstance(where, Reading) and array.shape != where.source_shape:
+        raise ValueError(f"label has shape {array.shape}, its source {where.source_shape}")
+    affine = where.source_affine if isinstance(where, Reading) else where
+    return write_volume(np.asarray(array, dtype), affine, path)

@@ -1,0 +1,92 @@
+"""Write label volumes so that a reader sees the old file or the new one whole, whatever is killed."""
+
+import os
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import ArrayLike, NDArray
+
+from lib.data.grid import itk_from_ras
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ITK_SUFFIXES = (".nrrd", ".mha")
+GZIP_LEVEL = 1
+"""Labels are long runs: higher levels cost time and gain little."""
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a hidden sibling to write to; it takes the place of `path` when the block ends well, and goes otherwise."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=suffix, delete=False) as file:
+        temporary = Path(file.name)
+    try:
+        yield temporary
+        _sync(temporary)
+        # The temporary file is private to its owner; the label is as readable as any new file.
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+        _sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_volume(array: NDArray, affine: ArrayLike, path: str | Path) -> Path:
+    """Write an array ``(X, Y)`` or ``(X, Y, Z)`` atomically, in the format of the suffix.
+
+    NIfTI is gzipped for ``.nii.gz`` and byte for byte the same for the same input; NRRD and MetaImage are uncompressed,
+    as the viewers want them.
+
+    Args:
+        array: Voxels in their final type.
+        affine: ``(4, 4)``, voxel index to RAS+ mm.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+    Returns:
+        The path written.
+    Raises:
+        ValueError: For another suffix.
+    """
+    path = Path(path)
+    name = path.name.lower()
+    if not name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+        raise ValueError(f"cannot write '{path.name}': use one of {', '.join((*NIFTI_SUFFIXES, *ITK_SUFFIXES))}")
+    write = _write_nifti if name.endswith(NIFTI_SUFFIXES) else _write_itk
+    with replacing(path) as temporary:
+        write(array, np.asarray(affine, np.float64), temporary)
+    return path
+
+
+def _write_nifti(array: NDArray, affine: NDArray[np.float64], path: Path) -> None:
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    data = image.to_bytes()
+    if path.name.endswith(".gz"):
+        packer = zlib.compressobj(GZIP_LEVEL, wbits=31)
+        data = packer.compress(data) + packer.flush()
+    path.write_bytes(data)
+
+
+def _write_itk(array: NDArray, affine: NDArray[np.float64], path: Path) -> None:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    spacing_mm, origin_mm, direction = itk_from_ras(affine, array.ndim)
+    image.SetSpacing(spacing_mm)
+    image.SetOrigin(origin_mm)
+    image.SetDirection(direction)
+    sitk.WriteImage(image, str(path), useCompression=False)

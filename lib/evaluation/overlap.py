@@ -1,0 +1,43 @@
+"""Overlap of two masks: Dice and intersection over union."""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+
+def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> float:
+    """Return 2 |P and R| / (|P| + |R|).
+
+    Args:
+        prediction: Boolean mask, ``(*S)``.
+        reference: Boolean mask, ``(*S)``.
+    Returns:
+        A number in [0, 1]; nan if both are empty, for then there was nothing to find and no score to earn.
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    common, total = _counts(prediction, reference)
+    return 2 * common / total if total else math.nan
+
+
+def iou(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> float:
+    """Return |P and R| / |P or R|.
+
+    Args:
+        prediction: Boolean mask, ``(*S)``.
+        reference: Boolean mask, ``(*S)``.
+    Returns:
+        A number in [0, 1]; nan if both are empty.
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    common, total = _counts(prediction, reference)
+    return common / (total - common) if total else math.nan
+
+
+def _counts(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> tuple[int, int]:
+    if prediction.shape != reference.shape:
+        raise ValueError(f"prediction {prediction.shape} and reference {reference.shape} are not on one grid")
+    common = np.count_nonzero(prediction & reference)
+    return int(common), int(np.count_nonzero(prediction) + np.count_nonzero(reference))

@@ -1,0 +1,263 @@
+"""A picture of one case for people: axial, coronal and sagittal slices with the predicted parts and the reference.
+
+Oriented as radiologists look: the patient's right is on the left of axial and coronal slices, anterior is up in axial
+and to the left in sagittal ones, superior is up.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
+
+from lib.evaluation.crop import bounding_box
+from lib.evaluation.overlap import dice
+from lib.evaluation.report import IGNORE
+from lib.evaluation.volume import volume_ml
+
+Mask = npt.NDArray[np.bool_]
+Label = npt.NDArray[np.integer]
+Hounsfield = npt.NDArray[np.integer] | npt.NDArray[np.floating]
+Extent = tuple[float, float, float, float]
+
+# Distinct for the common kinds of colour blindness as well (after Okabe & Ito), light enough for black air.
+COLOURS = ("#3FA9FF", "#FFB000", "#1FD79A", "#FF62B0", "#F7EE4A", "#B79CFF", "#FF7847", "#9BE15D")
+PAPER, INK, FAINT = "#0E1116", "#FFFFFF", "#98A1B0"
+OPACITY = 0.72
+# Bone stays below white, which belongs to the reference.
+GREYS = LinearSegmentedColormap.from_list("dim", ["#000000", "#B4B8BF"])
+COLUMNS, AXIAL_ROWS = 6, 2
+WIDTH_INCHES, GAP_INCHES, HEAD_INCHES, FOOT_INCHES, DPI = 15.0, 0.06, 0.95, 0.75, 130
+MARGIN_MM = 18.0
+BAR_MM = 20.0
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One way to cut a RAS volume: the axis cut, the axis along the picture, the one up it, its left and right side."""
+
+    name: str
+    axis: int
+    across: int
+    up: int
+    sides: tuple[str, str]
+
+
+AXIAL = Plane("axial", 2, 0, 1, ("R", "L"))
+CORONAL = Plane("coronal", 1, 0, 2, ("R", "L"))
+SAGITTAL = Plane("sagittal", 0, 1, 2, ("A", "P"))
+
+
+@dataclass(frozen=True)
+class _Scene:
+    hu: Hounsfield
+    prediction: Label
+    reference: Label | None
+    spacing_mm: Sequence[float]
+    labels: Mapping[str, int]
+    window_hu: tuple[float, float]
+    content: Mask
+    view: tuple[slice, ...]
+
+    def extent_mm(self, plane: Plane) -> Extent:
+        width, height = (
+            (self.view[axis].stop - self.view[axis].start) * self.spacing_mm[axis] for axis in (plane.across, plane.up)
+        )
+        return 0.0, width, 0.0, height
+
+    def cut(self, volume: npt.NDArray, plane: Plane, index: int) -> npt.NDArray:
+        where: list[slice | int] = list(self.view)
+        where[plane.axis] = index
+        # Both horizontal axes of RAS (right, anterior) grow towards the side that is shown on the left.
+        return volume[tuple(where)].T[:, ::-1]
+
+
+def write_overlay(
+    path: Path,
+    hu: Hounsfield,
+    prediction: Label,
+    reference: Label | None,
+    spacing_mm: Sequence[float],
+    *,
+    labels: Mapping[str, int],
+    title: str,
+    window_hu: tuple[float, float] = (-1000.0, 500.0),
+) -> Path:
+    """Write a PNG of the slices that hold something, parts in colour, the reference as a white contour.
+
+    The view is cut to what the prediction or the reference holds, with a margin, so a stray voxel far away shows.
+
+    Args:
+        path: File to write.
+        hu: CT in HU, ``(X, Y, Z)`` RAS.
+        prediction: Label values on the same grid.
+        reference: Label values on the same grid, 255 where not known (a dashed contour); None if there is none.
+        spacing_mm: Voxel spacing per axis, in mm.
+        labels: Value of each class by name.
+        title: Heading, such as the case and the model.
+        window_hu: HU shown as the darkest and as the lightest grey.
+    Returns:
+        `path`.
+    Raises:
+        ValueError: If the arrays are not volumes on one grid.
+    """
+    shapes = {hu.shape, prediction.shape} | (set() if reference is None else {reference.shape})
+    if len(shapes) != 1 or hu.ndim != 3 or len(spacing_mm) != 3:
+        raise ValueError(f"an overlay needs volumes on one grid, not {sorted(shapes)}")
+    content = _content(prediction, reference, list(labels.values()))
+    view = _view(content, spacing_mm)
+    scene = _Scene(hu, prediction, reference, spacing_mm, labels, window_hu, content, view)
+    _draw(scene, title).savefig(path, facecolor=PAPER)
+    return path
+
+
+def _content(prediction: Label, reference: Label | None, values: list[int]) -> Mask:
+    content = np.isin(prediction, values)
+    return content if reference is None else content | np.isin(reference, values)
+
+
+def _view(content: Mask, spacing_mm: Sequence[float]) -> tuple[slice, ...]:
+    box = bounding_box(content) if content.any() else tuple(slice(0, size) for size in content.shape)
+    margins = [round(MARGIN_MM / step) for step in spacing_mm]
+    return tuple(
+        slice(max(0, side.start - margin), min(size, side.stop + margin))
+        for side, margin, size in zip(box, margins, content.shape, strict=True)
+    )
+
+
+def _draw(scene: _Scene, title: str) -> Figure:
+    rows = _rows(scene)
+    panels = [_panel_inches(scene, plane) for plane, _ in rows]
+    height = HEAD_INCHES + FOOT_INCHES + sum(tall + GAP_INCHES for _, tall in panels)
+    figure = Figure(figsize=(WIDTH_INCHES, height), dpi=DPI, facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    bottom = height - HEAD_INCHES
+    for (plane, indices), (wide, tall) in zip(rows, panels, strict=True):
+        bottom -= tall
+        for column, index in enumerate(indices):
+            left = GAP_INCHES + column * (wide + GAP_INCHES)
+            place = (left / WIDTH_INCHES, bottom / height, wide / WIDTH_INCHES, tall / height)
+            axes = figure.add_axes(place)
+            _panel(axes, scene, plane, index)
+            _marks(axes, plane, index, first=column == 0)
+        bottom -= GAP_INCHES
+    _head(figure, title, scene)
+    _legend(figure, scene)
+    return figure
+
+
+def _rows(scene: _Scene) -> list[tuple[Plane, list[int]]]:
+    downwards = _spread(scene.content, AXIAL.axis, COLUMNS * AXIAL_ROWS)[::-1]
+    rows = [(AXIAL, downwards[start : start + COLUMNS]) for start in range(0, len(downwards), COLUMNS)]
+    return rows + [(plane, _spread(scene.content, plane.axis, COLUMNS)) for plane in (CORONAL, SAGITTAL)]
+
+
+def _spread(content: Mask, axis: int, count: int) -> list[int]:
+    """Choose slices so that each stands for an equal part of the content.
+
+    The root of the voxel count weighs a slice: a thin neck keeps its slices beside a wide cavity, a stray voxel does
+    not.
+    """
+    others = tuple(other for other in range(content.ndim) if other != axis)
+    weight = np.sqrt(np.count_nonzero(content, axis=others))
+    if not weight.any():
+        weight = np.ones(content.shape[axis])
+    places = (np.arange(count) + 0.5) / count * weight.sum()
+    return np.unique(np.searchsorted(np.cumsum(weight), places)).tolist()
+
+
+def _panel_inches(scene: _Scene, plane: Plane) -> tuple[float, float]:
+    wide = (WIDTH_INCHES - GAP_INCHES * (COLUMNS + 1)) / COLUMNS
+    _, width_mm, _, height_mm = scene.extent_mm(plane)
+    return wide, wide * height_mm / width_mm
+
+
+def _panel(axes: Axes, scene: _Scene, plane: Plane, index: int) -> None:
+    extent = scene.extent_mm(plane)
+    low, high = scene.window_hu
+    picture = scene.cut(scene.hu, plane, index)
+    axes.imshow(picture, cmap=GREYS, vmin=low, vmax=high, origin="lower", extent=extent, interpolation="bilinear")
+    prediction = scene.cut(scene.prediction, plane, index)
+    for colour, value in zip(cycle(COLOURS), scene.labels.values(), strict=False):
+        _fill(axes, prediction == value, colour, extent)
+    if scene.reference is not None:
+        truth = scene.cut(scene.reference, plane, index)
+        for value in (*scene.labels.values(), IGNORE):
+            _contour(axes, truth == value, extent, style="dashed" if value == IGNORE else "solid")
+    axes.set(xlim=extent[:2], ylim=extent[2:])
+    axes.set_axis_off()
+
+
+def _fill(axes: Axes, mask: Mask, colour: str, extent: Extent) -> None:
+    if mask.any():
+        layer = np.zeros((*mask.shape, 4))
+        layer[mask] = (*to_rgb(colour), OPACITY)
+        axes.imshow(layer, origin="lower", extent=extent, interpolation="nearest")
+
+
+def _contour(axes: Axes, mask: Mask, extent: Extent, *, style: str) -> None:
+    if not mask.any():
+        return
+    # An empty rim closes contours that reach the edge of the view.
+    rows, columns = mask.shape
+    across = (np.arange(-1, columns + 1) + 0.5) * extent[1] / columns
+    up = (np.arange(-1, rows + 1) + 0.5) * extent[3] / rows
+    lines = axes.contour(across, up, np.pad(mask, 1), [0.5], colors=INK, linewidths=0.9, linestyles=style)
+    lines.set_path_effects([withStroke(linewidth=1.7, foreground="#00000090")])
+
+
+def _marks(axes: Axes, plane: Plane, index: int, *, first: bool) -> None:
+    shadow = [withStroke(linewidth=2.2, foreground="black")]
+    places = [(0.03, 0.96, "left", f"slice {index}"), (0.03, 0.5, "left", plane.sides[0])]
+    places.append((0.97, 0.5, "right", plane.sides[1]))
+    if first:
+        places.append((0.97, 0.96, "right", plane.name))
+        axes.plot([5, 5 + BAR_MM], [5, 5], color=INK, linewidth=2, solid_capstyle="butt", path_effects=shadow)
+        axes.text(5 + BAR_MM / 2, 8, f"{BAR_MM:.0f} mm", color=INK, fontsize=7, ha="center", path_effects=shadow)
+    for x, y, side, text in places:
+        style = {"ha": side, "va": "top" if y > 0.9 else "center", "fontsize": 8.5, "path_effects": shadow}
+        weight = "bold" if text == plane.name else "normal"
+        axes.text(x, y, text, transform=axes.transAxes, color=INK, fontweight=weight, **style)
+
+
+def _head(figure: Figure, title: str, scene: _Scene) -> None:
+    tall = figure.get_size_inches()[1]
+    shape = " x ".join(str(size) for size in scene.hu.shape)
+    spacing = " x ".join(f"{step:.2f}" for step in scene.spacing_mm)
+    low, high = scene.window_hu
+    line = f"{shape} voxels of {spacing} mm, window {low:.0f} to {high:.0f} HU"
+    figure.text(0.008, 1 - 0.34 / tall, title, color=INK, fontsize=18, fontweight="bold", va="center")
+    figure.text(0.008, 1 - 0.70 / tall, line, color=FAINT, fontsize=10, va="center")
+
+
+def _legend(figure: Figure, scene: _Scene) -> None:
+    tall = figure.get_size_inches()[1]
+    entries = [(colour, *_entry(scene, name)) for colour, name in zip(cycle(COLOURS), scene.labels, strict=False)]
+    if scene.reference is not None:
+        known = "dashed: not known" if (scene.reference == IGNORE).any() else "white contour"
+        entries.append((INK, "reference", known))
+    step = 1 / max(len(entries), COLUMNS)
+    for number, (colour, name, detail) in enumerate(entries):
+        left = 0.008 + number * step
+        # The reference is drawn as a line in the slices, so it is a line here too.
+        sign = "\N{WHITE SQUARE}" if name == "reference" else "\N{BLACK SQUARE}"
+        figure.text(left, 0.42 / tall, sign, color=colour, fontsize=20, va="center")
+        figure.text(left + 0.019, 0.50 / tall, name, color=INK, fontsize=11, va="center", fontweight="bold")
+        figure.text(left + 0.019, 0.27 / tall, detail, color=FAINT, fontsize=9.5, va="center")
+
+
+def _entry(scene: _Scene, name: str) -> tuple[str, str]:
+    value = scene.labels[name]
+    found = scene.prediction == value
+    detail = f"{volume_ml(found, scene.spacing_mm):.1f} ml"
+    if scene.reference is not None:
+        score = dice(found & (scene.reference != IGNORE), scene.reference == value)
+        detail += ", Dice undefined" if np.isnan(score) else f", Dice {score:.3f}"
+    return name.replace("_", " "), detail

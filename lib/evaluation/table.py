@@ -1,0 +1,62 @@
+"""Markdown tables of summaries, for a terminal, a page or a report."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+# Heading and digits after the point of each score.
+TITLES = {
+    "dice": ("Dice", 3),
+    "iou": ("IoU", 3),
+    "nsd": ("NSD", 3),
+    "hd95_mm": ("HD95, mm", 2),
+    "cl_dice": ("clDice", 3),
+    "volume_ml": ("Volume, ml", 2),
+    "reference_volume_ml": ("Reference, ml", 2),
+    "betti_0_error": ("b0 error", 1),
+    "betti_1_error": ("b1 error", 1),
+    "betti_2_error": ("b2 error", 1),
+    "tree_length_detected": ("TD", 3),
+    "branches_detected": ("BD", 3),
+}
+COLUMNS = ("dice", "nsd", "hd95_mm", "cl_dice", "betti_0_error")
+
+
+def summary_table(summary: Mapping[str, Any], columns: Sequence[str] = COLUMNS) -> str:
+    """Render one summary, a row per class.
+
+    Args:
+        summary: What `lib.evaluation.report.summarise` gave.
+        columns: Scores to show, keys of `TITLES`.
+    Returns:
+        A Markdown table; each cell is ``mean [low, high]``, a dash where the score is not defined.
+    """
+    return _render("Class", summary["classes"], columns)
+
+
+def comparison_table(summaries: Mapping[str, Mapping[str, Any]], name: str, columns: Sequence[str] = COLUMNS) -> str:
+    """Render one class of several summaries, a row per method: the model and, beside it, the threshold baselines.
+
+    Args:
+        summaries: Summaries by the name of the method.
+        name: Class to compare.
+        columns: Scores to show, keys of `TITLES`.
+    Returns:
+        A Markdown table.
+    Raises:
+        KeyError: If a summary lacks the class.
+    """
+    return _render("Method", {method: summary["classes"][name] for method, summary in summaries.items()}, columns)
+
+
+def _render(corner: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> str:
+    lines = [[corner, *(TITLES[column][0] for column in columns)], ["---", *("---:" for _ in columns)]]
+    for name, scores in rows.items():
+        lines.append([name.replace("_", " "), *(_cell(scores.get(column), TITLES[column][1]) for column in columns)])
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _cell(interval: Mapping[str, Any] | None, digits: int) -> str:
+    if interval is None or interval["mean"] is None:
+        return "-"
+    mean, low, high = (interval[key] for key in ("mean", "low", "high"))
+    return f"{mean:.{digits}f}" + ("" if low is None else f" [{low:.{digits}f}, {high:.{digits}f}]")

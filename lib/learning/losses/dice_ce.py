@@ -1,0 +1,68 @@
+"""Dice and cross entropy over integer labels, with a label that counts in neither term."""
+
+import torch
+import torch.nn.functional as F
+
+IGNORE_INDEX = 255
+
+
+def dice_ce_loss(
+    logits: torch.Tensor,
+    target: torch.Tensor,
+    *,
+    ignore_index: int = IGNORE_INDEX,
+    include_background: bool = False,
+    smooth: float = 1e-5,
+) -> torch.Tensor:
+    """Return soft Dice loss plus cross entropy, each averaged over the voxels that are not ignored.
+
+    Dice sums over the whole batch (a patch often lacks a class; per patch its term would be noise) and averages
+    over classes. A batch that is ignored everywhere costs nothing but the Dice constant, and has no gradient.
+
+    Args:
+        logits: Scores, ``(B, K, *S)``; computed in float32 whatever the dtype.
+        target: Labels, ``(B, 1, *S)`` or ``(B, *S)``, integers in ``[0, K)`` or ``ignore_index``.
+        ignore_index: The label of voxels nobody has judged.
+        include_background: Whether class 0 has a Dice term.
+        smooth: Added to numerator and denominator of the Dice ratio.
+    Returns:
+        A scalar, float32.
+    Raises:
+        ValueError: If shapes differ, or a label is neither a class nor ``ignore_index``.
+    Source:
+        Milletari et al. 2016, arXiv:1606.04797; MONAI ``DiceCELoss(softmax=True, batch=True)``.
+    """
+    target = label_map(target, logits)
+    valid = target != ignore_index
+    classes = torch.where(valid, target, 0)
+    if bool((classes >= logits.shape[1]).any()) or bool((classes < 0).any()):
+        raise ValueError(f"labels must lie in [0, {logits.shape[1]}) or be {ignore_index}, got {target.unique()}")
+    log_prob = F.log_softmax(logits.float(), dim=1)
+    cross_entropy = F.nll_loss(log_prob, classes, reduction="none")
+    cross_entropy = (cross_entropy * valid).sum() / valid.sum().clamp(min=1)
+
+    prob = log_prob.exp() * valid[:, None]
+    hot = F.one_hot(classes, logits.shape[1]).movedim(-1, 1) * valid[:, None]
+    axes = (0, *range(2, logits.ndim))
+    overlap = (prob * hot).sum(axes)
+    size = prob.sum(axes) + hot.sum(axes)
+    dice = (2 * overlap + smooth) / (size + smooth)
+    return (1 - dice[0 if include_background else 1 :]).mean() + cross_entropy
+
+
+def label_map(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Return the labels as ``(B, *S)`` int64, the channel axis dropped, on the grid of ``logits``.
+
+    Args:
+        target: Labels, ``(B, 1, *S)`` or ``(B, *S)``.
+        logits: Scores, ``(B, K, *S)``.
+    Returns:
+        ``(B, *S)``, int64.
+    Raises:
+        ValueError: If the grids differ.
+    """
+    grid = (logits.shape[0], *logits.shape[2:])
+    squeezed = target.squeeze(1) if target.ndim == logits.ndim and target.shape[1] == 1 else target
+    if tuple(squeezed.shape) != grid:
+        raise ValueError(f"labels of shape {tuple(target.shape)} do not lie on the grid {grid} of the logits")
+    return squeezed.long()

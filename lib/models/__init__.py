@@ -1,0 +1,20 @@
+"""Networks: parts assembled into models, their sizes by name, their weights, and a predictor over a volume."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from lib.models.peers import dynunet, dynunet_small, segresnet
+from lib.models.topowmamba import topowmamba_base, topowmamba_small, topowmamba_tiny
+from lib.models.vmunet import vmunet, vmunet_small
+
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    "topowmamba_tiny": topowmamba_tiny,
+    "topowmamba_small": topowmamba_small,
+    "topowmamba_base": topowmamba_base,
+    "vmunet": vmunet,
+    "vmunet_small": vmunet_small,
+    "dynunet": dynunet,
+    "dynunet_small": dynunet_small,
+    "segresnet": segresnet,
+}

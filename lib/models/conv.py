@@ -1,0 +1,85 @@
+"""Convolutional parts: normalisation for small batches, a plain convolution unit and a residual block."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from monai.networks.layers.factories import Conv
+from torch import nn
+
+
+def convolution(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, **options) -> nn.Module:
+    """Return a convolution that keeps the shape at stride 1 (odd kernels), with `options` of ``nn.Conv2d``."""
+    options.setdefault("padding", (kernel_size - 1) // 2)
+    return Conv[Conv.CONV, spatial_dims](in_channels, out_channels, kernel_size, **options)
+
+
+def group_norm(channels: int) -> nn.GroupNorm:
+    """Return group normalisation with at most eight groups of at least two channels.
+
+    Batches are small on a CPU, which rules out batch statistics; two channels a group keep the variance defined on the
+    1x1 grid of a small image's last stage, where instance normalisation raises.
+    """
+    return nn.GroupNorm(math.gcd(8, max(channels // 2, 1)), channels)
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer normalisation over the channels of ``(B, C, *S)``, each position on its own."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return the normalised input, ``(B, C, *S)``."""
+        return super().forward(input.movedim(1, -1)).movedim(-1, 1)
+
+
+class ConvUnit(nn.Sequential):
+    """Convolution, group normalisation, leaky ReLU.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Kernel size on every axis, in samples.
+        normalise: False leaves the normalisation out and gives the convolution a bias. The first layer on an image
+            does so: a Hounsfield value is absolute, and normalising over an image would hide how much of it is air.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 3,
+        *,
+        normalise: bool = True,
+        stride: int = 1,
+    ) -> None:
+        conv = convolution(spatial_dims, in_channels, out_channels, kernel_size, stride=stride, bias=not normalise)
+        norm = [group_norm(out_channels)] if normalise else []
+        super().__init__(conv, *norm, nn.LeakyReLU(0.01, inplace=True))
+        nn.init.kaiming_normal_(conv.weight, a=0.01)
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the channels change.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+    """
+
+    def __init__(self, spatial_dims: int, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.first = ConvUnit(spatial_dims, in_channels, out_channels)
+        self.second = convolution(spatial_dims, out_channels, out_channels, 3, bias=False)
+        self.norm = group_norm(out_channels)
+        self.act = nn.LeakyReLU(0.01, inplace=True)
+        self.shortcut: nn.Module = nn.Identity()
+        if in_channels != out_channels:
+            self.shortcut = convolution(spatial_dims, in_channels, out_channels, 1)
+        nn.init.kaiming_normal_(self.second.weight, a=0.01)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the block's output, ``(B, C_out, *S)``."""
+        return self.act(self.norm(self.second(self.first(x))) + self.shortcut(x))

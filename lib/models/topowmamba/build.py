@@ -1,0 +1,194 @@
+"""The builder of TopoWMamba and its named sizes.
+
+The paper states the blocks, the five stages and the deep supervision. Depths, channels, which stages carry which block,
+the wavelet, kernels and states are not public: each is an argument, and the defaults are this project's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from lib.models.conv import ConvUnit, ResidualBlock
+from lib.models.patches import PatchEmbed, PatchMerge
+from lib.models.ss2d import SelectiveScanBlock, VSSBlock
+from lib.models.topowmamba.decoder import Decoder
+from lib.models.topowmamba.encoder import Encoder
+from lib.models.topowmamba.network import TopoWMamba
+from lib.models.topowmamba.scvss import SCVSSBlock
+from lib.models.topowmamba.wmb import wavelet_mixer
+
+KINDS = ("conv", "vss", "scvss")
+STAGES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlockOptions:
+    """What the blocks of every stage have in common.
+
+    Args:
+        d_state: States per channel of a scan.
+        expand: Ratio of a scan's inner channels to the stage's.
+        wmb_design: ``"residual"`` or ``"split"``.
+        wavelet: Name of the wavelet.
+        wavelet_kernel: Kernel of the depthwise convolution on the bands, in their samples.
+        snake_kernel: Samples along a snake.
+        snake_ratio: How many times narrower than the stage a branch of SCVSS is.
+    """
+
+    d_state: int = 16
+    expand: float = 2.0
+    wmb_design: str = "residual"
+    wavelet: str = "haar"
+    wavelet_kernel: int = 5
+    snake_kernel: int = 9
+    snake_ratio: int = 2
+
+
+@dataclass(frozen=True)
+class _StageBuilder:
+    spatial_dims: int
+    options: BlockOptions
+    drop_rates: Iterator[float]
+
+    def blocks(self, channels: int, depth: int, kind: str, wmb: bool) -> list[nn.Module]:
+        """Return a stage's blocks: of an SCVSS stage the last is SCVSS, and those before it are VSS."""
+        kinds = [kind] * depth if kind != "scvss" else ["vss"] * (depth - 1) + ["scvss"]
+        return [self._block(channels, kind, wmb) for kind in kinds]
+
+    def _block(self, channels: int, kind: str, wmb: bool) -> nn.Module:
+        drop_path = next(self.drop_rates)
+        if kind == "conv":
+            return ResidualBlock(self.spatial_dims, channels, channels)
+        mixer = self._mixer(channels, wmb)
+        if kind == "vss":
+            return VSSBlock(channels, mixer, drop_path=drop_path)
+        ratio, kernel = self.options.snake_ratio, self.options.snake_kernel
+        return SCVSSBlock(
+            self.spatial_dims, channels, mixer, snake_ratio=ratio, kernel_size=kernel, drop_path=drop_path
+        )
+
+    def _mixer(self, channels: int, wmb: bool) -> nn.Module:
+        options = self.options
+        scan = SelectiveScanBlock(self.spatial_dims, channels, d_state=options.d_state, expand=options.expand)
+        if not wmb:
+            return scan
+        return wavelet_mixer(
+            options.wmb_design,
+            self.spatial_dims,
+            channels,
+            scan,
+            wavelet=options.wavelet,
+            kernel_size=options.wavelet_kernel,
+        )
+
+
+def topowmamba(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    channels: Sequence[int] = (48, 96, 192, 384, 768),
+    full_channels: int = 32,
+    depths: Sequence[int] = (2, 2, 2, 2),
+    stage_blocks: Sequence[str] = ("scvss", "scvss", "scvss", "vss"),
+    wmb_stages: Sequence[bool] = (True, True, True, True),
+    stem_kernel: int = 7,
+    drop_path: float = 0.1,
+    deep_supervision: bool = True,
+    use_wmb: bool = True,
+    use_scvss: bool = True,
+    **block_options,
+) -> TopoWMamba:
+    """Build TopoWMamba of any size, in 2-D or 3-D.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the image.
+        out_channels: Classes.
+        channels: Channels at 1/2 (the stem), 1/4, 1/8, 1/16 and 1/32.
+        full_channels: Channels at full resolution, of the raw image's skip and of the last residual block.
+        depths: Blocks per stage at 1/4 to 1/32.
+        stage_blocks: Kind of each of those stages: ``"conv"`` (residual convolutions), ``"vss"``, or ``"scvss"``
+            (its last block SCVSS, those before it VSS).
+        wmb_stages: Whether the scans of each of those stages are wavelet Mamba blocks.
+        stem_kernel: Kernel of the stem's convolution, in samples.
+        drop_path: Drop probability of the deepest block; it grows linearly to it.
+        deep_supervision: In training, return logits at 1, 1/2, 1/4 and 1/8.
+        use_wmb: False puts a plain scan wherever WMB would be (the ablation).
+        use_scvss: False puts a VSS block wherever SCVSS would be (the ablation).
+        block_options: Fields of `BlockOptions`.
+    Returns:
+        The network, freshly initialised.
+    Raises:
+        ValueError: If an argument is out of its range, or lists differ in length.
+        TypeError: If an argument is unknown.
+    """
+    _check(spatial_dims, channels, depths, stage_blocks, wmb_stages)
+    kinds = [kind if use_scvss or kind != "scvss" else "vss" for kind in stage_blocks]
+    rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+    builder = _StageBuilder(spatial_dims, BlockOptions(**block_options), rates)
+    stages = []
+    for i, (fine, coarse) in enumerate(zip(channels, channels[1:], strict=False)):
+        down = PatchEmbed(spatial_dims, fine, coarse, 2) if i == 0 else PatchMerge(spatial_dims, fine, coarse)
+        stages.append(nn.Sequential(down, *builder.blocks(coarse, depths[i], kinds[i], use_wmb and wmb_stages[i])))
+    full = nn.Sequential(
+        ConvUnit(spatial_dims, in_channels, full_channels, normalise=False),
+        ResidualBlock(spatial_dims, full_channels, full_channels),
+    )
+    stem = ConvUnit(spatial_dims, in_channels, channels[0], stem_kernel, normalise=False, stride=2)
+    decoder = Decoder(
+        spatial_dims, (full_channels, *channels), out_channels, heads=STAGES if deep_supervision else 1
+    )
+    return TopoWMamba(Encoder(full, stem, stages), decoder)
+
+
+
+def _check(
+    spatial_dims: int,
+    channels: Sequence[int],
+    depths: Sequence[int],
+    stage_blocks: Sequence[str],
+    wmb_stages: Sequence[bool],
+) -> None:
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
+    if len(channels) != STAGES + 1:
+        raise ValueError(f"channels needs {STAGES + 1} entries (1/2 to 1/32), got {tuple(channels)}")
+    for name, values in (("depths", depths), ("stage_blocks", stage_blocks), ("wmb_stages", wmb_stages)):
+        if len(values) != STAGES:
+            raise ValueError(f"{name} needs {STAGES} entries (1/4 to 1/32), got {tuple(values)}")
+    if unknown := set(stage_blocks) - set(KINDS):
+        raise ValueError(f"no block {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+
+
+def topowmamba_tiny(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
+    """Build the size for a laptop's processor and for tests."""
+    options = {"channels": (16, 32, 48, 64, 96), "full_channels": 8} | _LIGHT | overrides
+    return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def topowmamba_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
+    """Build the size that trains on a few processor cores and is served by default."""
+    options = {"channels": (32, 64, 96, 160, 224), "full_channels": 16} | _LIGHT | overrides
+    return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def topowmamba_base(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
+    """Build the published skeleton's size, 48 to 768 channels with 16 states per channel."""
+    return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **overrides)
+
+
+# A scan without native kernels is most of a step, so the light sizes keep it from the stage at 1/4, where sequences
+# are longest, and hold one state per channel.
+_LIGHT = {
+    "depths": (1, 1, 1, 1),
+    "stage_blocks": ("conv", "scvss", "scvss", "vss"),
+    "stem_kernel": 5,
+    "d_state": 1,
+    "expand": 1.0,
+    "snake_ratio": 4,
+}

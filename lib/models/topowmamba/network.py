@@ -1,0 +1,37 @@
+"""TopoWMamba assembled: an encoder, a decoder, and the padding that lets an image have any size."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lib.models.padding import crop_outputs, pad_to_multiple
+from lib.models.topowmamba.decoder import Decoder
+from lib.models.topowmamba.encoder import STRIDE, Encoder
+
+
+class TopoWMamba(nn.Module):
+    """The network as its two parts; it knows no sizes.
+
+    An image of any size is padded to a multiple of 32 by replication, and the logits are cropped back.
+
+    Args:
+        encoder: Image to features.
+        decoder: Features to logits.
+    """
+
+    def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits of the image ``x (B, C, *S)``.
+
+        Returns:
+            ``(B, K, *S)``; in training with deep supervision a list at 1, 1/2, 1/4 and 1/8, finest first, of shape
+            ``ceil(S / 2**i)``.
+        """
+        heads = len(self.decoder.heads) if self.training else 1
+        features = self.encoder(pad_to_multiple(x, STRIDE))
+        outputs = crop_outputs(self.decoder(features, heads), x.shape[2:])
+        return outputs if len(outputs) > 1 else outputs[0]

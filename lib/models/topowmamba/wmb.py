@@ -1,0 +1,109 @@
+"""The wavelet Mamba block (WMB): a selective scan that also works on an image's frequency bands.
+
+The paper states a "hierarchical frequency decomposition" and no more; both public designs of the idea are here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from lib.models.conv import convolution
+from lib.ops.wavelet import dwt, idwt
+
+DESIGNS = ("residual", "split")
+
+
+class Scale(nn.Module):
+    """A learned factor per channel.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: Channels of the input.
+        value: The factor at the start.
+    """
+
+    def __init__(self, spatial_dims: int, channels: int, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((channels, *[1] * spatial_dims), value))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``x (B, C, *S)`` times the factors."""
+        return x * self.weight
+
+
+class ResidualWaveletMixer(nn.Module):
+    """Add a convolution of the bands to the scan: ``s0 scan(x) + IDWT(s1 DWConv_k(DWT(x)))``, s0 = 1, s1 = 0.1.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: Channels of the input and the output.
+        scan: The scan, ``(B, C, *S) -> (B, C, *S)``.
+        wavelet: Name of the wavelet, for `lib.ops.wavelet`.
+        kernel_size: Kernel of the depthwise convolution, in samples of a band.
+    Source:
+        He et al. 2024, MobileMamba, arXiv:2411.15941 (its wavelet branch).
+    """
+
+    def __init__(
+        self, spatial_dims: int, channels: int, scan: nn.Module, *, wavelet: str = "haar", kernel_size: int = 5
+    ) -> None:
+        super().__init__()
+        bands = 2**spatial_dims * channels
+        self.scan, self.wavelet = scan, wavelet
+        self.base_scale = Scale(spatial_dims, channels, 1.0)
+        self.conv = convolution(spatial_dims, bands, bands, kernel_size, groups=bands, bias=False)
+        self.wavelet_scale = Scale(spatial_dims, bands, 0.1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mixed image, ``(B, C, *S)``."""
+        bands = dwt(x, self.wavelet)
+        filtered = self.wavelet_scale(self.conv(bands.flatten(1, 2))).view_as(bands)
+        return self.base_scale(self.scan(x)) + idwt(filtered, x.shape[2:], self.wavelet)
+
+
+class SplitWaveletMixer(nn.Module):
+    """Scan the low band, convolve the high bands under a gate drawn from it, and invert.
+
+    ``low' = scan(low)``, ``high' = DWConv_k(high) * sigmoid(Conv_1(low'))``, ``out = IDWT(low', high')``. The scan runs
+    on ``1 / 2**d`` of the positions, which makes this the cheap design.
+
+    Args:
+        spatial_dims: 2 or 3.
+        channels: Channels of the input and the output.
+        scan: The scan, ``(B, C, *S) -> (B, C, *S)``.
+        wavelet: Name of the wavelet, for `lib.ops.wavelet`.
+        kernel_size: Kernel of the depthwise convolution, in samples of a band.
+    Source:
+        The idea of Zou et al. 2024, Wave-Mamba, arXiv:2408.01276; the gate is ours.
+    """
+
+    def __init__(
+        self, spatial_dims: int, channels: int, scan: nn.Module, *, wavelet: str = "haar", kernel_size: int = 5
+    ) -> None:
+        super().__init__()
+        high = (2**spatial_dims - 1) * channels
+        self.scan, self.wavelet = scan, wavelet
+        self.conv = convolution(spatial_dims, high, high, kernel_size, groups=high, bias=False)
+        self.gate = convolution(spatial_dims, channels, high, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the mixed image, ``(B, C, *S)``."""
+        bands = dwt(x, self.wavelet)
+        low, high = self.scan(bands[:, :, 0]), bands[:, :, 1:]
+        high = (self.conv(high.flatten(1, 2)) * torch.sigmoid(self.gate(low))).view_as(high)
+        return idwt(torch.cat([low.unsqueeze(2), high], dim=2), x.shape[2:], self.wavelet)
+
+
+def wavelet_mixer(
+    design: str, spatial_dims: int, channels: int, scan: nn.Module, *, wavelet: str = "haar", kernel_size: int = 5
+) -> nn.Module:
+    """Return the mixer of a named design, ``"residual"`` or ``"split"``, around a scan.
+
+    Raises:
+        ValueError: If there is no such design.
+    """
+    if design not in DESIGNS:
+        raise ValueError(f"no wavelet design {design!r}; there are {', '.join(DESIGNS)}")
+    mixer = ResidualWaveletMixer if design == "residual" else SplitWaveletMixer
+    return mixer(spatial_dims, channels, scan, wavelet=wavelet, kernel_size=kernel_size)

@@ -1,0 +1,105 @@
+"""VM-UNet: a U of state-space blocks alone, a peer of TopoWMamba and a check of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from lib.models.conv import convolution
+from lib.models.padding import crop, pad_to_multiple
+from lib.models.patches import PatchEmbed, PatchExpand, PatchMerge
+from lib.models.ss2d import SelectiveScanBlock, VSSBlock
+
+PATCH_SIZE = 4
+
+
+class VMUNet(nn.Module):
+    """State-space encoder and decoder with added skips, patches of four, and a final expansion by four.
+
+    An image of any size is padded to the stride by replication, and the logits cropped back.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the image.
+        out_channels: Classes.
+        dims: Channels per encoder stage, each twice the one before.
+        depths: Blocks per encoder stage.
+        depths_decoder: Blocks per decoder stage, coarsest first.
+        d_state: States per channel of the scans.
+        drop_path: Drop probability of the deepest block; it grows linearly to it.
+    Raises:
+        ValueError: If the stages disagree in number, or `dims` do not double or divide by four.
+    Source:
+        Ruan and Xiang 2024, arXiv:2402.02491.
+    """
+
+    def __init__(
+        self,
+        *,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        dims: Sequence[int] = (96, 192, 384, 768),
+        depths: Sequence[int] = (2, 2, 2, 2),
+        depths_decoder: Sequence[int] = (2, 2, 2, 1),
+        d_state: int = 16,
+        drop_path: float = 0.2,
+    ) -> None:
+        super().__init__()
+        _check(dims, depths, depths_decoder)
+        self.stride = PATCH_SIZE * 2 ** (len(dims) - 1)
+        self.embed = PatchEmbed(spatial_dims, in_channels, dims[0], PATCH_SIZE)
+        pairs = list(zip(dims, dims[1:], strict=False))
+        self.merges = nn.ModuleList(PatchMerge(spatial_dims, fine, coarse) for fine, coarse in pairs)
+        self.expands = nn.ModuleList(PatchExpand(spatial_dims, coarse, fine) for fine, coarse in reversed(pairs))
+        self.encoder = _stages(spatial_dims, dims, depths, d_state, torch.linspace(0, drop_path, sum(depths)))
+        self.decoder = _stages(
+            spatial_dims, dims[::-1], depths_decoder, d_state, torch.linspace(drop_path, 0, sum(depths_decoder))
+        )
+        self.final = PatchExpand(spatial_dims, dims[0], dims[0] // PATCH_SIZE, PATCH_SIZE)
+        self.head = convolution(spatial_dims, dims[0] // PATCH_SIZE, out_channels, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits, ``(B, K, *S)``, of the image ``x (B, C, *S)``."""
+        shape = x.shape[2:]
+        x = self.embed(pad_to_multiple(x, self.stride))
+        skips = []
+        for stage, merge in zip(self.encoder, self.merges, strict=False):
+            # The lineage's skip is a stage's input, and the deepest stage adds none.
+            skips.append(merge(stage(x)))
+            x = skips[-1]
+        x = self.decoder[0](self.encoder[-1](x))
+        for stage, expand in zip(self.decoder[1:], self.expands, strict=True):
+            x = stage(expand(x + skips.pop()))
+        return crop(self.head(self.final(x)), shape)
+
+
+def _check(dims: Sequence[int], depths: Sequence[int], depths_decoder: Sequence[int]) -> None:
+    if not len(dims) == len(depths) == len(depths_decoder):
+        raise ValueError(f"dims, depths and depths_decoder differ in length: {dims}, {depths}, {depths_decoder}")
+    if dims[0] % PATCH_SIZE or any(coarse != 2 * fine for fine, coarse in zip(dims, dims[1:], strict=False)):
+        raise ValueError(f"dims must divide by {PATCH_SIZE} and double from stage to stage, got {dims}")
+
+
+def _stages(
+    spatial_dims: int, dims: Sequence[int], depths: Sequence[int], d_state: int, rates: torch.Tensor
+) -> nn.ModuleList:
+    drop = iter(rates.tolist())
+    stages = nn.ModuleList()
+    for channels, depth in zip(dims, depths, strict=True):
+        mixers = [SelectiveScanBlock(spatial_dims, channels, d_state=d_state) for _ in range(depth)]
+        stages.append(nn.Sequential(*(VSSBlock(channels, mixer, drop_path=next(drop)) for mixer in mixers)))
+    return stages
+
+
+def vmunet(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> VMUNet:
+    """Build VM-UNet at its published size (27,427,761 parameters in 2-D, 3 channels in, 9 classes)."""
+    return VMUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **overrides)
+
+
+def vmunet_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> VMUNet:
+    """Build VM-UNet as small as topowmamba_small, with one state per channel."""
+    options = {"dims": (32, 64, 128, 256), "d_state": 1, "drop_path": 0.1} | overrides
+    return VMUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)

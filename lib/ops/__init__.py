@@ -1,0 +1,1 @@
+"""Compute: functions and leaf layers that know tensors and no anatomy."""

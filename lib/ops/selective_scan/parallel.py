@@ -1,0 +1,161 @@
+"""The selective scan for training on any device: chunked, in place, with a backward pass that recomputes its states.
+
+Everything runs tokens first, ``(L, B, G, N, E/G)``, so that the step of the recurrence is one call on contiguous rows. States
+exist for one segment at a time (a cache-sized run of tokens); between forward and backward only the inputs and one state per
+segment are kept.
+"""
+
+from math import e, log2
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+from torch.nn import functional as F
+
+from lib.ops.selective_scan.recurrence import ACCELERATOR_BUDGET, CPU_BUDGET, plan, scan_in_place
+from lib.ops.selective_scan.reference import check_scan, scan_dtype
+
+_LOG2_E = log2(e)  # exp2 is four times as fast as exp on a CPU
+_SMALL_PRODUCT = 400  # below this many multiplications torch leaves BLAS for a slow loop
+
+
+def selective_scan_parallel(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    *,
+    delta_bias: Tensor | None = None,
+    delta_softplus: bool = False,
+) -> Tensor:
+    """Return the selective scan of `u`; arguments and result are those of `selective_scan_reference`.
+
+    Args:
+        u: Input sequence, ``(B, E, L)``. Memory with E innermost is read without a copy.
+        delta: Step sizes before bias and softplus, ``(B, E, L)``.
+        A: State matrix, ``(E, N)``.
+        B: Input matrix, ``(B, G, N, L)``.
+        C: Output matrix, ``(B, G, N, L)``.
+        D: Skip connection, ``(E,)``.
+        delta_bias: Added to `delta`, ``(E,)``.
+        delta_softplus: Whether to pass the biased `delta` through softplus.
+    Returns:
+        ``(B, E, L)``, dtype of ``u``, with E innermost in memory; computed in float32 at least.
+    Raises:
+        ValueError: If shapes disagree.
+    Source:
+        Gu & Dao 2023, arXiv:2312.00752, section 3.3 (recomputation); the chunks are those of a two-level prefix scan.
+    """
+    check_scan(u, delta, A, B, C)
+    dtype = scan_dtype(u, delta, A)
+    groups = B.shape[1]
+    # Autocast would send the products of the scan to bfloat16; its states need float32.
+    with torch.autocast(u.device.type, enabled=False):
+        x, steps, B, C = (_tokens_first(each.to(dtype)) for each in (u, delta, B, C))
+        if delta_bias is not None:
+            steps = steps + delta_bias.to(dtype)
+        if delta_softplus:
+            steps = F.softplus(steps)
+        # exp2 wants A in powers of two; grouped, with the channels innermost as in the states.
+        A = A.to(dtype).unflatten(0, (groups, -1)).transpose(1, 2).contiguous()
+        y = _Scan.apply(x.unflatten(-1, (groups, -1)), steps.unflatten(-1, (groups, -1)), A, B, C).flatten(-2)
+        if D is not None:
+            y = torch.addcmul(y, x, D.to(dtype))
+        return y.to(u.dtype).permute(1, 2, 0)
+
+
+def _tokens_first(x: Tensor) -> Tensor:
+    """Move the last axis of `x` to the front, contiguous; torch is fast where this is the transposition of a matrix."""
+    if x.is_contiguous() and x.numel():
+        return x.flatten(0, -2).t().contiguous().unflatten(1, x.shape[:-1])
+    return x.movedim(-1, 0).contiguous()
+
+
+def _decay(steps: Tensor, A2: Tensor) -> Tensor:
+    """Return ``exp(delta A)``, ``(S, B, G, N, E)``, for steps ``(S, B, G, E)`` and ``A2 = A log2(e)``, ``(G, N, E)``."""
+    return (steps.unsqueeze(-2) * A2).exp2_()
+
+
+def _chunk_decay(steps: Tensor, A2: Tensor, chunks: int) -> Tensor | None:
+    """Return the decay over each chunk, which is the decay of its summed steps; None where there is one chunk."""
+    return None if chunks == 1 else _decay(steps.unflatten(0, (chunks, -1)).sum(1), A2)
+
+
+def _states(steps: Tensor, decay: Tensor, inputs: Tensor, B: Tensor, first: Tensor, carry: Tensor | None) -> Tensor:
+    """Return the states of a segment behind the state before it, ``(S + 1, B, G, N, E)``."""
+    states = torch.empty((len(steps) + 1, *first.shape), dtype=first.dtype, device=first.device)
+    states[0] = first
+    torch.mul(inputs.unsqueeze(-2), B.unsqueeze(-1), out=states[1:])
+    scan_in_place(decay, states[1:], first, carry)
+    return states
+
+
+def _sum_states(states: Tensor, weights: Tensor) -> Tensor:
+    """Sum over N: states ``(S, B, G, N, E)`` weighted by ``(S, B, G, N)`` give ``(S, B, G, E)``."""
+    if states.shape[-2] == 1:
+        return states.squeeze(-2) * weights
+    if states.shape[-2] * states.shape[-1] < _SMALL_PRODUCT:
+        return (states * weights.unsqueeze(-1)).sum(-2)
+    return torch.matmul(weights.unsqueeze(-2), states).squeeze(-2)
+
+
+def _sum_channels(states: Tensor, weights: Tensor) -> Tensor:
+    """Sum over E: states ``(S, B, G, N, E)`` weighted by ``(S, B, G, E)`` give ``(S, B, G, N)``."""
+    if states.shape[-2] == 1 or states.shape[-2] * states.shape[-1] < _SMALL_PRODUCT:
+        return torch.linalg.vecdot(states, weights.unsqueeze(-2))
+    return torch.matmul(weights.unsqueeze(-2), states.transpose(-1, -2)).squeeze(-2)
+
+
+class _Scan(torch.autograd.Function):
+    """The scan without skip, bias and softplus, on tokens-first operands.
+
+    Shapes: u and delta ``(L, B, G, E)``, A ``(G, N, E)``, B and C ``(L, B, G, N)``, where E counts the channels of one group.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+        row = u.shape[1:3] + A.shape[1:]
+        segments = plan(u.shape[0], row.numel(), CPU_BUDGET if u.device.type == "cpu" else ACCELERATOR_BUDGET)
+        A2, y, state, starts = A * _LOG2_E, torch.empty_like(u), u.new_zeros(row), []
+        for start, stop, chunks in segments:
+            here = slice(start, stop)
+            starts.append(state)
+            steps = delta[here]
+            states = _states(
+                steps, _decay(steps, A2), steps * u[here], B[here], state, _chunk_decay(steps, A2, chunks)
+            )
+            state = states[-1].clone()
+            y[here] = _sum_states(states[1:], C[here])
+        ctx.save_for_backward(u, delta, A, B, C, *starts)
+        ctx.segments = segments
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+        """Run ``lam_l = C_l dy_l + a_{l+1} lam_{l+1}``, the same recurrence with time reversed, segment by segment."""
+        u, delta, A, B, C, *starts = ctx.saved_tensors
+        with torch.autocast(u.device.type, enabled=False):
+            dy, A2 = grads[0].contiguous(), A * _LOG2_E
+            du, ddelta, dA, dB, dC = (torch.zeros_like(each) for each in (u, delta, A, B, C))
+            following = torch.cat((delta, delta.new_zeros(1, *delta.shape[1:])))
+            later = u.new_zeros(u.shape[1:3] + A.shape[1:])
+            for (start, stop, chunks), state in zip(reversed(ctx.segments), reversed(starts), strict=True):
+                here = slice(start, stop)
+                steps, inputs, dy_here = delta[here], delta[here] * u[here], dy[here]
+                decay = _decay(following[start : stop + 1], A2)  # one token more: the adjoint decays by the next step
+                states = _states(steps, decay[:-1], inputs, B[here], state, _chunk_decay(steps, A2, chunks))
+                dC[here] = _sum_channels(states[1:], dy_here)
+                adjoint = dy_here.unsqueeze(-2) * C[here].unsqueeze(-1)
+                carry = _chunk_decay(following[start + 1 : stop + 1], A2, chunks)
+                later = scan_in_place(decay[1:], adjoint, later, carry, reverse=True)
+                dB[here] = _sum_channels(adjoint, inputs)
+                dinputs = _sum_states(adjoint, B[here])
+                du[here] = dinputs * steps
+                slope = decay[:-1].mul_(adjoint).mul_(states[:-1])  # the gradient with respect to delta A
+                dA += (slope * steps.unsqueeze(-2)).sum((0, 1))
+                ddelta[here] = torch.addcmul(slope.mul_(A).sum(-2), dinputs, u[here])
+        return du, ddelta, dA, dB, dC

@@ -1,0 +1,78 @@
+"""Any app.toml as a MONAI Label app."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from monailabel.config import settings
+from monailabel.datastore.local import LocalDatastore
+from monailabel.interfaces.app import MONAILabelApp
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.infer_v2 import InferTask
+from monailabel.interfaces.tasks.scoring import ScoringMethod
+from monailabel.interfaces.tasks.strategy import Strategy
+from monailabel.interfaces.tasks.train import TrainTask
+
+from lib.tasks.batch_infer import OneByOne
+from lib.tasks.infer import SegmentationInfer
+from lib.tasks.scoring import DicePerClass
+from lib.tasks.spec import load_app
+from lib.tasks.strategy import RandomUnlabelled
+from lib.tasks.train import FinetuneTask
+
+logger = logging.getLogger(__name__)
+
+IMAGE_PATTERNS = ["*.nii.gz", "*.nii", "*.nrrd", "*.mha"]
+STRATEGIES: dict[str, Callable[[], Strategy]] = {"random": RandomUnlabelled}
+
+
+class TopoLabelApp(MONAILabelApp):
+    """Serve the tasks that the app folder's app.toml declares.
+
+    MONAI Label finds an app by the name of its direct base class, so an app's main.py imports this and never subclasses it.
+
+    Args:
+        app_dir: The app's folder.
+        studies: Folder of studies, or the address of a DICOMweb server.
+        conf: What MONAI Label was started with; nothing of it is used.
+    """
+
+    def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
+        self.spec = load_app(app_dir)
+        # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
+        labels = list(dict.fromkeys(name for task in self.spec.tasks for name in task.labels))
+        super().__init__(app_dir, studies, conf, self.spec.name, self.spec.description, labels=labels)
+        # Else every start, every next study and every training would start a process that rebuilds the app.
+        self._auto_update_scoring = False
+
+    def init_datastore(self) -> Datastore:
+        """Return the studies; of a folder only volumes, not the pictures that may lie beside them."""
+        if self.studies.startswith(("http://", "https://")):
+            return self.init_remote_datastore()
+        return LocalDatastore(
+            self.studies,
+            extensions=IMAGE_PATTERNS,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )
+
+    def init_infers(self) -> dict[str, InferTask]:
+        """Return one infer task per task."""
+        return {task.name: SegmentationInfer(self.app_dir, task) for task in self.spec.tasks}
+
+    def init_trainers(self) -> dict[str, TrainTask]:
+        """Return one train task per task that can be trained, named like its infer task."""
+        return {task.name: FinetuneTask(self.app_dir, task) for task in self.spec.tasks if task.train}
+
+    def init_strategies(self) -> dict[str, Strategy]:
+        """Return the strategies, the app's own first: viewers preselect the first."""
+        names = sorted(STRATEGIES, key=lambda name: name != self.spec.strategy)
+        return {name: STRATEGIES[name]() for name in names}
+
+    def init_scoring_methods(self) -> dict[str, ScoringMethod]:
+        """Return Dice per class, over the classes of the first task."""
+        return {"dice": DicePerClass(self.spec.tasks[0].label_values)}
+
+    def init_batch_infer(self) -> Callable[..., Any]:
+        """Return batch inference, one study at a time."""
+        return OneByOne()

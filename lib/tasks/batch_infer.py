@@ -1,0 +1,40 @@
+"""Inference over many studies, one that fails not taking the others with it."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore
+from monailabel.interfaces.tasks.batch_infer import BatchInferTask
+
+from lib.data.findings import InputRejected
+
+logger = logging.getLogger(__name__)
+
+
+class OneByOne(BatchInferTask):
+    """MONAI Label's batch inference on one device, one study at a time."""
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable) -> dict[str, Any]:
+        """Infer the studies that a request names.
+
+        Args:
+            request: ``model``; ``images`` is "all", "labeled", "unlabeled" or a list of ids.
+            datastore: Where results are saved.
+            infer: The app's inference.
+        Returns:
+            By study: the answer, or ``{"error": reason}``.
+        """
+
+        def guarded(one: dict[str, Any], store: Datastore) -> dict[str, Any]:
+            try:
+                return infer(one, store)
+            except InputRejected as error:
+                logger.warning("%s is left out: %s", one["image"], error)
+                return {"error": str(error)}
+            except Exception as error:
+                logger.exception("%s failed", one["image"])
+                return {"error": f"{type(error).__name__}: {error}"}
+
+        # multi_gpu counts GPUs and divides by their number, also when there is none.
+        return super().__call__({**request, "multi_gpu": False, "max_workers": 1}, datastore, guarded)

@@ -1,0 +1,119 @@
+"""One image in, its labels on the very same grid out; the same for the server, the command line and the tests."""
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from lib.data.pipeline import Reading, read, window
+from lib.data.validate import check
+from lib.models.predictor import Predictor
+from lib.tasks.spec import TaskSpec
+from lib.tasks.weights import ServedWeights, build_network, served_weights
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Segmentation:
+    """Labels of one image.
+
+    Args:
+        label: uint8, in the source's shape and voxel order.
+        affine: The source's, ``(4, 4)``, voxel index to RAS+ mm.
+        seconds: Time per stage: check, read, infer, restore.
+        version: The version of the weights that answered.
+        reading: The image as the network saw it.
+    """
+
+    label: NDArray[np.uint8]
+    affine: NDArray[np.float64]
+    seconds: dict[str, float]
+    version: str
+    reading: Reading
+
+
+class Segmenter:
+    """Segment images with whatever version of a task's weights is served at that moment.
+
+    Threads may share it. An answer comes from one version as a whole: a version that becomes champion while an
+    image is being segmented serves the next one.
+
+    Args:
+        task: The task.
+        weights: Asked before every image for the version to serve.
+        device: Where the network runs; None takes a GPU if there is one.
+    """
+
+    def __init__(
+        self, task: TaskSpec, weights: Callable[[], ServedWeights], *, device: str | torch.device | None = None
+    ) -> None:
+        self.task = task
+        self._weights = weights
+        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._loading = threading.Lock()
+        self._loaded: tuple[ServedWeights, Predictor] | None = None
+
+    @classmethod
+    def from_task(
+        cls, app_dir: str | Path, task: TaskSpec, *, device: str | torch.device | None = None
+    ) -> "Segmenter":
+        """Return a segmenter that follows the champion of a task.
+
+        Args:
+            app_dir: The app's folder.
+            task: One of its tasks.
+            device: Where the network runs; None takes a GPU if there is one.
+        """
+        return cls(task, lambda: served_weights(app_dir, task), device=device)
+
+    def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
+        """Return the labels of an image.
+
+        Args:
+            path: A file in any format the gate accepts, or a folder of one DICOM series.
+            progress: Called with (slices done, slices in all).
+        Raises:
+            InputRejected: If the gate refuses the image.
+            NoWeights: If nothing serves the task.
+        """
+        clock = _Clock()
+        source = check(path)
+        clock.lap("check")
+        reading = read(source, self.task.image)
+        volume = window(reading.hu, self.task.image.window_hu)
+        clock.lap("read")
+        served, predictor = self._current()
+        label = predictor.labels(volume, progress)
+        clock.lap("infer")
+        restored = reading.to_source(label)
+        clock.lap("restore")
+        return Segmentation(restored, reading.source_affine, clock.seconds, served.name, reading)
+
+    def _current(self) -> tuple[ServedWeights, Predictor]:
+        # The pair is replaced as one object: a thread sees the old version or the new, never a mixture.
+        with self._loading:
+            served = self._weights()
+            if self._loaded is None or self._loaded[0] != served:
+                self._loaded = served, self._load(served)
+            return self._loaded
+
+    def _load(self, served: ServedWeights) -> Predictor:
+        image = self.task.image
+        network = build_network(self.task, served.path)
+        return Predictor(network, roi=image.roi, slice_offsets=image.slice_offsets, device=self._device)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, stage: str) -> None:
+        now = time.perf_counter()
+        self.seconds[stage], self._last = now - self._last, now

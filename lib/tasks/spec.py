@@ -1,0 +1,211 @@
+"""What an app declares: `app.toml` as frozen dataclasses, every key and type checked."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from lib.data.pipeline import ImageSpec
+from lib.learning.finetune import Finetune
+from lib.learning.recipe import Recipe
+from lib.models import BUILDERS
+
+KINDS = ("segmentation",)
+STRATEGIES = ("random",)
+RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune}
+
+
+class SpecError(ValueError):
+    """Raised when an app.toml says what no app can be, with the place and what is allowed there."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainSpec:
+    """How a task is trained: the recipe's name and its options."""
+
+    recipe: str
+    options: Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskSpec:
+    """One task: a model, the labels it gives (their values are 1, 2, ...) and how it reads an image.
+
+    Args:
+        name: What viewers show and requests name.
+        kind: One of `KINDS`.
+        model: A key of `lib.models.BUILDERS`.
+        labels: Class names in the order of their values.
+        image: Spacing, window and network input.
+        train: Recipe and options; None where the task only infers.
+        description: One line for the viewer.
+    """
+
+    name: str
+    kind: str
+    model: str
+    labels: tuple[str, ...]
+    image: ImageSpec
+    train: TrainSpec | None = None
+    description: str = ""
+
+    @property
+    def label_values(self) -> dict[str, int]:
+        """The value of each class, by name; 0 is background."""
+        return {name: value for value, name in enumerate(self.labels, start=1)}
+
+    @property
+    def dimension(self) -> int:
+        """Axes that the network sees, 2 or 3."""
+        return len(self.image.roi)
+
+
+@dataclasses.dataclass(frozen=True)
+class AppSpec:
+    """An app: its name, its tasks, and how the next case is chosen."""
+
+    name: str
+    tasks: tuple[TaskSpec, ...]
+    description: str = ""
+    strategy: str = "random"
+
+    def task(self, name: str) -> TaskSpec:
+        """Return the task of that name.
+
+        Raises:
+            SpecError: If there is none, with the names that exist.
+        """
+        for task in self.tasks:
+            if task.name == name:
+                return task
+        raise SpecError(f"no task '{name}' in app '{self.name}'; it has: {_names(t.name for t in self.tasks)}")
+
+
+def load_app(app_dir: str | Path) -> AppSpec:
+    """Return what ``<app_dir>/app.toml`` declares.
+
+    Args:
+        app_dir: The app's folder.
+    Raises:
+        SpecError: If the file is missing or not TOML, a key is unknown or missing, or a value cannot be.
+    """
+    path = Path(app_dir) / "app.toml"
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SpecError(f"there is no app.toml in {app_dir}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise SpecError(f"{path} is not TOML: {error}") from None
+    try:
+        return read_app(table)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+
+
+def read_app(table: Mapping[str, Any]) -> AppSpec:
+    """Return the app that a parsed app.toml declares.
+
+    Args:
+        table: ``{"app": {...}, "task": [{...}, ...]}``.
+    Raises:
+        SpecError: As `load_app`.
+    """
+    _only(table, {"app", "task"}, "the file")
+    blocks = table.get("task", [])
+    if not isinstance(blocks, list) or not blocks:
+        raise SpecError("needs at least one [[task]] block")
+    tasks = tuple(_task(block, f"[[task]] {index}") for index, block in enumerate(blocks, start=1))
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise SpecError(f"two tasks have one name: {_names(names)}")
+    head = _mapping(table.get("app", {}), "[app]")
+    app = _build(AppSpec, head, "[app]", tasks=tasks)
+    _one_of(app.strategy, STRATEGIES, "[app] strategy")
+    return app
+
+
+def _task(block: Any, where: str) -> TaskSpec:
+    block = dict(_mapping(block, where))
+    where = f"{where} ({block['name']})" if "name" in block else where
+    parts: dict[str, Any] = {}
+    if "image" in block:
+        parts["image"] = _image(_mapping(block.pop("image"), f"{where} image"), f"{where} image")
+    if "train" in block:
+        parts["train"] = _train(_mapping(block.pop("train"), f"{where} train"), f"{where} train")
+    task = _build(TaskSpec, block, where, **parts)
+    _one_of(task.kind, KINDS, f"{where} kind")
+    _one_of(task.model, tuple(BUILDERS), f"{where} model")
+    if not task.name.replace("_", "").replace("-", "").isalnum():
+        raise SpecError(f"{where} name: letters, digits, - and _ only, for it is part of an address")
+    if not task.labels or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
+        raise SpecError(f"{where} labels: 1 to 254 different names")
+    return task
+
+
+def _image(block: Mapping[str, Any], where: str) -> ImageSpec:
+    image = _build(ImageSpec, block, where)
+    if min(image.spacing_mm) <= 0 or image.window_hu[0] >= image.window_hu[1]:
+        raise SpecError(f"{where}: spacing_mm must be positive and window_hu rise")
+    if len(image.roi) not in (2, 3) or min(image.roi) < 1 or not image.slice_offsets:
+        raise SpecError(f"{where}: roi takes two or three positive sizes, slice_offsets at least one")
+    if len(image.roi) == 3 and len(image.slice_offsets) > 1:
+        raise SpecError(f"{where}: slice_offsets are the channels of a 2-D roi; a 3-D roi has one")
+    return image
+
+
+def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
+    options = dict(block)
+    name = options.pop("recipe", None)
+    _one_of(name, tuple(RECIPES), f"{where} recipe")
+    try:
+        return TrainSpec(name, RECIPES[name].from_options(options))
+    except ValueError as error:
+        raise SpecError(f"{where}: {error}") from None
+
+
+def _build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any:
+    """Return `cls` from a table and from parts that were read apart, its field types held against the values."""
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    if cls is AppSpec:
+        _only(block, fields.keys() - {"tasks"}, where)
+    _only(block, fields.keys(), where)
+    needed = {n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    if missing := sorted(needed - block.keys() - parts.keys()):
+        raise SpecError(f"{where} needs {_names(missing)}")
+    hints = get_type_hints(cls)
+    return cls(**{n: _typed(v, hints[n], f"{where} {n}") for n, v in block.items()}, **parts)
+
+
+def _typed(value: Any, hint: Any, where: str) -> Any:
+    if get_origin(hint) is tuple:
+        inner = get_args(hint)
+        if not isinstance(value, list) or (inner[-1] is not Ellipsis and len(value) != len(inner)):
+            size = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"
+            raise SpecError(f"{where} takes {size}, got {value!r}")
+        return tuple(_typed(item, inner[0], where) for item in value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
+        raise SpecError(f"{where} takes {hint.__name__}, got {value!r}")
+    return value
+
+
+def _mapping(value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise SpecError(f"{where} takes a table, got {value!r}")
+    return value
+
+
+def _only(block: Mapping[str, Any], known: Any, where: str) -> None:
+    if unknown := sorted(set(block) - set(known)):
+        raise SpecError(f"{where} has no key {_names(unknown)}; the keys are {_names(sorted(known))}")
+
+
+def _one_of(value: Any, known: tuple[str, ...], where: str) -> None:
+    if value not in known:
+        raise SpecError(f"{where} is {value!r}; there is {_names(known)}")
+
+
+def _names(names: Any) -> str:
+    return ", ".join(names)

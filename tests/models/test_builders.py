@@ -1,0 +1,111 @@
+"""Every registered model: shape, gradients, state round trip, bad arguments."""
+
+import pytest
+import torch
+
+from lib.models import BUILDERS
+
+SMALL = {
+    "topowmamba_base": {"channels": (8, 8, 16, 16, 16), "full_channels": 8, "depths": (1, 1, 2, 1), "d_state": 2},
+    "vmunet": {"dims": (8, 16, 32, 64), "d_state": 2},
+    "dynunet": {"filters": (4, 8, 8, 16, 16)},
+}
+CASES = [(name, spatial_dims) for name in BUILDERS for spatial_dims in (2, 3)]
+
+
+def build(name: str, spatial_dims: int = 2, **overrides) -> torch.nn.Module:
+    torch.manual_seed(0)
+    options = SMALL.get(name, {}) | overrides
+    return BUILDERS[name](spatial_dims=spatial_dims, in_channels=2, out_channels=3, **options)
+
+
+def image(spatial_dims: int) -> torch.Tensor:
+    return torch.rand(2, 2, *((37, 50) if spatial_dims == 2 else (33, 20, 10)), generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(("name", "spatial_dims"), CASES)
+def test_evaluation_keeps_the_shape_of_any_image(name: str, spatial_dims: int) -> None:
+    x = image(spatial_dims)
+    with torch.inference_mode():
+        logits = build(name, spatial_dims).eval()(x)
+    assert logits.shape == (2, 3, *x.shape[2:])
+    assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize(("name", "spatial_dims"), CASES)
+def test_training_reaches_every_parameter_from_every_scale(name: str, spatial_dims: int) -> None:
+    x = image(spatial_dims)
+    network = build(name, spatial_dims, **({"drop_path": 0.0} if "dynunet" not in name and name != "segresnet" else {}))
+    outputs = network.train()(x)
+    outputs = outputs if isinstance(outputs, list) else [outputs]
+    assert [tuple(y.shape) for y in outputs] == [
+        (2, 3, *(-(-size // 2**i) for size in x.shape[2:])) for i in range(len(outputs))
+    ]
+    sum((y * torch.randn_like(y)).sum() for y in outputs).backward()
+    untouched = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    assert not untouched
+    assert sum(bool(p.grad.abs().max() > 0) for p in network.parameters()) >= 0.97 * len(list(network.parameters()))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_state_round_trip(name: str) -> None:
+    network, other = build(name).eval(), build(name).eval()
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01)
+    x = image(2)
+    with torch.inference_mode():
+        assert not torch.equal(network(x), other(x))
+        other.load_state_dict(network.state_dict(), strict=True)
+        assert torch.equal(network(x), other(x))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_state_lists_every_weight_once(name: str) -> None:
+    pointers = [value.data_ptr() for value in build(name).state_dict().values() if value.numel()]
+    assert len(pointers) == len(set(pointers))
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_unknown_argument_is_refused(name: str) -> None:
+    with pytest.raises(TypeError):
+        build(name, no_such_argument=1)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_other_dimensions_are_refused(name: str) -> None:
+    with pytest.raises((ValueError, KeyError)):
+        build(name, spatial_dims=4)
+
+
+@pytest.mark.parametrize(
+    ("name", "overrides"),
+    [
+        ("topowmamba_tiny", {"channels": (8, 16, 16)}),
+        ("topowmamba_tiny", {"depths": (1, 1)}),
+        ("topowmamba_tiny", {"stage_blocks": ("conv", "conv", "conv", "transformer")}),
+        ("topowmamba_tiny", {"wmb_stages": (True,)}),
+        ("topowmamba_tiny", {"wmb_design": "other"}),
+        ("topowmamba_tiny", {"drop_path": 1.5}),
+        ("topowmamba_tiny", {"snake_ratio": 64}),
+        ("vmunet_small", {"dims": (32, 64, 128, 200)}),
+        ("vmunet_small", {"depths": (1, 1)}),
+        ("dynunet_small", {"filters": (8, 8, 8)}),
+    ],
+)
+def test_bad_value_is_refused(name: str, overrides: dict) -> None:
+    with pytest.raises(ValueError):
+        build(name, **overrides)
+
+
+@pytest.mark.parametrize("name", ["topowmamba_tiny", "topowmamba_small", "vmunet_small", "dynunet_small"])
+def test_light_models_fit_in_twenty_megabytes(name: str) -> None:
+    with torch.device("meta"):
+        network = BUILDERS[name](spatial_dims=2, in_channels=7, out_channels=6)
+    assert sum(p.numel() for p in network.parameters()) <= 4_900_000
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_an_empty_image_gives_finite_logits(name: str) -> None:
+    with torch.inference_mode():
+        assert build(name).eval()(torch.zeros(1, 2, 32, 32)).isfinite().all()

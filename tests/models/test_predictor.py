@@ -1,0 +1,114 @@
+"""The predictor against networks whose answer is known at every voxel."""
+
+import pytest
+import torch
+from torch import nn
+
+from lib.models.predictor import Predictor, gaussian_weight, running_argmax, window_starts
+
+
+class Channels(nn.Module):
+    """Logits that are the input channels and a third class at 0.5: pointwise, so any tiling gives the same answer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert not self.training and torch.is_inference_mode_enabled()
+        self.shapes.append(tuple(x.shape))
+        return torch.cat([x, torch.full_like(x[:, :1], 0.5)], dim=1)
+
+
+def volume(*shape: int) -> torch.Tensor:
+    return torch.rand(1, *shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("roi", [(16, 16), (8, 8), (10, 64), (6, 5, 4), (32, 32, 32), (7, 7, 1)])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_windows_agree_with_the_whole_volume(roi: tuple[int, ...], batch_size: int) -> None:
+    x = volume(17, 13, 11)
+    predictor = Predictor(Channels(), roi=roi, batch_size=batch_size)
+    expected = torch.cat([x, torch.full_like(x, 0.5)])
+    torch.testing.assert_close(predictor.logits(x), expected)
+    labels = predictor.labels(x)
+    assert labels.dtype == torch.uint8 and labels.shape == x.shape[1:]
+    assert torch.equal(labels, expected.argmax(dim=0).to(torch.uint8))
+
+
+def test_offsets_pick_slices_and_repeat_the_edge() -> None:
+    x = volume(5, 4, 6)
+    logits = Predictor(Channels(), roi=(8, 8), slice_offsets=(-2, 0, 1)).logits(x)
+    for channel, offset in enumerate((-2, 0, 1)):
+        for z in range(6):
+            assert torch.equal(logits[channel, ..., z], x[0, ..., min(max(z + offset, 0), 5)])
+
+
+@pytest.mark.parametrize(("size", "whole"), [(16, True), (17, False)])
+def test_a_slice_runs_whole_up_to_the_factor(size: int, whole: bool) -> None:
+    network = Channels()
+    Predictor(network, roi=(10, 10), batch_size=4).labels(volume(size, 10, 6))
+    assert network.shapes[0] == ((4, 1, size, 10) if whole else (4, 1, 10, 10))
+    assert len(network.shapes) == (2 if whole else 2 * len(window_starts(size, 10, 0.25)))
+
+
+@pytest.mark.parametrize("roi", [(16, 16), (8, 8, 4)])
+def test_progress_counts_every_slice_and_ends_at_all(roi: tuple[int, ...]) -> None:
+    calls = []
+    Predictor(Channels(), roi=roi, batch_size=2).labels(volume(9, 9, 9), progress=lambda *call: calls.append(call))
+    assert calls == sorted(calls) and calls[-1] == (9, 9) and len(calls) > 1
+
+
+def test_training_mode_is_given_back() -> None:
+    predictor = Predictor(Channels().train(), roi=(8, 8))
+    predictor.labels(volume(4, 4, 2))
+    assert predictor.network.training
+
+
+def test_overlapping_windows_are_blended_smoothly() -> None:
+    class Ramp(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.linspace(0, 1, x.shape[-2])[:, None].expand(x.shape).clone()
+
+    logits = Predictor(Ramp(), roi=(8, 8), overlap=0.5, whole_slice_factor=1.0).logits(volume(16, 8, 1))
+    # Unblended, the ramp falls from 1 to 0 in one step at each window's end.
+    assert logits[0, :, 0, 0].diff().abs().max() < 0.5
+
+
+@pytest.mark.parametrize(
+    ("size", "window", "overlap", "starts"),
+    [(10, 10, 0.25, [0]), (11, 10, 0.25, [0, 1]), (20, 8, 0.5, [0, 4, 8, 12]), (5, 1, 0.9, [0, 1, 2, 3, 4])],
+)
+def test_window_starts(size: int, window: int, overlap: float, starts: list[int]) -> None:
+    assert window_starts(size, window, overlap) == starts
+
+
+def test_weights_peak_in_the_middle_and_never_vanish() -> None:
+    weight = gaussian_weight((9, 65, 5))
+    assert weight.shape == (9, 65, 5) and weight.min() > 0 and weight[4, 32, 2] == weight.max() == 1
+
+
+def test_running_argmax_takes_the_first_of_equals() -> None:
+    logits = torch.tensor([[1.0, 0.0, 2.0], [1.0, 3.0, 2.0], [0.0, 3.0, 5.0]])
+    assert running_argmax(logits).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"roi": (8,)}, "roi"),
+        ({"roi": (8, 0)}, "roi"),
+        ({"roi": (8, 8), "overlap": 1.0}, "overlap"),
+        ({"roi": (8, 8), "batch_size": 0}, "batch_size"),
+        ({"roi": (8, 8), "slice_offsets": ()}, "slice_offsets"),
+    ],
+)
+def test_bad_arguments_are_refused(options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Predictor(Channels(), **options)
+
+
+@pytest.mark.parametrize("shape", [(4, 4, 4), (2, 4, 4, 4), (1, 4, 4, 0)])
+def test_other_volumes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="volume"):
+        Predictor(Channels(), roi=(4, 4)).labels(torch.zeros(shape))

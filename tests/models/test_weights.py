@@ -1,0 +1,52 @@
+"""Weights in safetensors: round trip, and each refusal with its reason."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lib.models.weights import WeightsMismatch, load_weights, save_weights
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    first, second = nn.Linear(3, 2), nn.Linear(3, 2)
+    load_weights(second, save_weights(first, tmp_path / "weights.safetensors"))
+    assert torch.equal(first.weight, second.weight) and torch.equal(first.bias, second.bias)
+
+
+def test_channels_last_weights_round_trip(tmp_path: Path) -> None:
+    first, second = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last), nn.Conv2d(2, 3, 3)
+    load_weights(second, save_weights(first, tmp_path / "weights.safetensors"))
+    assert torch.equal(first.weight, second.weight)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        (nn.Linear(4, 2), r"1 shape \(weight \(2, 3\) where \(2, 4\) is needed\)"),
+        (nn.Linear(3, 2, bias=False), r"1 unexpected \(bias\)"),
+        (nn.Sequential(nn.Linear(3, 2)), r"2 missing \(0\.bias, 0\.weight\); 2 unexpected"),
+    ],
+)
+def test_other_weights_are_refused_and_nothing_changes(tmp_path: Path, network: nn.Module, message: str) -> None:
+    path = save_weights(nn.Linear(3, 2), tmp_path / "weights.safetensors")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(WeightsMismatch, match=message):
+        load_weights(network, path)
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_other_formats_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="safetensors only"):
+        save_weights(nn.Linear(1, 1), tmp_path / "weights.pt")
+    with pytest.raises(ValueError, match="safetensors only"):
+        load_weights(nn.Linear(1, 1), tmp_path / "weights.pt")
+
+
+def test_absent_and_broken_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="no weights at"):
+        load_weights(nn.Linear(1, 1), tmp_path / "weights.safetensors")
+    (tmp_path / "broken.safetensors").write_bytes(b"not a header")
+    with pytest.raises(ValueError, match="not a whole safetensors"):
+        load_weights(nn.Linear(1, 1), tmp_path / "broken.safetensors")
