@@ -148,7 +148,7 @@ RESOLUTION: tuple[Callable[[Tensor, np.random.Generator], Tensor], ...] = (
 
 
 def add_noise(hu: Tensor, rng: np.random.Generator, largest_hu: float) -> Tensor:
-    """Add Gaussian noise, white or with the grain of a reconstruction kernel, of up to `largest_hu` standard deviation."""
+    """Add Gaussian noise, white or with the grain of a kernel, of a standard deviation up to `largest_hu`."""
     noise = torch.from_numpy(rng.standard_normal(tuple(hu.shape), dtype=np.float32))
     if rng.random() < 0.5:
         noise = blur(noise, rng.uniform(0.5, 1.2))

@@ -5,6 +5,7 @@ The grid follows the axes of the source, so an oblique volume stays oblique and 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,10 +18,8 @@ NEGLIGIBLE_VOXELS = 0.02
 """Drift over a whole axis below which a spacing counts as equal (headers hold float32)."""
 
 
-def ras_from_itk(
-    spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]
-) -> NDArray[np.float64]:
-    """Return the RAS+ affine ``(4, 4)`` of an ITK geometry (LPS) of two or more axes; axes after the third are left out."""
+def ras_from_itk(spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]) -> NDArray[Any]:
+    """Return the RAS+ affine ``(4, 4)`` of an ITK geometry (LPS); axes after the third are left out."""
     dims = len(spacing_mm)
     kept = min(dims, 3)
     cosines = np.eye(3)
@@ -72,7 +71,7 @@ class AxisMap:
         return self._nearest((np.arange(self.source_size) - self.offset) / self.step, self.size)
 
     @staticmethod
-    def _nearest(positions: NDArray[np.float64], size: int) -> Tensor:
+    def _nearest(positions: NDArray[Any], size: int) -> Tensor:
         return torch.from_numpy(np.clip(np.rint(positions), 0, size - 1).astype(np.int64))
 
 
@@ -98,7 +97,7 @@ class Grid:
     """
 
     axes: tuple[AxisMap, AxisMap, AxisMap]
-    source_affine: NDArray[np.float64]
+    source_affine: NDArray[Any]
     source_shape: tuple[int, ...]
 
     @classmethod
@@ -124,7 +123,7 @@ class Grid:
         return tuple(axis.size for axis in self.axes)
 
     @property
-    def to_source(self) -> NDArray[np.float64]:
+    def to_source(self) -> NDArray[Any]:
         """The affine ``(4, 4)`` from grid index to source index."""
         matrix = np.zeros((4, 4))
         for k, axis in enumerate(self.axes):
@@ -134,11 +133,11 @@ class Grid:
         return matrix
 
     @property
-    def affine(self) -> NDArray[np.float64]:
+    def affine(self) -> NDArray[Any]:
         """The affine ``(4, 4)`` from grid index to RAS+ mm."""
         return self.source_affine @ self.to_source
 
-    def image(self, voxels: NDArray) -> Tensor:
+    def image(self, voxels: NDArray[Any]) -> Tensor:
         """Return source voxels interpolated on the grid, float32 ``(X, Y, Z)``."""
         volume = _reversed(voxels).float()
         # Shrinking axes first leaves less to do for the others.
@@ -164,7 +163,7 @@ class Grid:
         return volume.contiguous().numpy().T.reshape(self.source_shape, order="F")
 
 
-def _reversed(voxels: NDArray) -> Tensor:
+def _reversed(voxels: NDArray[Any]) -> Tensor:
     """Return voxels as a contiguous tensor ``(Z, Y, X)``: files keep the first axis fastest, so this rarely copies."""
     voxels = voxels if voxels.ndim == 3 else voxels[..., None]
     native = voxels.T if voxels.flags.writeable else voxels.T.copy()

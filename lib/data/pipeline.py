@@ -1,4 +1,4 @@
-"""The one reading: file to Hounsfield units on a RAS grid of fixed spacing, and labels back to the file's exact grid."""
+"""The one reading: file to Hounsfield units on a RAS grid of fixed spacing, and labels back to the file's own grid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -54,12 +54,12 @@ class Reading:
     grid: Grid
 
     @property
-    def affine(self) -> NDArray[np.float64]:
+    def affine(self) -> NDArray[Any]:
         """``(4, 4)``, grid index to RAS+ mm."""
         return self.grid.affine
 
     @property
-    def source_affine(self) -> NDArray[np.float64]:
+    def source_affine(self) -> NDArray[Any]:
         """``(4, 4)``, source index to RAS+ mm."""
         return self.grid.source_affine
 
@@ -77,16 +77,16 @@ class Reading:
         """Return a label ``(X, Y, Z)`` of the grid on exactly the source grid (shape, axis order, flips)."""
         return self.grid.label_to_source(torch.as_tensor(label).to(torch.uint8))
 
-    def points_to_grid(self, ijk: ArrayLike) -> NDArray[np.float64]:
+    def points_to_grid(self, ijk: ArrayLike) -> NDArray[Any]:
         """Return voxel indices ``(n, 3)`` of the source as indices of the grid, not rounded."""
         return _transform(np.linalg.inv(self.grid.to_source), ijk)
 
-    def points_to_source(self, xyz: ArrayLike) -> NDArray[np.float64]:
+    def points_to_source(self, xyz: ArrayLike) -> NDArray[Any]:
         """Return indices ``(n, 3)`` of the grid as voxel indices of the source, not rounded."""
         return _transform(self.grid.to_source, xyz)
 
 
-def _transform(matrix: NDArray[np.float64], points: ArrayLike) -> NDArray[np.float64]:
+def _transform(matrix: NDArray[Any], points: ArrayLike) -> NDArray[Any]:
     points = np.asarray(points, np.float64).reshape(-1, 3)
     return points @ matrix[:3, :3].T + matrix[:3, 3]
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -46,7 +47,7 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def write_volume(array: NDArray, affine: ArrayLike, path: str | Path) -> Path:
+def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Path:
     """Write an array ``(X, Y)`` or ``(X, Y, Z)`` atomically, in the format of the suffix.
 
     NIfTI is gzipped for ``.nii.gz`` and byte for byte the same for the same input; NRRD and MetaImage are uncompressed,
@@ -71,7 +72,7 @@ def write_volume(array: NDArray, affine: ArrayLike, path: str | Path) -> Path:
     return path
 
 
-def _write_nifti(array: NDArray, affine: NDArray[np.float64], path: Path) -> None:
+def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
     image.set_qform(affine, code=1)
@@ -83,7 +84,7 @@ def _write_nifti(array: NDArray, affine: NDArray[np.float64], path: Path) -> Non
     path.write_bytes(data)
 
 
-def _write_itk(array: NDArray, affine: NDArray[np.float64], path: Path) -> None:
+def _write_itk(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     spacing_mm, origin_mm, direction = itk_from_ras(affine, array.ndim)
     image.SetSpacing(spacing_mm)

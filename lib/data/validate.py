@@ -103,7 +103,7 @@ def _shape(shape: tuple[int, ...]) -> Iterator[Finding]:
         yield Finding("WRONG_DIMENSION", f"The image is a line of voxels, {shape}.", "Send a slice or a volume.")
 
 
-def _geometry(affine: NDArray[np.float64], shape: tuple[int, ...]) -> Iterator[Finding]:
+def _geometry(affine: NDArray[Any], shape: tuple[int, ...]) -> Iterator[Finding]:
     remedy = "Export the image again with its geometry, or resample it to a straight grid."
     if not np.isfinite(affine).all():
         yield Finding("BAD_AFFINE", "The affine holds values that are no numbers.", remedy)
@@ -123,7 +123,7 @@ def _geometry(affine: NDArray[np.float64], shape: tuple[int, ...]) -> Iterator[F
         yield Finding("SPACING_ABSURD", reason, "Check that the spacing is stored in millimetres.")
 
 
-def _mm(spacing_mm: NDArray[np.float64]) -> str:
+def _mm(spacing_mm: NDArray[Any]) -> str:
     return " x ".join(f"{value:.4g}" for value in spacing_mm) + " mm"
 
 
@@ -158,7 +158,7 @@ def _hounsfield(voxels: NDArray[Any], low: float, high: float) -> Iterator[Findi
     yield Finding("HU_IMPLAUSIBLE", reason, "Send the CT in Hounsfield units (air near -1000, water near 0).")
 
 
-def _blocks(voxels: NDArray[Any]) -> NDArray[np.float32]:
+def _blocks(voxels: NDArray[Any]) -> NDArray[Any]:
     """Return means of 2-voxel cubes (squares in a slice), evenly spread over the image."""
     stride = max(2, ceil((voxels.size / HU_SAMPLES) ** (1 / sum(n > 1 for n in voxels.shape))))
     corners = [voxels]

@@ -81,10 +81,12 @@ def surface_scores(
 def _surface_points(mask: Mask, spacing_mm: Sequence[float]) -> npt.NDArray[np.float64]:
     box = bounding_box(mask)
     inside = mask[box]
-    surface = inside & ~ndimage.binary_erosion(inside)
-    return (np.argwhere(surface) + [side.start for side in box]) * np.asarray(spacing_mm, float)
+    surface = inside & ~np.asarray(ndimage.binary_erosion(inside), bool)
+    places = np.asarray(np.argwhere(surface), np.float64)
+    places += [side.start for side in box]
+    places *= spacing_mm
+    return places
 
 
 def _nearest_mm(points: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    distance: npt.NDArray[np.float64] = KDTree(others).query(points)[0]
-    return distance
+    return np.asarray(KDTree(others).query(points)[0], np.float64)

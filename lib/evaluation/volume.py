@@ -54,10 +54,8 @@ def unconnected_ml(
     """
     if not prediction.any():
         return volume_ml(prediction, spacing_mm)
-    parts: npt.NDArray[np.uint32] = cc3d.connected_components(  # pyright: ignore[reportAssignmentType]
-        prediction, connectivity=26 if prediction.ndim == 3 else 8
-    )
-    near = ndimage.binary_dilation(reference, np.ones((3,) * reference.ndim, bool)) if reference.any() else reference
+    parts = np.asarray(cc3d.connected_components(prediction, connectivity=26 if prediction.ndim == 3 else 8))
+    near = np.asarray(ndimage.binary_dilation(reference, np.ones((3,) * reference.ndim, bool)), bool)
     lost = np.ones(int(parts.max()) + 1, bool)
     lost[np.unique(parts[near])] = False
     lost[0] = False

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from lib.data.pipeline import IGNORE
 from lib.learning.losses.deep_supervision import deep_supervision_loss
-from lib.learning.losses.dice_ce import IGNORE_INDEX, dice_ce_loss
+from lib.learning.losses.dice_ce import dice_ce_loss
 from lib.learning.losses.skeleton_recall import SkeletonTargets, skeleton_recall_loss
 from lib.learning.losses.soft_cldice import soft_cldice_loss
 from lib.learning.recipe import Batch, Losses, Recipe
@@ -45,7 +46,7 @@ class Finetune(Recipe):
 
         Args:
             network: Logits ``(B, K, *S)``, or a list of them, finest first, from images ``(B, C, *S)``.
-            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, 1, *S)`` and, if weighed, ``skeleton`` ``(B, 1, *S)``.
+            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)`` and, if weighed, ``skeleton`` ``(B, *S)``.
         Returns:
             Scalars: ``loss``, ``dice_ce`` and one per weighed term.
         """
@@ -63,7 +64,8 @@ class Finetune(Recipe):
         return {"loss": total, **losses}
 
     def _cl_dice(self, prob: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        valid = label != IGNORE_INDEX
+        label = label[:, None]
+        valid = label != IGNORE
         inside = (label > 0) & valid
         return soft_cldice_loss(1 - prob[:, :1], inside, valid=valid, iterations=self.skeleton_iterations)
 

@@ -2,6 +2,7 @@
 
 import abc
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -59,6 +60,8 @@ class Recipe(abc.ABC):
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
+        for name, value in vars(self).items():
+            self._require(name, not isinstance(value, float) or math.isfinite(value), "must be finite")
         for name in ("max_epochs", "patches_per_epoch", "batch_size", "learning_rate", "clip_norm", "val_interval"):
             self._require(name, getattr(self, name) > 0, "must be positive")
         for name in ("weight_decay", "warmup_steps", "early_stop_patience", "max_minutes", "num_workers", "seed"):

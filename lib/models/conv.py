@@ -5,14 +5,23 @@ from __future__ import annotations
 import math
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import nn
 
+CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
-def convolution(spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, **options) -> nn.Module:
-    """Return a convolution that keeps the shape at stride 1 (odd kernels), with `options` of ``nn.Conv2d``."""
+
+def convolution(
+    spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, **options
+) -> nn.Conv2d | nn.Conv3d:
+    """Return a convolution that keeps the shape at stride 1 (odd kernels), with `options` of ``nn.Conv2d``.
+
+    Raises:
+        ValueError: If `spatial_dims` is not 2 or 3.
+    """
+    if spatial_dims not in CONVOLUTIONS:
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
     options.setdefault("padding", (kernel_size - 1) // 2)
-    return Conv[Conv.CONV, spatial_dims](in_channels, out_channels, kernel_size, **options)
+    return CONVOLUTIONS[spatial_dims](in_channels, out_channels, kernel_size, **options)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

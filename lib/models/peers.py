@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from monai.networks.nets import DynUNet, SegResNet
@@ -26,7 +27,7 @@ class PaddedDynUNet(DynUNet):
         filters: Channels per level, finest first; at least five levels, each half the resolution of the last.
         deep_supervision: In training, return logits at 1, 1/2, 1/4 and 1/8.
     Raises:
-        ValueError: If there are fewer than five levels.
+        ValueError: If `spatial_dims` is not 2 or 3, or there are fewer than five levels.
     """
 
     def __init__(
@@ -39,6 +40,8 @@ class PaddedDynUNet(DynUNet):
         deep_supervision: bool = True,
     ) -> None:
         levels = len(filters)
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
         if levels < DYNUNET_HEADS + 2:
             raise ValueError(f"filters needs at least {DYNUNET_HEADS + 2} levels, got {filters}")
         super().__init__(
@@ -91,14 +94,16 @@ class PaddedSegResNet(nn.Module):
 
 def dynunet(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> PaddedDynUNet:
     """Build DynUNet at nnU-Net's size, with six levels."""
-    options = {"filters": (32, 64, 128, 256, 320, 320) if spatial_dims == 3 else (32, 64, 128, 256, 512, 512)}
+    options: dict[str, Any] = {
+        "filters": (32, 64, 128, 256, 320, 320) if spatial_dims == 3 else (32, 64, 128, 256, 512, 512)
+    }
     options |= overrides
     return PaddedDynUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 
 def dynunet_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> PaddedDynUNet:
     """Build DynUNet as small as topowmamba_small."""
-    options = {"filters": (16, 32, 64, 128, 192, 192)} | overrides
+    options: dict[str, Any] = {"filters": (16, 32, 64, 128, 192, 192)} | overrides
     return PaddedDynUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 

@@ -152,7 +152,7 @@ class Predictor:
         return total.div_(weights)
 
     def _window_slabs(self, volume: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Blend 3-D windows one layer of starts along the last axis at a time, and let go of what no later one meets."""
+        """Blend 3-D windows layer by layer along the last axis, and let go of what no later layer meets."""
         shape = volume.shape[1:]
         depth = min(self.roi[-1], shape[-1])
         starts = window_starts(shape[-1], depth, self.overlap)
@@ -170,7 +170,8 @@ class Predictor:
         total = None
         for first in range(0, len(windows), self.batch_size):
             batch = windows[first : first + self.batch_size]
-            for window, logits in zip(batch, self._forward(torch.stack([volume[(..., *w)] for w in batch])), strict=True):
+            outputs = self._forward(torch.stack([volume[(..., *window)] for window in batch]))
+            for window, logits in zip(batch, outputs, strict=True):
                 if total is None:
                     total = torch.zeros(len(logits), *volume.shape[1:])
                 total[(..., *window)] += logits * weight

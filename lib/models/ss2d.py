@@ -46,10 +46,16 @@ class DropPath(nn.Module):
         return x * keep.div_(1.0 - self.drop_prob)
 
 
+def drop_rates(last: float, count: int) -> list[float]:
+    """Return `count` drop probabilities that grow linearly from 0 to `last`, as stochastic depth sets them."""
+    return [last * i / max(count - 1, 1) for i in range(count)]
+
+
 class SelectiveScanBlock(nn.Module):
     """Scan an image along every axis, both ways, with input-dependent state spaces, and gate the sum.
 
-    ``out = Linear(LN(merge(scan(SiLU(DWConv(x'))))) * SiLU(z))`` with ``x', z = Linear(x)``: four scans in 2-D, six in 3-D.
+    ``out = Linear(LN(merge(scan(SiLU(DWConv(x'))))) * SiLU(z))`` with ``x', z = Linear(x)``. There are four scans in
+    2-D and six in 3-D, and they are summed.
 
     Args:
         spatial_dims: 2 or 3.
@@ -75,8 +81,6 @@ class SelectiveScanBlock(nn.Module):
         kernel_size: int = 3,
     ) -> None:
         super().__init__()
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
         inner, directions = int(expand * channels), 2 * spatial_dims
         rank = math.ceil(channels / 16) if dt_rank is None else dt_rank
         self.d_state, self.dt_rank, self.d_inner = d_state, rank, inner

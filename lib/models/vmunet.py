@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from lib.models.conv import convolution
 from lib.models.padding import crop, pad_to_multiple
 from lib.models.patches import PatchEmbed, PatchExpand, PatchMerge
-from lib.models.ss2d import SelectiveScanBlock, VSSBlock
+from lib.models.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 
 PATCH_SIZE = 4
 
@@ -30,7 +31,8 @@ class VMUNet(nn.Module):
         d_state: States per channel of the scans.
         drop_path: Drop probability of the deepest block; it grows linearly to it.
     Raises:
-        ValueError: If the stages disagree in number, or `dims` do not double or divide by four.
+        ValueError: If `spatial_dims` is not 2 or 3, the stages disagree in number, or `dims` do not double from stage
+            to stage or divide by four.
     Source:
         Ruan and Xiang 2024, arXiv:2402.02491.
     """
@@ -51,12 +53,12 @@ class VMUNet(nn.Module):
         _check(dims, depths, depths_decoder)
         self.stride = PATCH_SIZE * 2 ** (len(dims) - 1)
         self.embed = PatchEmbed(spatial_dims, in_channels, dims[0], PATCH_SIZE)
-        pairs = list(zip(dims, dims[1:], strict=False))
+        pairs = list(itertools.pairwise(dims))
         self.merges = nn.ModuleList(PatchMerge(spatial_dims, fine, coarse) for fine, coarse in pairs)
         self.expands = nn.ModuleList(PatchExpand(spatial_dims, coarse, fine) for fine, coarse in reversed(pairs))
-        self.encoder = _stages(spatial_dims, dims, depths, d_state, torch.linspace(0, drop_path, sum(depths)))
+        self.encoder = _stages(spatial_dims, dims, depths, d_state, drop_rates(drop_path, sum(depths)))
         self.decoder = _stages(
-            spatial_dims, dims[::-1], depths_decoder, d_state, torch.linspace(drop_path, 0, sum(depths_decoder))
+            spatial_dims, dims[::-1], depths_decoder, d_state, drop_rates(drop_path, sum(depths_decoder))[::-1]
         )
         self.final = PatchExpand(spatial_dims, dims[0], dims[0] // PATCH_SIZE, PATCH_SIZE)
         self.head = convolution(spatial_dims, dims[0] // PATCH_SIZE, out_channels, 1)
@@ -79,14 +81,14 @@ class VMUNet(nn.Module):
 def _check(dims: Sequence[int], depths: Sequence[int], depths_decoder: Sequence[int]) -> None:
     if not len(dims) == len(depths) == len(depths_decoder):
         raise ValueError(f"dims, depths and depths_decoder differ in length: {dims}, {depths}, {depths_decoder}")
-    if dims[0] % PATCH_SIZE or any(coarse != 2 * fine for fine, coarse in zip(dims, dims[1:], strict=False)):
+    if dims[0] % PATCH_SIZE or any(coarse != 2 * fine for fine, coarse in itertools.pairwise(dims)):
         raise ValueError(f"dims must divide by {PATCH_SIZE} and double from stage to stage, got {dims}")
 
 
 def _stages(
-    spatial_dims: int, dims: Sequence[int], depths: Sequence[int], d_state: int, rates: torch.Tensor
+    spatial_dims: int, dims: Sequence[int], depths: Sequence[int], d_state: int, rates: Sequence[float]
 ) -> nn.ModuleList:
-    drop = iter(rates.tolist())
+    drop = iter(rates)
     stages = nn.ModuleList()
     for channels, depth in zip(dims, depths, strict=True):
         mixers = [SelectiveScanBlock(spatial_dims, channels, d_state=d_state) for _ in range(depth)]

@@ -18,7 +18,7 @@ from lib.tasks.infer import SegmentationInfer
 from lib.tasks.scoring import DicePerClass
 from lib.tasks.spec import load_app
 from lib.tasks.strategy import RandomUnlabelled
-from lib.tasks.train import FinetuneTask
+from lib.tasks.train import RecipeTrain
 
 logger = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ STRATEGIES: dict[str, Callable[[], Strategy]] = {"random": RandomUnlabelled}
 class TopoLabelApp(MONAILabelApp):
     """Serve the tasks that the app folder's app.toml declares.
 
-    MONAI Label finds an app by the name of its direct base class, so an app's main.py imports this and never subclasses it.
+    MONAI Label finds an app by the name of its direct base class, so main.py imports this and never subclasses it.
 
     Args:
         app_dir: The app's folder.
@@ -62,7 +62,7 @@ class TopoLabelApp(MONAILabelApp):
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return one train task per task that can be trained, named like its infer task."""
-        return {task.name: FinetuneTask(self.app_dir, task) for task in self.spec.tasks if task.train}
+        return {task.name: RecipeTrain(self.app_dir, task) for task in self.spec.tasks if task.train}
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the strategies, the app's own first: viewers preselect the first."""

@@ -15,6 +15,11 @@ logger = logging.getLogger(__name__)
 class OneByOne(BatchInferTask):
     """MONAI Label's batch inference on one device, one study at a time."""
 
+    def get_images(self, request: dict[str, Any], datastore: Datastore) -> list[str]:
+        """Return the studies that a request names and the store has: another name would be taken for a path."""
+        known = set(datastore.list_images())
+        return [image for image in super().get_images(request, datastore) if image in known]
+
     def __call__(self, request: dict[str, Any], datastore: Datastore, infer: Callable) -> dict[str, Any]:
         """Infer the studies that a request names.
 

@@ -78,11 +78,15 @@ def evaluate_study(
         volume = study if name == "clean" else perturbed(study, name)
         begin = time.perf_counter()
         label = _segmented(segment, volume)
-        conditions[name] = {"seconds": time.perf_counter() - begin} | _methods(label, volume, study, full=name == "clean")
+        conditions[name] = {"seconds": time.perf_counter() - begin} | _methods(
+            label, volume, study, full=name == "clean"
+        )
         if name == "clean":
             parts = {part: volume_ml(label == value, volume.spacing_mm) for part, value in labels.items()}
             overlay = out / f"{_stem(image)}.png"
-            write_overlay(overlay, volume.hu, label, volume.reference, volume.spacing_mm, labels=labels, title=_stem(image))
+            write_overlay(
+                overlay, volume.hu, label, volume.reference, volume.spacing_mm, labels=labels, title=_stem(image)
+            )
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return json_safe(
         {"conditions": conditions, "parts_ml": parts, "overlay": str(overlay), "peak_memory_mib": round(peak_mib)}

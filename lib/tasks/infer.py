@@ -22,6 +22,10 @@ RESULT_SUFFIXES = (".nrrd", ".nii.gz", ".nii")
 RESULT_DTYPES = ("uint8", "uint16", "int16")
 
 
+class RequestError(ValueError):
+    """Raised for a request that asks for a result that is not offered."""
+
+
 class SegmentationInfer(InferTask):
     """Answer inference requests of one task.
 
@@ -66,7 +70,7 @@ class SegmentationInfer(InferTask):
         Raises:
             InputRejected: If the gate refuses the image.
             NoWeights: If nothing serves the task.
-            ValueError: If the request asks for a result that is not offered.
+            RequestError: If the request asks for a result that is not offered.
         """
         start = time.perf_counter()
         suffix, dtype = _suffix(request), _dtype(request)
@@ -82,7 +86,8 @@ class SegmentationInfer(InferTask):
             "centroids": centroids(result.label, self.task.label_values),
             "version": result.version,
         }
-        logger.info("%s: %s with version %s in %s", self.task.name, Path(request["image"]).name, result.version, latencies)
+        name = Path(request["image"]).name
+        logger.info("%s: %s with version %s in %s", self.task.name, name, result.version, params["latencies"])
         return file, params
 
 
@@ -115,7 +120,7 @@ def _suffix(request: dict[str, Any]) -> str:
     if asked:
         suffix = asked if str(asked).startswith(".") else f".{asked}"
         if suffix not in RESULT_SUFFIXES:
-            raise ValueError(f"result_extension is one of {', '.join(RESULT_SUFFIXES)}, not {asked!r}")
+            raise RequestError(f"result_extension is one of {', '.join(RESULT_SUFFIXES)}, not {asked!r}")
         return suffix
     name = str(request["image"]).lower()
     own = next((s for s in SUFFIXES if name.endswith(s)), "")
@@ -125,7 +130,7 @@ def _suffix(request: dict[str, Any]) -> str:
 def _dtype(request: dict[str, Any]) -> str:
     dtype = first(request.get("result_dtype")) or "uint8"
     if dtype not in RESULT_DTYPES:
-        raise ValueError(f"result_dtype is one of {', '.join(RESULT_DTYPES)}, not {dtype!r}")
+        raise RequestError(f"result_dtype is one of {', '.join(RESULT_DTYPES)}, not {dtype!r}")
     return dtype
 
 

@@ -34,15 +34,14 @@ class DicePerClass(ScoringMethod):
             request: ``y`` and ``y_pred`` name the tags, "final" and "original" unless given.
             datastore: The studies.
         Returns:
-            By study: Dice by class and their ``mean`` (None where neither label has the class), or ``{"error": reason}``.
+            By study: Dice by class and their ``mean``, None where neither label has the class; or ``{"error": ...}``.
         """
-        tag, predicted = request.get("y") or DefaultLabelTag.FINAL, request.get("y_pred") or DefaultLabelTag.ORIGINAL
+        tags = request.get("y_pred") or DefaultLabelTag.ORIGINAL, request.get("y") or DefaultLabelTag.FINAL
         result = {}
         for image in sorted(datastore.list_images()):
-            ids = [datastore.get_label_by_image_id(image, t) for t in (tag, predicted)]
-            if all(ids):
-                reference, prediction = (datastore.get_label_uri(i, t) for i, t in zip(ids, (tag, predicted), strict=True))
-                result[image] = self._score(prediction, reference)
+            labels = [(datastore.get_label_by_image_id(image, tag), tag) for tag in tags]
+            if all(label for label, _ in labels):
+                result[image] = self._score(*(datastore.get_label_uri(label, tag) for label, tag in labels))
                 datastore.update_image_info(image, {"dice": result[image]})
                 logger.info("Dice of %s: %s", image, result[image])
         return result

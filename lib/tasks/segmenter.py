@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lib.data.pipeline import Reading, read, window
 from lib.data.validate import check
 from lib.models.predictor import Predictor
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
 Progress = Callable[[int, int], None]
@@ -28,6 +28,7 @@ class Segmentation:
         affine: The source's, ``(4, 4)``, voxel index to RAS+ mm.
         seconds: Time per stage: check, read, infer, restore.
         version: The version of the weights that answered.
+        labels: The value of each class, by name.
         reading: The image as the network saw it.
     """
 
@@ -35,6 +36,7 @@ class Segmentation:
     affine: NDArray[np.float64]
     seconds: dict[str, float]
     version: str
+    labels: dict[str, int]
     reading: Reading
 
 
@@ -61,15 +63,16 @@ class Segmenter:
 
     @classmethod
     def from_task(
-        cls, app_dir: str | Path, task: TaskSpec, *, device: str | torch.device | None = None
+        cls, app_dir: str | Path, task: TaskSpec | str, *, device: str | torch.device | None = None
     ) -> "Segmenter":
         """Return a segmenter that follows the champion of a task.
 
         Args:
             app_dir: The app's folder.
-            task: One of its tasks.
+            task: One of its tasks, or its name.
             device: Where the network runs; None takes a GPU if there is one.
         """
+        task = load_app(app_dir).task(task) if isinstance(task, str) else task
         return cls(task, lambda: served_weights(app_dir, task), device=device)
 
     def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
@@ -93,7 +96,14 @@ class Segmenter:
         clock.lap("infer")
         restored = reading.to_source(label)
         clock.lap("restore")
-        return Segmentation(restored, reading.source_affine, clock.seconds, served.name, reading)
+        return Segmentation(
+            label=restored,
+            affine=reading.source_affine,
+            seconds=clock.seconds,
+            version=served.name,
+            labels=self.task.label_values,
+            reading=reading,
+        )
 
     def _current(self) -> tuple[ServedWeights, Predictor]:
         # The pair is replaced as one object: a thread sees the old version or the new, never a mixture.

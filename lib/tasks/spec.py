@@ -170,7 +170,8 @@ def _build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any
     if cls is AppSpec:
         _only(block, fields.keys() - {"tasks"}, where)
     _only(block, fields.keys(), where)
-    needed = {n for n, f in fields.items() if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING}
+    absent = dataclasses.MISSING
+    needed = {n for n, f in fields.items() if f.default is absent and f.default_factory is absent}
     if missing := sorted(needed - block.keys() - parts.keys()):
         raise SpecError(f"{where} needs {_names(missing)}")
     hints = get_type_hints(cls)

@@ -51,7 +51,7 @@ def served_weights(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
     """
     version = champion(versions_dir(app_dir, task))
     if version is not None:
-        return ServedWeights(version.name, version.path / "weights.safetensors", version.card)
+        return ServedWeights(version.name, version.weights_path, version.card)
     starter = Path(app_dir) / STARTER / task.model
     weights = starter / "weights.safetensors"
     if not weights.is_file():

@@ -6,6 +6,10 @@ import torch
 from lib.models import BUILDERS
 
 SMALL = {
+    "topowmamba_small": {"channels": (8, 8, 16, 16, 16)},
+    "vmunet_small": {"dims": (8, 16, 32, 64)},
+    "dynunet_small": {"filters": (8, 8, 8, 16, 16)},
+    "segresnet": {"init_filters": 8},
     "topowmamba_base": {"channels": (8, 8, 16, 16, 16), "full_channels": 8, "depths": (1, 1, 2, 1), "d_state": 2},
     "vmunet": {"dims": (8, 16, 32, 64), "d_state": 2},
     "dynunet": {"filters": (4, 8, 8, 16, 16)},
@@ -20,7 +24,8 @@ def build(name: str, spatial_dims: int = 2, **overrides) -> torch.nn.Module:
 
 
 def image(spatial_dims: int) -> torch.Tensor:
-    return torch.rand(2, 2, *((37, 50) if spatial_dims == 2 else (33, 20, 10)), generator=torch.Generator().manual_seed(1))
+    shape = (37, 50) if spatial_dims == 2 else (17, 20, 9)
+    return torch.rand(2, 2, *shape, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(("name", "spatial_dims"), CASES)
@@ -74,7 +79,7 @@ def test_unknown_argument_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize("name", BUILDERS)
 def test_other_dimensions_are_refused(name: str) -> None:
-    with pytest.raises((ValueError, KeyError)):
+    with pytest.raises(ValueError, match="spatial_dims"):
         build(name, spatial_dims=4)
 
 

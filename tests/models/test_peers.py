@@ -10,7 +10,8 @@ FILTERS = (4, 8, 8, 16, 16)
 
 def test_dynunet_is_monais() -> None:
     ours = dynunet_small(spatial_dims=2, in_channels=1, out_channels=2, filters=FILTERS)
-    theirs = DynUNet(2, 1, 2, [3] * 5, [1, 2, 2, 2, 2], [2] * 4, filters=FILTERS, deep_supervision=True, deep_supr_num=3)
+    options = {"filters": FILTERS, "deep_supervision": True, "deep_supr_num": 3}
+    theirs = DynUNet(2, 1, 2, [3] * 5, [1, 2, 2, 2, 2], [2] * 4, **options)
     assert not theirs.load_state_dict(ours.state_dict(), strict=False).unexpected_keys
     x = torch.rand(2, 1, 32, 48)
     torch.testing.assert_close(ours.eval()(x), theirs.eval()(x))

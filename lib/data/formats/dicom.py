@@ -9,7 +9,6 @@ import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from lib.data.findings import Finding, reject
 from lib.data.formats.volume import Header
@@ -38,8 +37,17 @@ _REMEDY = "Send one complete series again from the archive."
 
 @dataclass(frozen=True)
 class _Slice:
+    """What is needed of one file's tags, as plain values."""
+
     path: Path
-    tags: Dataset
+    series: str
+    modality: str | None
+    size: tuple[int, int]
+    frames: int
+    components: int
+    bytes_per_voxel: int
+    geometry: NDArray[Any] | None
+    """Position (3), row and column cosines (6), and spacing down and along (2), in mm."""
 
 
 def is_dicom(path: Path) -> bool:
@@ -66,16 +74,35 @@ def _read_slice(path: Path) -> _Slice:
         with path.open("rb") as file:
             tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
             left = path.stat().st_size - file.tell()
-    except (InvalidDicomError, EOFError, ValueError, KeyError) as error:
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is no DICOM file ({error}).", _REMEDY) from error
-    if "Rows" not in tags or "Columns" not in tags:
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is DICOM but holds no image.", _REMEDY)
-    voxels = tags.Rows * tags.Columns * int(tags.get("NumberOfFrames") or 1) * int(tags.get("SamplesPerPixel") or 1)
-    need = voxels * int(tags.get("BitsAllocated") or 16) // 8
-    syntax = getattr(tags.file_meta, "TransferSyntaxUID", None)
-    if syntax is not None and not syntax.is_compressed and left < need:
+        one = _parse(path, tags)
+        packed = "TransferSyntaxUID" in tags.file_meta and tags.file_meta.TransferSyntaxUID.is_compressed
+    except OSError:
+        raise
+    except Exception as error:  # a damaged file makes pydicom raise nearly anything
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' is no DICOM image ({error}).", _REMEDY) from error
+    need = one.size[0] * one.size[1] * one.frames * one.bytes_per_voxel
+    if left < need and not packed:
         raise reject("TRUNCATED", f"'{path.name}' holds {left:,} of {need:,} bytes of voxels.", _REMEDY)
-    return _Slice(path, tags)
+    return one
+
+
+def _parse(path: Path, tags: Dataset) -> _Slice:
+    components = int(tags.get("SamplesPerPixel") or 1)
+    try:
+        values = [*tags.ImagePositionPatient, *tags.ImageOrientationPatient, *tags.PixelSpacing]
+        geometry = np.array(values, np.float64)
+    except (AttributeError, TypeError, ValueError):
+        geometry = None
+    return _Slice(
+        path=path,
+        series=str(tags.get("SeriesInstanceUID")),
+        modality=str(tags.Modality) if tags.get("Modality") else None,
+        size=(int(tags.Columns), int(tags.Rows)),
+        frames=int(tags.get("NumberOfFrames") or 1),
+        components=components,
+        bytes_per_voxel=components * int(tags.get("BitsAllocated") or 16) // 8,
+        geometry=geometry if geometry is not None and geometry.shape == (11,) else None,
+    )
 
 
 def _series(path: Path) -> list[_Slice]:
@@ -84,7 +111,7 @@ def _series(path: Path) -> list[_Slice]:
     slices = [_read_slice(file) for file in sorted(path.iterdir()) if is_dicom(file)]
     if not slices:
         raise reject("NOT_AN_IMAGE", f"The folder '{path.name}' holds no DICOM files.", _REMEDY)
-    count = len({s.tags.get("SeriesInstanceUID") for s in slices})
+    count = len({s.series for s in slices})
     if count > 1:
         raise reject("MANY_SERIES", f"The folder '{path.name}' mixes {count} series.", "Put each in its own folder.")
     return slices
@@ -102,13 +129,11 @@ def _single(path: Path, one: _Slice) -> Header:
 
 
 def _header(
-    path: Path, slices: list[_Slice], shape: tuple[int, ...], affine: NDArray[np.float64], found: tuple[Finding, ...]
+    path: Path, slices: list[_Slice], shape: tuple[int, ...], affine: NDArray[Any], found: tuple[Finding, ...]
 ) -> Header:
-    tags = slices[0].tags
-    components = int(tags.get("SamplesPerPixel") or 1)
-    size = components * int(tags.get("BitsAllocated") or 16) // 8
+    one = slices[0]
     files = [str(s.path) for s in slices]
-    return Header(path, "dicom", shape, components, size, affine, tags.get("Modality"), found, files)
+    return Header(path, "dicom", shape, one.components, one.bytes_per_voxel, affine, one.modality, found, files)
 
 
 def read_header(path: Path) -> Header:
@@ -116,29 +141,26 @@ def read_header(path: Path) -> Header:
     slices = _series(path)
     if len(slices) == 1:
         return _single(path, slices[0])
-    if len({(s.tags.Rows, s.tags.Columns) for s in slices}) > 1:
-        raise reject("WRONG_DIMENSION", f"The slices in '{path.name}' differ in size.", _REMEDY)
-    try:
-        cosines = np.array([s.tags.ImageOrientationPatient for s in slices], np.float64)
-        positions = np.array([s.tags.ImagePositionPatient for s in slices], np.float64)
-        row_mm, column_mm = (float(v) for v in slices[0].tags.PixelSpacing)
-    except (AttributeError, TypeError, ValueError) as error:
-        reason = f"The slices in '{path.name}' lack position, orientation or pixel spacing."
-        raise reject("BAD_AFFINE", reason, _REMEDY) from error
-    if np.abs(cosines - cosines[0]).max() > 1e-3:
-        raise reject("BAD_AFFINE", f"The slices in '{path.name}' differ in orientation.", _REMEDY)
+    if len({(s.size, s.frames, s.components) for s in slices}) > 1 or slices[0].frames > 1:
+        raise reject("WRONG_DIMENSION", f"The files in '{path.name}' are not slices of one size.", _REMEDY)
+    known = [s.geometry for s in slices if s.geometry is not None and np.isfinite(s.geometry).all()]
+    if len(known) < len(slices):
+        reason = f"{len(slices) - len(known)} slices in '{path.name}' lack position, orientation or pixel spacing."
+        raise reject("BAD_AFFINE", reason, _REMEDY)
+    positions, cosines, spacing_mm = np.split(np.array(known), (3, 9), axis=1)
+    if np.abs(cosines - cosines[0]).max() > 1e-3 or np.abs(spacing_mm - spacing_mm[0]).max() > 1e-3:
+        raise reject("BAD_AFFINE", f"The slices in '{path.name}' differ in orientation or spacing.", _REMEDY)
     along, down = cosines[0, :3], cosines[0, 3:]
     depth_mm = positions @ np.cross(along, down)
     order = np.argsort(depth_mm, kind="stable")
     first, last = positions[order[0]], positions[order[-1]]
     lps = np.eye(4)
-    lps[:3] = np.stack([along * column_mm, down * row_mm, (last - first) / (len(slices) - 1), first], axis=1)
-    shape = (int(slices[0].tags.Columns), int(slices[0].tags.Rows), len(slices))
+    lps[:3] = np.stack([along * spacing_mm[0, 1], down * spacing_mm[0, 0], (last - first) / (len(known) - 1), first], 1)
     found = (*_gaps(depth_mm[order]), *_tilt(positions[order], depth_mm[order]))
-    return _header(path, [slices[i] for i in order], shape, LPS_TO_RAS @ lps, found)
+    return _header(path, [slices[i] for i in order], (*slices[0].size, len(slices)), LPS_TO_RAS @ lps, found)
 
 
-def _gaps(depth_mm: NDArray[np.float64]) -> list[Finding]:
+def _gaps(depth_mm: NDArray[Any]) -> list[Finding]:
     steps = np.diff(depth_mm)
     median = float(np.median(steps))
     allowed = max(UNEVEN_FRACTION * median, MIN_UNEVEN_MM)
@@ -153,7 +175,7 @@ def _gaps(depth_mm: NDArray[np.float64]) -> list[Finding]:
     return [Finding("MISSING_SLICES", reason, "Fetch the missing slices, or remove the doubled ones.")]
 
 
-def _tilt(positions: NDArray[np.float64], depth_mm: NDArray[np.float64]) -> list[Finding]:
+def _tilt(positions: NDArray[Any], depth_mm: NDArray[Any]) -> list[Finding]:
     run = positions[-1] - positions[0]
     length, depth = float(np.linalg.norm(run)), float(depth_mm[-1] - depth_mm[0])
     sideways = np.sqrt(max(length**2 - depth**2, 0.0))

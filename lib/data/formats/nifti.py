@@ -18,14 +18,16 @@ from lib.data.formats.volume import Header
 GZIP_MAGIC = b"\x1f\x8b"
 MAGICS = {344: b"n+1", 4: b"n+2"}
 HEADER_BYTES = 540
+MAX_OFFSET_BYTES = 64 << 20
+"""Header extensions may stand before the voxels; more than this is a damaged header."""
 CHUNK_BYTES = 1 << 20
 SLACK_BYTES = 1 << 20
 """Some writers pad the end of the file; more than this is not padding."""
 _EXPORT = "Export the image again as NIfTI from the program that made it."
 
 
-def stream(path: Path) -> Iterator[bytes]:
-    """Yield the content in pieces of at most `CHUNK_BYTES`, inflated if it is gzipped.
+def stream(path: Path, piece_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """Yield the content, inflated if it is gzipped, in bounded pieces however well it was packed.
 
     Raises:
         EOFError: If a gzip stream stops early.
@@ -40,7 +42,7 @@ def stream(path: Path) -> Iterator[bytes]:
             return
         inflater = zlib.decompressobj(wbits=31)
         while True:
-            yield inflater.decompress(data, CHUNK_BYTES)
+            yield inflater.decompress(data, piece_bytes)
             data = inflater.unconsumed_tail
             if inflater.eof:
                 # A gzip file may hold several members one after the other.
@@ -52,7 +54,7 @@ def stream(path: Path) -> Iterator[bytes]:
                 data = file.read(CHUNK_BYTES)
                 if not data:
                     break
-        while piece := inflater.decompress(b"", CHUNK_BYTES):
+        while piece := inflater.decompress(b"", piece_bytes):
             yield piece
         if not inflater.eof:
             raise EOFError
@@ -61,7 +63,7 @@ def stream(path: Path) -> Iterator[bytes]:
 def _head(path: Path) -> bytes:
     head = b""
     try:
-        for piece in stream(path):
+        for piece in stream(path, HEADER_BYTES):
             head += piece
             if len(head) >= HEADER_BYTES:
                 break
@@ -88,7 +90,10 @@ def read_header(path: Path) -> Header:
     try:
         dtype = raw.get_data_dtype()
         scale = raw.get_slope_inter()
-    except HeaderDataError as error:
+        offset = max(int(raw["vox_offset"]), raw.single_vox_offset)
+        if offset > MAX_OFFSET_BYTES:
+            raise HeaderDataError(f"the voxels begin at byte {offset:,}")
+    except (HeaderDataError, KeyError, ValueError, OverflowError) as error:
         raise reject("NOT_AN_IMAGE", f"The header of '{path.name}' is not valid: {error}.", _EXPORT) from error
     try:
         affine = np.asarray(raw.get_best_affine(), np.float64)
@@ -96,7 +101,7 @@ def read_header(path: Path) -> Header:
         raise reject("BAD_AFFINE", f"The orientation in '{path.name}' is not valid: {error}.", _EXPORT) from error
     shape = tuple(int(n) for n in raw["dim"][1 : 1 + min(max(int(raw["dim"][0]), 0), 7)])
     components = 2 if dtype.kind == "c" else len(dtype.names or "1")
-    details = (dtype, scale, int(raw.get_data_offset()))
+    details = (dtype, scale, offset)
     return Header(path, "nifti", shape, components, dtype.itemsize, affine, details=details)
 
 

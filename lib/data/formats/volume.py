@@ -5,7 +5,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.findings import Finding
@@ -32,7 +31,7 @@ class Header:
     shape: tuple[int, ...]
     components: int
     bytes_per_voxel: int
-    affine: NDArray[np.float64]
+    affine: NDArray[Any]
     modality: str | None = None
     findings: tuple[Finding, ...] = ()
     details: Any = None
@@ -56,5 +55,5 @@ class Volume:
     """Voxels ``(X, Y)`` or ``(X, Y, Z)`` in the file's order, and their affine to RAS+ mm."""
 
     voxels: NDArray[Any]
-    affine: NDArray[np.float64]
+    affine: NDArray[Any]
     header: Header | None = None

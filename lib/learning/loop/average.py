@@ -28,7 +28,7 @@ class WeightAverage:
         """Move the average towards `network`; buffers (running statistics) are copied."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
-        averaged, current = list(self.network.parameters()), list(network.parameters())
-        torch._foreach_lerp_(averaged, [parameter.detach() for parameter in current], 1 - decay)
+        averaged = [parameter.detach() for parameter in self.network.parameters()]
+        torch._foreach_lerp_(averaged, [parameter.detach() for parameter in network.parameters()], 1 - decay)
         for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
             mine.copy_(theirs)

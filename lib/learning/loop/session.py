@@ -121,12 +121,14 @@ class Session:
         return True
 
     def _end_partial_epoch(self) -> None:
-        """Record and judge an epoch that the clock cut; one that a person cut ends at once."""
-        if self.stopped == "time" and self._sums and self.tally.judged_step != self.tally.step:
-            epoch = math.ceil(self.tally.step / self.epoch_steps)
-            self._record(epoch)
+        """Record an epoch that was cut, and judge it if the clock cut it; a person who asks to stop does not wait."""
+        if not self._sums:
+            return
+        epoch = math.ceil(self.tally.step / self.epoch_steps)
+        self._record(epoch)
+        if self.stopped == "time":
             self._judge(epoch)
-            self._track()
+        self._track()
 
     def _update(self, engine: Any, batch: dict[str, Any]) -> dict[str, float]:
         self.parallel.train()
@@ -180,9 +182,11 @@ class Session:
                 self._sums[name] = (total + value, count + 1)
 
     def _stop_if_due(self, asked: bool, done: float) -> None:
+        if self.tally.step >= self.steps:
+            return
         if asked:
             self.stopped = "requested"
-        elif self.recipe.max_minutes and done >= 1 and self.tally.step < self.steps:
+        elif self.recipe.max_minutes and done >= 1:
             self.stopped = "time"
         else:
             return

@@ -59,6 +59,7 @@ def train(
     spec: ImageSpec,
     labels: Sequence[str],
     workdir: Path,
+    cache: Path | None = None,
     device: str | torch.device = "cpu",
     progress: Report | None = None,
     should_stop: Callable[[], bool] | None = None,
@@ -75,6 +76,7 @@ def train(
         spec: How images are read, cut and windowed.
         labels: Names of the classes 1, 2, ...
         workdir: Folder of checkpoints, curves and records; made if absent.
+        cache: Folder for what was read of the cases; a later run then starts at once.
         device: Where to train; under torchrun ``cuda`` is this process's own GPU.
         progress: Told of every step; absent, a bar or log lines.
         should_stop: Asked at every step; the run ends cleanly once it says yes.
@@ -89,7 +91,12 @@ def train(
     if not train_cases:
         raise ValueError("there is no labelled case to train on: submit labels first")
     patches = PatchDataset(
-        train_cases, spec, classes=len(labels) + 1, patches_per_epoch=recipe.patches_per_epoch, seed=recipe.seed
+        train_cases,
+        spec,
+        classes=len(labels) + 1,
+        patches_per_epoch=recipe.patches_per_epoch,
+        seed=recipe.seed,
+        cache=cache,
     )
     judge = Validation(val_cases, spec, labels) if val_cases else None
     return fit(

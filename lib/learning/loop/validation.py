@@ -10,12 +10,11 @@ from ignite.engine import Engine
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import ImageSpec, read, window
+from lib.data.pipeline import IGNORE, ImageSpec, read, window
 from lib.evaluation.overlap import dice
 from lib.learning.loop.ranks import Ranks
 from lib.models.predictor import Predictor
 
-IGNORE_LABEL = 255
 CaseScore = dict[str, Any]
 Judge = Callable[[nn.Module, Ranks], list[CaseScore]]
 
@@ -30,7 +29,7 @@ def case_dice(prediction: np.ndarray, reference: np.ndarray, labels: Sequence[st
     Returns:
         Dice by name; None where neither has the class.
     """
-    valid = reference != IGNORE_LABEL
+    valid = reference != IGNORE
     scores = {
         name: dice((prediction == index) & valid, reference == index) for index, name in enumerate(labels, start=1)
     }

@@ -28,9 +28,9 @@ def deep_supervision_loss(
     Labels go to a coarser grid by nearest neighbour, so 255 (ignored) stays 255 and no label is invented.
 
     Args:
-        loss: ``loss(logits (B, K, *S), target (B, 1, *S)) -> scalar``.
+        loss: ``loss(logits (B, K, *S), target (B, *S)) -> scalar``.
         outputs: Logits, ``(B, K, *S)``, or several of them, finest first.
-        target: Labels, ``(B, 1, *S)``, on the grid of the finest output.
+        target: Labels, ``(B, *S)``, on the grid of the finest output.
     Returns:
         A scalar.
     Source:
@@ -45,6 +45,6 @@ def deep_supervision_loss(
 
 
 def _on_grid(target: torch.Tensor, shape: torch.Size) -> torch.Tensor:
-    if target.shape[2:] == shape:
+    if target.shape[1:] == shape:
         return target
-    return F.interpolate(target.float(), size=tuple(shape), mode="nearest").to(target.dtype)
+    return F.interpolate(target[:, None].float(), size=tuple(shape), mode="nearest")[:, 0].to(target.dtype)

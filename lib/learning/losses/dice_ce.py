@@ -3,14 +3,14 @@
 import torch
 import torch.nn.functional as F
 
-IGNORE_INDEX = 255
+from lib.data.pipeline import IGNORE
 
 
 def dice_ce_loss(
     logits: torch.Tensor,
     target: torch.Tensor,
     *,
-    ignore_index: int = IGNORE_INDEX,
+    ignore_index: int = IGNORE,
     include_background: bool = False,
     smooth: float = 1e-5,
 ) -> torch.Tensor:
@@ -21,20 +21,21 @@ def dice_ce_loss(
 
     Args:
         logits: Scores, ``(B, K, *S)``; computed in float32 whatever the dtype.
-        target: Labels, ``(B, 1, *S)`` or ``(B, *S)``, integers in ``[0, K)`` or ``ignore_index``.
+        target: Labels, ``(B, *S)``, integers in ``[0, K)`` or ``ignore_index``.
         ignore_index: The label of voxels nobody has judged.
         include_background: Whether class 0 has a Dice term.
         smooth: Added to numerator and denominator of the Dice ratio.
     Returns:
         A scalar, float32.
     Raises:
-        ValueError: If shapes differ, or a label is neither a class nor ``ignore_index``.
+        ValueError: If the grids differ, or a label is neither a class nor ``ignore_index``.
     Source:
         Milletari et al. 2016, arXiv:1606.04797; MONAI ``DiceCELoss(softmax=True, batch=True)``.
     """
-    target = label_map(target, logits)
+    if target.shape != (logits.shape[0], *logits.shape[2:]):
+        raise ValueError(f"labels {tuple(target.shape)} do not lie on the grid of the logits {tuple(logits.shape)}")
     valid = target != ignore_index
-    classes = torch.where(valid, target, 0)
+    classes = torch.where(valid, target, 0).long()
     if bool((classes >= logits.shape[1]).any()) or bool((classes < 0).any()):
         raise ValueError(f"labels must lie in [0, {logits.shape[1]}) or be {ignore_index}, got {target.unique()}")
     log_prob = F.log_softmax(logits.float(), dim=1)
@@ -48,21 +49,3 @@ def dice_ce_loss(
     size = prob.sum(axes) + hot.sum(axes)
     dice = (2 * overlap + smooth) / (size + smooth)
     return (1 - dice[0 if include_background else 1 :]).mean() + cross_entropy
-
-
-def label_map(target: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Return the labels as ``(B, *S)`` int64, the channel axis dropped, on the grid of ``logits``.
-
-    Args:
-        target: Labels, ``(B, 1, *S)`` or ``(B, *S)``.
-        logits: Scores, ``(B, K, *S)``.
-    Returns:
-        ``(B, *S)``, int64.
-    Raises:
-        ValueError: If the grids differ.
-    """
-    grid = (logits.shape[0], *logits.shape[2:])
-    squeezed = target.squeeze(1) if target.ndim == logits.ndim and target.shape[1] == 1 else target
-    if tuple(squeezed.shape) != grid:
-        raise ValueError(f"labels of shape {tuple(target.shape)} do not lie on the grid {grid} of the logits")
-    return squeezed.long()

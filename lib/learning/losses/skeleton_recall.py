@@ -8,7 +8,7 @@ from scipy.ndimage import binary_dilation
 from skimage.morphology import skeletonize
 from torch.utils.data import Dataset
 
-from lib.learning.losses.dice_ce import IGNORE_INDEX
+from lib.data.pipeline import IGNORE
 
 
 def skeleton_recall_loss(prob: torch.Tensor, skeleton: torch.Tensor, *, smooth: float = 1.0) -> torch.Tensor:
@@ -16,7 +16,7 @@ def skeleton_recall_loss(prob: torch.Tensor, skeleton: torch.Tensor, *, smooth: 
 
     Args:
         prob: Probabilities, ``(B, K, *S)``; class 0 is background.
-        skeleton: Dilated skeleton carrying the label of each voxel, ``(B, 1, *S)``, 0 elsewhere.
+        skeleton: Dilated skeleton carrying the label of each voxel, ``(B, *S)``, 0 elsewhere.
         smooth: Added to numerator and denominator: a class that is absent costs -1, with no gradient.
     Returns:
         A scalar in ``[-1, 0)``.
@@ -24,7 +24,7 @@ def skeleton_recall_loss(prob: torch.Tensor, skeleton: torch.Tensor, *, smooth: 
         Kirchhoff et al. 2024, arXiv:2404.03010, eq. 2.
     """
     classes = torch.arange(1, prob.shape[1], device=prob.device).view(1, -1, *[1] * (prob.ndim - 2))
-    hot = (skeleton == classes).to(prob.dtype)
+    hot = (skeleton[:, None] == classes).to(prob.dtype)
     axes = (0, *range(2, prob.ndim))
     return -(((prob[:, 1:] * hot).sum(axes) + smooth) / (hot.sum(axes) + smooth)).mean()
 
@@ -40,7 +40,7 @@ def tubed_skeleton(label: np.ndarray, *, radius: int = 2) -> np.ndarray:
     Returns:
         ``(*S)``, dtype of ``label``: the label on the tube around the skeleton, 0 elsewhere.
     """
-    mask = (label > 0) & (label != IGNORE_INDEX)
+    mask = (label > 0) & (label != IGNORE)
     tube = np.zeros_like(label)
     if not mask.any():
         return tube
@@ -59,7 +59,7 @@ class SkeletonTargets(Dataset):
     """Patches with their dilated skeleton under ``"skeleton"``, made where the patch is made (a worker process).
 
     Args:
-        patches: A map-style data set of dicts with ``"label"``, ``(1, *S)``.
+        patches: A map-style data set of dicts with ``"label"``, ``(*S)``.
         radius: Dilation of the skeleton, in voxels.
     """
 
@@ -72,8 +72,8 @@ class SkeletonTargets(Dataset):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         patch = dict(self.patches[index])
-        label = np.asarray(patch["label"])
-        patch["skeleton"] = torch.as_tensor(tubed_skeleton(label[0], radius=self.radius)[None])
+        label = np.asarray(patch["label"], dtype=np.uint8)
+        patch["skeleton"] = torch.from_numpy(tubed_skeleton(label, radius=self.radius))
         return patch
 
     def set_epoch(self, epoch: int) -> None:

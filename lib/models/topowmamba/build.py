@@ -6,15 +6,15 @@ the wavelet, kernels and states are not public: each is an argument, and the def
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from lib.models.conv import ConvUnit, ResidualBlock
 from lib.models.patches import PatchEmbed, PatchMerge
-from lib.models.ss2d import SelectiveScanBlock, VSSBlock
+from lib.models.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 from lib.models.topowmamba.decoder import Decoder
 from lib.models.topowmamba.encoder import Encoder
 from lib.models.topowmamba.network import TopoWMamba
@@ -97,6 +97,7 @@ def topowmamba(
     stage_blocks: Sequence[str] = ("scvss", "scvss", "scvss", "vss"),
     wmb_stages: Sequence[bool] = (True, True, True, True),
     stem_kernel: int = 7,
+    add_skips: bool = False,
     drop_path: float = 0.1,
     deep_supervision: bool = True,
     use_wmb: bool = True,
@@ -116,6 +117,7 @@ def topowmamba(
             (its last block SCVSS, those before it VSS).
         wmb_stages: Whether the scans of each of those stages are wavelet Mamba blocks.
         stem_kernel: Kernel of the stem's convolution, in samples.
+        add_skips: Add the encoder's features to the decoder's instead of concatenating them.
         drop_path: Drop probability of the deepest block; it grows linearly to it.
         deep_supervision: In training, return logits at 1, 1/2, 1/4 and 1/8.
         use_wmb: False puts a plain scan wherever WMB would be (the ablation).
@@ -127,35 +129,27 @@ def topowmamba(
         ValueError: If an argument is out of its range, or lists differ in length.
         TypeError: If an argument is unknown.
     """
-    _check(spatial_dims, channels, depths, stage_blocks, wmb_stages)
+    _check(channels, depths, stage_blocks, wmb_stages)
     kinds = [kind if use_scvss or kind != "scvss" else "vss" for kind in stage_blocks]
-    rates = iter(torch.linspace(0, drop_path, sum(depths)).tolist())
+    rates = iter(drop_rates(drop_path, sum(depths)))
     builder = _StageBuilder(spatial_dims, BlockOptions(**block_options), rates)
     stages = []
-    for i, (fine, coarse) in enumerate(zip(channels, channels[1:], strict=False)):
+    for i, (fine, coarse) in enumerate(itertools.pairwise(channels)):
         down = PatchEmbed(spatial_dims, fine, coarse, 2) if i == 0 else PatchMerge(spatial_dims, fine, coarse)
         stages.append(nn.Sequential(down, *builder.blocks(coarse, depths[i], kinds[i], use_wmb and wmb_stages[i])))
-    full = nn.Sequential(
-        ConvUnit(spatial_dims, in_channels, full_channels, normalise=False),
-        ResidualBlock(spatial_dims, full_channels, full_channels),
-    )
+    full = ConvUnit(spatial_dims, in_channels, full_channels, normalise=False)
     stem = ConvUnit(spatial_dims, in_channels, channels[0], stem_kernel, normalise=False, stride=2)
-    decoder = Decoder(
-        spatial_dims, (full_channels, *channels), out_channels, heads=STAGES if deep_supervision else 1
-    )
+    heads = STAGES if deep_supervision else 1
+    decoder = Decoder(spatial_dims, (full_channels, *channels), out_channels, heads=heads, add_skips=add_skips)
     return TopoWMamba(Encoder(full, stem, stages), decoder)
 
 
-
 def _check(
-    spatial_dims: int,
     channels: Sequence[int],
     depths: Sequence[int],
     stage_blocks: Sequence[str],
     wmb_stages: Sequence[bool],
 ) -> None:
-    if spatial_dims not in (2, 3):
-        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
     if len(channels) != STAGES + 1:
         raise ValueError(f"channels needs {STAGES + 1} entries (1/2 to 1/32), got {tuple(channels)}")
     for name, values in (("depths", depths), ("stage_blocks", stage_blocks), ("wmb_stages", wmb_stages)):
@@ -188,6 +182,7 @@ _LIGHT = {
     "depths": (1, 1, 1, 1),
     "stage_blocks": ("conv", "scvss", "scvss", "vss"),
     "stem_kernel": 5,
+    "add_skips": True,
     "d_state": 1,
     "expand": 1.0,
     "snake_ratio": 4,

@@ -52,8 +52,8 @@ class SCVSSBlock(nn.Module):
         self.fuse = ConvUnit(spatial_dims, (1 + spatial_dims) * width, channels)
         self.out = convolution(spatial_dims, channels, channels, 3)
         with torch.no_grad():
-            centre = (slice(None), slice(None), *[1] * spatial_dims)
-            self.out.weight.mul_(0.1)[centre].add_(torch.eye(channels))
+            self.out.weight.mul_(0.1)
+            self.out.weight[(slice(None), slice(None), *[1] * spatial_dims)] += torch.eye(channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output, ``(B, C, *S)``."""

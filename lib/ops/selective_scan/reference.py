@@ -78,10 +78,10 @@ def selective_scan_reference(
     B, C = (each.repeat_interleave(per_group, dim=1) for each in (B, C))
     state = x.new_zeros(*u.shape[:2], A.shape[1])
     outputs = []
-    for token in range(u.shape[2]):
-        step = steps[:, :, token, None]
-        state = torch.exp(step * A) * state + step * B[..., token] * x[:, :, token, None]
-        outputs.append((state * C[..., token]).sum(-1))
+    # unbind, because the gradient of indexing costs the whole sequence at every token
+    for step, value, b, c in zip(*(each.unbind(-1) for each in (steps, x, B, C)), strict=True):
+        state = torch.exp(step[..., None] * A) * state + (step * value)[..., None] * b
+        outputs.append((state * c).sum(-1))
     y = torch.stack(outputs, dim=-1) if outputs else torch.zeros_like(x)
     if D is not None:
         y = y + D.to(dtype)[:, None] * x

@@ -105,7 +105,7 @@ def fill(canvas: Canvas, skin: Field, streams: Streams) -> None:
     tissue[depth <= 1.5] = rng.uniform(0, 40)
     grown = np.pad(tissue, [(0, h - s) for h, s in zip(half.shape, shape, strict=True)], mode="edge")
     inside = np.clip(0.5 - skin / canvas.grid.step_mm, 0, 1)
-    canvas.hu += inside * (upsample(grown, canvas.grid.shape) - canvas.hu)
+    canvas.hu[...] += inside * (upsample(grown, canvas.grid.shape) - canvas.hu)
 
 
 def ears(canvas: Canvas, skin: Field, streams: Streams) -> None:

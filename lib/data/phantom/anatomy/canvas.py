@@ -48,8 +48,9 @@ class Grid:
 
 
 def make_grid(low: Point, high: Point, step_mm: float) -> Grid:
-    """Return the grid that covers the box from `low` to `high`."""
-    axes = [np.arange(a, b + step_mm, step_mm, dtype=np.float32) for a, b in zip(low, high, strict=True)]
+    """Return the grid that covers the box from `low` to `high`, with an odd count per axis so that it halves evenly."""
+    counts = [2 * int(np.ceil((b - a) / step_mm / 2)) + 1 for a, b in zip(low, high, strict=True)]
+    axes = [(a + step_mm * np.arange(n)).astype(np.float32) for a, n in zip(low, counts, strict=True)]
     return Grid(axes[0][:, None, None], axes[1][None, :, None], axes[2][None, None, :], step_mm)
 
 

@@ -47,10 +47,10 @@ class Passage:
         bow = self.bow_mm * np.exp(-(((grid.y - y0) / 18) ** 2)) * np.exp(-(((grid.z - z0) / 14) ** 2))
         return (grid.x - bow) * np.float32(self.sign)
 
-    def wall(self, grid: Grid) -> Field:
+    def wall(self, y: Field, z: Field) -> Field:
         """Return how far outwards the lateral wall lies, ``(1, Y, Z)``."""
-        height = smooth_interp(grid.z, [-17, -11, -2, 6, 13, 18, 24, 30, 38], [10, 13, 14, 13, 11, 8, 5, 4, 3])
-        depth = smooth_interp(grid.y, [44, 54, 68, 84, 94, 101, 108, 116], [0.85, 1, 1.05, 0.95, 0.72, 0.55, 0.5, 0.45])
+        height = smooth_interp(z, [-17, -11, -2, 6, 13, 18, 24, 30, 38], [10, 13, 14, 13, 11, 8, 5, 4, 3])
+        depth = smooth_interp(y, [44, 54, 68, 84, 94, 101, 108, 116], [0.85, 1, 1.05, 0.95, 0.72, 0.55, 0.5, 0.45])
         return height * depth * np.float32(self.wide)
 
     def mid_cleft(self, y: float, z: float) -> Point:
@@ -103,9 +103,7 @@ def _inferior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) 
     """Return the inferior turbinate's mucosa and its bony core."""
     start, end = rng.uniform(48, 54), rng.uniform(93, 100)
     profile = _hump(grid.y, start, end)
-    wall = passage.wall(grid)
-    room = smooth_interp(grid.z, [-20, 20], [1, 1]) * 0 + wall
-    mid_wall = np.take(room, np.argmin(np.abs(grid.z.ravel() + 4)), axis=2)[..., None]
+    mid_wall = passage.wall(grid.y, np.full((1, 1, 1), -4, np.float32))
     half = np.maximum((mid_wall - passage.septum_mm - passage.gap_septum_mm - passage.gap_wall_mm) / 2, 1.2)
     half_u = np.maximum(half * profile, 0.3)
     centre_u = mid_wall - passage.gap_wall_mm - half_u - 0.02 * (1 - profile)
@@ -148,7 +146,7 @@ def _cavity(passage: Passage, grid: Grid, u: Field) -> Field:
     floor = smooth_interp(grid.y, [44, 88, 96, 104, 112], [FLOOR_Z, FLOOR_Z, -12, -8, -6])
     roof = smooth_interp(grid.y, [44, 52, 60, 68, 82, 90, 98, 106, 114], [11, 17, 26, 31, 32, 28, 18, 9, 2])
     swell = 1.2 * np.exp(-(((grid.y - 88) / 8) ** 2) - ((grid.z - 14) / 8) ** 2)
-    sdf = smooth_max(passage.septum_mm + swell - u, u - passage.wall(grid), 0.8)
+    sdf = smooth_max(passage.septum_mm + swell - u, u - passage.wall(grid.y, grid.z), 0.8)
     sdf = smooth_max(sdf, np.maximum(floor - grid.z, grid.z - roof), 2.5)
     return np.maximum(sdf, np.maximum(CHOANA_Y - 3 - grid.y, grid.y - 110))
 
@@ -163,30 +161,26 @@ def _vestibule(passage: Passage, grid: Grid, rng: np.random.Generator) -> Field:
     return smooth_min(back, front, 3)
 
 
-def _lining(canvas: Canvas, streams: Streams) -> None:
-    """Replace whatever lies around the cavity by mucosa and thin lateral bone before it is carved."""
+def line(canvas: Canvas, streams: Streams) -> None:
+    """Put mucosa, thin lateral bone and the septum's plate where the passages will be carved."""
     rng = streams.of("nasal lining")
     region = canvas.region((-22, 44, -18), (22, 112, 40))
     if region.empty:
         return
     g = region.grid
-    wall = draw_passages(streams)[0].wall(g)
+    right = draw_passages(streams)[1]
     roof = smooth_interp(g.y, [44, 60, 68, 82, 90, 98, 112], [14, 27, 32, 33, 29, 19, 4])
-    inside = np.maximum(np.maximum(np.abs(g.x) - wall - 1.5, g.z - roof), np.maximum(FLOOR_Z - 1 - g.z, g.y - 108))
-    region.paint(np.maximum(inside, 44 - g.y), rng.uniform(30, 70))
+    sides = np.abs(g.x) - right.wall(g.y, g.z) - 1.5
+    inside = np.maximum(np.maximum(sides, g.z - roof), np.maximum(FLOOR_Z - 1 - g.z, g.y - 108))
+    inside = np.maximum(inside, CHOANA_Y - g.y)
+    region.paint(inside, rng.uniform(30, 70))
     region.paint(np.maximum(np.abs(inside + 0.4) - 0.6, g.y - 96), rng.uniform(150, 450))
-    septum = np.maximum(np.abs(g.x - draw_passages(streams)[0].outwards(g) * 0 - _bow(streams, g)) - 0.6, g.y - 100)
-    region.paint(np.maximum(np.maximum(septum, inside), CHOANA_Y - g.y), rng.uniform(120, 350))
-
-
-def _bow(streams: Streams, grid: Grid) -> Field:
-    """Return the x of the septum's middle plane."""
-    return grid.x - draw_passages(streams)[1].outwards(grid)
+    plate = np.maximum(np.abs(right.outwards(g)) - 0.6, g.y - 100)
+    region.paint(np.maximum(plate, inside), rng.uniform(120, 350))
 
 
 def carve(canvas: Canvas, streams: Streams) -> None:
     """Paint the nasal passages."""
-    _lining(canvas, streams)
     region = canvas.region((-24, 44, -30), (24, 120, 40))
     if region.empty:
         return
@@ -207,7 +201,7 @@ def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> N
     region.paint(np.maximum(np.minimum(inferior_core, middle_core), inside), rng.uniform(150, 450))
     passage_air = np.maximum(cavity, -mucosa)
     vestibule = _vestibule(passage, g, rng)
-    passage_air = smooth_min(passage_air, np.maximum(vestibule, g.y - 130), 1.0)
+    passage_air = smooth_min(passage_air, vestibule, 1.0)
     below = NOSTRIL_Z + 0.5 - g.z
     region.paint_air(np.maximum(passage_air, -below))
     part = np.where(g.y >= CHOANA_Y, np.uint8(NASAL_CAVITY), np.uint8(PHARYNX)) + np.zeros(g.shape, np.uint8)

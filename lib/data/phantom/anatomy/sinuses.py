@@ -61,16 +61,34 @@ def _blow(region: Region, sdf: Field, filling: Filling, rng: np.random.Generator
     region.paint_airway(air, filling.part)
 
 
-def _drain(canvas: Canvas, points: list[Point], radius: float, filling: Filling) -> None:
-    if filling.full or not filling.drained:
-        return
-    for a, b in zip(points[:-1], points[1:], strict=True):
-        local = canvas.around([a, b], radius + 2)
-        if not local.empty:
-            local.paint_airway(capsule(local.grid, a, b, radius), filling.part)
+@dataclass(frozen=True)
+class Drain:
+    """A channel from a sinus towards the nose."""
+
+    points: tuple[Point, ...]
+    radius_mm: float
+    part: int = SINUSES
+
+    def open(self, canvas: Canvas) -> None:
+        """Paint the channel."""
+        for a, b in zip(self.points[:-1], self.points[1:], strict=True):
+            local = canvas.around([a, b], self.radius_mm + 2)
+            if not local.empty:
+                local.paint_airway(capsule(local.grid, a, b, self.radius_mm), self.part)
 
 
-def maxillary(canvas: Canvas, streams: Streams) -> dict[str, str]:
+def paint(canvas: Canvas, streams: Streams) -> dict[str, str]:
+    """Paint all sinuses, then their channels, which later bone would block; return the state of each sinus."""
+    drains: list[Drain] = []
+    state: dict[str, str] = {}
+    for group in (frontal, sphenoid, maxillary, ethmoid):
+        state |= group(canvas, streams, drains)
+    for drain in drains:
+        drain.open(canvas)
+    return state
+
+
+def maxillary(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, str]:
     """Paint both maxillary sinuses; return how each one is filled."""
     state: dict[str, str] = {}
     for s, name in ((-1, "maxillary_left"), (1, "maxillary_right")):
@@ -82,7 +100,8 @@ def maxillary(canvas: Canvas, streams: Streams) -> dict[str, str]:
             _blow(region, _antrum(region.grid, s, size, rng), filling, rng, wall_mm=rng.uniform(0.6, 1.4))
         wall = draw_passages(streams)[(s + 1) // 2].wide * 12.5
         radius = rng.uniform(0.9, 1.9)
-        _drain(canvas, [(s * 22, 62, 2), (s * 18, 64, 7), (s * (wall - 1.5), 64, 8)], radius, filling)
+        path = ((s * 22, 62, 2), (s * 18, 64, 7), (s * (wall - 1.5), 64, 8))
+        drains += _channel(path, radius, filling)
         state[name] = describe(filling)
     return state
 
@@ -102,7 +121,7 @@ def _antrum(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
     return (sdf + wobble(grid, rng, amplitude=0.9, wavelength_mm=16)).astype(np.float32)
 
 
-def sphenoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
+def sphenoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, str]:
     """Paint the sphenoid sinuses, parted by an off-centre septum."""
     rng = streams.of("sphenoid")
     region = canvas.region((-24, 8, 4), (24, 58, 40))
@@ -127,12 +146,13 @@ def sphenoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
             _blow(region, sdf.astype(np.float32), filling, rng, wall_mm=0.9)
         passage = draw_passages(streams)[(s + 1) // 2]
         radius = rng.uniform(0.8, 1.5)
-        _drain(canvas, [(s * 5 + split, 44, 21), (s * (passage.septum_mm + 1.2), 55, 19)], radius, filling)
+        path = ((s * 5 + split, 44, 21), (s * (passage.septum_mm + 1.2), 55, 19))
+        drains += _channel(path, radius, filling)
         state[name] = describe(filling)
     return state
 
 
-def frontal(canvas: Canvas, streams: Streams) -> dict[str, str]:
+def frontal(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, str]:
     """Paint the frontal sinuses: lobed air between the tables of the frontal bone, often uneven, sometimes absent."""
     state: dict[str, str] = {}
     for s, name in ((-1, "frontal_left"), (1, "frontal_right")):
@@ -145,7 +165,7 @@ def frontal(canvas: Canvas, streams: Streams) -> dict[str, str]:
             continue
         _blow(region, _lobes(region.grid, s, size, rng), filling, rng, wall_mm=rng.uniform(1.0, 2.0))
         radius = rng.uniform(0.9, 1.8)
-        _drain(canvas, [(s * 7, 86, 42), (s * 7, 80, 30), (s * 7, 74, 18)], radius, filling)
+        drains += _channel(((s * 7, 86, 42), (s * 7, 80, 30), (s * 7, 74, 18)), radius, filling)
         state[name] = describe(filling)
     return state
 
@@ -168,7 +188,7 @@ def _lobes(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
     return (sdf + wobble(grid, rng, amplitude=0.6, wavelength_mm=12)).astype(np.float32)
 
 
-def ethmoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
+def ethmoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, str]:
     """Paint the ethmoid cells between nose and orbit."""
     state: dict[str, str] = {}
     for s, name in ((-1, "ethmoid_left"), (1, "ethmoid_right")):
@@ -184,7 +204,7 @@ def ethmoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
         outer = smooth_interp(g.y, [46, 56, 75, 90], [15, 14.5, 12.5, 10.5])
         roof = np.minimum(smooth_interp(g.y, [46, 56, 82, 90], [30, 33, 36, 32]), base_height(g.x, g.y) - 2)
         low = smooth_interp(g.y, [46, 60, 80, 90], [11, 9, 9, 14])
-        envelope = np.maximum(np.maximum(passage.wall(g) + 0.5 - u, u - outer), np.maximum(g.z - roof, low - g.z))
+        envelope = np.maximum(np.maximum(passage.wall(g.y, g.z) + 0.5 - u, u - outer), np.maximum(g.z - roof, low - g.z))
         envelope = np.maximum(envelope, np.maximum(49 - g.y, g.y - rng.uniform(84, 89)))
         seeds = np.stack([s * rng.uniform(5, 14, count), rng.uniform(50, 88, count), rng.uniform(11, 34, count)], -1)
         gap, _ = cell_walls(g, seeds.astype(np.float32))
@@ -194,20 +214,29 @@ def ethmoid(canvas: Canvas, streams: Streams) -> dict[str, str]:
         cells = np.maximum(envelope + lining, wall + lining - gap)
         cells = (cells + wobble(g, rng, amplitude=0.3, wavelength_mm=8)).astype(np.float32)
         region.paint_airway(cells, SINUSES)
-        _connect(canvas, seeds, s, rng)
+        drains += _connect(seeds, s, rng)
         state[name] = f"{count} cells"
     return state
 
 
-def _connect(canvas: Canvas, seeds: np.ndarray, s: int, rng: np.random.Generator) -> None:
+def _connect(seeds: np.ndarray, s: int, rng: np.random.Generator) -> list[Drain]:
     """Open each cell to its nearest neighbour towards the middle meatus."""
     meatus = np.array([s * 8.0, 70.0, 11.0])
-    filling = Filling(0, 0, False, True, SINUSES)
+    drains: list[Drain] = []
     for seed in seeds:
         nearer = [other for other in seeds if np.linalg.norm(other - meatus) < np.linalg.norm(seed - meatus)]
-        target = min(nearer, key=lambda other: float(np.linalg.norm(other - seed))) if nearer else meatus
+        target = min(nearer, key=lambda other, here=seed: float(np.linalg.norm(other - here))) if nearer else meatus
         if rng.random() < 0.9:
-            _drain(canvas, [tuple(map(float, seed)), tuple(map(float, target))], rng.uniform(0.7, 1.3), filling)  # type: ignore[list-item]
+            drains.append(Drain((_point(seed), _point(target)), rng.uniform(0.7, 1.3)))
+    return drains
+
+
+def _point(values: np.ndarray) -> Point:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _channel(points: tuple[Point, ...], radius: float, filling: Filling) -> list[Drain]:
+    return [Drain(points, radius, filling.part)] if filling.drained and not filling.full else []
 
 
 def describe(filling: Filling) -> str:

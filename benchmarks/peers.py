@@ -1,0 +1,101 @@
+"""TopoWMamba beside DynUNet and VM-UNet, trained with the same budget, and the threshold rule: 20 procedural cases.
+
+``python -m benchmarks.peers --minutes 12``
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.arms import build, judge, run_arm
+from benchmarks.cohorts import cohort, held_out
+from benchmarks.machine import keep
+from lib.data.cases import Case
+from lib.data.pipeline import ImageSpec, read
+from lib.evaluation.bootstrap import mean_interval
+from lib.evaluation.report import UNION, evaluate_case
+from lib.evaluation.threshold import fill_rule
+from lib.learning.finetune import Finetune
+from lib.models.weights import load_weights
+from lib.tasks.spec import load_app
+
+APP = Path(__file__).resolve().parents[1] / "apps" / "airway"
+MODELS = ("topowmamba_small", "dynunet_small", "vmunet_small")
+STARTER = "starter (its own, longer budget)"
+
+
+def threshold_scores(cases: list[Case], spec: ImageSpec) -> dict[str, Any]:
+    """Return the fill rule's scores on the grid of the reading; it knows no parts."""
+    scores = {}
+    for case in cases:
+        reading = read(case.image, spec, case.label)
+        hu, label = reading.hu[0].numpy(), np.asarray(reading.label).reshape(reading.hu.shape[1:])
+        united = np.where(label == 255, 255, label > 0).astype(np.uint8)
+        found = fill_rule(hu, spec.spacing_mm).astype(np.uint8)
+        scores[case.id] = evaluate_case(found, united, spec.spacing_mm, {UNION: 1})
+    return {"cases": scores}
+
+
+def cell(values: list[float | None]) -> str:
+    """Render a mean with its bootstrap interval, cases where the score is not defined left out."""
+    interval = mean_interval([float("nan") if value is None else value for value in values], seed=0)
+    if interval.mean != interval.mean:
+        return "-"
+    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def table(rows: dict[str, Any], labels: tuple[str, ...]) -> str:
+    """Render one row per method: Dice of each part; Dice, clDice, tree length and beta-0 error of their union."""
+    union = ("dice", "cl_dice", "tree_length_detected", "betti_0_error")
+    heads = ["Method", "Parameters", "Steps", *labels, "airway", "clDice", "TD", "b0 error"]
+    lines = [f"| {' | '.join(heads)} |", f"|---|{'---:|' * (len(heads) - 1)}"]
+    for name, row in rows.items():
+        cases = row["cases"].values()
+        cells = [cell([case["classes"].get(label, {}).get("dice") for case in cases]) for label in labels]
+        cells += [cell([case["classes"][UNION][key] for case in cases]) for key in union]
+        lines.append(f"| {name} | {row.get('parameters', '-')} | {row.get('steps', '-')} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def run(models: tuple[str, ...], minutes: float, seed: int) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """Train each model for `minutes` and judge it; judge the starter and the threshold rule too."""
+    task = load_app(APP).task("topowmamba")
+    train_cases, judged = cohort("peers", count=48, seed=200), held_out()
+    rows: dict[str, Any] = {"threshold rule": threshold_scores(judged, task.image)}
+    starter = build(task.model, task.image, task.labels, seed)
+    load_weights(starter, APP / "starter" / task.model / "weights.safetensors")
+    rows[STARTER] = judge(starter, judged, task.image, task.labels)
+    for model in models:
+        network = build(model, task.image, task.labels, seed)
+        recipe = Finetune(max_epochs=10_000, patches_per_epoch=128, max_minutes=minutes, learning_rate=2e-3, seed=seed)
+        with tempfile.TemporaryDirectory() as workdir:
+            spent = run_arm(network, recipe, train_cases, task.image, task.labels, Path(workdir))
+        rows[model] = spent | judge(network, judged, task.image, task.labels)
+        print(table({model: rows[model]}, task.labels), flush=True)
+    return rows, task.labels
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=12.0, help="training time of each network")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows, labels = run(MODELS, options.minutes, options.seed)
+    command = f"python -m benchmarks.peers --minutes {options.minutes:g} --seed {options.seed} --threads {options.threads}"
+    note = (
+        f"\nEach network: {options.minutes:g} minutes on {options.threads} thread(s), one seed, the same 48 procedural cases;"
+        " judged on 20 others that nothing was trained on. Mean with its 95 % bootstrap interval over cases."
+        " Procedural data: these figures say nothing about patients."
+    )
+    keep("peers", command, {"rows": rows}, table(rows, labels) + "\n" + note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""Turn a clean density volume into a scan: blur, streaks, dark bands, noise, calibration, cut field of view."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from lib.data.phantom.anatomy.canvas import Field
+
+FLOOR_HU = -1024
+
+
+@dataclass(frozen=True)
+class Scanner:
+    """How one scan is degraded.
+
+    Attributes:
+        blur_px: Standard deviation of the kernel in pixels.
+        sharpen: Share of edge enhancement, 0 soft kernel.
+        noise_hu: Noise at mean attenuation.
+        grain_px: Correlation length of the noise in pixels.
+        shift_hu: Calibration shift.
+        gain: Contrast about water.
+        streak: Strength of metal and shoulder streaks.
+        motion_px: Sideways ghost offset, 0 none.
+        circle: Radius of the reconstructed circle over half the width, 0 whole square.
+        padding_hu: Value outside that circle.
+    """
+
+    blur_px: float
+    sharpen: float
+    noise_hu: float
+    grain_px: float
+    shift_hu: float
+    gain: float
+    streak: float
+    motion_px: float
+    circle: float
+    padding_hu: int
+
+
+def draw_scanner(rng: np.random.Generator) -> Scanner:
+    """Draw a scanner from clean to poor."""
+    wild = rng.random() < 0.3
+    return Scanner(
+        blur_px=rng.uniform(0.0, 0.55) if rng.random() < 0.75 else rng.uniform(0.55, 1.0),
+        sharpen=rng.uniform(0.2, 1.2) if rng.random() < 0.3 else 0.0,
+        noise_hu=float(np.exp(rng.uniform(np.log(4), np.log(120)))) if rng.random() < 0.7 else rng.uniform(4, 15),
+        grain_px=rng.uniform(0.3, 1.3),
+        shift_hu=rng.uniform(-160, 160) if wild else rng.normal(0, 20),
+        gain=rng.uniform(0.88, 1.12) if wild else rng.uniform(0.98, 1.02),
+        streak=rng.uniform(0.2, 1.6),
+        motion_px=rng.uniform(0.5, 2.0) if rng.random() < 0.06 else 0.0,
+        circle=rng.uniform(0.92, 1.06) if rng.random() < 0.2 else 0.0,
+        padding_hu=int(rng.choice([-1024, -1024, -2000, -3024])),
+    )
+
+
+def acquire(
+    hu: Field,
+    *,
+    scanner: Scanner,
+    metal_ijk: NDArray[np.float64],
+    pixel_mm: float,
+    rng: np.random.Generator,
+) -> NDArray[np.int16]:
+    """Return the degraded scan.
+
+    Args:
+        hu: Clean density ``(X, Y, Z)``; changed in place.
+        scanner: Degradation.
+        metal_ijk: Voxel coordinates of metal, ``(n, 3)``.
+        pixel_mm: In-plane pixel size.
+        rng: Random stream.
+    """
+    if scanner.motion_px:
+        share = rng.uniform(0.2, 0.45)
+        hu[...] = (1 - share) * hu + share * np.roll(hu, round(scanner.motion_px), axis=int(rng.integers(0, 2)))
+    if scanner.blur_px > 0.2:
+        hu = ndimage.gaussian_filter(hu, (scanner.blur_px, scanner.blur_px, 0), truncate=3)
+    if scanner.sharpen:
+        hu = hu + scanner.sharpen * (hu - ndimage.gaussian_filter(hu, (1.0, 1.0, 0), truncate=3))
+    _metal_streaks(hu, metal_ijk, scanner.streak, pixel_mm, rng)
+    load = _load(hu, pixel_mm)
+    _dark_bands(hu, rng)
+    _noise(hu, scanner, load, rng)
+    hu = (hu + 1000) * scanner.gain - 1000 + scanner.shift_hu
+    out = np.clip(np.rint(hu), FLOOR_HU, 3071).astype(np.int16)
+    if scanner.circle:
+        out[_outside_circle(hu.shape, scanner.circle)] = scanner.padding_hu
+    return out
+
+
+def _load(hu: Field, pixel_mm: float) -> NDArray[np.float32]:
+    """Return the water-equivalent length along the worse direction per slice, in mm, ``(2, Z)`` for x and y rays."""
+    mass = np.clip(hu[::2, ::2] / 1000 + 1, 0, 2.5)
+    along_x = mass.sum(axis=0).max(axis=0) * 2 * pixel_mm
+    along_y = mass.sum(axis=1).max(axis=0) * 2 * pixel_mm
+    return np.stack([along_x, along_y]).astype(np.float32)
+
+
+def _noise(hu: Field, scanner: Scanner, load: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Add correlated noise that grows with the attenuated length, and streaks along x through the shoulders."""
+    grain = rng.standard_normal(hu.shape, dtype=np.float32)
+    grain = ndimage.gaussian_filter(grain, (scanner.grain_px, scanner.grain_px, 0.25), truncate=2.5)
+    grain /= max(float(grain[::3, ::3].std()), 1e-6)
+    level = scanner.noise_hu * np.clip(np.exp((load.mean(0) - 190) / 170), 0.45, 2.2)
+    hu += grain * level
+    excess = np.clip(load[0] / np.maximum(load[1], 1) - 1.25, 0, 1.2)
+    if excess.max() > 0.05:
+        lines = rng.standard_normal((max(hu.shape[0] // 12, 2), *hu.shape[1:]), dtype=np.float32)
+        lines = ndimage.gaussian_filter1d(lines, 0.6, axis=1)
+        lines = np.repeat(lines, -(-hu.shape[0] // lines.shape[0]), axis=0)[: hu.shape[0]]
+        lines = ndimage.uniform_filter1d(lines, 15, axis=0)
+        hu += lines * (excess * level * scanner.streak * 1.6)
+
+
+def _dark_bands(hu: Field, rng: np.random.Generator) -> None:
+    """Darken between dense bones, as beam hardening does, and add slow shading."""
+    coarse = hu[::4, ::4, ::2]
+    bone = np.clip(coarse - 400, 0, 1200)
+    band = ndimage.gaussian_filter(bone, (14, 2.5, 1))
+    band *= rng.uniform(0, 0.09)
+    shade = rng.normal(0, 6) * np.linspace(-1, 1, coarse.shape[0])[:, None, None]
+    zoomed = np.repeat(np.repeat(np.repeat(band - shade, 4, 0), 4, 1), 2, 2)[: hu.shape[0], : hu.shape[1], : hu.shape[2]]
+    body = np.clip((hu + 700) / 500, 0, 1)
+    hu -= ndimage.uniform_filter(zoomed.astype(np.float32), (5, 5, 1)) * body
+
+
+def _metal_streaks(
+    hu: Field, metal_ijk: NDArray[np.float64], strength: float, pixel_mm: float, rng: np.random.Generator
+) -> None:
+    """Draw bright and dark rays around metal, fading with distance."""
+    x = np.arange(hu.shape[0], dtype=np.float32)[:, None]
+    y = np.arange(hu.shape[1], dtype=np.float32)[None, :]
+    for i, j, k in metal_ijk:
+        if not 0 <= k < hu.shape[2]:
+            continue
+        angle, away = np.arctan2(y - j, x - i), np.hypot(x - i, y - j) * pixel_mm
+        rays = ndimage.gaussian_filter1d(rng.normal(0, 1, 180), 1.2, mode="wrap")
+        rays = np.interp(angle, np.linspace(-np.pi, np.pi, 181), np.append(rays, rays[0]))
+        ray = (rays * strength * 900 / (4 + away)).astype(np.float32)
+        for dk in (-1, 0, 1):
+            if 0 <= round(k) + dk < hu.shape[2]:
+                hu[..., round(k) + dk] += ray * (1.0 if dk == 0 else 0.5)
+
+
+def _outside_circle(shape: tuple[int, ...], radius: float) -> NDArray[np.bool_]:
+    x = np.linspace(-1, 1, shape[0])[:, None]
+    y = np.linspace(-1, 1, shape[1])[None, :] * shape[1] / shape[0]
+    return x**2 + y**2 > radius**2

@@ -1,0 +1,75 @@
+"""State what is true of one case: topology of its label and centrelines of its airway."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.measure import euler_number
+
+from lib.data.phantom.anatomy.canvas import IGNORE, PARTS
+from lib.data.phantom.anatomy.nose import draw_passages
+from lib.data.phantom.anatomy.streams import Streams
+from lib.data.phantom.anatomy.throat import CARINA_Z, CRICOID_Z, draw_throat, trachea_axis
+from lib.data.phantom.pose import Pose
+from lib.data.phantom.view import View
+
+_FULL = np.ones((3, 3, 3), bool)
+
+
+def betti(mask: NDArray[np.bool_]) -> dict[str, int]:
+    """Count components (26-connected), loops and enclosed cavities of a mask ``(X, Y, Z)``."""
+    components = int(ndimage.label(mask, _FULL)[1])
+    cavities = int(ndimage.label(~np.pad(mask, 1))[1]) - 1
+    return {"components": components, "loops": components + cavities - int(euler_number(mask, 3)), "cavities": cavities}
+
+
+def describe(label: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> dict[str, object]:
+    """Return components, loops and volume of the airway union and of each part present.
+
+    Args:
+        label: Part codes ``(X, Y, Z)``; ignored voxels count as background.
+        spacing_mm: Voxel size.
+    """
+    union = (label > 0) & (label != IGNORE)
+    boxes = ndimage.find_objects(union)
+    cut = tuple(slice(max(b.start - 1, 0), b.stop + 1) for b in boxes[0]) if boxes else (slice(0, 1),) * 3
+    small, voxel_ml = label[cut], float(np.prod(spacing_mm)) / 1000
+    found = np.unique(small)
+    parts = {
+        name: betti(small == code) | {"volume_ml": round(float((small == code).sum()) * voxel_ml, 3)}
+        for name, code in PARTS.items()
+        if code in found
+    }
+    ignored = round(float((label == IGNORE).sum()) * voxel_ml, 3)
+    return betti(union[cut]) | {"parts": parts, "branches": sorted(parts), "ignored_ml": ignored}
+
+
+def canonical_centreline(streams: Streams) -> dict[str, NDArray[np.float64]]:
+    """Return polylines through the airway from nostrils to carina, canonical mm, ``(n, 3)`` each."""
+    lines: dict[str, NDArray[np.float64]] = {}
+    for name, passage in zip(("nasal_left", "nasal_right"), draw_passages(streams), strict=True):
+        nose = [(passage.sign * 7.0, 108.0, -12.0), (passage.sign * 6.0, 104.0, -4.0)]
+        nose += [passage.mid_cleft(float(y), -8.0) for y in np.arange(96, 48, -3)]
+        lines[name] = np.array([*nose, (0.0, 40.0, -4.0)])
+    lines["pharynx"] = np.array(
+        [(0, 40, -4), (0, 32, -10), (0, 27, -22), (0, 25, -40), (0, 27, -60), (0, 30, -74)], np.float64
+    )
+    lines["larynx"] = np.array([(0, 30, -74), (0, 38, -90), (0, 41, -104), (0, 41, -112), (0, 37, -124)], np.float64)
+    z = np.append(np.arange(-124, CARINA_Z, -4.0), CARINA_Z)
+    x, y = trachea_axis(draw_throat(streams), z.astype(np.float32))
+    below = z <= CRICOID_Z
+    lines["larynx"] = np.vstack([lines["larynx"], np.stack([x, y, z], -1)[~below]])
+    lines["trachea"] = np.stack([x, y, z], -1)[below].astype(np.float64)
+    return lines
+
+
+def centreline(streams: Streams, pose: Pose, view: View) -> dict[str, list[list[float]]]:
+    """Return the polylines inside the scan, in voxel coordinates (i, j, k)."""
+    lines: dict[str, list[list[float]]] = {}
+    for name, points in canonical_centreline(streams).items():
+        voxels = (pose.to_world(points) - view.origin_mm) / view.spacing_mm
+        inside = np.all((voxels >= -0.5) & (voxels <= np.array(view.shape) - 0.5), axis=1)
+        if inside.sum() > 1:
+            lines[name] = np.round(voxels[inside], 2).tolist()
+    return lines

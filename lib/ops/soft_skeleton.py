@@ -1,0 +1,49 @@
+"""The soft skeleton: thinning that a gradient passes through."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def soft_skeleton(prob: Tensor, iterations: int = 3) -> Tensor:
+    """Return the soft skeleton of `prob`: what repeated erosion leaves where an opening would remove it.
+
+    Args:
+        prob: Probabilities, ``(B, C, *S)``, with two or three spatial axes.
+        iterations: Erosions; at least the largest radius that occurs, in samples.
+    Returns:
+        ``(B, C, *S)`` in [0, 1].
+    Raises:
+        ValueError: If `prob` has not two or three spatial axes.
+    Source:
+        Shit et al. 2021, arXiv:2003.07311, algorithm 1.
+    """
+    if prob.ndim not in (4, 5):
+        raise ValueError(f"the skeleton takes two or three spatial axes, got shape {tuple(prob.shape)}")
+    skeleton = F.relu(prob - _open(prob))
+    for _ in range(iterations):
+        prob = _erode(prob)
+        rest = F.relu(prob - _open(prob))
+        skeleton = skeleton + F.relu(rest - skeleton * rest)
+    return skeleton
+
+
+def _erode(x: Tensor) -> Tensor:
+    """Return the minimum over the face neighbours."""
+    dims = x.ndim - 2
+    axes = [[3 if axis == other else 1 for other in range(dims)] for axis in range(dims)]
+    return torch.stack([-_max_pool(-x, kernel) for kernel in axes]).amin(0)
+
+
+def _dilate(x: Tensor) -> Tensor:
+    """Return the maximum over all neighbours."""
+    return _max_pool(x, [3] * (x.ndim - 2))
+
+
+def _open(x: Tensor) -> Tensor:
+    return _dilate(_erode(x))
+
+
+def _max_pool(x: Tensor, kernel: list[int]) -> Tensor:
+    pool = F.max_pool2d if x.ndim == 4 else F.max_pool3d
+    return pool(x, kernel, stride=1, padding=[size // 2 for size in kernel])

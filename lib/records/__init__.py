@@ -1,0 +1,1 @@
+"""Records remember: model versions, each written once and read whole."""

@@ -1,0 +1,49 @@
+"""MONAI Label's web application, guarded: what uvicorn serves (`lib.server.app:app`)."""
+
+import os
+
+# MONAI Label's loader would delete lib.* from sys.modules, and every exception class here would exist twice.
+os.environ.setdefault("MONAI_LABEL_RELOAD_APP_LIB", "false")
+
+from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
+from monailabel.app import app
+from monailabel.config import settings
+from starlette.middleware import Middleware
+
+from lib.server.guard import Guard
+from lib.server.routes import router
+
+ORIGINS_VARIABLE = "TOPOLABEL_CORS_ORIGINS"
+"""Addresses, separated by commas, whose pages may read answers; MONAI Label's own variable keeps it from starting."""
+DROPPED = ("/reload", "/infer/wsi", "/infer/wsi_v2")
+"""Whole-slide inference reads any path of this machine; a reload throws the app away and is never needed."""
+
+
+def harden(app: FastAPI) -> FastAPI:
+    """Put the guard and the replacing routes before MONAI Label's own.
+
+    Args:
+        app: MONAI Label's application, before its first request; changed in place.
+    Returns:
+        `app`.
+    """
+    prefix = settings.MONAI_LABEL_API_STR
+    theirs = [route for route in app.router.routes if not _dropped(getattr(route, "path", ""), prefix)]
+    app.router.routes.clear()
+    app.include_router(router, prefix=prefix)
+    app.router.routes.extend(theirs)
+    origins = [origin.strip() for origin in os.environ.get(ORIGINS_VARIABLE, "").split(",") if origin.strip()]
+    # The first is the outermost: an answer of the guard, too, carries the CORS headers.
+    app.user_middleware[:] = [
+        Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]),
+        Middleware(Guard),
+    ]
+    return app
+
+
+def _dropped(path: str, prefix: str) -> bool:
+    return any(path == p or path.startswith(f"{p}/") for p in (f"{prefix}{d}" for d in DROPPED)) or path == "/reload"
+
+
+app = harden(app)

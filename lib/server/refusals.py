@@ -1,0 +1,65 @@
+"""Every exception as an answer: what the client did wrong with code, reason and remedy, else a fault with an id."""
+
+import logging
+import uuid
+from typing import Any
+
+from monailabel.interfaces.exception import (
+    ImageNotFoundException,
+    LabelNotFoundException,
+    MONAILabelError,
+    MONAILabelException,
+)
+
+from lib.data.findings import InputRejected
+from lib.tasks.infer import RequestError
+from lib.tasks.weights import NoWeights
+
+logger = logging.getLogger(__name__)
+
+
+class Refused(Exception):
+    """Raised for a request that is answered with a reason instead of a result.
+
+    Args:
+        status: HTTP status, 4xx or 5xx.
+        code: Stable name of the reason.
+        reason: What is wrong.
+        remedy: What to do about it.
+        more: Further fields of the answer.
+    """
+
+    def __init__(self, status: int, code: str, reason: str, remedy: str, **more: Any) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.status = status
+        # MONAI Label's own refusals have `detail`, and viewers show it.
+        self.body = {"code": code, "reason": reason, "remedy": remedy, "detail": f"{reason} {remedy}", **more}
+
+
+def refusal(error: Exception, request: str) -> Refused:
+    """Return the answer to a request that failed; what nobody foresaw is logged under an id.
+
+    Args:
+        error: What was raised.
+        request: Method and path, for the log.
+    """
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, InputRejected):
+        first = error.findings[0]
+        return Refused(422, first.code, first.reason, first.remedy, **error.as_dict())
+    if isinstance(error, RequestError):
+        return Refused(400, "BAD_REQUEST", str(error), "Correct the request's params.")
+    if isinstance(error, NoWeights):
+        return Refused(503, "NO_WEIGHTS", str(error), "Then ask again; no restart is needed.")
+    if isinstance(error, ImageNotFoundException | LabelNotFoundException):
+        return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
+    if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:
+        return Refused(400, "BAD_REQUEST", error.msg, "See GET /info/ for what there is.")
+    return _fault(error, request)
+
+
+def _fault(error: Exception, request: str) -> Refused:
+    number = uuid.uuid4().hex[:8]
+    logger.error("fault %s in %s", number, request, exc_info=error)
+    return Refused(500, "INTERNAL", f"The server failed (id {number}).", "GET /logs/ explains the id.", id=number)

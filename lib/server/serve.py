@@ -1,0 +1,136 @@
+"""The process that serves: its settings, its port, and the next step for whoever started it."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import lib
+
+REPOSITORY = Path(lib.__file__).resolve().parents[1]
+APP_FOLDERS = ("model", "logs", "bin")
+DICOMWEB_CACHE_SECONDS = 5
+SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
+
+
+class CannotServe(RuntimeError):
+    """Raised where no server can start, with what to do."""
+
+
+def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", port: int = 8000) -> None:
+    """Serve an app until interrupted.
+
+    Args:
+        app_dir: The app's folder, from anywhere.
+        studies: Folder of studies, or the address of a DICOMweb server.
+        host: Address to listen on.
+        port: Port to listen on; 0 takes a free one.
+    Raises:
+        CannotServe: If the app or the studies are not there, or the port is taken.
+    """
+    app_dir, studies = _existing_app(app_dir), _existing_studies(studies)
+    # The port first: whoever chose a taken one hears it at once and not after ten seconds of imports.
+    listener = _listen(host, port)
+    address = f"http://{host}:{listener.getsockname()[1]}"
+    print(f"starting {app_dir.name} for {studies} ...", flush=True)
+    configure(app_dir, studies, listener.getsockname()[1])
+    _run(listener, address, app_dir)
+
+
+def configure(app_dir: Path, studies: str, port: int) -> None:
+    """Set what MONAI Label, and the processes it starts for training, read from the environment.
+
+    Args:
+        app_dir: Absolute.
+        studies: Absolute, or an address.
+        port: Where the server listens.
+    """
+    for folder in APP_FOLDERS:
+        (app_dir / folder).mkdir(exist_ok=True)
+    os.environ |= {
+        "MONAI_LABEL_APP_DIR": str(app_dir),
+        "MONAI_LABEL_STUDIES": studies,
+        "MONAI_LABEL_SERVER_PORT": str(port),
+        "MONAI_LABEL_SESSION_PATH": str(app_dir / "model" / "sessions"),
+        # Else a study just labelled stays unlabelled for two hours.
+        "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": str(DICOMWEB_CACHE_SECONDS),
+        # A training process has no entry for this, and MONAI Label reads it without asking.
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
+    os.environ.setdefault("MONAI_LABEL_APP_CONF", json.dumps({}))
+    # MONAI Label cannot start with its own variable set; lib.server.app has another.
+    os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
+
+
+def next_steps(address: str, models: list[str], image: str | None) -> str:
+    """Return what to do with a server that answers.
+
+    Args:
+        address: Where it listens.
+        models: Names of its infer tasks.
+        image: A study of the store, None if it is empty.
+    """
+    lines = [f"serving on {address}", f"  {SLICER_STEPS.format(address=address)}"]
+    if image is None:
+        upload = f'curl -f -X PUT -F file=@study.nii.gz "{address}/datastore/image?image=study"'
+        lines.append(f"  The store is empty; add a study:\n    {upload}")
+    else:
+        url = f"{address}/infer/{models[0]}?image={quote(image)}&output=image"
+        params = """'params={"result_extension": ".nii.gz"}'"""
+        lines.append(f'  Segment a study:\n    curl -f -X POST -F {params} -o label.nii.gz "{url}"')
+    lines.append(f"  What the server has: {address}/info/   Its log: {address}/logs/?text=true   Stop: Ctrl+C")
+    return "\n".join(lines)
+
+
+def _existing_app(app_dir: str | Path) -> Path:
+    path = Path(app_dir).expanduser().resolve()
+    if not (path / "app.toml").is_file() or not (path / "main.py").is_file():
+        raise CannotServe(f"{path} is no app: it needs main.py and app.toml")
+    return path
+
+
+def _existing_studies(studies: str | Path) -> str:
+    if str(studies).startswith(("http://", "https://")):
+        return str(studies)
+    path = Path(studies).expanduser().resolve()
+    if not path.is_dir():
+        raise CannotServe(f"there is no folder of studies at {path}: make it, or run `make sample`")
+    return str(path)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family, _, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(where)
+        # Without this, another server could bind the port while this one still imports.
+        listener.listen(128)
+    except OSError as error:
+        raise CannotServe(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from None
+    return listener
+
+
+def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
+    # Imported once the environment is set: MONAI Label reads its settings when it is imported.
+    import uvicorn
+    from monailabel.interfaces.utils.app import app_instance
+    from monailabel.utils.others.generic import init_log_config
+
+    from lib.server.app import app
+
+    class Announcing(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets=sockets)
+            instance: Any = app_instance()
+            images = instance.datastore().list_images()
+            print(next_steps(address, list(instance.info()["models"]), min(images, default=None)), flush=True)
+
+    log_config = init_log_config(None, str(app_dir), "app.log", "INFO")
+    config = uvicorn.Config(
+        app, log_level="info", log_config=log_config, access_log=False, use_colors=sys.stderr.isatty()
+    )
+    Announcing(config).run(sockets=[listener])

@@ -1,0 +1,74 @@
+"""A task's training as MONAI Label's train task: the viewer's knobs and the store's labels in, a version out."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.tasks.train import TrainTask
+from monailabel.utils.others.generic import device_list, name_to_device
+
+from lib.data.cases import Case, patient_from_name
+from lib.tasks.infer import first
+from lib.tasks.retrain import retrain
+from lib.tasks.spec import TaskSpec
+from lib.tasks.training_stats import read_stats
+from lib.tasks.weights import versions_dir
+
+FINAL = DefaultLabelTag.FINAL.value
+
+
+class RecipeTrain(TrainTask):
+    """Train one task on the final labels of the store.
+
+    Args:
+        app_dir: The app's folder.
+        task: A task with `train`.
+    """
+
+    def __init__(self, app_dir: str | Path, task: TaskSpec) -> None:
+        super().__init__(f"Learn {task.name} from submitted labels; served only if no worse on held-out studies")
+        assert task.train is not None, "the app makes this of tasks that train"
+        self.app_dir, self.task, self.recipe = Path(app_dir), task, task.train
+
+    def info(self) -> dict[str, Any]:
+        """Return description, knobs and labels."""
+        return super().info() | {"labels": self.task.label_values}
+
+    def config(self) -> dict[str, Any]:
+        """Return the recipe's options and the devices: the viewer's knobs."""
+        return {"device": device_list(), **asdict(self.recipe.options)}
+
+    def stats(self) -> dict[str, Any]:
+        """Return where the training stands or what the last one led to."""
+        return read_stats(versions_dir(self.app_dir, self.task))
+
+    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+        """Train.
+
+        Args:
+            request: The recipe's options and ``device``; what else viewers send (model, client_id) means nothing here.
+            datastore: The studies.
+        Returns:
+            The outcome, JSON-safe.
+        """
+        known = asdict(self.recipe.options)
+        options = {key: first(value) for key, value in request.items() if key in known}
+        device = name_to_device(first(request.get("device")))
+        outcome = retrain(self.app_dir, self.task, labelled_cases(datastore), options, device=device)
+        return outcome.as_dict()
+
+
+def labelled_cases(datastore: Datastore) -> Sequence[Case]:
+    """Return the studies that have a final label.
+
+    Args:
+        datastore: A folder, or a DICOMweb server, which knows patients by their id.
+    """
+    cases = []
+    for image in sorted(datastore.get_labeled_images()):
+        label = datastore.get_label_uri(datastore.get_label_by_image_id(image, FINAL), FINAL)
+        patient = datastore.get_image_info(image).get("PatientID") or patient_from_name(image)
+        cases.append(Case(image, Path(datastore.get_image_uri(image)), Path(label), str(patient)))
+    return cases

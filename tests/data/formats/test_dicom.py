@@ -1,0 +1,58 @@
+"""DICOM slices are ordered by position, rescaled, and placed as ITK places them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import SimpleITK as sitk
+
+from lib.data.formats import dicom, load, read_header
+from lib.data.grid import ras_from_itk
+
+Write = Callable[..., Path]
+Make = Callable[..., np.ndarray]
+
+
+def test_series_is_sorted_rescaled_and_placed(dicom_series: Write, head: Make) -> None:
+    voxels = head((12, 10, 6)) // 2 * 2  # the stored slope is 2
+    volume = load(dicom_series(voxels))
+    np.testing.assert_array_equal(volume.voxels, voxels)
+    np.testing.assert_allclose(volume.affine @ [1, 1, 1, 1], [10 - 0.5, -5 - 0.8, 32, 1])
+
+
+def test_itk_agrees_on_the_geometry(dicom_series: Write, head: Make) -> None:
+    folder = dicom_series(head((12, 10, 6)))
+    names = sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder))
+    image = sitk.ReadImage(names)
+    expected = ras_from_itk(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
+    np.testing.assert_allclose(load(folder).affine, expected, atol=1e-6)
+
+
+def test_slices_written_downwards_come_back_upwards(dicom_series: Write, head: Make) -> None:
+    voxels = head((12, 10, 6)) // 2 * 2
+    volume = load(dicom_series(voxels, (0.0, 0.0, -2.0)))
+    np.testing.assert_array_equal(volume.voxels, voxels[:, :, ::-1])
+    assert volume.affine[2, 2] == 2
+
+
+def test_one_file_is_one_slice(dicom_series: Write, head: Make) -> None:
+    voxels = head((12, 10, 6)) // 2 * 2
+    path = sorted(dicom_series(voxels).iterdir())[-1]
+    np.testing.assert_array_equal(load(path).voxels, voxels[:, :, :1])
+    np.testing.assert_array_equal(load(path.rename(path.with_suffix(""))).voxels, voxels[:, :, :1])
+
+
+def test_header_knows_patient_and_modality(dicom_series: Write, head: Make, tmp_path: Path) -> None:
+    folder = dicom_series(head((12, 10, 6)))
+    header = read_header(folder)
+    assert (header.shape, header.modality, header.bytes_per_voxel) == ((12, 10, 6), "CT", 2)
+    assert header.findings == ()
+    assert dicom.patient_id(folder) == dicom.patient_id(next(folder.iterdir())) == "patient-7"
+    (tmp_path / "note.txt").write_text("none")
+    assert dicom.patient_id(tmp_path / "note.txt") is None and not dicom.is_dicom(folder)
+
+
+def test_other_files_in_the_folder_do_not_matter(dicom_series: Write, head: Make) -> None:
+    folder = dicom_series(head((12, 10, 6)))
+    (folder / "readme.txt").write_text("a note of the archive, long enough to hold a marker " * 10)
+    assert load(folder).voxels.shape == (12, 10, 6)

@@ -1,0 +1,53 @@
+"""NRRD, MetaImage and pictures come in through ITK with their geometry in RAS."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from lib.data.findings import InputRejected
+from lib.data.formats import load, read_header
+from lib.data.grid import ras_from_itk
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nhdr"])
+@pytest.mark.parametrize("dtype", [np.int16, np.uint8, np.float64, np.uint16])
+def test_voxels_and_affine(tmp_path: Path, name: str, dtype: type) -> None:
+    voxels = np.random.default_rng(0).integers(0, 200, (4, 5, 6)).astype(dtype)
+    image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T))
+    image.SetSpacing((0.5, 0.6, 2.0))
+    image.SetOrigin((10, 20, 30))
+    sitk.WriteImage(image, str(tmp_path / name))
+    volume, header = load(tmp_path / name), read_header(tmp_path / name)
+    np.testing.assert_array_equal(volume.voxels, voxels)
+    assert header.bytes_per_voxel == np.dtype(dtype).itemsize and header.components == 1
+    expected = np.diag([-0.5, -0.6, 2.0, 1.0])
+    expected[:3, 3] = [-10, -20, 30]
+    np.testing.assert_allclose(volume.affine, expected)
+
+
+def test_picture_is_a_plane(tmp_path: Path) -> None:
+    plane = np.arange(30, dtype=np.uint8).reshape(5, 6)
+    sitk.WriteImage(sitk.GetImageFromArray(plane.T.copy()), str(tmp_path / "a.png"))
+    volume = load(tmp_path / "a.png")
+    np.testing.assert_array_equal(volume.voxels, plane)
+    np.testing.assert_allclose(volume.affine, ras_from_itk((1, 1), (0, 0), (1, 0, 0, 1)))
+
+
+@pytest.mark.parametrize("target", ["/etc/hostname", "../other.raw", "LIST", "a%03d.raw 1 3 1", "sub/a.raw"])
+@pytest.mark.parametrize(
+    ("name", "field"), [("a.mhd", "ElementDataFile ="), ("a.mha", "ElementDataFile="), ("a.nhdr", "data file:")]
+)
+def test_voxels_outside_the_folder_are_refused(tmp_path: Path, name: str, field: str, target: str) -> None:
+    start = "NRRD0004\n" if name == "a.nhdr" else "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\n"
+    (tmp_path / name).write_text(f"{start}{field} {target}\n\n")
+    with pytest.raises(InputRejected, match="UNREADABLE"):
+        load(tmp_path / name)
+
+
+def test_colour_has_components(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.zeros((5, 6, 3), np.uint8), isVector=True)
+    sitk.WriteImage(image, str(tmp_path / "a.png"))
+    header = read_header(tmp_path / "a.png")
+    assert header.components == 3 and header.bytes_per_voxel == 3

@@ -1,0 +1,63 @@
+"""Cases are found by name, in plain folders and in a MONAI Label studies folder."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lib.data.cases import Case, find_cases, patient_from_name
+
+Write = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("name", "patient"),
+    [
+        ("phantom_0000", "phantom_0000"),
+        ("sub-01_ses-02_ct", "sub-01"),
+        ("sub-01_ses-baseline", "sub-01"),
+        ("p7_scan2", "p7"),
+        ("p7-series_3_crop", "p7"),
+        ("p7_preop", "p7"),
+        ("p7_post", "p7"),
+        ("LIDC-IDRI-0001", "LIDC-IDRI-0001"),
+        ("ct_scandinavia_01", "ct_scandinavia_01"),
+        ("p7_president", "p7_president"),
+        ("session2", "session2"),
+    ],
+)
+def test_patient_is_the_name_without_its_visit(name: str, patient: str) -> None:
+    assert patient_from_name(name) == patient
+
+
+def test_studies_folder_of_monai_label(tmp_path: Path, nifti: Write) -> None:
+    voxels = np.zeros((3, 3, 3), np.uint8)
+    b = nifti(voxels, name="b_scan1.nii.gz")
+    a = nifti(voxels, name="a.nii.gz")
+    label = nifti(voxels, name="labels/final/b_scan1.nii.gz")
+    nifti(voxels, name="labels/original/a.nii.gz")
+    nifti(voxels, name=".a.nii.gz.half.nii.gz")
+    (tmp_path / "datastore_v2.json").write_text("{}")
+    assert find_cases(tmp_path) == [Case("a", a, None, "a"), Case("b_scan1", b, label, "b")]
+
+
+def test_labels_may_have_another_folder_and_format(tmp_path: Path, nifti: Write) -> None:
+    image = nifti(np.zeros((3, 3, 3), np.uint8), name="images/a.nii.gz")
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "marks" / "a.nrrd").write_bytes(b"")
+    assert find_cases(tmp_path / "images", tmp_path / "marks") == [Case("a", image, tmp_path / "marks" / "a.nrrd", "a")]
+
+
+def test_dicom_folder_is_a_case_of_its_patient(
+    tmp_path: Path, dicom_series: Write, head: Callable[..., np.ndarray]
+) -> None:
+    folder = dicom_series(head((6, 6, 3)))
+    assert find_cases(tmp_path) == [Case("series", folder, None, "patient-7")]
+
+
+@pytest.mark.parametrize("labels", [None, "labels"])
+def test_missing_folder_is_an_error(tmp_path: Path, labels: str | None) -> None:
+    images = tmp_path if labels else tmp_path / "none"
+    with pytest.raises(FileNotFoundError, match="there is no folder"):
+        find_cases(images, labels and tmp_path / labels)

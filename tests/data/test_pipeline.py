@@ -1,0 +1,140 @@
+"""One file in any format gives one reading, and labels and clicks find their way back to the file's grid."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+import torch
+
+from lib.data.findings import InputRejected
+from lib.data.grid import itk_from_ras
+from lib.data.pipeline import IGNORE, ImageSpec, read, save_label, window
+from lib.data.validate import check
+
+SPEC = ImageSpec((1.0, 1.0, 1.5), (-1000.0, 400.0), (16, 16))
+Write = Callable[..., Path]
+Make = Callable[..., np.ndarray]
+
+
+@pytest.mark.parametrize("seed", range(8))
+class TestRandomAffine:
+    def test_clicked_voxel_is_the_same_voxel_after_reading(self, nifti: Write, random_affine: Make, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        shape = (14, 11, 13)
+        ijk = np.array([rng.integers(2, n - 2) for n in shape])
+        marked = np.full(shape, -1000, np.int16)
+        marked[tuple(ijk)] = 3000
+        reading = read(nifti(marked, random_affine(seed)), ImageSpec((0.25,) * 3, (0, 1), (8, 8)))
+        point = reading.points_to_grid(ijk)
+        brightest = np.unravel_index(int(reading.hu[0].argmax()), reading.hu.shape[1:])
+        assert np.abs(point[0] - brightest).max() <= 1
+        np.testing.assert_allclose(reading.points_to_source(point)[0], ijk, atol=1e-9)
+        drawn = torch.zeros(reading.hu.shape[1:], dtype=torch.uint8)
+        drawn[tuple(np.rint(point[0]).astype(int))] = 1
+        for axis, n in enumerate(drawn.shape):  # a voxel of the source is several samples wide here
+            drawn = drawn | drawn.roll(1, axis) | drawn.roll(-1, axis) if n > 1 else drawn
+        assert reading.to_source(drawn)[tuple(ijk)] == 1
+
+    def test_label_comes_back_on_the_exact_source_grid(self, nifti: Write, random_affine: Make, seed: int) -> None:
+        shape = (15, 9, 12)
+        rng = np.random.default_rng(seed)
+        label = rng.choice([0, 1, 5, IGNORE], shape).astype(np.uint8)
+        affine = random_affine(seed)
+        image = nifti(rng.integers(-1000, 400, shape).astype(np.int16), affine)
+        fine = ImageSpec((0.3, 0.3, 0.3), (0, 1), (8, 8))
+        reading = read(image, fine, nifti(label, affine, "label.nii.gz"))
+        assert reading.label is not None and reading.label.dtype == torch.uint8
+        assert reading.label.shape == reading.hu.shape[1:]
+        back = reading.to_source(reading.label)
+        assert back.dtype == np.uint8 and back.shape == reading.source_shape == shape
+        np.testing.assert_array_equal(back, label)
+        np.testing.assert_allclose(reading.source_affine, affine, atol=1e-4)
+        assert reading.source_codes == nib.aff2axcodes(affine)
+
+    def test_nrrd_and_nifti_read_the_same(self, tmp_path: Path, nifti: Write, random_affine: Make, seed: int) -> None:
+        voxels = np.random.default_rng(seed).integers(-1000, 400, (9, 8, 7)).astype(np.int16)
+        affine = random_affine(seed)
+        image = sitk.GetImageFromArray(np.ascontiguousarray(voxels.T))
+        for name, value in zip(("Spacing", "Origin", "Direction"), itk_from_ras(affine, 3), strict=True):
+            getattr(image, f"Set{name}")(value)
+        sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
+        ours, theirs = read(nifti(voxels, affine), SPEC), read(tmp_path / "a.nrrd", SPEC)
+        torch.testing.assert_close(ours.hu, theirs.hu, atol=0.05, rtol=0)
+        np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-3)
+
+
+def test_shape_spacing_and_orientation(nifti: Write, head: Make) -> None:
+    reading = read(nifti(head((20, 30, 10)), np.diag([-0.5, 2.0, 3.0, 1])), SPEC)
+    assert reading.hu.shape == (1, 10, 60, 20) and reading.hu.dtype == torch.float32
+    assert nib.aff2axcodes(reading.affine) == ("R", "A", "S")
+    assert reading.source_codes == ("L", "A", "S")
+    assert reading.hu.is_contiguous()
+
+
+def test_dicom_series_reads_as_its_nifti(dicom_series: Write, nifti: Write, head: Make) -> None:
+    voxels = head((12, 10, 6)) // 2 * 2
+    affine = np.diag([-0.5, -0.8, 2.0, 1.0])
+    affine[:3, 3] = [10, -5, 30]
+    ours, theirs = read(dicom_series(voxels), SPEC), read(nifti(voxels, affine), SPEC)
+    torch.testing.assert_close(ours.hu, theirs.hu)
+    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-5)
+
+
+def test_trailing_channel_is_dropped(nifti: Write, head: Make) -> None:
+    reading = read(nifti(head()[..., None]), SPEC)
+    assert reading.source_shape == (24, 28, 20)
+    assert reading.to_source(torch.zeros(reading.hu.shape[1:])).shape == (24, 28, 20)
+
+
+@pytest.mark.parametrize("shape", [(20, 18), (20, 18, 1)])
+def test_slice_comes_back_as_it_was(nifti: Write, head: Make, shape: tuple[int, ...]) -> None:
+    reading = read(nifti(head(shape), np.diag([1.0, 1.0, 5.0, 1.0])), SPEC)
+    assert reading.hu.shape == (1, 20, 18, 1)
+    assert reading.to_source(reading.hu[0] > -500).shape == shape
+
+
+def test_checked_volume_is_read_without_loading_again(nifti: Write, head: Make) -> None:
+    path = nifti(head())
+    volume = check(path)
+    expected = read(path, SPEC).hu
+    path.unlink()
+    torch.testing.assert_close(read(volume, SPEC).hu, expected)
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine"), [((5, 5, 5), np.eye(4)), ((6, 6, 6), np.diag([-1.0, 1, 1, 1])), ((6, 6, 6), np.eye(4) * 1.5)]
+)
+def test_label_on_another_grid_is_refused(nifti: Write, shape: tuple[int, ...], affine: np.ndarray) -> None:
+    image = nifti(np.zeros((6, 6, 6), np.int16))
+    with pytest.raises(InputRejected, match="LABEL_GRID"):
+        read(image, SPEC, nifti(np.zeros(shape, np.uint8), affine, "label.nii.gz"))
+
+
+@pytest.mark.parametrize("value", [-1, 256])
+def test_label_values_out_of_range_are_refused(nifti: Write, value: int) -> None:
+    label = np.full((4, 4, 4), value, np.int16)
+    with pytest.raises(InputRejected, match="LABEL_VALUES"):
+        read(nifti(label), SPEC, nifti(label, name="label.nii.gz"))
+
+
+def test_window_maps_its_ends_to_zero_and_one() -> None:
+    hu = torch.tensor([-3024.0, -1000.0, -300.0, 400.0, 2000.0])
+    torch.testing.assert_close(window(hu, (-1000, 400)), torch.tensor([0, 0, 0.5, 1, 1]))
+    assert hu[0] == -3024  # the reading itself is left alone
+
+
+@pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd"])
+def test_saved_label_lies_on_the_source(tmp_path: Path, nifti: Write, random_affine: Make, name: str) -> None:
+    affine = random_affine(3)
+    reading = read(nifti(np.random.default_rng(0).integers(-9, 9, (7, 8, 9)).astype(np.int16), affine), SPEC)
+    label = reading.to_source(reading.hu[0] > 0)
+    path = save_label(label, reading, tmp_path / name)
+    image = sitk.ReadImage(str(path))
+    assert image.GetPixelID() == sitk.sitkUInt8
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, label)
+    np.testing.assert_allclose(read(path, SPEC).source_affine, affine, atol=1e-4)
+    with pytest.raises(ValueError, match="source"):
+        save_label(label[1:], reading, tmp_path / name)

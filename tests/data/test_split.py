@@ -1,0 +1,86 @@
+"""Patients never straddle parts and never move when cases are added."""
+
+from pathlib import Path
+
+import pytest
+
+from lib.data.cases import Case
+from lib.data.split import patient_of, split_by_patient
+
+FRACTIONS = {"train": 0.7, "val": 0.2, "test": 0.1}
+
+
+def make(count: int, per_patient: int = 2) -> list[Case]:
+    return [
+        Case(f"p{i}_{j}", Path(f"p{i}_{j}.nii.gz"), None, f"p{i}") for i in range(count) for j in range(per_patient)
+    ]
+
+
+def parts(cases: list[Case], **options: object) -> dict[str, str]:
+    split = split_by_patient(cases, fractions=FRACTIONS, **options)  # type: ignore[arg-type]
+    return {case.id: part for part, group in split.items() for case in group}
+
+
+@pytest.mark.parametrize("count", [3, 4, 10, 200])
+def test_patients_stay_together_and_nothing_is_lost(count: int) -> None:
+    cases = make(count)
+    split = split_by_patient(cases, fractions=FRACTIONS, seed=1)
+    owners = [{patient_of(case) for case in group} for group in split.values()]
+    assert sum(map(len, owners)) == len(set().union(*owners)) == count
+    assert sorted(case.id for group in split.values() for case in group) == sorted(case.id for case in cases)
+    assert all(owners)
+
+
+def test_shares_are_near_the_fractions() -> None:
+    split = split_by_patient(make(2000, 1), fractions=FRACTIONS)
+    for part, share in FRACTIONS.items():
+        assert abs(len(split[part]) / 2000 - share) < 0.04
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_adding_cases_moves_nobody(seed: int) -> None:
+    before, after = parts(make(60), seed=seed), parts(make(300), seed=seed)
+    assert before == {name: after[name] for name in before}
+
+
+def test_few_patients_stay_where_they_were_assigned() -> None:
+    cases = make(3)
+    first = parts(cases)
+    known = {case.patient: first[case.id] for case in cases}
+    later = parts(make(40), assigned=known)
+    assert first == {name: later[name] for name in first}
+
+
+def test_order_does_not_matter_and_the_seed_does() -> None:
+    cases = make(40)
+    assert parts(cases) == parts(cases[::-1])
+    assert parts(cases, seed=1) != parts(cases, seed=2)
+
+
+@pytest.mark.parametrize("minimum", [1, 3])
+def test_every_part_gets_its_minimum(minimum: int) -> None:
+    cases = make(3 * minimum, 1)
+    split = split_by_patient(cases, fractions=FRACTIONS, minimum=minimum)
+    assert [len(group) for group in split.values()] == [minimum] * 3
+    with pytest.raises(ValueError, match="too few"):
+        split_by_patient(cases[1:], fractions=FRACTIONS, minimum=minimum)
+
+
+def test_part_without_a_share_stays_empty() -> None:
+    assert split_by_patient(make(9), fractions={"train": 1.0, "val": 0.0})["val"] == []
+
+
+@pytest.mark.parametrize("fractions", [{"train": 0.5}, {"train": 1.5, "val": -0.5}])
+def test_bad_fractions_are_refused(fractions: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="sum to 1"):
+        split_by_patient(make(9), fractions=fractions)
+
+
+def test_unknown_assignment_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown parts"):
+        split_by_patient(make(9), fractions=FRACTIONS, assigned={"p0": "hold-out"})
+
+
+def test_own_idea_of_a_patient() -> None:
+    split = split_by_patient(["a1", "a2", "b1"], fractions={"x": 0.5, "y": 0.5}, patient_of=lambda name: name[0])
+    assert sorted(split.values()) in ([["a1", "a2"], ["b1"]],)

@@ -1,0 +1,140 @@
+"""Reports of cases small enough to score by hand."""
+
+import json
+
+import numpy as np
+import pytest
+
+from lib.evaluation.report import evaluate_case, json_safe, summarise
+
+LABELS = {"pharynx": 1, "larynx": 2, "trachea": 3}
+SPACING = (2.0, 5.0, 10.0)  # a voxel is 0.1 ml
+SHAPE_SCORES = {"nsd", "hd95_mm", "cl_dice", "betti_0_error"}
+
+
+def _reference() -> np.ndarray:
+    """Ten voxels of pharynx on ten of larynx; no trachea."""
+    label = np.zeros((8, 8, 24), np.uint8)
+    label[4, 4, 2:12] = 1
+    label[4, 4, 12:22] = 2
+    return label
+
+
+def _prediction() -> np.ndarray:
+    """The parting lies two voxels too high, and one voxel of pharynx sits in a corner far away."""
+    label = _reference()
+    label[4, 4, 12:14] = 1
+    label[0, 0, 0] = 1
+    return label
+
+
+def test_scores_by_hand() -> None:
+    case = evaluate_case(_prediction(), _reference(), SPACING, LABELS)
+    pharynx, larynx, airway = (case["classes"][name] for name in ("pharynx", "larynx", "airway"))
+    assert pharynx["dice"] == pytest.approx(20 / 23) and pharynx["iou"] == pytest.approx(10 / 13)
+    assert larynx["dice"] == pytest.approx(16 / 18)
+    assert airway["dice"] == pytest.approx(40 / 41)
+    assert pharynx["volume_ml"] == pytest.approx(1.3) and pharynx["reference_volume_ml"] == pytest.approx(1.0)
+    assert pharynx["betti"] == [2, 0, 0] and pharynx["reference_betti"] == [1, 0, 0]
+    assert (pharynx["betti_0_error"], larynx["betti_0_error"], airway["betti_0_error"]) == (1, 0, 1)
+    assert larynx["hd95_mm"] == pytest.approx(15.5)  # 20, 10, 0 x 8 from the reference: 10 + 0.55 * 10
+    assert airway["tree_length_detected"] == airway["branches_detected"] == 1.0
+    assert case["unconnected_ml"] == pytest.approx(0.1) and "outside_ml" not in case
+    assert case["mean"]["dice"] == pytest.approx((20 / 23 + 16 / 18) / 2)
+    assert list(case["classes"]) == [*LABELS, "airway"]
+
+
+def test_a_class_that_is_nowhere_has_no_score() -> None:
+    trachea = evaluate_case(_prediction(), _reference(), SPACING, LABELS)["classes"]["trachea"]
+    assert all(trachea[score] is None for score in ("dice", "iou", "nsd", "hd95_mm", "cl_dice"))
+    assert trachea["volume_ml"] == 0 and trachea["betti_0_error"] == 0
+
+
+def test_a_missed_class_counts_as_zero() -> None:
+    prediction = np.where(_reference() == 2, 0, _reference())
+    larynx = evaluate_case(prediction, _reference(), SPACING, LABELS)["classes"]["larynx"]
+    assert larynx["dice"] == larynx["nsd"] == larynx["cl_dice"] == 0 and larynx["hd95_mm"] is None
+
+
+def test_ignored_voxels_count_for_nobody() -> None:
+    """All faults lie where the reference is not known, so every score is perfect."""
+    reference, prediction = _reference(), _prediction()
+    reference[4, 4, 12:14] = 255
+    reference[0, 0, 0] = 255
+    prediction[0, 1, 1] = 1  # hangs on the ignored voxel, but lies outside it: wrong, yet no pocket of its own
+    case = evaluate_case(prediction, reference, SPACING, LABELS, hull=np.zeros(reference.shape, bool))
+    assert case["classes"]["larynx"]["dice"] == 1.0
+    assert case["classes"]["pharynx"]["dice"] == pytest.approx(20 / 21)
+    assert case["unconnected_ml"] == 0.0
+    assert case["outside_ml"] == pytest.approx(1.9)  # 10 + 8 + 1 voxels; the ignored ones are not counted
+
+
+def test_perfect_and_invariant_to_where_it_lies() -> None:
+    label = _reference()
+    shifted = np.pad(label, ((3, 9), (0, 2), (5, 0)))
+    here, there = (evaluate_case(one, one, SPACING, LABELS) for one in (label, shifted))
+    assert here == there
+    assert here["mean"] == {"dice": 1.0, "iou": 1.0, "nsd": 1.0, "hd95_mm": 0.0, "cl_dice": 1.0}
+
+
+def test_light_leaves_shape_out_and_agrees_on_the_rest() -> None:
+    light = evaluate_case(_prediction(), _reference(), SPACING, LABELS, light=True)
+    full = evaluate_case(_prediction(), _reference(), SPACING, LABELS)
+    for name, scores in light["classes"].items():
+        assert not SHAPE_SCORES & set(scores)
+        assert scores == {key: full["classes"][name][key] for key in scores}
+    assert light["mean"] == {key: full["mean"][key] for key in ("dice", "iou")}
+
+
+def test_one_label_called_airway_is_its_own_union() -> None:
+    case = evaluate_case((_prediction() > 0).astype(int), (_reference() > 0).astype(int), SPACING, {"airway": 1})
+    assert list(case["classes"]) == ["airway"]
+    assert case["mean"]["dice"] == case["classes"]["airway"]["dice"] == pytest.approx(40 / 41)
+
+
+@pytest.mark.parametrize("light", [True, False])
+def test_empty_and_two_dimensional_cases(light: bool) -> None:
+    empty = np.zeros((6, 6, 6), np.uint8)
+    assert evaluate_case(empty, empty, SPACING, LABELS, light=light)["mean"]["dice"] is None
+    flat = evaluate_case(_prediction()[4], _reference()[4], SPACING[1:], LABELS, light=light)
+    assert flat["classes"]["larynx"]["dice"] == pytest.approx(16 / 18)
+    assert flat["classes"]["larynx"]["volume_ml"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"reference": np.zeros((8, 8, 23), np.uint8)}, "fit together"),
+        ({"spacing_mm": (1.0, 1.0)}, "fit together"),
+        ({"labels": {}}, "labels need"),
+        ({"labels": {"background": 0}}, "labels need"),
+        ({"labels": {"unknown": 255}}, "labels need"),
+        ({"labels": {"airway": 1, "larynx": 2}}, "union"),
+        ({"prediction": np.full((8, 8, 24), 300)}, "prediction holds"),
+        ({"prediction": np.full((8, 8, 24), -1)}, "prediction holds"),
+    ],
+)
+def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:
+    arguments = {"prediction": _prediction(), "reference": _reference(), "spacing_mm": SPACING, "labels": LABELS}
+    with pytest.raises(ValueError, match=message):
+        evaluate_case(**(arguments | change))
+
+
+def test_summary() -> None:
+    cases = [evaluate_case(one, _reference(), SPACING, LABELS) for one in (_prediction(), _reference())]
+    summary = summarise(cases, seed=0)
+    larynx = summary["classes"]["larynx"]
+    assert summary["count"] == 2 and larynx["dice"]["count"] == 2
+    assert larynx["dice"]["mean"] == pytest.approx((16 / 18 + 1) / 2)
+    assert larynx["dice"]["low"] == pytest.approx(16 / 18) and larynx["dice"]["high"] == 1.0
+    assert summary["classes"]["trachea"]["dice"] == {"mean": None, "low": None, "high": None, "count": 0}
+    assert summary["unconnected_ml"]["mean"] == pytest.approx(0.05)
+    assert "betti" not in larynx and "outside_ml" not in summary
+    assert summary == summarise(cases, seed=0)
+    json.dumps([cases, summary], allow_nan=False)
+
+
+def test_json_safe() -> None:
+    nested = {"a": np.float32(0.5), 1: [np.nan, float("inf"), np.int64(3)], "b": (np.bool_(True), None, "text")}
+    nested["c"] = np.array([[1.0, np.nan]])
+    assert json_safe(nested) == {"a": 0.5, "1": [None, None, 3], "b": [True, None, "text"], "c": [[1.0, None]]}

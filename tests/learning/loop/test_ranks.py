@@ -1,0 +1,55 @@
+"""Processes: alone nothing changes; two of them on gloo agree on weights, scores and when to stop."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from lib.learning.loop.ranks import join
+
+ROOT = Path(__file__).resolve().parents[3]
+SCRIPT = """
+import sys, torch
+from pathlib import Path
+from lib.learning.loop import fit
+from tests.learning.loop.squares import Squares, quick, quiet, square_judge, tiny_network
+
+torch.set_num_threads(1)
+rank, asked = int(__import__("os").environ["RANK"]), iter(range(1000))
+stop = lambda: rank == 1 and next(asked) == 18
+judge = lambda network, ranks: ranks.gather(square_judge(network, ranks)[ranks.rank :: ranks.world])
+result = fit(quick(max_epochs=20), tiny_network(rank), Squares(), judge, workdir=Path(sys.argv[1]) / "run",
+             progress=quiet, should_stop=stop, track=False)
+torch.save({"weights": result.state_dict, "steps": result.steps, "score": result.score, "stopped": result.stopped,
+            "cases": [case["case"] for case in result.metrics]}, f"{sys.argv[1]}/{rank}.pt")
+"""
+
+
+def test_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    network = nn.Linear(1, 1)
+    with join("cpu") as ranks:
+        assert ranks.first and ranks.world == 1 and ranks.device == torch.device("cpu")
+        assert ranks.wrap(network) is network
+        assert ranks.largest(0.0, 2.5) == [0.0, 2.5] and ranks.gather([1, 2]) == [1, 2]
+
+
+@pytest.mark.slow
+def test_two_processes(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(SCRIPT)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    first, second = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    # One process asked to stop at its 19th step: both stop there.
+    assert first["steps"] == second["steps"] == 19 and first["stopped"] == second["stopped"] == "requested"
+    assert first["cases"] == second["cases"] == ["0", "1"] and first["score"] == second["score"] > 0.5
+    assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])
+    assert (tmp_path / "run" / "checkpoint.pt").exists()

@@ -1,0 +1,64 @@
+"""Dice and cross entropy: values worked by hand, MONAI as the oracle, and the ignored label."""
+
+import math
+
+import pytest
+import torch
+from monai.losses.dice import DiceCELoss
+
+from lib.learning.losses.dice_ce import dice_ce_loss
+
+# Two voxels: p(class 1) = 3/4 where the label is 1, and 1/2 where it is 0.
+LOGITS = torch.tensor([[[[0.0, 0.0]], [[math.log(3), 0.0]]]])
+TARGET = torch.tensor([[[1, 0]]])
+CROSS_ENTROPY = -(math.log(0.75) + math.log(0.5)) / 2
+
+
+@pytest.mark.parametrize(
+    ("include_background", "dice_term"),
+    [(False, 1 - 1.5 / 2.25), (True, (1 - 1.5 / 2.25 + 1 - 1 / 1.75) / 2)],
+)
+def test_value_by_hand(include_background: bool, dice_term: float) -> None:
+    loss = dice_ce_loss(LOGITS, TARGET, include_background=include_background, smooth=0)
+    assert loss.item() == pytest.approx(CROSS_ENTROPY + dice_term, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(5, 7), (4, 3, 5)])
+@pytest.mark.parametrize("include_background", [False, True])
+def test_equals_monai_where_nothing_is_ignored(shape: tuple[int, ...], include_background: bool) -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 4, *shape), torch.randint(0, 4, (2, *shape))
+    oracle = DiceCELoss(softmax=True, to_onehot_y=True, batch=True, include_background=include_background)
+    mine = dice_ce_loss(logits, target, include_background=include_background)
+    assert mine.item() == pytest.approx(oracle(logits, target[:, None]).item(), abs=1e-5)
+
+
+def test_ignored_voxels_change_neither_value_nor_gradient() -> None:
+    logits = torch.cat([LOGITS, torch.tensor([[[[9.0]], [[-7.0]]]])], dim=-1).requires_grad_()
+    target = torch.tensor([[[1, 0, 255]]])
+    loss = dice_ce_loss(logits, target, smooth=0)
+    loss.backward()
+    assert loss.item() == pytest.approx(dice_ce_loss(LOGITS, TARGET, smooth=0).item(), abs=1e-6)
+    assert logits.grad is not None
+    assert (logits.grad[..., 2] == 0).all() and (logits.grad[..., :2] != 0).all()
+
+
+def test_a_batch_ignored_everywhere_has_no_gradient() -> None:
+    logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+    loss = dice_ce_loss(logits, torch.full((1, 4, 4), 255))
+    loss.backward()
+    assert torch.isfinite(loss) and logits.grad is not None and (logits.grad == 0).all()
+
+
+def test_half_precision_logits_are_computed_in_float32() -> None:
+    loss = dice_ce_loss(LOGITS.to(torch.bfloat16), TARGET)
+    assert loss.dtype == torch.float32 and loss.item() == pytest.approx(CROSS_ENTROPY + 1 / 3, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [(torch.tensor([[[1, 2]]]), "labels must lie"), (torch.tensor([[1, 0]]), "grid"), (-TARGET, "labels must lie")],
+)
+def test_bad_labels_are_refused(target: torch.Tensor, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        dice_ce_loss(LOGITS, target)

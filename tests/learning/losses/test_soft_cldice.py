@@ -1,0 +1,54 @@
+"""Soft clDice: a thin line is its own skeleton, so everything can be counted by hand."""
+
+import pytest
+import torch
+
+from lib.learning.losses.soft_cldice import soft_cldice_loss
+
+
+def line(start: int, stop: int, *, batch: int = 1) -> torch.Tensor:
+    """Return a mask with a horizontal line one voxel thick."""
+    mask = torch.zeros(batch, 1, 7, 9)
+    mask[:, :, 3, start:stop] = 1
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("found", "loss"),
+    [
+        (line(2, 6), 0.0),
+        # Half the line: precision 3/3, recall (2 + 1) / (4 + 1).
+        (line(2, 4), 1 - 2 * 0.6 / 1.6),
+        # Nothing: precision 1/1, recall 1/5.
+        (line(0, 0), 1 - 2 * 0.2 / 1.2),
+    ],
+)
+def test_value_by_hand(found: torch.Tensor, loss: float) -> None:
+    assert soft_cldice_loss(found, line(2, 6)).item() == pytest.approx(loss, abs=1e-6)
+
+
+def test_ignored_voxels_do_not_count() -> None:
+    valid = torch.ones(1, 1, 7, 9)
+    valid[..., 4:] = 0
+    assert soft_cldice_loss(line(2, 4), line(2, 6), valid=valid).item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_break_costs_more_than_a_thinner_tube_of_the_same_overlap() -> None:
+    tube = torch.zeros(1, 1, 9, 17)
+    tube[:, :, 3:6, 1:16] = 1
+    thinner, broken = tube.clone(), tube.clone()
+    thinner[:, :, 3, 1:16] = 0
+    broken[:, :, :, 6:11] = 0
+    assert thinner.sum() == broken.sum()
+    assert soft_cldice_loss(broken, tube) > soft_cldice_loss(thinner, tube)
+
+
+def test_gradient_fills_the_break() -> None:
+    prob = (0.9 * line(2, 4) + 0.1 * line(4, 6)).requires_grad_()
+    soft_cldice_loss(prob, line(2, 6)).backward()
+    assert prob.grad is not None and (prob.grad[0, 0, 3, 4:6] < 0).all()
+
+
+def test_other_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match="differ in shape"):
+        soft_cldice_loss(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4))

@@ -1,0 +1,86 @@
+"""A tiny app and tiny CTs: a body with an air tube whose upper end is called a cavity."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from lib.models.weights import save_weights
+from lib.tasks.spec import TaskSpec, load_app
+from lib.tasks.weights import build_network
+
+APP = """
+[app]
+name = "tiny"
+
+[[task]]
+name = "tubes"
+kind = "segmentation"
+model = "topowmamba_tiny"
+labels = ["tube", "cavity"]
+image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+
+[task.train]
+recipe = "finetune"
+max_epochs = 1
+val_interval = 1
+patches_per_epoch = 16
+batch_size = 4
+learning_rate = 3e-3
+warmup_steps = 0
+"""
+
+
+def tiny_ct(seed: int, shape: tuple[int, int, int] = (36, 32, 20)) -> tuple[np.ndarray, np.ndarray]:
+    """Return HU int16 and label uint8 in RAS order."""
+    rng = np.random.default_rng(seed)
+    x, y, z = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
+    hu = np.where((2 * x / (shape[0] - 4)) ** 2 + (2 * y / (shape[1] - 4)) ** 2 < 1, 40.0, -1000.0)
+    centre = rng.uniform(-3, 3, 2)
+    tube = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < 12
+    hu[tube] = -1000
+    return (hu + rng.normal(0, 20, shape)).astype(np.int16), np.where(tube, np.where(z > 3, 2, 1), 0).astype(np.uint8)
+
+
+@pytest.fixture
+def app_dir(tmp_path: Path) -> Path:
+    """An app without weights."""
+    folder = tmp_path / "app"
+    folder.mkdir()
+    (folder / "app.toml").write_text(APP)
+    return folder
+
+
+@pytest.fixture
+def task(app_dir: Path) -> TaskSpec:
+    return load_app(app_dir).task("tubes")
+
+
+@pytest.fixture
+def starter(app_dir: Path, task: TaskSpec) -> Path:
+    """Random starter weights in their place."""
+    path = app_dir / "starter" / task.model / "weights.safetensors"
+    path.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    save_weights(build_network(task), path)
+    return path
+
+
+@pytest.fixture
+def write_ct(tmp_path: Path) -> Callable[..., Path]:
+    """Write a tiny CT, and its label if a folder is given for it."""
+
+    def write(seed: int, *, name: str = "", folder: Path = tmp_path, label_folder: Path | None = None) -> Path:
+        hu, label = tiny_ct(seed)
+        path = folder / f"{name or f'ct_{seed}'}.nii.gz"
+        folder.mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(hu, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+        if label_folder:
+            label_folder.mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(label, np.diag([2.0, 2.0, 2.0, 1.0])), label_folder / path.name)
+        return path
+
+    return write

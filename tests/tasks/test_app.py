@@ -1,0 +1,46 @@
+"""Any app.toml as a MONAI Label app, found as MONAI Label finds it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
+
+from lib.tasks.app import TopoLabelApp
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def app(app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> TopoLabelApp:
+    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
+    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
+    write_ct(0, folder=tmp_path / "studies")
+    (tmp_path / "studies" / "cohort.png").write_bytes(b"a picture beside the studies")
+    return TopoLabelApp(str(app_dir), str(tmp_path / "studies"), {})
+
+
+def test_info_is_what_viewers_want(app: TopoLabelApp) -> None:
+    info = app.info()
+    assert info["labels"] == ["tube", "cavity"], "OHIF fails on anything but a list here"
+    assert info["models"]["tubes"]["labels"] == {"tube": 1, "cavity": 2}
+    assert (list(info["models"]), list(info["trainers"])) == (["tubes"], ["tubes"])
+    assert list(info["strategies"]) == ["random"] and list(info["scoring"]) == ["dice"]
+    assert info["train_stats"] == {"tubes": {}}
+
+
+def test_pictures_are_no_studies(app: TopoLabelApp) -> None:
+    assert app.datastore().list_images() == ["ct_0"]
+
+
+def test_no_process_is_started_for_scores(app: TopoLabelApp) -> None:
+    app.async_scoring = lambda *_: pytest.fail("a scoring process at every next study")  # type: ignore[method-assign]
+    assert app.next_sample({"strategy": "random"})["id"] == "ct_0"
+
+
+@pytest.mark.parametrize("main", sorted((ROOT / "apps").glob("*/main.py")), ids=lambda path: path.parent.name)
+def test_monailabel_finds_the_app(main: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONAI_LABEL_RELOAD_APP_LIB", "false")
+    found = get_class_of_subclass_from_file("main", str(main), "MONAILabelApp")
+    assert found is not None and found.__name__ == "TopoLabelApp"
+    assert len(main.read_text().splitlines()) < 12

@@ -1,0 +1,128 @@
+"""app.toml: what is read, and what is refused with the names that exist."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.data.pipeline import ImageSpec
+from lib.tasks.spec import SpecError, load_app, read_app
+
+ROOT = Path(__file__).resolve().parents[2]
+GOOD: dict[str, Any] = {
+    "app": {"name": "demo"},
+    "task": [
+        {
+            "name": "seg",
+            "kind": "segmentation",
+            "model": "topowmamba_tiny",
+            "labels": ["a", "b"],
+            "image": {"spacing_mm": [1, 1, 2], "window_hu": [-1000, 400], "roi": [32, 32], "slice_offsets": [-1, 0, 1]},
+            "train": {"recipe": "finetune", "max_epochs": 3},
+        }
+    ],
+}
+
+
+def changed(where: str, value: Any) -> dict[str, Any]:
+    """Return the good table with one key set; ``task.image.roi`` names a key of the first task's image."""
+    table = copy.deepcopy(GOOD)
+    block: Any = table
+    *path, last = where.split(".")
+    for key in path:
+        block = block[key][0] if key == "task" else block[key]
+    block[last] = value
+    return table
+
+
+def test_reads_every_key_into_its_type() -> None:
+    task = read_app(GOOD).task("seg")
+    assert task.image == ImageSpec((1.0, 1.0, 2.0), (-1000.0, 400.0), (32, 32), (-1, 0, 1))
+    assert isinstance(task.image.spacing_mm[0], float)
+    assert task.label_values == {"a": 1, "b": 2} and task.dimension == 2
+    assert task.train is not None and task.train.options.max_epochs == 3
+
+
+def test_train_is_optional() -> None:
+    table = copy.deepcopy(GOOD)
+    del table["task"][0]["train"]
+    assert read_app(table).task("seg").train is None
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        ("colour", 1, "the keys are app, task"),
+        ("app.colour", 1, "the keys are description, name, strategy"),
+        ("app.tasks", [], "has no key tasks"),
+        ("app.strategy", "best", "there is random"),
+        ("app.name", 3, "takes str, got 3"),
+        ("task.colour", 1, "kind, labels, model, name, train"),
+        ("task.kind", "classify", "there is segmentation"),
+        ("task.model", "unet9000", "topowmamba_small"),
+        ("task.labels", "a", "takes a list"),
+        ("task.labels", ["a", 1], "takes str, got 1"),
+        ("task.labels", ["a", "a"], "different names"),
+        ("task.labels", [], "different names"),
+        ("task.name", "a/b", "part of an address"),
+        ("task.name", True, "takes str"),
+        ("task.image", [1], "takes a table"),
+        ("task.image.zoom", 2, "roi, slice_offsets, spacing_mm, window_hu"),
+        ("task.image.spacing_mm", [1, 1], "a list of 3"),
+        ("task.image.spacing_mm", [1, 1, 0], "must be positive"),
+        ("task.image.spacing_mm", [1, 1, True], "takes float, got True"),
+        ("task.image.window_hu", [400, -1000], "window_hu rise"),
+        ("task.image.roi", [1.5, 2], "takes int, got 1.5"),
+        ("task.image.roi", [8], "two or three"),
+        ("task.image.roi", [8, 8, 8], "a 3-D roi has one"),
+        ("task.image.slice_offsets", [], "at least one"),
+        ("task.train.recipe", "distil", "there is finetune"),
+        ("task.train.epochs", 3, "max_epochs"),
+        ("task.train.max_epochs", 0, "must be positive"),
+        ("task.train.max_epochs", "many", "takes int"),
+        ("task", [], "at least one"),
+    ],
+)
+def test_refuses(where: str, value: Any, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        read_app(changed(where, value))
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "model", "labels", "image"])
+def test_names_the_missing_key(key: str) -> None:
+    table = copy.deepcopy(GOOD)
+    del table["task"][0][key]
+    with pytest.raises(SpecError, match=f"needs {key}"):
+        read_app(table)
+
+
+def test_two_tasks_need_two_names() -> None:
+    with pytest.raises(SpecError, match="one name"):
+        read_app(GOOD | {"task": GOOD["task"] * 2})
+
+
+def test_unknown_task_names_those_that_exist() -> None:
+    with pytest.raises(SpecError, match="it has: seg"):
+        read_app(GOOD).task("other")
+
+
+@pytest.mark.parametrize(("text", "says"), [(None, "no app.toml"), ("[app", "not TOML"), ("x = 1", "app.toml: the file")])
+def test_file_faults_name_the_file(tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "app.toml").write_text(text)
+    with pytest.raises(SpecError, match=says):
+        load_app(tmp_path)
+
+
+def test_every_app_of_the_repository_reads() -> None:
+    apps = sorted((ROOT / "apps").glob("*/app.toml"))
+    assert apps
+    for path in apps:
+        assert load_app(path.parent).name == path.parent.name
+
+
+def test_the_airway_app_is_the_designed_one() -> None:
+    task = load_app(ROOT / "apps" / "airway").task("topowmamba")
+    assert task.labels == ("nasal_cavity", "sinuses", "pharynx", "larynx", "trachea")
+    assert task.image == ImageSpec((1.0, 1.0, 1.5), (-1000.0, 400.0), (224, 224), (-6, -3, -1, 0, 1, 3, 6))

@@ -1,0 +1,74 @@
+"""A submitted label: what is refused, and Slicer's numbers brought back to the app's."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lib.data.findings import InputRejected
+from lib.tasks.spec import TaskSpec
+from lib.tasks.submission import accept_label
+
+SPACING = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+@pytest.fixture
+def image(write_ct: Callable[..., Path]) -> Path:
+    return write_ct(0)
+
+
+def saved(voxels: np.ndarray, path: Path, affine: np.ndarray = SPACING) -> Path:
+    nib.save(nib.Nifti1Image(voxels.astype(np.uint8), affine), path)
+    return path
+
+
+def blocks(*values: int) -> np.ndarray:
+    voxels = np.zeros((36, 32, 20), np.uint8)
+    for index, value in enumerate(values):
+        voxels[index] = value
+    return voxels
+
+
+def test_a_fitting_label_is_left_as_it_is(image: Path, task: TaskSpec, tmp_path: Path) -> None:
+    path = saved(blocks(1, 2, 255), tmp_path / "label.nii.gz")
+    before = path.read_bytes()
+    accept_label(path, image, task, [{"name": "tube", "idx": 1}, {"name": "cavity", "idx": 2}])
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
+def test_numbers_follow_the_names(image: Path, task: TaskSpec, tmp_path: Path, suffix: str) -> None:
+    from lib.data.pipeline import save_label
+
+    path = tmp_path / f"label{suffix}"
+    save_label(blocks(1, 2, 255), SPACING, path)
+    accept_label(path, image, task, [{"name": "cavity", "idx": 1}, {"name": "tube", "idx": 2}, {"name": "x", "idx": 9}])
+    from lib.data.formats import load
+
+    assert np.array_equal(load(path).voxels, blocks(2, 1, 255))
+
+
+@pytest.mark.parametrize(
+    ("voxels", "affine", "info", "code"),
+    [
+        (blocks(7), SPACING, [], "LABEL_VALUES"),
+        (blocks(1), SPACING, [{"name": "liver", "idx": 1}], "LABEL_NAMES"),
+        (blocks(1)[1:], SPACING, [], "LABEL_GRID"),
+        (blocks(1), np.diag([-2.0, 2, 2, 1]), [], "LABEL_GRID"),
+        (np.zeros((36, 32, 20, 3)), SPACING, [], "WRONG_DIMENSION"),
+    ],
+)
+def test_refuses(
+    image: Path, task: TaskSpec, tmp_path: Path, voxels: np.ndarray, affine: np.ndarray, info: list, code: str
+) -> None:
+    with pytest.raises(InputRejected) as caught:
+        accept_label(saved(voxels, tmp_path / "label.nii.gz", affine), image, task, info)
+    assert caught.value.findings[0].code == code
+
+
+def test_garbage_is_no_label(image: Path, task: TaskSpec, tmp_path: Path) -> None:
+    (tmp_path / "label.nii.gz").write_bytes(b"garbage")
+    with pytest.raises(InputRejected):
+        accept_label(tmp_path / "label.nii.gz", image, task)

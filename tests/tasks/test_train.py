@@ -1,0 +1,43 @@
+"""The train task: knobs, and the store's final labels as cases."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from monailabel.datastore.local import LocalDatastore
+
+from lib.records.versions import list_versions
+from lib.tasks.spec import TaskSpec
+from lib.tasks.train import RecipeTrain, labelled_cases
+from lib.tasks.weights import versions_dir
+
+
+@pytest.fixture
+def store(tmp_path: Path, write_ct: Callable[..., Path]) -> LocalDatastore:
+    folder = tmp_path / "studies"
+    for name in ("p1_scan1", "p1_scan2", "p2"):
+        write_ct(len(name), name=name, folder=folder, label_folder=folder / "labels" / "final")
+    write_ct(9, folder=folder)
+    return LocalDatastore(str(folder))
+
+
+def test_knobs_are_the_recipe_fields(app_dir: Path, task: TaskSpec) -> None:
+    info = RecipeTrain(app_dir, task).info()
+    assert info["labels"] == {"tube": 1, "cavity": 2}
+    assert info["config"]["max_epochs"] == 1 and info["config"]["patches_per_epoch"] == 16 and info["config"]["device"]
+
+
+def test_cases_are_the_final_labels(store: LocalDatastore) -> None:
+    cases = labelled_cases(store)
+    assert [(case.id, case.patient) for case in cases] == [("p1_scan1", "p1"), ("p1_scan2", "p1"), ("p2", "p2")]
+    assert all(case.image.is_file() and case.label and case.label.is_file() for case in cases)
+
+
+def test_a_viewer_request_trains(app_dir: Path, task: TaskSpec, starter: Path, store: LocalDatastore) -> None:
+    trainer = RecipeTrain(app_dir, task)
+    assert trainer.stats() == {}
+    request = {"model": "tubes", "client_id": "x", "name": "train_01", "device": ["cpu"], "max_epochs": 1, "local_rank": 0}
+    outcome = trainer(request | {"patches_per_epoch": [8, 16]}, store)
+    (version,) = list_versions(versions_dir(app_dir, task))
+    assert version.card["recipe"]["patches_per_epoch"] == 8 and outcome["version"] == version.name
+    assert trainer.stats()["status"] == "done"

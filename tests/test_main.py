@@ -1,0 +1,64 @@
+"""The command line: verbs and arguments of the design's table, JSON alone on standard output, one-line reasons."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from lib.__main__ import cli
+
+ROOT = Path(__file__).resolve().parents[1]
+VERBS = {
+    "serve": ["APP", "--studies", "--host", "--port"],
+    "infer": ["APP", "--task", "--image", "--output", "--json"],
+    "train": ["APP", "--task", "--studies", "--set", "--json"],
+    "evaluate": ["APP", "--task", "--study", "--images", "--labels", "--json"],
+    "validate": ["FILE", "--json"],
+    "phantom": ["--count", "--seed", "--out", "--json"],
+}
+
+
+def run(*arguments: str | Path):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(cli, [str(argument) for argument in arguments])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_names_every_argument(verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.exit_code == 0
+    assert [word for word in VERBS[verb] if word not in result.stdout] == []
+
+
+def test_validate_accepts_a_ct_and_refuses_text(tmp_path: Path) -> None:
+    head = np.full((40, 40, 20), -1000, np.int16)
+    head[8:32, 8:32] = 40
+    nib.save(nib.Nifti1Image(head, np.diag([1.0, 1.0, 1.5, 1.0])), tmp_path / "good.nii.gz")
+    (tmp_path / "bad.nii.gz").write_text("a text file, called an image")
+
+    good, bad = (run("validate", tmp_path / name, "--json") for name in ("good.nii.gz", "bad.nii.gz"))
+    assert good.exit_code == 0 and json.loads(good.stdout)["ok"]
+    assert bad.exit_code == 1
+    (finding,) = json.loads(bad.stdout)["files"][str(tmp_path / "bad.nii.gz")]
+    assert finding["code"] == "NOT_AN_IMAGE" and finding["reason"] and finding["remedy"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("evaluate", ROOT / "apps/airway", "--task", "topowmamba"), "either --study"),
+        (("evaluate", ROOT / "apps/airway", "--task", "nonesuch", "--study", "head_ct"), "nonesuch"),
+        (("infer", ROOT / "tests", "--task", "t", "--image", "x.nii.gz", "--output", "y.nii.gz"), "app.toml"),
+    ],
+)
+def test_failure_is_one_line_and_a_status(arguments: tuple, reason: str) -> None:
+    result = run(*arguments)
+    assert result.exit_code == 1
+    assert reason in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_set_takes_pairs_only(tmp_path: Path) -> None:
+    result = run("train", ROOT / "apps/airway", "--task", "topowmamba", "--studies", tmp_path, "--set", "epochs")
+    assert result.exit_code != 0 and "KEY=VALUE" in result.stderr

@@ -1,0 +1,49 @@
+"""The sample study: the real head CT as data.md describes it, its reference apart, and the fall-back without it."""
+
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).resolve().parents[1] / "sample-data" / "build.py"
+
+
+@pytest.fixture
+def build() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("sample_build", SCRIPT)
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_real_head_ct(build: ModuleType, tmp_path: Path) -> None:
+    if not build.ARCHIVE.exists():
+        pytest.skip(f"the Debian package {build.PACKAGE} is not installed")
+    assert build.main(tmp_path) == 0
+    scan, label = (nib.load(tmp_path / kind / "head_ct.nii.gz") for kind in ("studies", "reference"))
+    assert scan.shape == (256, 256, 108) and np.allclose(scan.header.get_zooms(), (0.957, 0.957, 1.5))
+    assert (scan.affine == label.affine).all()
+    voxel_ml = np.prod(scan.header.get_zooms()) / 1000
+    assert np.asarray(label.dataobj).sum() * voxel_ml == pytest.approx(58.7, abs=0.1)
+    assert not list((tmp_path / "studies").rglob("*reference*")), "nobody can train on the reference"
+
+
+def test_falls_back_to_a_procedural_study(build: ModuleType, tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(build, "ARCHIVE", tmp_path / "absent.inv3")
+    monkeypatch.setattr(build, "install_package", lambda: "run `sudo apt-get install it`")
+    assert build.main(tmp_path) == 0
+    told = capsys.readouterr()
+    assert "sudo apt-get" in told.err and "procedural" in told.out
+    assert (tmp_path / "studies" / "phantom_sample.nii.gz").exists()
+
+
+def test_other_bytes_are_refused(build: ModuleType, monkeypatch) -> None:
+    if not build.ARCHIVE.exists():
+        pytest.skip(f"the Debian package {build.PACKAGE} is not installed")
+    monkeypatch.setattr(build, "MATRIX_SHA256", "0" * 64)
+    with pytest.raises(ValueError, match="sha256"):
+        build.read_matrix()
