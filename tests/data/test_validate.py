@@ -268,6 +268,29 @@ class TestTooLarge:
         assert codes(path.with_suffix(".nii.gz")) == ["TOO_LARGE"]
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "007.dcm"])
+def test_damaged_bytes_are_a_finding_or_harmless_but_never_a_crash(
+    tmp_path: Path, nifti: Write, dicom_series: Write, head: Make, name: str
+) -> None:
+    if name.endswith(".dcm"):
+        path = dicom_series(head()) / name
+    elif ".nii" in name:
+        path = nifti(head(), name=name)
+    else:
+        path = tmp_path / name
+        sitk.WriteImage(sitk.GetImageFromArray(head().T.copy()), str(path))
+    whole, rng = path.read_bytes(), np.random.default_rng(0)
+    rejected = 0
+    for _ in range(60):
+        data = bytearray(whole)
+        for place in rng.integers(0, min(len(whole), 700), 6):
+            data[place] = rng.integers(256)
+        path.write_bytes(data)
+        rejected += bool(codes(path))
+    assert rejected
+
+
 def test_header_faults_come_together_and_voxels_are_left_alone(nifti: Write) -> None:
     hu = np.full((5, 5, 5, 2), np.nan, np.float32)
     assert codes(nifti(hu), max_gib=1e-9) == ["WRONG_DIMENSION", "TOO_LARGE"]

@@ -64,9 +64,11 @@ def patient_id(path: Path) -> str | None:
     first = next((file for file in files if is_dicom(file)), None)
     if first is None:
         return None
-    return (
-        str(pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"]).get("PatientID", "")) or None
-    )
+    try:
+        tags = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"])
+        return str(tags.get("PatientID") or "") or None
+    except Exception:  # as in `_read_slice`; whether the file is usable is not asked here
+        return None
 
 
 def _read_slice(path: Path) -> _Slice:

@@ -90,7 +90,7 @@ def read_header(path: Path) -> Header:
     try:
         dtype = raw.get_data_dtype()
         scale = raw.get_slope_inter()
-        offset = max(int(raw["vox_offset"]), raw.single_vox_offset)
+        offset = max(int(raw["vox_offset"].item()), raw.single_vox_offset)
         if offset > MAX_OFFSET_BYTES:
             raise HeaderDataError(f"the voxels begin at byte {offset:,}")
     except (HeaderDataError, KeyError, ValueError, OverflowError) as error:

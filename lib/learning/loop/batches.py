@@ -74,6 +74,8 @@ def build_loader(patches: Any, *, batch_size: int, num_workers: int, ranks: Rank
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=ranks.device.type == "cuda",
+        # Otherwise each new iterator draws from the generator of the dropout, and a resumed run parts from a whole one.
+        generator=torch.Generator().manual_seed(0),
     )
     return loader, sampler
 

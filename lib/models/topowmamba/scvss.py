@@ -19,8 +19,8 @@ class SCVSSBlock(nn.Module):
         spatial_dims: 2 or 3.
         channels: Channels of the input and the output.
         mixer: The token mixer, ``(B, C, *S) -> (B, C, *S)``.
-        snake_ratio: How many times narrower than `channels` each branch before the fusion is; 1 is the lineage, and
-            its seven full convolutions are most of a small network.
+        snake_ratio: How many times narrower than `channels` the branches are, behind a 1x1 convolution; 1 is the
+            lineage, without that convolution, and its seven full convolutions would be most of a small network.
         kernel_size: Samples along a snake.
         drop_path: Probability of dropping the mixer's branch.
     Raises:
@@ -44,9 +44,10 @@ class SCVSSBlock(nn.Module):
         self.norm = ChannelNorm(channels)
         self.mixer = mixer
         self.drop_path = DropPath(drop_path)
-        self.square = ConvUnit(spatial_dims, channels, width)
+        self.squeeze = nn.Identity() if snake_ratio == 1 else ConvUnit(spatial_dims, channels, width, 1)
+        self.square = ConvUnit(spatial_dims, width, width)
         self.snakes = nn.ModuleList(
-            DynamicSnakeConv(spatial_dims, channels, width, kernel_size=kernel_size, axis=axis)
+            DynamicSnakeConv(spatial_dims, width, width, kernel_size=kernel_size, axis=axis)
             for axis in range(spatial_dims)
         )
         self.fuse = ConvUnit(spatial_dims, (1 + spatial_dims) * width, channels)
@@ -57,5 +58,6 @@ class SCVSSBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output, ``(B, C, *S)``."""
-        branches = torch.cat([self.square(x), *(snake(x) for snake in self.snakes)], dim=1)
+        narrow = self.squeeze(x)
+        branches = torch.cat([self.square(narrow), *(snake(narrow) for snake in self.snakes)], dim=1)
         return self.out(x + self.drop_path(self.mixer(self.norm(x))) + self.fuse(branches))

@@ -4,8 +4,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 import SimpleITK as sitk
 
+from lib.data.findings import InputRejected
 from lib.data.formats import dicom, load, read_header
 from lib.data.grid import ras_from_itk
 
@@ -56,3 +58,16 @@ def test_other_files_in_the_folder_do_not_matter(dicom_series: Write, head: Make
     folder = dicom_series(head((12, 10, 6)))
     (folder / "readme.txt").write_text("a note of the archive, long enough to hold a marker " * 10)
     assert load(folder).voxels.shape == (12, 10, 6)
+
+
+def test_slices_of_two_sizes_are_refused(dicom_series: Write, head: Make) -> None:
+    folder = dicom_series(head((12, 10, 6)))
+    data = (folder / "001.dcm").read_bytes()
+    (folder / "001.dcm").write_bytes(data.replace(b"US\x02\0\x0c\0", b"US\x02\0\x0b\0"))
+    with pytest.raises(InputRejected, match="WRONG_DIMENSION"):
+        read_header(folder)
+
+
+def test_damaged_file_has_no_patient(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\0\0\0ZZ\xff\xff" * 4)
+    assert dicom.patient_id(tmp_path) is None

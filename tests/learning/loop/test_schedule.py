@@ -30,14 +30,15 @@ def test_warm_up_is_linear() -> None:
 
 
 def test_only_matrices_decay() -> None:
-    network = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 4))
-    network[2].weight._no_weight_decay = True
-    network[0].bias.requires_grad_(False)
+    matrix, norm, state = nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 4)
+    network = nn.Sequential(matrix, norm, state)
+    setattr(state.weight, "_no_weight_decay", True)  # noqa: B010 - no type knows the mark
+    matrix.bias.requires_grad_(False)
     optimizer = build_optimizer(network, learning_rate=0.1, weight_decay=0.5)
     decayed, kept = [{id(p) for p in group["params"]} for group in optimizer.param_groups]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.5, 0]
-    assert decayed == {id(network[0].weight)}
-    assert kept == {id(p) for p in [network[1].weight, network[1].bias, network[2].weight, network[2].bias]}
+    assert decayed == {id(matrix.weight)}
+    assert kept == {id(p) for p in [norm.weight, norm.bias, state.weight, state.bias]}
 
 
 def test_a_network_without_vectors_has_one_group() -> None:

@@ -1,0 +1,177 @@
+"""A real server in its own process, on a copy of an app in a folder with a space, far from the repository."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import requests
+import torch
+from monailabel.client import MONAILabelClient
+
+ROOT = Path(__file__).resolve().parents[2]
+SPACING_MM = 2.0
+APP = """
+[app]
+name = "tiny"
+
+[[task]]
+name = "tubes"
+kind = "segmentation"
+model = "topowmamba_tiny"
+labels = ["tube", "cavity"]
+image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+
+[task.train]
+recipe = "finetune"
+max_epochs = 1
+val_interval = 1
+patches_per_epoch = 96
+batch_size = 8
+learning_rate = 3e-3
+warmup_steps = 0
+"""
+
+
+def tiny_ct(seed: int, shape: tuple[int, int, int] = (36, 32, 20)) -> tuple[np.ndarray, np.ndarray]:
+    """Return HU int16 and label uint8, RAS order: a body with an air tube whose upper end is called a cavity."""
+    rng = np.random.default_rng(seed)
+    x, y, z = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
+    hu = np.where((2 * x / (shape[0] - 4)) ** 2 + (2 * y / (shape[1] - 4)) ** 2 < 1, 40.0, -1000.0)
+    centre = rng.uniform(-3, 3, 2)
+    tube = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < 12
+    hu[tube] = -1000
+    return (hu + rng.normal(0, 20, shape)).astype(np.int16), np.where(tube, np.where(z > 3, 2, 1), 0).astype(np.uint8)
+
+
+def write(voxels: np.ndarray, path: Path, affine: np.ndarray | None = None) -> Path:
+    """Write voxels as NIfTI, at the tests' spacing unless an affine is given."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    affine = np.diag([SPACING_MM, SPACING_MM, SPACING_MM, 1.0]) if affine is None else affine
+    nib.save(nib.Nifti1Image(voxels, affine), path)
+    return path
+
+
+def make_app(folder: Path) -> Path:
+    """Make an app with random starter weights, its main.py the repository's own."""
+    from lib.models.weights import save_weights
+    from lib.tasks.spec import load_app
+    from lib.tasks.weights import build_network
+
+    folder.mkdir(parents=True)
+    shutil.copy(ROOT / "apps" / "airway" / "main.py", folder)
+    (folder / "app.toml").write_text(APP)
+    task = load_app(folder).task("tubes")
+    weights = folder / "starter" / task.model / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    torch.manual_seed(0)
+    save_weights(build_network(task), weights)
+    return folder
+
+
+def make_studies(folder: Path, count: int) -> Path:
+    """Make a studies folder of tiny CTs without labels."""
+    for seed in range(count):
+        write(tiny_ct(seed)[0], folder / f"ct_{seed}.nii.gz")
+    return folder
+
+
+def free_port() -> int:
+    """Return a port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class Server:
+    """A server process and how to talk to it."""
+
+    app: Path
+    studies: Path
+    port: int
+    log: Path
+    process: subprocess.Popen
+    seconds: float
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def client(self, tmp: Path) -> MONAILabelClient:
+        return MONAILabelClient(self.url, tmpdir=str(tmp), client_id="test")
+
+
+def start(command: list[str], app: Path, studies: Path, port: int, where: Path) -> Server:
+    """Start a server and wait until it answers."""
+    log = where / "server.txt"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MONAI_LABEL")}
+    environment |= {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    begin = time.monotonic()
+    with log.open("w") as output:
+        process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=subprocess.STDOUT)
+    server = Server(app, studies, port, log, process, 0.0)
+    try:
+        wait_until(lambda: answers(server), 120, f"the server to answer ({log})")
+    except BaseException:
+        process.kill()
+        print(log.read_text()[-4000:])
+        raise
+    server.seconds = time.monotonic() - begin
+    return server
+
+
+def answers(server: Server) -> bool:
+    """Say whether /info/ answers; a process that ended never will."""
+    assert server.process.poll() is None, server.log.read_text()[-4000:]
+    try:
+        return requests.get(f"{server.url}/info/", timeout=5).ok
+    except requests.RequestException:
+        return False
+
+
+def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Wait for a condition; fail after so long."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, f"waited {seconds} s for {what}"
+        time.sleep(0.2)
+
+
+def end(server: Server) -> None:
+    """End the process by its own handle."""
+    server.process.terminate()
+    try:
+        server.process.wait(20)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait(20)
+
+
+def serve_command(app: Path, studies: Path, port: int) -> list[str]:
+    """Return the command that serves through `lib.server.serve`."""
+    code = "import sys; from lib.server.serve import serve; serve(sys.argv[1], sys.argv[2], port=int(sys.argv[3]))"
+    return [sys.executable, "-c", code, str(app), str(studies), str(port)]
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all tests of this folder."""
+    where = tmp_path_factory.mktemp("with a space")
+    app, studies, port = make_app(where / "an app"), make_studies(where / "the studies", 4), free_port()
+    server = start(serve_command(app, studies, port), app, studies, port, where)
+    yield server
+    end(server)
+
+
+@pytest.fixture
+def client(server: Server, tmp_path: Path) -> MONAILabelClient:
+    return server.client(tmp_path)
