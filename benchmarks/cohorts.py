@@ -20,7 +20,7 @@ def cohort(name: str, *, count: int, seed: int) -> list[Case]:
     folder = BUILD / name
     if not (folder / "topology.json").exists():
         write_cohort(folder, count=count, seed=seed)
-    return find_cases(folder)
+    return [case for case in find_cases(folder) if case.label]
 
 
 def held_out() -> list[Case]:

@@ -43,7 +43,7 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """Segment one image; the result lies on exactly the source grid."""
-    from lib.data.save import save_label
+    from lib.data.pipeline import save_label
     from lib.tasks.segmenter import Segmenter
 
     def work() -> dict[str, Any]:

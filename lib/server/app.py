@@ -16,8 +16,6 @@ from lib.server.routes import router
 
 ORIGINS_VARIABLE = "TOPOLABEL_CORS_ORIGINS"
 """Addresses, separated by commas, whose pages may read answers; MONAI Label's own variable keeps it from starting."""
-DROPPED = ("/reload", "/infer/wsi", "/infer/wsi_v2")
-"""Whole-slide inference reads any path of this machine; a reload throws the app away and is never needed."""
 
 
 def harden(app: FastAPI) -> FastAPI:
@@ -28,10 +26,9 @@ def harden(app: FastAPI) -> FastAPI:
     Returns:
         `app`.
     """
-    prefix = settings.MONAI_LABEL_API_STR
-    theirs = [route for route in app.router.routes if not _dropped(getattr(route, "path", ""), prefix)]
+    theirs = list(app.router.routes)
     app.router.routes.clear()
-    app.include_router(router, prefix=prefix)
+    app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
     app.router.routes.extend(theirs)
     origins = [origin.strip() for origin in os.environ.get(ORIGINS_VARIABLE, "").split(",") if origin.strip()]
     # The first is the outermost: an answer of the guard, too, carries the CORS headers.
@@ -40,10 +37,6 @@ def harden(app: FastAPI) -> FastAPI:
         Middleware(Guard),
     ]
     return app
-
-
-def _dropped(path: str, prefix: str) -> bool:
-    return any(path == p or path.startswith(f"{p}/") for p in (f"{prefix}{d}" for d in DROPPED)) or path == "/reload"
 
 
 app = harden(app)

@@ -13,7 +13,9 @@ MAX_UPLOAD_BYTES = 4 << 30
 MAX_NAME = 200
 NAME_KEYS = ("image", "label", "id", "tag", "session_id")
 _NOT_IN_A_NAME = re.compile(r"[/\\:\x00-\x1f\x7f]")
-_MODEL = re.compile(r"/model/[^/]+/?")
+_MODEL = re.compile(r"/model/[^/]+/?$")
+_NOT_OFFERED = re.compile(r"/(?:reload|infer/wsi(?:_v2)?(?:/.*)?)/?$")
+"""Whole-slide inference reads any path of this machine; a reload throws the app away and is never needed."""
 
 
 def check_name(value: str, what: str) -> None:
@@ -92,7 +94,9 @@ def _check_address(scope: Scope) -> None:
     # Unquoted once more than the framework does: the DICOMweb proxy's target may unquote again.
     if ".." in unquote(scope["path"]).replace("\\", "/").split("/"):
         raise Refused(400, "BAD_PATH", "The address leaves its folder.", "Ask for the resource itself.")
-    if scope["method"] in ("PUT", "DELETE") and _MODEL.fullmatch(scope["path"]):
+    if _NOT_OFFERED.search(scope["path"]):
+        raise Refused(404, "NOT_OFFERED", f"{scope['path']} is not offered here.", "GET / lists what is.")
+    if scope["method"] in ("PUT", "DELETE") and _MODEL.search(scope["path"]):
         raise Refused(405, "MODEL_READ_ONLY", "Weights are written by training only.", "POST to /train/ instead.")
 
 

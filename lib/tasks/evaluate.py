@@ -72,6 +72,7 @@ def evaluate_study(
         in ml, ``overlay``, ``peak_memory_mib``.
     """
     study = load(image, reference)
+    out.mkdir(parents=True, exist_ok=True)
     conditions: dict[str, Any] = {}
     for name in ("clean", *STRESSES):
         progress(f"{image.name}: {name}")
@@ -119,6 +120,7 @@ def evaluate_cases(
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
         raise ValueError("no case has a label")
+    out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, Any] = {}
     rule = []
     for done, case in enumerate(labelled, start=1):
@@ -157,8 +159,7 @@ def _methods(label: Label, volume: Volume, study: Volume, *, full: bool) -> dict
 
     The body is found on the unperturbed scan: its hull is the judge of "outside", not part of what is judged.
     """
-    clean = volume.hu if volume.hu.shape != study.hu.shape else study.hu
-    inside = hull(clean, volume.spacing_mm)
+    inside = hull(study.hu if volume.hu.shape == study.hu.shape else volume.hu, volume.spacing_mm)
     truth = _united(volume.reference)
     found = {
         "model": label > 0,

@@ -24,7 +24,8 @@ def build(name: str, spatial_dims: int = 2, **overrides) -> torch.nn.Module:
 
 
 def image(spatial_dims: int) -> torch.Tensor:
-    shape = (37, 50) if spatial_dims == 2 else (17, 20, 9)
+    # Two positions at 1/32: a scan of one has no use for its state matrix.
+    shape = (37, 50) if spatial_dims == 2 else (33, 20, 9)
     return torch.rand(2, 2, *shape, generator=torch.Generator().manual_seed(1))
 
 
@@ -47,9 +48,8 @@ def test_training_reaches_every_parameter_from_every_scale(name: str, spatial_di
         (2, 3, *(-(-size // 2**i) for size in x.shape[2:])) for i in range(len(outputs))
     ]
     sum((y * torch.randn_like(y)).sum() for y in outputs).backward()
-    untouched = [n for n, p in network.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
+    untouched = [n for n, p in network.named_parameters() if p.grad is None or not 0 < p.grad.abs().max() < torch.inf]
     assert not untouched
-    assert sum(bool(p.grad.abs().max() > 0) for p in network.parameters()) >= 0.97 * len(list(network.parameters()))
 
 
 @pytest.mark.parametrize("name", BUILDERS)

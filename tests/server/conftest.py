@@ -32,11 +32,12 @@ image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slic
 
 [task.train]
 recipe = "finetune"
-max_epochs = 1
-val_interval = 1
-patches_per_epoch = 96
+max_epochs = 4
+val_interval = 4
+patches_per_epoch = 128
 batch_size = 8
 learning_rate = 3e-3
+ema_decay = 0.0
 warmup_steps = 0
 """
 
@@ -106,9 +107,6 @@ class Server:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def client(self, tmp: Path) -> MONAILabelClient:
-        return MONAILabelClient(self.url, tmpdir=str(tmp), client_id="test")
-
 
 def start(command: list[str], app: Path, studies: Path, port: int, where: Path) -> Server:
     """Start a server and wait until it answers."""
@@ -174,4 +172,50 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture
 def client(server: Server, tmp_path: Path) -> MONAILabelClient:
-    return server.client(tmp_path)
+    """MONAI Label's own client of that server."""
+    return MONAILabelClient(server.url, tmpdir=str(tmp_path), client_id="test")
+
+
+@pytest.fixture(scope="session")
+def launch() -> Iterator[Callable[..., Server]]:
+    """Start another server with a command made from app, studies and port; it is ended after the tests."""
+    servers: list[Server] = []
+
+    def launched(command: Callable[[Path, Path, int], list[str]], app: Path, studies: Path, where: Path) -> Server:
+        port = free_port()
+        servers.append(start(command(app, studies, port), app, studies, port, where))
+        return servers[-1]
+
+    yield launched
+    for server in servers:
+        end(server)
+
+
+@pytest.fixture(scope="session")
+def make_ct() -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    return tiny_ct
+
+
+@pytest.fixture(scope="session")
+def write_nifti() -> Callable[..., Path]:
+    return write
+
+
+@pytest.fixture(scope="session")
+def wait() -> Callable[..., None]:
+    return wait_until
+
+
+@pytest.fixture(scope="session")
+def command() -> Callable[[Path, Path, int], list[str]]:
+    return serve_command
+
+
+@pytest.fixture(scope="session")
+def new_app() -> Callable[[Path], Path]:
+    return make_app
+
+
+@pytest.fixture(scope="session")
+def new_studies() -> Callable[[Path, int], Path]:
+    return make_studies

@@ -1,6 +1,5 @@
-"""The real server, driven by MONAI Label's own client class: the whole loop from proposal to the next model."""
+"""The real server, driven by MONAI Label's own client class: from a proposal to the next model that serves."""
 
-import io
 import json
 import time
 from collections.abc import Callable
@@ -8,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import pytest
 import requests
@@ -16,14 +14,124 @@ import SimpleITK as sitk
 from monailabel.client import MONAILabelClient
 
 pytestmark = pytest.mark.server
+LABELS = {"tube": 1, "cavity": 2}
+GOING = ("SUBMITTED", "RUNNING")
 
 
-def load_fixtures() -> Any:
-    """Return the folder's conftest as a module: test files import nothing from each other by name."""
-    import importlib.util
+def test_info(client: MONAILabelClient) -> None:
+    info = client.info()
+    assert info["labels"] == list(LABELS) and info["models"]["tubes"]["labels"] == LABELS
+    assert info["models"]["tubes"]["type"] == "segmentation" and info["models"]["tubes"]["description"] is not None
+    assert "tubes" in info["trainers"] and "random" in info["strategies"] and "dice" in info["scoring"]
+    assert info["datastore"]["total"] >= 4
 
-    spec = importlib.util.spec_from_file_location("server_conftest", Path(__file__).with_name("conftest.py"))
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+
+def test_infer_multipart(client: MONAILabelClient, server: Any) -> None:
+    file, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
+    assert params["label_names"] == LABELS and params["latencies"]["total"] > 0
+    result, source = sitk.ReadImage(file), sitk.ReadImage(str(server.studies / "ct_0.nii.gz"))
+    assert result.GetSize() == source.GetSize() and result.GetPixelID() == sitk.sitkUInt8
+    assert len(np.unique(sitk.GetArrayFromImage(result))) > 1, "random weights give more than one class"
+
+
+@pytest.mark.parametrize(("output", "kind"), [("image", "application/octet-stream"), ("json", "application/json")])
+def test_infer_image_and_json(server: Any, output: str, kind: str) -> None:
+    # What OHIF sends.
+    params = {
+        "result_extension": ".nrrd",
+        "result_dtype": "uint8",
+        "result_compress": False,
+        "restore_label_idx": False,
+    }
+    url = f"{server.url}/infer/tubes?image=ct_0&output={output}"
+    answer = requests.post(url, data={"params": json.dumps(params)}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    if output == "json":
+        assert answer.json()["label_names"] == LABELS and answer.headers["content-type"] == kind
+    else:
+        assert answer.content.startswith(b"NRRD") and b"encoding: raw" in answer.content[:1000]
+
+
+def test_infer_an_uploaded_file_and_a_session(client: MONAILabelClient, server: Any) -> None:
+    path = str(server.studies / "ct_1.nii.gz")
+    uploaded, _ = client.infer("tubes", "", {"result_extension": ".nii.gz"}, file=path)
+    session = client.create_session(path)["session_id"]
+    stored, _ = client.infer("tubes", "", {"result_extension": ".nii.gz"}, session_id=session)
+    read = [sitk.GetArrayFromImage(sitk.ReadImage(file)) for file in (uploaded, stored)]
+    assert np.array_equal(*read) and read[0].any()
+
+
+def test_info_does_not_wait_for_inference(client: MONAILabelClient, server: Any) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        jobs = [pool.submit(requests.post, f"{server.url}/infer/tubes?image=ct_{i}", timeout=120) for i in range(3)]
+        waits = []
+        while not all(job.done() for job in jobs):
+            begin = time.monotonic()
+            client.info()
+            waits.append(time.monotonic() - begin)
+        slowest = max(job.result().elapsed.total_seconds() for job in jobs)
+    assert all(job.result().ok for job in jobs)
+    assert min(waits) < slowest / 2, f"/info/ took {min(waits):.2f} s beside inferences of {slowest:.2f} s"
+
+
+def test_the_whole_loop(
+    client: MONAILabelClient, server: Any, make_ct: Callable, write_nifti: Callable, wait: Callable
+) -> None:
+    """Label what the server asks for, train, and get the next answer from the new weights, without a restart."""
+    labelled = []
+    for _ in range(4):
+        sample = client.next_sample("random", {})
+        image = sample["id"]
+        assert image not in labelled and Path(sample["path"]).is_file()
+        label = write_nifti(make_ct(int(image.removeprefix("ct_")))[1], server.app.parent / "mine" / f"{image}.nii.gz")
+        saved = client.save_label(
+            image, str(label), "final", {"label_info": [{"name": n, "idx": i} for n, i in LABELS.items()]}
+        )
+        assert saved["label"] == image
+        labelled.append(image)
+    assert (server.studies / "labels" / "final" / "ct_0.nii.gz").is_file()
+    nothing = client.next_sample("random", {})
+    assert not nothing.get("id") and "final label" in nothing["message"]
+
+    before, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
+    assert params["version"] == "starter"
+    assert client.train_start("tubes", {"max_epochs": 4})["id"]
+    wait(lambda: client.train_status()["status"] not in GOING, 150, "the training to end")
+    status = client.train_status()
+    assert status["status"] == "DONE", "\n".join(status["details"])
+    stats = client.info()["train_stats"]["tubes"]
+    assert stats["published"], stats["reason"]
+    assert stats["total_time"] and stats["total_epochs"] == 4 and stats["best_metric"] > stats["parent_score"]
+
+    after, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
+    assert params["version"] == stats["version"]
+    arrays = [sitk.GetArrayFromImage(sitk.ReadImage(file)) for file in (before, after)]
+    assert not np.array_equal(*arrays), "the new weights answer"
+
+    batch_and_scoring(server, wait)
+    log = requests.get(f"{server.url}/logs/?lines=4000&text=true", timeout=10).text
+    assert "left" in log and f"version {stats['version']} is served now" in log, (
+        "progress with time left, and the verdict"
+    )
+
+
+def batch_and_scoring(server: Any, wait: Callable) -> None:
+    # The body is what MONAI Label's own page suggests; multi_gpu divides by zero GPUs there.
+    body = {"device": "cuda", "multi_gpu": True, "save_label": True, "label_tag": "original"}
+    answer = requests.post(f"{server.url}/batch/infer/tubes?images=all", json=body, timeout=30)
+    assert answer.ok, answer.text
+    url = f"{server.url}/batch/infer"
+    wait(lambda: requests.get(url, timeout=10).json()["status"] not in GOING, 120, "batch inference")
+    assert requests.get(url, timeout=10).json()["status"] == "DONE"
+    assert len(list((server.studies / "labels" / "original").glob("*.nii.gz"))) >= 4
+
+    assert requests.post(f"{server.url}/scoring/dice", timeout=30).ok
+    scores = f"{server.url}/scoring/"
+    wait(lambda: requests.get(scores, timeout=10).json()["status"] not in GOING, 120, "scoring")
+
+    def facts() -> dict[str, Any]:
+        store = requests.get(f"{server.url}/datastore/?output=all", timeout=10).json()
+        return store["objects"]["ct_0"]["image"]["info"]
+
+    wait(lambda: "dice" in facts(), 20, "the scores")
+    assert set(facts()["dice"]) == {*LABELS, "mean"} and 0 <= facts()["dice"]["mean"] <= 1

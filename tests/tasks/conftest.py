@@ -45,6 +45,12 @@ def tiny_ct(seed: int, shape: tuple[int, int, int] = (36, 32, 20)) -> tuple[np.n
     return (hu + rng.normal(0, 20, shape)).astype(np.int16), np.where(tube, np.where(z > 3, 2, 1), 0).astype(np.uint8)
 
 
+@pytest.fixture(autouse=True)
+def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out curves: MLflow's tables take longer to make than the tiny network to train."""
+    monkeypatch.setattr("lib.learning.loop.training._trackers", lambda *_: [])
+
+
 @pytest.fixture
 def app_dir(tmp_path: Path) -> Path:
     """An app without weights."""

@@ -51,7 +51,9 @@ def test_info(infer: SegmentationInfer, starter: Path) -> None:
     assert infer.is_valid() and infer.get_path() == str(starter)
 
 
-def test_without_weights_it_stays_listed_and_refuses(infer: SegmentationInfer, starter: Path, write_ct: Callable) -> None:
+def test_without_weights_it_stays_listed_and_refuses(
+    infer: SegmentationInfer, starter: Path, write_ct: Callable
+) -> None:
     starter.unlink()
     assert infer.is_valid() and infer.get_path() is None
     with pytest.raises(NoWeights):

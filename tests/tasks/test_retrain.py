@@ -77,7 +77,14 @@ def test_a_task_without_train_is_not_trained(app_dir: Path, studies: Path) -> No
 
 @pytest.mark.parametrize(
     ("score", "parent", "published"),
-    [(0.5, 0.4, True), (0.5, 0.5, True), (0.4, 0.5, False), (math.nan, 0.1, False), (0.1, None, True), (0.1, math.nan, True)],
+    [
+        (0.5, 0.4, True),
+        (0.5, 0.5, True),
+        (0.4, 0.5, False),
+        (math.nan, 0.1, False),
+        (0.1, None, True),
+        (0.1, math.nan, True),
+    ],
 )
 def test_verdict(score: float, parent: float | None, published: bool) -> None:
     verdict_, reason = verdict(score, parent)

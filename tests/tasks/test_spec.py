@@ -107,7 +107,9 @@ def test_unknown_task_names_those_that_exist() -> None:
         read_app(GOOD).task("other")
 
 
-@pytest.mark.parametrize(("text", "says"), [(None, "no app.toml"), ("[app", "not TOML"), ("x = 1", "app.toml: the file")])
+@pytest.mark.parametrize(
+    ("text", "says"), [(None, "no app.toml"), ("[app", "not TOML"), ("x = 1", "app.toml: the file")]
+)
 def test_file_faults_name_the_file(tmp_path: Path, text: str | None, says: str) -> None:
     if text is not None:
         (tmp_path / "app.toml").write_text(text)

@@ -36,7 +36,14 @@ def test_cases_are_the_final_labels(store: LocalDatastore) -> None:
 def test_a_viewer_request_trains(app_dir: Path, task: TaskSpec, starter: Path, store: LocalDatastore) -> None:
     trainer = RecipeTrain(app_dir, task)
     assert trainer.stats() == {}
-    request = {"model": "tubes", "client_id": "x", "name": "train_01", "device": ["cpu"], "max_epochs": 1, "local_rank": 0}
+    request = {
+        "model": "tubes",
+        "client_id": "x",
+        "name": "train_01",
+        "device": ["cpu"],
+        "max_epochs": 1,
+        "local_rank": 0,
+    }
     outcome = trainer(request | {"patches_per_epoch": [8, 16]}, store)
     (version,) = list_versions(versions_dir(app_dir, task))
     assert version.card["recipe"]["patches_per_epoch"] == 8 and outcome["version"] == version.name

@@ -15,7 +15,7 @@ from lib.data.phantom.pose import Pose, draw_pose
 from lib.data.phantom.scan import Sampler, bounds
 from lib.data.phantom.view import View, draw_view
 
-_TARGET_SAMPLES = 8.5e6
+_TARGET_SAMPLES = 12e6
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,7 @@ def build_patient(streams: Streams, grid: Grid) -> Patient:
     skull.skull_base(canvas, streams)
     skull.face(canvas, streams)
     metal = skull.jaws(canvas, streams)
+    body.trim(canvas, skin)
     throat.cartilages(canvas, streams)
     throat.tracheal_wall(canvas, streams)
     pockets.mastoids(canvas, streams)

@@ -57,9 +57,12 @@ def head_rest(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 def cloth(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
     """Return folds of sheets under and beside the patient: level sets of a smooth field."""
-    field = wobble(grid, rng, amplitude=1, wavelength_mm=rng.uniform(25, 70), terms=4)
+    wavelength = rng.uniform(25, 70)
+    field = wobble(grid, rng, amplitude=1, wavelength_mm=wavelength, terms=6)
+    # Stretching the field by another one keeps the folds from forming a lattice.
+    field = field * (1 + 0.5 * np.tanh(wobble(grid, rng, amplitude=1, wavelength_mm=wavelength * 2.5, terms=5)))
     density = np.zeros(grid.shape, np.float32)
-    for _ in range(int(rng.integers(1, 6))):
+    for _ in range(int(rng.integers(1, 5))):
         # Width in units of the field: its slope is about 2 pi / wavelength.
         fold = np.clip(1.4 - np.abs(field - rng.uniform(-1.5, 1.5)) / rng.uniform(0.03, 0.16), 0, 1)
         density = np.maximum(density, fold * rng.uniform(50, 480))

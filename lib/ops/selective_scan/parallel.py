@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
-from torch.nn import functional as F
 
 from lib.ops.selective_scan.recurrence import ACCELERATOR_BUDGET, CPU_BUDGET, plan, scan_in_place
 from lib.ops.selective_scan.reference import check_scan, scan_dtype
+from lib.ops.selective_scan.softplus import softplus
 
 _LOG2_E = log2(e)  # exp2 is four times as fast as exp on a CPU
 _SMALL_PRODUCT = 400  # below this many multiplications torch leaves BLAS for a slow loop
@@ -50,21 +50,17 @@ def selective_scan_parallel(
         Gu & Dao 2023, arXiv:2312.00752, section 3.3 (recomputation); the chunks are those of a two-level prefix scan.
     """
     check_scan(u, delta, A, B, C)
-    dtype = scan_dtype(u, delta, A)
-    groups = B.shape[1]
-    # Autocast would send the products of the scan to bfloat16; its states need float32.
-    with torch.autocast(u.device.type, enabled=False):
-        x, steps, B, C = (_tokens_first(each.to(dtype)) for each in (u, delta, B, C))
-        if delta_bias is not None:
-            steps = steps + delta_bias.to(dtype)
-        if delta_softplus:
-            steps = F.softplus(steps)
-        # exp2 wants A in powers of two; grouped, with the channels innermost as in the states.
-        A = A.to(dtype).unflatten(0, (groups, -1)).transpose(1, 2).contiguous()
-        y = _Scan.apply(x.unflatten(-1, (groups, -1)), steps.unflatten(-1, (groups, -1)), A, B, C).flatten(-2)
-        if D is not None:
-            y = torch.addcmul(y, x, D.to(dtype))
-        return y.to(u.dtype).permute(1, 2, 0)
+    dtype, groups = scan_dtype(u, delta, A), B.shape[1]
+    x, steps, B, C = (_tokens_first(each.to(dtype)) for each in (u, delta, B, C))
+    x, steps = (each.unflatten(-1, (groups, -1)) for each in (x, steps))
+    # In groups, with the channels innermost as in the states.
+    A = A.to(dtype).unflatten(0, (groups, -1)).transpose(1, 2).contiguous()
+    # An absent skip or bias is zero: its cost is lost beside the states.
+    D, bias = (
+        x.new_zeros(x.shape[2:]) if each is None else each.to(dtype).unflatten(0, (groups, -1)) for each in (D, delta_bias)
+    )
+    y = _Scan.apply(x, steps, A, B, C, D, bias, delta_softplus)
+    return y.flatten(-2).to(u.dtype).permute(1, 2, 0)
 
 
 def _tokens_first(x: Tensor) -> Tensor:
@@ -72,6 +68,11 @@ def _tokens_first(x: Tensor) -> Tensor:
     if x.is_contiguous() and x.numel():
         return x.flatten(0, -2).t().contiguous().unflatten(1, x.shape[:-1])
     return x.movedim(-1, 0).contiguous()
+
+
+def _step_sizes(delta: Tensor, bias: Tensor, use_softplus: bool) -> Tensor:
+    """Return the step sizes that the recurrence uses."""
+    return softplus(delta + bias) if use_softplus else delta + bias
 
 
 def _decay(steps: Tensor, A2: Tensor) -> Tensor:
@@ -84,9 +85,9 @@ def _chunk_decay(steps: Tensor, A2: Tensor, chunks: int) -> Tensor | None:
     return None if chunks == 1 else _decay(steps.unflatten(0, (chunks, -1)).sum(1), A2)
 
 
-def _states(steps: Tensor, decay: Tensor, inputs: Tensor, B: Tensor, first: Tensor, carry: Tensor | None) -> Tensor:
+def _states(decay: Tensor, inputs: Tensor, B: Tensor, first: Tensor, carry: Tensor | None) -> Tensor:
     """Return the states of a segment behind the state before it, ``(S + 1, B, G, N, E)``."""
-    states = torch.empty((len(steps) + 1, *first.shape), dtype=first.dtype, device=first.device)
+    states = torch.empty((len(inputs) + 1, *first.shape), dtype=first.dtype, device=first.device)
     states[0] = first
     torch.mul(inputs.unsqueeze(-2), B.unsqueeze(-1), out=states[1:])
     scan_in_place(decay, states[1:], first, carry)
@@ -110,52 +111,64 @@ def _sum_channels(states: Tensor, weights: Tensor) -> Tensor:
 
 
 class _Scan(torch.autograd.Function):
-    """The scan without skip, bias and softplus, on tokens-first operands.
+    """The scan on tokens-first operands.
 
-    Shapes: u and delta ``(L, B, G, E)``, A ``(G, N, E)``, B and C ``(L, B, G, N)``, where E counts the channels of one group.
+    Shapes: u and delta ``(L, B, G, E)``, A ``(G, N, E)``, B and C ``(L, B, G, N)``, D and bias ``(G, E)``, where E counts the
+    channels of one group.
     """
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor, use_softplus: bool
+    ) -> Tensor:
         row = u.shape[1:3] + A.shape[1:]
         segments = plan(u.shape[0], row.numel(), CPU_BUDGET if u.device.type == "cpu" else ACCELERATOR_BUDGET)
         A2, y, state, starts = A * _LOG2_E, torch.empty_like(u), u.new_zeros(row), []
-        for start, stop, chunks in segments:
-            here = slice(start, stop)
-            starts.append(state)
-            steps = delta[here]
-            states = _states(
-                steps, _decay(steps, A2), steps * u[here], B[here], state, _chunk_decay(steps, A2, chunks)
-            )
-            state = states[-1].clone()
-            y[here] = _sum_states(states[1:], C[here])
-        ctx.save_for_backward(u, delta, A, B, C, *starts)
-        ctx.segments = segments
+        # Autocast would send the products to bfloat16; the states need float32.
+        with torch.autocast(u.device.type, enabled=False):
+            for start, stop, chunks in segments:
+                here = slice(start, stop)
+                starts.append(state)
+                steps = _step_sizes(delta[here], bias, use_softplus)
+                carry = _chunk_decay(steps, A2, chunks)
+                states = _states(_decay(steps, A2), steps * u[here], B[here], state, carry)
+                state = states[-1].clone()
+                torch.addcmul(_sum_states(states[1:], C[here]), u[here], D, out=y[here])
+        ctx.save_for_backward(u, delta, A, B, C, D, bias, *starts)
+        ctx.segments, ctx.use_softplus = segments, use_softplus
         return y
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, ...]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         """Run ``lam_l = C_l dy_l + a_{l+1} lam_{l+1}``, the same recurrence with time reversed, segment by segment."""
-        u, delta, A, B, C, *starts = ctx.saved_tensors
+        u, delta, A, B, C, D, bias, *starts = ctx.saved_tensors
+        dy, A2 = _tokens_first(grads[0].movedim(0, -1)), A * _LOG2_E
+        du, ddelta, dB, dC = (torch.empty_like(each) for each in (u, delta, B, C))
+        dA, dD, dbias = (torch.zeros_like(each) for each in (A, D, bias))
+        later, next_step = u.new_zeros(u.shape[1:3] + A.shape[1:]), torch.zeros_like(delta[:1])
         with torch.autocast(u.device.type, enabled=False):
-            dy, A2 = grads[0].contiguous(), A * _LOG2_E
-            du, ddelta, dA, dB, dC = (torch.zeros_like(each) for each in (u, delta, A, B, C))
-            following = torch.cat((delta, delta.new_zeros(1, *delta.shape[1:])))
-            later = u.new_zeros(u.shape[1:3] + A.shape[1:])
             for (start, stop, chunks), state in zip(reversed(ctx.segments), reversed(starts), strict=True):
                 here = slice(start, stop)
-                steps, inputs, dy_here = delta[here], delta[here] * u[here], dy[here]
-                decay = _decay(following[start : stop + 1], A2)  # one token more: the adjoint decays by the next step
-                states = _states(steps, decay[:-1], inputs, B[here], state, _chunk_decay(steps, A2, chunks))
+                x, dy_here = u[here], dy[here]
+                # One token more than the segment has: the adjoint decays by the step that follows.
+                following = torch.cat((_step_sizes(delta[here], bias, ctx.use_softplus), next_step))
+                steps, next_step = following[:-1], following[:1]
+                decay, inputs = _decay(following, A2), steps * x
+                states = _states(decay[:-1], inputs, B[here], state, _chunk_decay(steps, A2, chunks))
                 dC[here] = _sum_channels(states[1:], dy_here)
                 adjoint = dy_here.unsqueeze(-2) * C[here].unsqueeze(-1)
-                carry = _chunk_decay(following[start + 1 : stop + 1], A2, chunks)
+                carry = _chunk_decay(following[1:], A2, chunks)
                 later = scan_in_place(decay[1:], adjoint, later, carry, reverse=True)
                 dB[here] = _sum_channels(adjoint, inputs)
                 dinputs = _sum_states(adjoint, B[here])
-                du[here] = dinputs * steps
+                torch.addcmul(dy_here * D, dinputs, steps, out=du[here])
+                dD += (dy_here * x).sum((0, 1))
                 slope = decay[:-1].mul_(adjoint).mul_(states[:-1])  # the gradient with respect to delta A
                 dA += (slope * steps.unsqueeze(-2)).sum((0, 1))
-                ddelta[here] = torch.addcmul(slope.mul_(A).sum(-2), dinputs, u[here])
-        return du, ddelta, dA, dB, dC
+                dsteps = torch.addcmul(slope.mul_(A).sum(-2), dinputs, x)
+                if ctx.use_softplus:
+                    dsteps *= torch.sigmoid(delta[here] + bias)
+                dbias += dsteps.sum((0, 1))
+                ddelta[here] = dsteps
+        return du, ddelta, dA, dB, dC, dD, dbias, None

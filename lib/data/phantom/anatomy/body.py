@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from lib.data.phantom.anatomy.canvas import Canvas, Field, Grid, Point
-from lib.data.phantom.anatomy.shapes import capsule, chain, ellipsoid, smooth_min, swept, wobble
+from lib.data.phantom.anatomy.canvas import AIR_HU, Canvas, Field, Grid, Point
+from lib.data.phantom.anatomy.shapes import capsule, ellipsoid, smooth_interp, smooth_max, smooth_min, swept, wobble
 from lib.data.phantom.anatomy.streams import Streams
 
 CRANIUM_CENTRE: Point = (0.0, 8.0, 50.0)
@@ -53,7 +53,7 @@ def _neck_and_trunk(grid: Grid, rng: np.random.Generator) -> Field:
 def _head(grid: Grid, rng: np.random.Generator, scalp_mm: float) -> Field:
     sdf = cranium(grid) - scalp_mm
     wide = rng.uniform(0.92, 1.08)
-    face = ellipsoid(grid, (0, 44, -22), (63 * wide, rng.uniform(50, 54), 72))
+    face = ellipsoid(grid, (0, 44, -20), (67 * wide, rng.uniform(50, 54), 72))
     chin = ellipsoid(grid, (0, rng.uniform(70, 78), -70), (30 * wide, 24, 22))
     sdf = smooth_min(sdf, face, 22)
     sdf = smooth_min(sdf, chin, 14)
@@ -62,14 +62,20 @@ def _head(grid: Grid, rng: np.random.Generator, scalp_mm: float) -> Field:
 
 
 def _nose(grid: Grid, rng: np.random.Generator) -> Field:
-    long = rng.uniform(-5, 5)
-    tip = (rng.uniform(-1.5, 1.5), 113 + long, -1 + rng.uniform(-3, 4))
-    ridge = chain(grid, [(0, 90, 32), (0, 102 + long / 2, 14), tip], [7.0, rng.uniform(7, 9), rng.uniform(8.5, 10)])
-    wing = rng.uniform(8, 10)
-    alae = [ellipsoid(grid, (s * wing, 105 + long / 2, -5), (8, 10, 8.5)) for s in (-1, 1)]
-    columella = capsule(grid, (0, 95, -14), tip, 5, 6)
-    sdf = smooth_min(ridge, smooth_min(alae[0], alae[1], 4), 5)
-    return smooth_min(sdf, columella, 5)
+    """Return the outer nose: a wedge that narrows from the cheeks to the ridge, with wings and columella."""
+    long, wide = rng.uniform(-5, 5), rng.uniform(0.85, 1.15)
+    front = smooth_interp(grid.z, [-18, -12, -4, 8, 22, 34], [104, 115, 122, 113, 103, 95])
+    front = front + long * np.exp(-(((grid.z + 4) / 18) ** 2))
+    base = smooth_interp(grid.z, [-18, -8, 4, 16, 30], [17, 19, 18, 14, 11]) * np.float32(wide)
+    along = np.clip((front - grid.y) / (front - 84), 0, 1.2)
+    half = 3.5 + (base - 3.5) * along ** np.float32(rng.uniform(0.7, 1.1))
+    lean = rng.uniform(-0.06, 0.06) * (grid.y - 90)
+    wedge = smooth_max((np.abs(grid.x - lean) - half) * 0.85, grid.y - front, 5)
+    wedge = smooth_max(wedge, np.maximum(NOSTRIL_Z + 1 - grid.z, grid.z - 36), 4)
+    wing = rng.uniform(8.5, 10.5) * wide
+    alae = [ellipsoid(grid, (s * wing, 105 + long / 2, -5.5), (7, 9.5, 8.5)) for s in (-1, 1)]
+    sdf = smooth_min(wedge, smooth_min(alae[0], alae[1], 4), 4)
+    return smooth_min(sdf, capsule(grid, (0, 95, -15), (0, 112 + long, -9), 5, 5), 5)
 
 
 def surface(canvas: Canvas, streams: Streams) -> Field:
@@ -85,7 +91,7 @@ def surface(canvas: Canvas, streams: Streams) -> Field:
     eyes = canvas.region((-60, 70, 0), (60, 110, 55))
     if not eyes.empty:
         for s in (-1, 1):
-            lid = ellipsoid(eyes.grid, (s * 32, 84, 26), (16, 14.5, 14))
+            lid = ellipsoid(eyes.grid, (s * 33, 80, 26), (16, 14, 14))
             full[eyes.index] = smooth_min(full[eyes.index], lid, 6)
     return full
 
@@ -125,3 +131,10 @@ def ears(canvas: Canvas, skin: Field, streams: Streams) -> None:
         pinna = smooth_min(sheet, rim, 2)
         region.paint(np.maximum(pinna, -skin[region.index]), rng.uniform(-40, 60))
         skin[region.index] = np.minimum(skin[region.index], pinna)
+
+
+def trim(canvas: Canvas, skin: Field) -> None:
+    """Cut off what reaches out of the skin, such as the corner of a bone."""
+    occupancy = np.clip(0.5 - skin / canvas.grid.step_mm, 0, 1)
+    canvas.hu[...] = np.where(skin > -canvas.grid.step_mm, np.minimum(canvas.hu, 80), canvas.hu)
+    canvas.hu[...] = np.where(occupancy < 1, np.minimum(canvas.hu, AIR_HU + occupancy * 1080), canvas.hu)

@@ -81,9 +81,9 @@ def neck(canvas: Canvas, streams: Streams) -> None:
         cheek: list[tuple[list[Point], list[float]]] = [
             ([(s * 54, 40, 0), (s * 54, 26, -50)], [8, 8]),
             ([(s * 26, 44, 4), (s * 42, 22, -44)], [7, 8]),
-            ([(s * 56, -14, -20), (s * 44, 20, -90), (s * 16, 44, -165)], [8, 10, 8]),
-            ([(s * 22, -44, -30), (s * 26, -46, -150)], [14, 17]),
-            ([(s * 52, -30, -90), (s * 70, -50, -160)], [10, 12]),
+            ([(s * 52, -14, -20), (s * 42, 14, -90), (s * 16, 38, -165)], [8, 9, 8]),
+            ([(s * 20, -34, -30), (s * 24, -34, -150)], [14, 15]),
+            ([(s * 42, -22, -90), (s * 56, -40, -160)], [9, 12]),
         ]
         for points, radii in cheek:
             local = canvas.around(points, max(radii) + 2)
@@ -156,7 +156,7 @@ def _thorax(region: Region, rng: np.random.Generator) -> None:
         region.paint(chain(g, points, radii), vessel)
     region.paint(smooth_min(ellipsoid(g, (-18, 18, -310), (42, 34, 46)), sdf * 0 + 99, 1), vessel * 0.8)
     tree = np.abs(wobble(g, rng, amplitude=1, wavelength_mm=26)) + np.abs(wobble(g, rng, amplitude=1, wavelength_mm=22))
-    vessels = np.clip(1.5 - tree * 8, 0, 1) + 0.06 * wobble(g, rng, amplitude=1, wavelength_mm=60)
+    vessels = np.clip(1.5 - tree * 4, 0, 1) + 0.06 * wobble(g, rng, amplitude=1, wavelength_mm=60)
     lung_hu = rng.uniform(-900, -780)
     region.paint(sdf, (lung_hu + 880 * np.clip(vessels, 0, 1)).astype(np.float32))
     tilt = g.z + 0.45 * g.y + 0.12 * np.abs(g.x)

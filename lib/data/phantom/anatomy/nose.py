@@ -41,33 +41,37 @@ class Passage:
     gap_middle_mm: float
     wide: float
 
+    def bow(self, y: Field, z: Field) -> Field:
+        """Return how far right the septum's middle plane lies: one bend, and a smaller one back behind it."""
+        y0, z0 = self.bow_at
+        front = np.exp(-(((y - y0) / 18) ** 2)) * np.exp(-(((z - z0) / 14) ** 2))
+        back = np.exp(-(((y - y0 + 24) / 14) ** 2)) * np.exp(-(((z - z0 - 8) / 16) ** 2))
+        return self.bow_mm * (front - 0.6 * back)
+
     def outwards(self, grid: Grid) -> Field:
         """Return the distance from the septum's middle plane, outwards, in mm."""
-        y0, z0 = self.bow_at
-        bow = self.bow_mm * np.exp(-(((grid.y - y0) / 18) ** 2)) * np.exp(-(((grid.z - z0) / 14) ** 2))
-        return (grid.x - bow) * np.float32(self.sign)
+        return (grid.x - self.bow(grid.y, grid.z)) * np.float32(self.sign)
 
     def wall(self, y: Field, z: Field) -> Field:
         """Return how far outwards the lateral wall lies, ``(1, Y, Z)``."""
-        height = smooth_interp(z, [-17, -11, -2, 6, 13, 18, 24, 30, 38], [10, 13, 14, 13, 11, 8, 5, 4, 3])
-        depth = smooth_interp(y, [44, 54, 68, 84, 94, 101, 108, 116], [0.85, 1, 1.05, 0.95, 0.72, 0.55, 0.5, 0.45])
+        height = smooth_interp(z, [-17, -11, -2, 6, 13, 18, 24, 30, 38], [10, 13, 14, 13, 11, 7.5, 4.8, 3.8, 3])
+        depth = smooth_interp(y, [44, 54, 68, 84, 92, 98, 104, 112], [0.85, 1, 1.05, 0.93, 0.72, 0.5, 0.42, 0.42])
         return height * depth * np.float32(self.wide)
 
     def mid_cleft(self, y: float, z: float) -> Point:
         """Return the middle of the cleft beside the septum at one height."""
-        y0, z0 = self.bow_at
-        bow = self.bow_mm * np.exp(-(((y - y0) / 18) ** 2)) * np.exp(-(((z - z0) / 14) ** 2))
-        return float(bow + self.sign * (self.septum_mm + 0.5 * self.gap_septum_mm + 0.3)), y, z
+        bow = float(self.bow(np.asarray(y), np.asarray(z)))
+        return bow + self.sign * (self.septum_mm + 0.5 * self.gap_septum_mm + 0.2), y, z
 
 
 def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
     """Draw the left and the right passage of one nose; the mucosal cycle narrows one of them."""
     rng = streams.of("nose")
-    bow = rng.normal(0, 2.2) if rng.random() < 0.6 else 0.0
+    bow = rng.normal(0, 2.5) if rng.random() < 0.75 else 0.0
     bow_at = (rng.uniform(66, 90), rng.uniform(-8, 12))
     septum = rng.uniform(1.1, 2.3)
     width = rng.uniform(0.88, 1.12)
-    open_mm = rng.uniform(0.8, 1.6)
+    open_mm = rng.uniform(0.65, 1.5)
     cycle = rng.uniform(-0.5, 0.5)
     sides = []
     for sign in (-1, 1):
@@ -78,10 +82,10 @@ def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
                 septum_mm=septum,
                 bow_mm=bow,
                 bow_at=bow_at,
-                gap_septum_mm=float(np.clip(rng.uniform(1.0, 2.4) * scale - sign * bow * 0.3, 0.5, 5)),
-                gap_wall_mm=rng.uniform(0.5, 2.0) * scale,
-                gap_floor_mm=rng.uniform(0.8, 2.6) * scale,
-                gap_middle_mm=rng.uniform(0.7, 2.0) * scale,
+                gap_septum_mm=float(np.clip(rng.uniform(0.8, 1.9) * scale - sign * bow * 0.3, 0.4, 5)),
+                gap_wall_mm=rng.uniform(0.4, 1.6) * scale,
+                gap_floor_mm=rng.uniform(0.6, 2.2) * scale,
+                gap_middle_mm=rng.uniform(0.5, 1.8) * scale,
                 wide=width * rng.uniform(0.95, 1.05),
             )
         )
@@ -101,34 +105,34 @@ def _oval(u: Field, z: Field, centre_u: Field, centre_z: Field, half_u: Field, h
 
 def _inferior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> tuple[Field, Field]:
     """Return the inferior turbinate's mucosa and its bony core."""
-    start, end = rng.uniform(48, 54), rng.uniform(93, 100)
+    start, end = rng.uniform(48, 54), rng.uniform(95, 102)
     profile = _hump(grid.y, start, end)
     mid_wall = passage.wall(grid.y, np.full((1, 1, 1), -4, np.float32))
     half = np.maximum((mid_wall - passage.septum_mm - passage.gap_septum_mm - passage.gap_wall_mm) / 2, 1.2)
     half_u = np.maximum(half * profile, 0.3)
     centre_u = mid_wall - passage.gap_wall_mm - half_u - 0.02 * (1 - profile)
-    half_z = np.maximum(rng.uniform(6.3, 8.0) * (0.35 + 0.65 * profile), 0.5)
+    half_z = np.maximum(rng.uniform(7.4, 9.6) * (0.35 + 0.65 * profile), 0.5)
     centre_z = FLOOR_Z + passage.gap_floor_mm + half_z
     body = _oval(u, grid.z, centre_u, centre_z, half_u, half_z)
     along = np.maximum(start - grid.y, grid.y - end)
     stem_z = centre_z + 0.55 * half_z + 0.25 * (u - centre_u)
     stem = np.maximum(np.maximum(np.abs(grid.z - stem_z) - rng.uniform(1.0, 1.8), centre_u - u), along)
-    core = np.maximum(_oval(u, grid.z, centre_u + 0.5, centre_z + 1.5, half_u * 0.45, half_z * 0.7), along)
-    return smooth_min(np.maximum(body, along), stem, 1.5), np.abs(core) - 0.5
+    core = np.maximum(_oval(u, grid.z, centre_u + 0.5, centre_z + 1.5, half_u * 0.4, half_z * 0.7), along)
+    return smooth_min(np.maximum(body, along), stem, 1.5), np.abs(core) - 0.3
 
 
 def _middle(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> tuple[Field, Field]:
     """Return the middle turbinate's mucosa, hung from the roof, and its bony plate."""
-    start, end = rng.uniform(50, 56), rng.uniform(84, 92)
+    start, end = rng.uniform(50, 56), rng.uniform(86, 95)
     profile = _hump(grid.y, start, end)
-    half_u = np.maximum(rng.uniform(1.8, 3.4) * profile, 0.3)
-    half_z = rng.uniform(6, 9) * (0.4 + 0.6 * profile)
+    half_u = np.maximum(rng.uniform(2.4, 4.0) * passage.wide * profile, 0.3)
+    half_z = rng.uniform(7, 10) * (0.4 + 0.6 * profile)
     centre_u = passage.septum_mm + passage.gap_middle_mm + half_u + rng.uniform(0, 0.8)
     centre_z = 11 + rng.uniform(-1.5, 2) + 0.08 * (grid.y - 70)
     body = _oval(u, grid.z, centre_u, centre_z, half_u, half_z)
     along = np.maximum(start - grid.y, grid.y - end)
     hang = np.maximum(np.maximum(np.abs(u - centre_u) - 0.9, centre_z - grid.z), along)
-    core = np.maximum(np.abs(u - centre_u) - 0.5, np.abs(grid.z - centre_z - 3) - half_z)
+    core = np.maximum(np.abs(u - centre_u) - 0.3, np.abs(grid.z - centre_z - 3) - half_z)
     return smooth_min(np.maximum(body, along), hang, 1.0), np.maximum(core, along)
 
 
@@ -144,7 +148,7 @@ def _superior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) 
 def _cavity(passage: Passage, grid: Grid, u: Field) -> Field:
     """Return one side of the nose without turbinates."""
     floor = smooth_interp(grid.y, [44, 88, 96, 104, 112], [FLOOR_Z, FLOOR_Z, -12, -8, -6])
-    roof = smooth_interp(grid.y, [44, 52, 60, 68, 82, 90, 98, 106, 114], [11, 17, 26, 31, 32, 28, 18, 9, 2])
+    roof = smooth_interp(grid.y, [44, 52, 60, 68, 82, 90, 98, 106, 114], [11, 17, 26, 31, 31, 25, 16, 7, 1])
     swell = 1.2 * np.exp(-(((grid.y - 88) / 8) ** 2) - ((grid.z - 14) / 8) ** 2)
     sdf = smooth_max(passage.septum_mm + swell - u, u - passage.wall(grid.y, grid.z), 0.8)
     sdf = smooth_max(sdf, np.maximum(floor - grid.z, grid.z - roof), 2.5)
@@ -153,8 +157,8 @@ def _cavity(passage: Passage, grid: Grid, u: Field) -> Field:
 
 def _vestibule(passage: Passage, grid: Grid, rng: np.random.Generator) -> Field:
     s, long = passage.sign, rng.uniform(-2, 2)
-    radius = rng.uniform(2.8, 4.4)
-    x = rng.uniform(6.2, 7.6)
+    radius = rng.uniform(2.6, 4.2)
+    x = rng.uniform(5.6, 7.2)
     points: list[Point] = [(s * 4.5, 99, 1), (s * x, 107 + long, -5), (s * (x + 1), 109 + long, -20)]
     back = chain(grid, points, [radius * 0.8, radius, radius])
     front = capsule(grid, (s * (x - 0.5), 110 + long, -6), (s * x, 113 + long, -9), radius, radius * 0.7)
@@ -174,8 +178,8 @@ def line(canvas: Canvas, streams: Streams) -> None:
     inside = np.maximum(np.maximum(sides, g.z - roof), np.maximum(FLOOR_Z - 1 - g.z, g.y - 108))
     inside = np.maximum(inside, CHOANA_Y - g.y)
     region.paint(inside, rng.uniform(30, 70))
-    region.paint(np.maximum(np.abs(inside + 0.4) - 0.6, g.y - 96), rng.uniform(150, 450))
-    plate = np.maximum(np.abs(right.outwards(g)) - 0.6, g.y - 100)
+    region.paint(np.maximum(np.abs(inside + 0.4) - 0.5, g.y - 92), rng.uniform(120, 350))
+    plate = np.maximum(np.abs(right.outwards(g)) - rng.uniform(0.3, 0.55), g.y - 100)
     region.paint(np.maximum(plate, inside), rng.uniform(120, 350))
 
 
@@ -198,7 +202,7 @@ def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> N
     superior = _superior(passage, g, u, rng)
     mucosa = np.minimum(np.minimum(inferior, middle), superior) + ripple
     inside = cavity + 0.5
-    region.paint(np.maximum(np.minimum(inferior_core, middle_core), inside), rng.uniform(150, 450))
+    region.paint(np.maximum(np.minimum(inferior_core, middle_core), inside), rng.uniform(100, 300))
     passage_air = np.maximum(cavity, -mucosa)
     vestibule = _vestibule(passage, g, rng)
     passage_air = smooth_min(passage_air, vestibule, 1.0)

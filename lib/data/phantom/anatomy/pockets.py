@@ -28,7 +28,7 @@ def mastoids(canvas: Canvas, streams: Streams) -> None:
     """Paint the mastoid air cells: a honeycomb from none to large, rarely full of fluid."""
     for s in (-1, 1):
         rng = streams.of(f"mastoid {s}")
-        extent = rng.uniform(0.25, 1.25)
+        extent = rng.uniform(0.4, 1.3)
         if rng.random() < 0.1:
             continue
         region = canvas.around([(s * 32, -40, -34), (s * 70, 12, 24)], 0)
@@ -38,12 +38,12 @@ def mastoids(canvas: Canvas, streams: Streams) -> None:
         shape = ellipsoid(g, (s * 53, -14, -5), (11.5 * extent, 14 * extent, 20 * extent))
         antrum = ellipsoid(g, (s * 46, -6, 7), (7 * extent, 8 * extent, 5))
         envelope = np.minimum(shape, antrum) + wobble(g, rng, amplitude=1.2, wavelength_mm=15)
-        count = int(rng.integers(30, 140))
+        count = int(rng.integers(40, 170))
         low, high = np.array([s * 53 - 14, -34, -30]), np.array([s * 53 + 14, 10, 18])
         seeds = rng.uniform(low, high, (count, 3)).astype(np.float32)
         gap, index = cell_walls(g, seeds)
-        filled = (rng.random(count) < rng.uniform(0.05, 0.5))[index]
-        cells = np.maximum(envelope, rng.uniform(0.3, 0.9) - gap) + 3 * filled
+        filled = (rng.random(count) < rng.uniform(0.0, 0.5))[index]
+        cells = np.maximum(envelope, rng.uniform(0.2, 0.7) - gap) + 3 * filled
         region.paint_air(cells.astype(np.float32))
 
 

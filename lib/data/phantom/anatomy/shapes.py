@@ -120,12 +120,12 @@ def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
     return np.maximum(a, b) + h * h * np.float32(0.25 / blend_mm)
 
 
-def wobble(grid: Grid, rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, terms: int = 3) -> Field:
+def wobble(grid: Grid, rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, terms: int = 4) -> Field:
     """Return a smooth random field, a few plane waves with standard deviation about `amplitude`."""
     total = np.zeros(grid.shape, np.float32)
     for _ in range(terms):
         direction = rng.normal(size=3)
-        direction *= 2 * np.pi / wavelength_mm / np.linalg.norm(direction) * rng.uniform(0.6, 1.6)
+        direction *= 2 * np.pi / wavelength_mm / np.linalg.norm(direction) * rng.uniform(0.5, 1.6)
         phase = rng.uniform(0, 2 * np.pi)
         wave = [
             np.exp(1j * np.float32(k) * axis).astype(np.complex64)

@@ -9,7 +9,7 @@ import numpy as np
 from lib.data.phantom.anatomy.body import cranium
 from lib.data.phantom.anatomy.canvas import IGNORE, SINUSES, Canvas, Field, Grid, Point, Region
 from lib.data.phantom.anatomy.nose import draw_passages
-from lib.data.phantom.anatomy.shapes import capsule, cell_walls, smooth_interp, wobble
+from lib.data.phantom.anatomy.shapes import capsule, cell_walls, smooth_interp, smooth_max, wobble
 from lib.data.phantom.anatomy.skull import base_height
 from lib.data.phantom.anatomy.streams import Streams
 
@@ -97,7 +97,7 @@ def maxillary(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str
         size = rng.uniform(0.6, 1.1)
         region = canvas.around([(s * 13, 40, -32), (s * 50, 92, 16)], 2)
         if not region.empty:
-            _blow(region, _antrum(region.grid, s, size, rng), filling, rng, wall_mm=rng.uniform(0.6, 1.4))
+            _blow(region, _antrum(region.grid, s, size, rng), filling, rng, wall_mm=rng.uniform(0.4, 1.0))
         wall = draw_passages(streams)[(s + 1) // 2].wide * 12.5
         radius = rng.uniform(0.9, 1.9)
         path = ((s * 22, 62, 2), (s * 18, 64, 7), (s * (wall - 1.5), 64, 8))
@@ -115,9 +115,10 @@ def _antrum(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
     top = 7.5 + 0.05 * (u - 18)
     bottom = -4 - 17 * size + 0.35 * np.maximum(u - 26, 0)
     faces = (inner - u, u - outer, grid.y - front, back - grid.y, grid.z - top, bottom - grid.z)
+    edge = rng.uniform(2.2, 4.2)
     # A soft maximum rounds the edges of the six faces.
-    total = sum(np.exp(np.clip(face / 2.2, -20, 8)) for face in faces)
-    sdf = np.float32(2.2) * np.log(total)
+    total = sum(np.exp(np.clip((face + skew * (u - 30)) / edge, -20, 8)) for face, skew in zip(faces, rng.normal(0, 0.12, 6), strict=True))
+    sdf = np.float32(edge) * np.log(total)
     return (sdf + wobble(grid, rng, amplitude=0.9, wavelength_mm=16)).astype(np.float32)
 
 
@@ -128,7 +129,7 @@ def sphenoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str,
     state: dict[str, str] = {}
     split = rng.normal(0, 3)
     tilt = rng.normal(0, 0.15)
-    size = rng.uniform(0.55, 1.15)
+    size = rng.uniform(0.75, 1.3)
     child = rng.random() < 0.12
     for s, name in ((-1, "sphenoid_left"), (1, "sphenoid_right")):
         filling = draw_filling(rng)
@@ -137,13 +138,13 @@ def sphenoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str,
             wide = rng.uniform(10, 16) * size
             back = 44 - (10 if child else rng.uniform(16, 26) * size)
             half = ((48 - back) / 2, rng.uniform(6.5, 9.5) * size)
-            roof = base_height(g.x, g.y) - 3.0
+            roof = base_height(g.x, g.y) - 1.8
             k = ((g.y - 48 + half[0]) / half[0]) ** 4 + ((g.z - 14 - half[1]) / half[1]) ** 4
             k = k + ((g.x - s * wide / 2) / (wide / 2 + 4)) ** 4
             sdf = (k**0.25 - 1) * min(half[1], wide / 2)
             plane = 0.6 - (g.x - split - tilt * (g.y - 40)) * s
             sdf = np.maximum(np.maximum(sdf, plane), g.z - roof) + wobble(g, rng, amplitude=0.7, wavelength_mm=13)
-            _blow(region, sdf.astype(np.float32), filling, rng, wall_mm=0.9)
+            _blow(region, sdf.astype(np.float32), filling, rng, wall_mm=0.6)
         passage = draw_passages(streams)[(s + 1) // 2]
         radius = rng.uniform(0.8, 1.5)
         path = ((s * 5 + split, 44, 21), (s * (passage.septum_mm + 1.2), 55, 19))
@@ -158,7 +159,7 @@ def frontal(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, 
     for s, name in ((-1, "frontal_left"), (1, "frontal_right")):
         rng = streams.of(name)
         filling = draw_filling(rng)
-        size = 0.0 if rng.random() < 0.12 else rng.uniform(0.35, 1.25)
+        size = 0.0 if rng.random() < 0.12 else rng.uniform(0.35, 1.3)
         region = canvas.region((-48, 60, 30), (48, 110, 85))
         if region.empty or size == 0.0:
             state[name] = "absent" if size == 0.0 else "out of view"
@@ -173,18 +174,18 @@ def frontal(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, 
 def _lobes(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
     u = grid.side(s)
     outline = np.full(grid.shape[:1] + (1, grid.shape[2]), np.float32(99))
-    for _ in range(int(rng.integers(1, 5))):
-        across, up = rng.uniform(4, 26) * size, 44 + rng.uniform(0, 18) * size
-        radius = rng.uniform(5, 10) * (0.5 + 0.5 * size)
+    for _ in range(int(rng.integers(2, 6))):
+        across, up = rng.uniform(3, 25) * size, 44 + rng.uniform(0, 20) * size
+        radius = rng.uniform(6, 12) * (0.4 + 0.6 * size)
         lobe = np.sqrt((u - across) ** 2 + (grid.z - up) ** 2) - radius
         outline = np.minimum(outline, lobe)
     root = np.sqrt((u - 7) ** 2 + ((grid.z - 43) / 1.3) ** 2) - rng.uniform(4, 6.5)
     outline = np.minimum(outline, root)
-    depth = rng.uniform(3.0, 6.5) * smooth_interp(grid.z, [34, 46, 60, 80], [1.3, 1.2, 0.8, 0.45])
+    depth = rng.uniform(3.2, 6.8) * smooth_interp(grid.z, [34, 46, 60, 80], [1.3, 1.2, 0.8, 0.45])
     skull = cranium(grid)
     sheet = np.abs(skull + depth + rng.uniform(-1, 1.2)) - depth
     side = 0.5 - u + rng.normal(0, 0.08) * (grid.z - 45)
-    sdf = np.maximum(np.maximum(outline, sheet), np.maximum(side, 62 - grid.y))
+    sdf = np.maximum(smooth_max(outline, sheet, 5), np.maximum(side, 62 - grid.y))
     return (sdf + wobble(grid, rng, amplitude=0.6, wavelength_mm=12)).astype(np.float32)
 
 
@@ -195,7 +196,7 @@ def ethmoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, 
         rng = streams.of(name)
         passage = draw_passages(streams)[(s + 1) // 2]
         region = canvas.around([(s * 2, 46, 6), (s * 19, 90, 40)], 1)
-        count = int(rng.integers(6, 15))
+        count = int(rng.integers(5, 13))
         if region.empty:
             state[name] = "out of view"
             continue
@@ -208,9 +209,9 @@ def ethmoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, 
         envelope = np.maximum(envelope, np.maximum(49 - g.y, g.y - rng.uniform(84, 89)))
         seeds = np.stack([s * rng.uniform(5, 14, count), rng.uniform(50, 88, count), rng.uniform(11, 34, count)], -1)
         gap, _ = cell_walls(g, seeds.astype(np.float32))
-        wall = rng.uniform(0.3, 0.8)
-        region.paint(envelope - 0.8, rng.uniform(150, 400))
-        lining = rng.uniform(0, 0.4) if rng.random() < 0.7 else rng.uniform(0.4, 2)
+        wall = rng.uniform(0.12, 0.45)
+        region.paint(envelope - 0.5, rng.uniform(60, 280))
+        lining = rng.uniform(0, 0.25) if rng.random() < 0.7 else rng.uniform(0.4, 2)
         cells = np.maximum(envelope + lining, wall + lining - gap)
         cells = (cells + wobble(g, rng, amplitude=0.3, wavelength_mm=8)).astype(np.float32)
         region.paint_airway(cells, SINUSES)

@@ -18,7 +18,7 @@ def base_height(x: Field, y: Field) -> Field:
     middle = smooth_interp(y, nodes, [-12, -26, -24, -14, 2, 26, 29, 34, 35, 38, 44])
     side_nodes = [-90, -60, -28, -14, -4, 6, 30, 40, 50, 60, 95]
     side = smooth_interp(y, side_nodes, [-12, -24, -16, 8, 14, 4, 2, 10, 34, 42, 44])
-    blend = np.clip((np.abs(x) - 11) / 12, 0, 1)
+    blend = np.clip((np.abs(x) - 8) / 18, 0, 1)
     return middle + (side - middle) * (blend * blend * (3 - 2 * blend))
 
 
@@ -34,7 +34,7 @@ def braincase(canvas: Canvas, streams: Streams) -> None:
     shape = region.grid.shape
     d, t = upsample(outer, shape), upsample(thick, shape)
     base = base_height(region.grid.x, region.grid.y)
-    above = base - region.grid.z
+    above = base - region.grid.z + wobble(region.grid, rng, amplitude=1.2, wavelength_mm=30)
     region.paint(np.maximum(d + t, above), 36 + rng.uniform(-4, 4))
     _ventricles(canvas, rng)
     cortical = rng.uniform(900, 1600)
@@ -112,14 +112,14 @@ def _orbit(canvas: Canvas, s: int, rng: np.random.Generator) -> None:
     if region.empty:
         return
     g = region.grid
-    cone = capsule(g, (s * 32.5, 80, 26), (s * 20, 46, 27), 18.5, 5)
-    wall = np.maximum(np.abs(cone - 1.2) - 1.4, g.y - 88 + 0.35 * np.maximum(g.side(s) - 32, 0))
+    cone = capsule(g, (s * 34, 82, 26), (s * 19, 44, 27), 19, 4.5)
+    wall = np.maximum(np.abs(cone - 0.8) - 0.8, g.y - 88 + 0.35 * np.maximum(g.side(s) - 32, 0))
     region.paint(wall, 700)
-    region.paint(np.maximum(cone, g.y - 94), rng.uniform(-110, -75))
-    eye: Point = (s * 32, 84 + rng.uniform(-2, 2), 26)
+    region.paint(np.maximum(cone, g.y - 88), rng.uniform(-110, -75))
+    eye: Point = (s * 33, 80 + rng.uniform(-2, 2), 26)
     region.paint(ellipsoid(g, eye, (12.3, 12, 12.3)) - 0.5, 45)
     region.paint(ellipsoid(g, eye, (11.3, 11, 11.3)), 12)
-    region.paint(ellipsoid(g, (s * 32, eye[1] + 8, 26), (4.5, 2, 4.5)), 75)
+    region.paint(ellipsoid(g, (s * 33, eye[1] + 8, 26), (4.5, 2, 4.5)), 75)
     apex: Point = (s * 21, 48, 27)
     region.paint(capsule(g, (s * 31, 73, 26), apex, 2.3), 35)
     for dx, dz in ((10, 0), (-10, 0), (0, 10), (0, -10)):
@@ -138,14 +138,14 @@ def _strut(canvas: Canvas, points: list[Point], radii: list[float], *, core_hu: 
 
 def _cheek(canvas: Canvas, s: int, rng: np.random.Generator) -> None:
     drop = rng.uniform(-2, 3)
-    arch: list[Point] = [(s * 40, 84, 4), (s * 55, 72, 4 - drop), (s * 68, 40, 2), (s * 69, 12, 6)]
-    rim: list[Point] = [(s * 15, 92, 10), (s * 34, 90, 6), (s * 50, 80, 12), (s * 52, 78, 30)]
-    process: list[Point] = [(s * 13, 94, 32), (s * 14, 93, 8), (s * 15, 90, -14)]
+    arch: list[Point] = [(s * 38, 82, 2), (s * 50, 72, 2 - drop), (s * 62, 42, 2), (s * 64, 12, 5)]
+    rim: list[Point] = [(s * 16, 89, 9), (s * 34, 86, 6), (s * 49, 76, 12), (s * 50, 74, 30)]
+    process: list[Point] = [(s * 11, 90, 32), (s * 14, 89, 8), (s * 16, 87, -14)]
     strut: list[Point] = [(s * 46, 78, -2), (s * 36, 80, -18)]
     shapes: tuple[tuple[list[Point], list[float]], ...] = (
         (arch, [5, 6, 3, 3]),
-        (rim, [3, 2.5, 3.5, 3]),
-        (process, [3, 3.5, 4]),
+        (rim, [2.2, 2.2, 3, 3]),
+        (process, [2.4, 2.4, 3.2]),
         (strut, [4, 3]),
     )
     for points, radii in shapes:

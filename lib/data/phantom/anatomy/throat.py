@@ -96,10 +96,10 @@ def _nasopharynx(grid: Grid, throat: Throat, rng: np.random.Generator) -> Field:
 
 
 def _oropharynx(grid: Grid, throat: Throat) -> Field:
-    z = [-8, -16, -24, -34, -46, -60, -72, -82, -92, -104, -116]
-    depth = np.array([10, 8.5, 4.0, 3.2, 4.5, 6.5, 7.5, 7.0, 4.5, 2.2, 1.2]) * throat.depth
+    z = [-8, -16, -24, -34, -46, -60, -72, -82, -92, -99, -104]
+    depth = np.array([10, 8.5, 4.0, 3.2, 4.5, 6.5, 7.5, 7.0, 4.0, 1.5, 0.6]) * throat.depth
     depth[:2] = (10, 4.5 + 4 * throat.depth)
-    half_y = np.maximum(depth, 0.5)
+    half_y = np.maximum(depth, 0.4)
     back = np.array([25, 23, 22, 21.5, 21.5, 22, 22, 22, 22, 22, 22])
     half_x = np.array([12, 11.5, 11, 11, 12.5, 14, 15.5, 16, 15, 13, 9]) * throat.width
     return swept(grid, z, centre_y=list(back + half_y), half_x=list(half_x), half_y=list(half_y), bend=-0.012, power=2.4)

@@ -1,0 +1,97 @@
+"""The scan that trains against the plain recurrence: values and gradients, tolerances per dtype."""
+
+import pytest
+import torch
+
+from lib.ops.selective_scan.parallel import selective_scan_parallel
+from lib.ops.selective_scan.reference import selective_scan_reference
+
+NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
+# batch, channels, groups, state, length
+SHAPES = [(1, 4, 1, 1, 1), (2, 6, 3, 4, 37), (1, 8, 4, 16, 129), (3, 1, 1, 1, 200), (2, 4, 2, 1, 1031), (1, 64, 4, 16, 311)]
+
+
+def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> dict[str, torch.Tensor]:
+    batch, channels, groups, state, length = shape
+    draw = torch.Generator().manual_seed(seed)
+
+    def random(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=draw, dtype=torch.float64)
+
+    tensors = {
+        "u": random(batch, channels, length),
+        "delta": random(batch, channels, length) - 2,
+        "A": -random(channels, state).exp(),
+        "B": random(batch, groups, state, length),
+        "C": random(batch, groups, state, length),
+        "D": random(channels),
+        "delta_bias": random(channels) * 0.1,
+    }
+    return {name: tensor.to(dtype).requires_grad_() for name, tensor in tensors.items()}
+
+
+def run(scan, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    *positional, bias = tensors.values()
+    y = scan(*positional, delta_bias=bias, delta_softplus=True)
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
+    return y, torch.autograd.grad((y * weight).sum(), list(tensors.values()))
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
+def test_values_and_gradients_are_the_recurrence_s(shape: tuple[int, ...], dtype: torch.dtype, absolute: float) -> None:
+    exact, exact_grads = run(selective_scan_reference, operands(shape, torch.float64))
+    y, grads = run(selective_scan_parallel, operands(shape, dtype))
+    assert y.dtype == dtype
+    assert (y.double() - exact).abs().max() <= absolute
+    for name, grad, wanted in zip(NAMES, grads, exact_grads, strict=True):
+        assert grad.shape == wanted.shape, name
+        assert (grad.double() - wanted).abs().max() <= absolute * max(1.0, float(wanted.abs().max())), name
+
+
+def test_bfloat16_computes_in_float32() -> None:
+    tensors = {name: tensor.detach().bfloat16() for name, tensor in operands((2, 6, 3, 4, 65), torch.float32).items()}
+    *positional, bias = tensors.values()
+    y = selective_scan_parallel(*positional, delta_bias=bias, delta_softplus=True)
+    *wide, wide_bias = (tensor.float() for tensor in tensors.values())
+    exact = selective_scan_reference(*wide, delta_bias=wide_bias, delta_softplus=True)
+    assert y.dtype == torch.bfloat16
+    assert torch.equal(y, exact.bfloat16()) or (y.float() - exact).abs().max() <= 2**-7 * exact.abs().max()
+
+
+def test_gradcheck() -> None:
+    *positional, bias = operands((2, 2, 1, 2, 19), torch.float64).values()
+
+    def scan(*tensors: torch.Tensor) -> torch.Tensor:
+        return selective_scan_parallel(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
+
+    assert torch.autograd.gradcheck(scan, (*positional, bias))
+
+
+def test_strong_decay_neither_overflows_nor_turns_into_nan() -> None:
+    """A log-space cumulative sum gives NaN gradients here."""
+    tensors = operands((1, 4, 1, 16, 600), torch.float32)
+    tensors["delta"] = (tensors["delta"].detach() + 40).requires_grad_()
+    y, grads = run(selective_scan_parallel, tensors)
+    assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
+
+
+def test_non_contiguous_operands() -> None:
+    tensors = operands((2, 6, 3, 4, 37), torch.float64)
+    turned = {
+        name: tensor.detach().transpose(-1, -2).contiguous().transpose(-1, -2) if tensor.ndim > 1 else tensor.detach()
+        for name, tensor in tensors.items()
+    }
+    *positional, bias = turned.values()
+    exact, _ = run(selective_scan_reference, tensors)
+    y = selective_scan_parallel(*positional, delta_bias=bias, delta_softplus=True)
+    torch.testing.assert_close(y, exact.detach())
+
+
+@pytest.mark.parametrize("wrong", ["delta", "A", "B", "C"])
+def test_shapes_that_disagree_are_refused(wrong: str) -> None:
+    tensors = {name: tensor.detach() for name, tensor in operands((2, 6, 3, 4, 9), torch.float32).items()}
+    tensors[wrong] = tensors[wrong][..., :-1]
+    *positional, _ = tensors.values()
+    with pytest.raises(ValueError):
+        selective_scan_parallel(*positional)

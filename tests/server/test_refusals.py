@@ -1,0 +1,33 @@
+"""Exceptions as answers."""
+
+import pytest
+from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
+
+from lib.data.findings import reject
+from lib.server.refusals import Refused, refusal
+from lib.tasks.infer import RequestError
+from lib.tasks.weights import NoWeights
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (Refused(418, "TEAPOT", "I am.", "Find a kettle."), 418, "TEAPOT"),
+        (reject("EMPTY", "Nothing.", "Send more."), 422, "EMPTY"),
+        (RequestError("result_dtype"), 400, "BAD_REQUEST"),
+        (NoWeights("none"), 503, "NO_WEIGHTS"),
+        (ImageNotFoundException("x not found"), 404, "NOT_FOUND"),
+        (MONAILabelException(MONAILabelError.INVALID_INPUT, "no model"), 400, "BAD_REQUEST"),
+        (MONAILabelException(MONAILabelError.INFERENCE_ERROR, "broke"), 500, "INTERNAL"),
+        (ValueError("broke"), 500, "INTERNAL"),
+    ],
+)
+def test_status_and_code(error: Exception, status: int, code: str) -> None:
+    answer = refusal(error, "GET /x")
+    assert (answer.status, answer.body["code"]) == (status, code)
+    assert answer.body["remedy"] and answer.body["detail"]
+    assert ("id" in answer.body) == (status == 500)
+
+
+def test_every_fault_has_its_own_id() -> None:
+    assert refusal(KeyError(), "GET /x").body["id"] != refusal(KeyError(), "GET /x").body["id"]

@@ -1,0 +1,79 @@
+"""Starting: what is refused at once, what is printed, how fast, and that MONAI Label's own command works too."""
+
+import os
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from lib.server.serve import CannotServe, configure, next_steps, serve
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_no_app(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match=r"main\.py and app\.toml"):
+        serve(tmp_path, tmp_path)
+
+
+def test_no_studies(tmp_path: Path) -> None:
+    with pytest.raises(CannotServe, match="no folder of studies"):
+        serve(ROOT / "apps" / "airway", tmp_path / "nowhere")
+
+
+def test_a_taken_port_is_told_at_once(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        with pytest.raises(CannotServe, match=rf"127\.0\.0\.1:{port}.*--port"):
+            serve(ROOT / "apps" / "airway", tmp_path, port=port)
+
+
+def test_configure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {"PYTHONPATH": "/elsewhere", "MONAI_LABEL_CORS_ORIGINS": '["http://x"]'})
+    configure(tmp_path, "/some studies", 8123)
+    assert os.environ["MONAI_LABEL_STUDIES"] == "/some studies" and os.environ["MONAI_LABEL_SERVER_PORT"] == "8123"
+    assert os.environ["PYTHONPATH"].split(os.pathsep) == [str(ROOT), "/elsewhere"]
+    assert "MONAI_LABEL_CORS_ORIGINS" not in os.environ and (tmp_path / "logs").is_dir()
+
+
+def test_next_steps_of_an_empty_store_say_how_to_fill_it() -> None:
+    text = next_steps("http://h:1", ["seg"], None)
+    assert "PUT" in text and "http://h:1/datastore/image" in text
+
+
+@pytest.mark.server
+def test_the_printed_curl_line_works(server: Any, wait: Callable, tmp_path: Path) -> None:
+    wait(lambda: "curl" in server.log.read_text(), 20, "the next step")
+    line = next(line for line in server.log.read_text().splitlines() if line.strip().startswith("curl"))
+    subprocess.run([*shlex.split(line), "-sS"], cwd=tmp_path, check=True, timeout=60)
+    assert (tmp_path / "label.nii.gz").stat().st_size > 0
+
+
+@pytest.mark.server
+def test_a_second_start_answers_soon(
+    server: Any, launch: Callable, command: Callable, new_app: Callable, new_studies: Callable, tmp_path: Path
+) -> None:
+    second = launch(command, new_app(tmp_path / "app"), new_studies(tmp_path / "studies", 1), tmp_path)
+    assert second.seconds < 20, f"/info/ answered after {second.seconds:.1f} s"
+
+
+@pytest.mark.server
+def test_monailabels_own_command_serves_from_anywhere(
+    launch: Callable, new_app: Callable, new_studies: Callable, tmp_path: Path
+) -> None:
+    def start_server(app: Path, studies: Path, port: int) -> list[str]:
+        # The `monailabel` script is this line without the quotes that a path with a space needs.
+        main = [sys.executable, "-m", "monailabel.main", "start_server", "--host", "127.0.0.1", "--port", str(port)]
+        return [*main, "--app", str(app), "--studies", str(studies)]
+
+    stock = launch(start_server, new_app(tmp_path / "an app"), new_studies(tmp_path / "s", 1), tmp_path)
+    answer = requests.post(f"{stock.url}/infer/tubes?image=ct_0&output=json", timeout=60)
+    assert answer.ok and answer.json()["version"] == "starter"
