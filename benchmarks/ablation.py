@@ -21,7 +21,9 @@ from lib.learning.finetune import Finetune
 from lib.tasks.spec import load_app
 
 # Coarser than the app's reading, so that twelve runs fit into an hour of a laptop; the airway is still a tree of tubes.
-SPEC = ImageSpec(spacing_mm=(1.5, 1.5, 2.0), window_hu=(-1000.0, 400.0), roi=(144, 144), slice_offsets=(-4, -2, 0, 2, 4))
+SPEC = ImageSpec(
+    spacing_mm=(1.5, 1.5, 2.0), window_hu=(-1000.0, 400.0), roi=(144, 144), slice_offsets=(-4, -2, 0, 2, 4)
+)
 ARMS = list(itertools.product((True, False), repeat=2))
 BATCH = 4
 
@@ -48,7 +50,9 @@ def run(seeds: int, steps: int) -> dict[str, list[dict[str, float]]]:
     rows: dict[str, list[dict[str, float]]] = {arm_name(*arm): [] for arm in ARMS}
     for seed, (use_wmb, use_scvss) in itertools.product(range(seeds), ARMS):
         network = build("topowmamba_tiny", SPEC, labels, seed, use_wmb=use_wmb, use_scvss=use_scvss)
-        recipe = Finetune(max_epochs=1, patches_per_epoch=steps * BATCH, batch_size=BATCH, learning_rate=2e-3, seed=seed)
+        recipe = Finetune(
+            max_epochs=1, patches_per_epoch=steps * BATCH, batch_size=BATCH, learning_rate=2e-3, seed=seed
+        )
         with tempfile.TemporaryDirectory() as workdir:
             spent = run_arm(network, recipe, train_cases, SPEC, labels, Path(workdir))
         verdict = judge(network, judged, SPEC, labels)
@@ -83,11 +87,16 @@ def main() -> None:
     options = parser.parse_args()
     rows = run(options.seeds, options.steps)
     note = (
-        f"\n{options.seeds} seeds, {options.steps} steps of {BATCH} patches, topowmamba_tiny, 32 procedural cases to train,"
-        " 20 others to judge. Mean ± SD over seeds; the interval of the paired difference is a bootstrap over seeds."
+        f"\n{options.seeds} seeds, {options.steps} steps of {BATCH} patches, topowmamba_tiny, 32 procedural cases"
+        " to train, 20 others to judge. Mean ± SD over seeds; the interval of the paired difference is a bootstrap over seeds."
         " An interval that holds 0 is a null result."
     )
-    keep("ablation", f"python -m benchmarks.ablation --seeds {options.seeds} --steps {options.steps}", {"rows": rows}, table(rows) + "\n" + note)
+    keep(
+        "ablation",
+        f"python -m benchmarks.ablation --seeds {options.seeds} --steps {options.steps}",
+        {"rows": rows},
+        table(rows) + "\n" + note,
+    )
 
 
 if __name__ == "__main__":

@@ -88,10 +88,12 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows, labels = run(MODELS, options.minutes, options.seed)
-    command = f"python -m benchmarks.peers --minutes {options.minutes:g} --seed {options.seed} --threads {options.threads}"
+    command = (
+        f"python -m benchmarks.peers --minutes {options.minutes:g} --seed {options.seed} --threads {options.threads}"
+    )
     note = (
-        f"\nEach network: {options.minutes:g} minutes on {options.threads} thread(s), one seed, the same 48 procedural cases;"
-        " judged on 20 others that nothing was trained on. Mean with its 95 % bootstrap interval over cases."
+        f"\nEach network: {options.minutes:g} minutes on {options.threads} thread(s), one seed, the same 48"
+        " procedural cases; judged on 20 others that nothing was trained on. Mean with its 95 % bootstrap interval over cases."
         " Procedural data: these figures say nothing about patients."
     )
     keep("peers", command, {"rows": rows}, table(rows, labels) + "\n" + note)

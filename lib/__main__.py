@@ -4,11 +4,12 @@ Libraries are imported inside the verbs, so that ``--help`` and a refused argume
 """
 
 import json
+import logging
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -31,7 +32,10 @@ def serve(
     """Serve an app to OHIF, 3D Slicer and scripts."""
     from lib.server.serve import serve as run
 
-    run(app, studies, host=host, port=port)
+    try:
+        run(app, studies, host=host, port=port)
+    except (ValueError, OSError, RuntimeError) as error:
+        _fail(error)
 
 
 @cli.command()
@@ -59,7 +63,9 @@ def train(
     app: App,
     task: Task,
     studies: Annotated[Path, typer.Option(help="folder of images with their accepted labels in labels/final")],
-    options: Annotated[list[str] | None, typer.Option("--set", help="option of the recipe", metavar="KEY=VALUE")] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="option of the recipe", metavar="KEY=VALUE")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train a task with the recipe that the server runs, and write a model version."""
@@ -97,7 +103,9 @@ def evaluate(
         if study is not None:
             paths = [REPOSITORY / "sample-data" / kind / f"{study}.nii.gz" for kind in ("studies", "reference")]
             if not all(path.exists() for path in paths):
-                raise FileNotFoundError(f"there is no study '{study}' with a reference in sample-data; run `make sample`")
+                raise FileNotFoundError(
+                    f"there is no study '{study}' with a reference in sample-data; run `make sample`"
+                )
             return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=_say)
         return evaluate_cases(segment, find_cases(images or "", labels), names, out=out, progress=_say)
 
@@ -142,14 +150,22 @@ def phantom(
 
 def _run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:
     """Do the work; print its answer; on failure print one line of reason and leave with status 1."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("ignite").setLevel(logging.WARNING)
+    answer: dict[str, Any] = {}
     try:
         # Libraries print where they like; standard output belongs to the answer.
         with redirect_stdout(sys.stderr):
             answer = work()
     except (ValueError, OSError, RuntimeError) as error:
-        _say(f"error: {' '.join(str(error).split())}")
-        raise typer.Exit(1) from None
+        _fail(error)
     print(json.dumps(answer) if as_json else _readable(answer))
+
+
+def _fail(error: Exception) -> NoReturn:
+    """Leave with status 1 and one line of reason."""
+    _say(f"error: {' '.join(str(error).split())}")
+    raise typer.Exit(1) from None
 
 
 def _readable(answer: Any, indent: str = "") -> str:

@@ -29,7 +29,9 @@ def install_package() -> str | None:
     if os.geteuid() != 0:
         return f"run `sudo apt-get install {PACKAGE}` and start again"
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", PACKAGE]):
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        )
         if done.returncode:
             return f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or 'no reason given'}"
     return None if ARCHIVE.exists() else f"{PACKAGE} holds no {ARCHIVE}"

@@ -42,10 +42,10 @@ def cross_merge(y: Tensor, shape: Sequence[int]) -> Tensor:
     if y.shape[1] != 2 * dims or y.shape[-1] != prod(shape):
         raise ValueError(f"sequences {tuple(y.shape)} do not fit an image of shape {tuple(shape)}")
     forward = y[:, :dims] + y[:, dims:].flip(-1)
-    placed = [
-        sequence.unflatten(-1, [shape[axis] for axis in order]).permute(0, 1, *(2 + order.index(a) for a in range(dims)))
-        for sequence, order in zip(forward.unbind(1), _orders(dims), strict=True)
-    ]
+    placed = []
+    for sequence, order in zip(forward.unbind(1), _orders(dims), strict=True):
+        image = sequence.unflatten(-1, [shape[axis] for axis in order])
+        placed.append(image.permute(0, 1, *(2 + order.index(axis) for axis in range(dims))))
     return reduce(torch.add, placed)
 
 

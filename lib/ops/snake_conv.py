@@ -85,7 +85,8 @@ class DynamicSnakeConv(nn.Module):
         strides = [shape[axis + 1 :].numel() for axis in range(self.spatial_dims)]
         others = [axis for axis in range(self.spatial_dims) if axis != self.axis]
         start = self._along(shape, x.device) * strides[self.axis]
-        start = start + torch.arange(x.shape[0], device=x.device).reshape(-1, *[1] * (self.spatial_dims + 1)) * shape.numel()
+        image = torch.arange(x.shape[0], device=x.device) * shape.numel()
+        start = start + image.reshape(-1, *[1] * (self.spatial_dims + 1))
         corners = [self._corners(curves[:, i], shape, axis) for i, axis in enumerate(others)]
         rows = x.movedim(1, -1).flatten(0, -2)
         total: Tensor | None = None

@@ -17,8 +17,8 @@ def dwt(x: Tensor, wavelet: str = "haar") -> Tensor:
         x: Image, ``(B, C, *S)``, with two or three spatial axes.
         wavelet: A discrete wavelet by its PyWavelets name.
     Returns:
-        ``(B, C, 2**d, *ceil(S / 2))``. The bits of a band's index say high (1) or low (0), the first axis in the highest
-        bit: band 0 is low everywhere, in 2-D the order is LL, LH, HL, HH.
+        ``(B, C, 2**d, *ceil(S / 2))``. The bits of a band's index say high (1) or low (0), the first axis in the
+        highest bit: band 0 is low everywhere, in 2-D the order is LL, LH, HL, HH.
     Raises:
         ValueError: If the wavelet does not exist or `x` has not two or three spatial axes.
     Source:
@@ -71,7 +71,8 @@ def _join(low: Tensor, high: Tensor, axis: int, wavelet: str) -> Tensor:
     _, _, low_filter, high_filter = _filters(wavelet, low)
     places = _places(2 * low.shape[axis], len(low_filter), low.device)
     # Synthesis sends each coefficient to the samples it came from, through the dual filters turned round.
-    sent = low.movedim(axis, -1)[..., None] * low_filter.flip(0) + high.movedim(axis, -1)[..., None] * high_filter.flip(0)
+    sent = low.movedim(axis, -1)[..., None] * low_filter.flip(0)
+    sent = sent + high.movedim(axis, -1)[..., None] * high_filter.flip(0)
     joined = sent.new_zeros(*sent.shape[:-2], 2 * low.shape[axis])
     return joined.index_add(-1, places.flatten(), sent.flatten(-2)).movedim(-1, axis)
 

@@ -1,5 +1,6 @@
 """The process that serves: its settings, its port, and the next step for whoever started it."""
 
+import contextlib
 import json
 import os
 import socket
@@ -54,7 +55,7 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
         "MONAI_LABEL_APP_DIR": str(app_dir),
         "MONAI_LABEL_STUDIES": studies,
         "MONAI_LABEL_SERVER_PORT": str(port),
-        "MONAI_LABEL_SESSION_PATH": str(app_dir / "model" / "sessions"),
+        "MONAI_LABEL_SESSION_PATH": str(app_dir / "model" / ".sessions"),
         # Else a study just labelled stays unlabelled for two hours.
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": str(DICOMWEB_CACHE_SECONDS),
         # A training process has no entry for this, and MONAI Label reads it without asking.
@@ -133,4 +134,6 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
     config = uvicorn.Config(
         app, log_level="info", log_config=log_config, access_log=False, use_colors=sys.stderr.isatty()
     )
-    Announcing(config).run(sockets=[listener])
+    # Uvicorn shuts down in order and then raises the signal anew.
+    with contextlib.suppress(KeyboardInterrupt):
+        Announcing(config).run(sockets=[listener])

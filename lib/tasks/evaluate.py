@@ -48,7 +48,7 @@ def load(image: Path, reference: Path) -> Volume:
     Raises:
         ValueError: If the grids differ.
     """
-    scan, label = nib.load(image), nib.load(reference)
+    scan, label = nib.Nifti1Image.from_filename(image), nib.Nifti1Image.from_filename(reference)
     if scan.shape != label.shape or not np.allclose(scan.affine, label.affine, atol=1e-3):
         raise ValueError(f"{reference.name} is not on the grid of {image.name}: {label.shape} and {scan.shape}")
     scan, label = nib.as_closest_canonical(scan), nib.as_closest_canonical(label)

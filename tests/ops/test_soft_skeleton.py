@@ -31,7 +31,7 @@ def test_a_tube_in_3d_leaves_its_axis() -> None:
 def test_stays_in_the_unit_interval_and_passes_a_gradient(shape: tuple[int, ...]) -> None:
     prob = torch.rand(shape, requires_grad=True)
     skeleton = soft_skeleton(prob)
-    assert skeleton.shape == prob.shape and 0 <= skeleton.min() and skeleton.max() <= 1
+    assert skeleton.shape == prob.shape and skeleton.min() >= 0 and skeleton.max() <= 1
     skeleton.sum().backward()
     assert prob.grad is not None and prob.grad.abs().sum() > 0
 

@@ -1,7 +1,6 @@
 """The real server, driven by MONAI Label's own client class: from a proposal to the next model that serves."""
 
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -62,16 +61,15 @@ def test_infer_an_uploaded_file_and_a_session(client: MONAILabelClient, server: 
 
 
 def test_info_does_not_wait_for_inference(client: MONAILabelClient, server: Any) -> None:
-    with ThreadPoolExecutor(3) as pool:
-        jobs = [pool.submit(requests.post, f"{server.url}/infer/tubes?image=ct_{i}", timeout=120) for i in range(3)]
-        waits = []
+    with ThreadPoolExecutor(8) as pool:
+        jobs = [pool.submit(requests.post, f"{server.url}/infer/tubes?image=ct_{i % 4}", timeout=120) for i in range(8)]
+        answers = 0
         while not all(job.done() for job in jobs):
-            begin = time.monotonic()
             client.info()
-            waits.append(time.monotonic() - begin)
-        slowest = max(job.result().elapsed.total_seconds() for job in jobs)
+            answers += 1
     assert all(job.result().ok for job in jobs)
-    assert min(waits) < slowest / 2, f"/info/ took {min(waits):.2f} s beside inferences of {slowest:.2f} s"
+    # A server that infers in its event loop gets to answer between two inferences only.
+    assert answers > 2 * len(jobs)
 
 
 def test_the_whole_loop(

@@ -12,10 +12,10 @@ from lib.data.phantom.anatomy import body, chest, nose, pockets, sinuses, skull,
 from lib.data.phantom.anatomy.canvas import Canvas, Field, Grid, Point, make_grid
 from lib.data.phantom.anatomy.streams import Streams
 from lib.data.phantom.pose import Pose, draw_pose
-from lib.data.phantom.scan import Sampler, bounds
+from lib.data.phantom.scan import Sampler, bounds, tidy
 from lib.data.phantom.view import View, draw_view
 
-_TARGET_SAMPLES = 12e6
+_TARGET_SAMPLES = 10e6
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def make_case(
         pixel_mm=view.spacing_mm[0],
         rng=streams.of("acquisition"),
     )
-    label = sampled.label
+    label = tidy(sampled.label)
     label[image < physics.FLOOR_HU] = 0
     topology = truth.describe(label, view.spacing_mm) | {
         "seed": seed,

@@ -35,7 +35,9 @@ def table(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
     thick = rng.uniform(15, 60)
     half = rng.uniform(170, 260)
     inside = np.clip((half - across) / 2, 0, 1)
-    shell = _sheet(height, rng.uniform(1.5, 4), grid.step_mm) + _sheet(height + thick, rng.uniform(1.5, 4), grid.step_mm)
+    shell = _sheet(height, rng.uniform(1.5, 4), grid.step_mm) + _sheet(
+        height + thick, rng.uniform(1.5, 4), grid.step_mm
+    )
     foam = ((height < 0) & (height > -thick)) * rng.uniform(20, 140)
     return (np.maximum(np.clip(shell, 0, 1) * rng.uniform(600, 1400), foam) * inside).astype(np.float32)
 
@@ -82,7 +84,11 @@ def pillow(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
     back = _lowest(grid, skin)
     top = back + rng.uniform(2, 50) + wobble(grid, rng, amplitude=5, wavelength_mm=90)
     depth = grid.y - top
-    inner = np.clip(0.5 - depth / 3, 0, 1) * rng.uniform(15, 110) * (1 + 0.3 * wobble(grid, rng, amplitude=1, wavelength_mm=20))
+    inner = (
+        np.clip(0.5 - depth / 3, 0, 1)
+        * rng.uniform(15, 110)
+        * (1 + 0.3 * wobble(grid, rng, amplitude=1, wavelength_mm=20))
+    )
     case = _sheet(depth, rng.uniform(1, 3), grid.step_mm) * rng.uniform(100, 450)
     low = depth > -rng.uniform(25, 80)
     return (np.maximum(inner, case) * low).astype(np.float32)

@@ -125,9 +125,11 @@ def _dark_bands(hu: Field, rng: np.random.Generator) -> None:
     band = ndimage.gaussian_filter(bone, (14, 2.5, 1))
     band *= rng.uniform(0, 0.09)
     shade = rng.normal(0, 6) * np.linspace(-1, 1, coarse.shape[0])[:, None, None]
-    zoomed = np.repeat(np.repeat(np.repeat(band - shade, 4, 0), 4, 1), 2, 2)[: hu.shape[0], : hu.shape[1], : hu.shape[2]]
+    zoomed = np.repeat(np.repeat(np.repeat(band - shade, 4, 0), 4, 1), 2, 2)[
+        : hu.shape[0], : hu.shape[1], : hu.shape[2]
+    ]
     body = np.clip((hu + 700) / 500, 0, 1)
-    hu -= ndimage.uniform_filter(zoomed.astype(np.float32), (5, 5, 1)) * body
+    hu -= ndimage.uniform_filter(zoomed.astype(np.float32), 5, axes=(0, 1)) * body
 
 
 def _metal_streaks(

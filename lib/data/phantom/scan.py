@@ -95,7 +95,10 @@ class Sampler:
         """Return the averaged scan of a painted canvas."""
         shape = self.view.shape
         out = Sampled(
-            np.empty(shape, np.float32), np.empty(shape, np.float32), np.zeros(shape, np.uint8), np.empty(shape, np.float32)
+            np.empty(shape, np.float32),
+            np.empty(shape, np.float32),
+            np.zeros(shape, np.uint8),
+            np.empty(shape, np.float32),
         )
         density = torch.from_numpy(np.stack([canvas.hu - AIR_HU, canvas.air]))[None]
         part = torch.from_numpy(_spread(canvas).astype(np.float32))[None, None]
@@ -143,3 +146,34 @@ def _spread(canvas: Canvas) -> NDArray[np.uint8]:
     grown = np.where(grown == 0, ndimage.maximum_filter(inner, 3), grown)
     filled[cut] = np.where(inner == 0, grown, inner)
     return filled
+
+
+def tidy(label: NDArray[np.uint8], smallest: int = 40) -> NDArray[np.uint8]:
+    """Give islands of a part that lie within another part to the part around them.
+
+    They arise where two parts meet, from rounding alone. Islands that touch no other part stay: they are real air.
+
+    Args:
+        label: Part codes ``(X, Y, Z)``; changed in place.
+        smallest: Voxels from which a piece is no island.
+    """
+    boxes = ndimage.find_objects(label > 0)
+    if not boxes:
+        return label
+    inner = label[boxes[0]]
+    island = np.zeros(inner.shape, bool)
+    for code in PARTS.values():
+        pieces = _pieces(inner == code)
+        island |= (np.bincount(pieces.ravel()) < smallest)[pieces] & (pieces > 0)
+    if island.any():
+        near = ndimage.maximum_filter(np.where(island, 0, inner), 3)
+        pieces = _pieces(island)
+        around = ndimage.maximum(near, pieces, np.arange(pieces.max() + 1)).astype(np.uint8)[pieces]
+        inner[...] = np.where(island & (around > 0), around, inner)
+    return label
+
+
+def _pieces(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+    pieces = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, np.ones((3, 3, 3)), output=pieces)
+    return pieces

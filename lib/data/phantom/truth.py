@@ -17,10 +17,16 @@ from lib.data.phantom.view import View
 _FULL = np.ones((3, 3, 3), bool)
 
 
+def _count(mask: NDArray[np.bool_], structure: NDArray[np.bool_] | None = None) -> int:
+    pieces = np.zeros(mask.shape, np.int32)
+    ndimage.label(mask, structure, output=pieces)
+    return int(pieces.max())
+
+
 def betti(mask: NDArray[np.bool_]) -> dict[str, int]:
     """Count components (26-connected), loops and enclosed cavities of a mask ``(X, Y, Z)``."""
-    components = int(ndimage.label(mask, _FULL)[1])
-    cavities = int(ndimage.label(~np.pad(mask, 1))[1]) - 1
+    components = _count(mask, _FULL)
+    cavities = _count(~np.pad(mask, 1)) - 1
     return {"components": components, "loops": components + cavities - int(euler_number(mask, 3)), "cavities": cavities}
 
 
@@ -37,12 +43,13 @@ def describe(label: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -
     small, voxel_ml = label[cut], float(np.prod(spacing_mm)) / 1000
     found = np.unique(small)
     parts = {
-        name: betti(small == code) | {"volume_ml": round(float((small == code).sum()) * voxel_ml, 3)}
+        name: {**betti(small == code), "volume_ml": round(float((small == code).sum()) * voxel_ml, 3)}
         for name, code in PARTS.items()
         if code in found
     }
     ignored = round(float((label == IGNORE).sum()) * voxel_ml, 3)
-    return betti(union[cut]) | {"parts": parts, "branches": sorted(parts), "ignored_ml": ignored}
+    whole: dict[str, object] = dict(betti(union[cut]))
+    return whole | {"parts": parts, "branches": sorted(parts), "ignored_ml": ignored}
 
 
 def canonical_centreline(streams: Streams) -> dict[str, NDArray[np.float64]]:

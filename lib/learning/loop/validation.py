@@ -82,5 +82,5 @@ class Validation:
     def _judge(self, predictor: Predictor, case: Case) -> CaseScore:
         reading = read(case.image, self.spec, label=case.label)
         assert reading.label is not None, "read returns the label it was given"
-        prediction = np.asarray(predictor.labels(window(reading.hu, self.spec.window_hu)))
+        prediction = np.asarray(predictor.labels(window(reading.hu, self.spec.window_hu))).squeeze()
         return {"case": case.id, "dice": case_dice(prediction, np.asarray(reading.label).squeeze(), self.labels)}

@@ -1,8 +1,8 @@
 """The selective scan for training on any device: chunked, in place, with a backward pass that recomputes its states.
 
-Everything runs tokens first, ``(L, B, G, N, E/G)``, so that the step of the recurrence is one call on contiguous rows. States
-exist for one segment at a time (a cache-sized run of tokens); between forward and backward only the inputs and one state per
-segment are kept.
+Everything runs tokens first, ``(L, B, G, N, E/G)``, so that a step of the recurrence is one call on contiguous rows.
+States exist for one segment at a time (a cache-sized run of tokens); between forward and backward only the inputs and
+one state per segment are kept.
 """
 
 from math import e, log2
@@ -57,7 +57,8 @@ def selective_scan_parallel(
     A = A.to(dtype).unflatten(0, (groups, -1)).transpose(1, 2).contiguous()
     # An absent skip or bias is zero: its cost is lost beside the states.
     D, bias = (
-        x.new_zeros(x.shape[2:]) if each is None else each.to(dtype).unflatten(0, (groups, -1)) for each in (D, delta_bias)
+        x.new_zeros(x.shape[2:]) if each is None else each.to(dtype).unflatten(0, (groups, -1))
+        for each in (D, delta_bias)
     )
     y = _Scan.apply(x, steps, A, B, C, D, bias, delta_softplus)
     return y.flatten(-2).to(u.dtype).permute(1, 2, 0)
@@ -76,7 +77,7 @@ def _step_sizes(delta: Tensor, bias: Tensor, use_softplus: bool) -> Tensor:
 
 
 def _decay(steps: Tensor, A2: Tensor) -> Tensor:
-    """Return ``exp(delta A)``, ``(S, B, G, N, E)``, for steps ``(S, B, G, E)`` and ``A2 = A log2(e)``, ``(G, N, E)``."""
+    """Return ``exp(delta A)``, ``(S, B, G, N, E)``; steps ``(S, B, G, E)``, ``A2 = A log2(e)`` of ``(G, N, E)``."""
     return (steps.unsqueeze(-2) * A2).exp2_()
 
 
@@ -113,8 +114,8 @@ def _sum_channels(states: Tensor, weights: Tensor) -> Tensor:
 class _Scan(torch.autograd.Function):
     """The scan on tokens-first operands.
 
-    Shapes: u and delta ``(L, B, G, E)``, A ``(G, N, E)``, B and C ``(L, B, G, N)``, D and bias ``(G, E)``, where E counts the
-    channels of one group.
+    Shapes: u and delta ``(L, B, G, E)``, A ``(G, N, E)``, B and C ``(L, B, G, N)``, D and bias ``(G, E)``, where E
+    counts the channels of one group.
     """
 
     @staticmethod

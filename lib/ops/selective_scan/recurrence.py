@@ -16,22 +16,22 @@ class Segment(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What one device likes: at most `numbers` per working array, and no chunks for rows of `widest` numbers or more."""
+    """What one device likes: at most `numbers` in a working array, and no chunks for rows of `widest` or more."""
 
     numbers: int
     widest: int
 
 
 # A CPU wants its working arrays in the cache; an accelerator wants few, large kernels.
-CPU_BUDGET = Budget(numbers=2**17, widest=2048)
+CPU_BUDGET = Budget(numbers=2**18, widest=4096)
 ACCELERATOR_BUDGET = Budget(numbers=2**26, widest=2**22)
 
 
 def plan(length: int, row: int, budget: Budget) -> list[Segment]:
     """Cut a sequence into segments whose chunks divide them exactly, so that nothing is ever padded.
 
-    A segment of S tokens in c chunks takes 2 S/c + c calls, least at ``c = sqrt(2 S)``; a wide row hides the cost of a call, and
-    then one chunk, which needs no second sweep, is the fastest.
+    A segment of S tokens in c chunks takes 2 S/c + c calls, least at ``c = sqrt(2 S)``; a wide row hides the cost of a
+    call, and then one chunk, which needs no second sweep, is the fastest.
 
     Args:
         length: Tokens in the sequence.
@@ -56,9 +56,9 @@ def scan_in_place(
 ) -> Tensor:
     """Replace `values` by the solution of the recurrence and return the state after its last token.
 
-    Chunks run abreast: a first sweep finds what each would add from rest, the carries then pass from chunk to chunk, and a
-    second sweep starts each chunk from its true state. Only products of decays occur, never their quotients or logarithms,
-    so nothing overflows.
+    Chunks run abreast: a first sweep finds what each would add from rest, the carries then pass from chunk to chunk,
+    and a second sweep starts each chunk from its true state. Only products of decays occur, never their quotients or
+    logarithms, so nothing overflows.
 
     Args:
         decay: ``a``, ``(S, *row)``.

@@ -12,8 +12,8 @@ _POWERS = (13, 11, 9, 7, 5, 3, 1)
 def softplus(x: Tensor) -> Tensor:
     """Return ``log(1 + exp(x))``, without a gradient of its own.
 
-    With ``t = exp(-|x|)`` and ``s = t / (2 + t) <= 1/3``: ``softplus(x) = max(x, 0) + 2 artanh(s)``, and eight terms of the
-    series of artanh reach the precision of float32. Float64 takes the exact way.
+    With ``t = exp(-|x|)`` and ``s = t / (2 + t) <= 1/3``: ``softplus(x) = max(x, 0) + 2 artanh(s)``, and eight terms of
+    the series of artanh reach the precision of float32. Float64 takes the exact way.
 
     Args:
         x: Any shape, float32 or float64; a cache-sized piece is ten times as fast as a large array.

@@ -8,7 +8,14 @@ from lib.ops.selective_scan.reference import selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 # batch, channels, groups, state, length
-SHAPES = [(1, 4, 1, 1, 1), (2, 6, 3, 4, 37), (1, 8, 4, 16, 129), (3, 1, 1, 1, 200), (2, 4, 2, 1, 1031), (1, 64, 4, 16, 311)]
+SHAPES = [
+    (1, 4, 1, 1, 1),
+    (2, 6, 3, 4, 37),
+    (1, 8, 4, 16, 129),
+    (3, 1, 1, 1, 200),
+    (2, 4, 2, 1, 1031),
+    (1, 64, 4, 16, 311),
+]
 
 
 def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> dict[str, torch.Tensor]:

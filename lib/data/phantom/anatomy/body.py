@@ -55,7 +55,8 @@ def _head(grid: Grid, rng: np.random.Generator, scalp_mm: float) -> Field:
     wide = rng.uniform(0.92, 1.08)
     face = ellipsoid(grid, (0, 44, -20), (67 * wide, rng.uniform(50, 54), 72))
     chin = ellipsoid(grid, (0, rng.uniform(70, 78), -70), (30 * wide, 24, 22))
-    sdf = smooth_min(sdf, face, 22)
+    temples = ellipsoid(grid, (0, 0, 6), (72 * wide, 64, 58))
+    sdf = smooth_min(smooth_min(sdf, temples, 10), face, 22)
     sdf = smooth_min(sdf, chin, 14)
     lips = ellipsoid(grid, (0, 92, -32), (24, 11, 13))
     return smooth_min(sdf, lips, 8)
@@ -117,14 +118,14 @@ def fill(canvas: Canvas, skin: Field, streams: Streams) -> None:
 def ears(canvas: Canvas, skin: Field, streams: Streams) -> None:
     """Add the pinnae, to the density and to the skin surface."""
     rng = streams.of("ears")
-    flare = rng.uniform(0.15, 0.9)
+    flare = rng.uniform(0.25, 1.0)
     for s in (-1, 1):
         low, high = ((62, -45, -35), (108, 30, 45)) if s > 0 else ((-108, -45, -35), (-62, 30, 45))
         region = canvas.region(low, high)
         if region.empty:
             continue
         u = region.grid.side(s)
-        lean = u - 74 - flare * np.maximum(2 - region.grid.y, 0) + 0.012 * (region.grid.z - 5) ** 2 * 0.3
+        lean = u - 71 - flare * np.maximum(4 - region.grid.y, 0) + 0.012 * (region.grid.z - 5) ** 2 * 0.3
         outline = np.sqrt(((region.grid.y + 8) / 17) ** 2 + ((region.grid.z - 4) / 31) ** 2)
         sheet = np.maximum(np.abs(lean) - rng.uniform(1.4, 2.2), (outline - 1) * 17)
         rim = np.maximum(np.abs(outline - 0.9) * 20 - 2.5, np.abs(lean - 2) - 2.5)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[Any]
 Point = tuple[float, float, float]
 
 NASAL_CAVITY, SINUSES, PHARYNX, LARYNX, TRACHEA, IGNORE = 1, 2, 3, 4, 5, 255
@@ -122,8 +123,10 @@ class Canvas:
     def region(self, low: Point, high: Point) -> Region:
         """Return the box between two canonical points, empty when out of view."""
         cuts = [
-            slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b)))
-            for axis, a, b in zip((self.grid.x.ravel(), self.grid.y.ravel(), self.grid.z.ravel()), low, high, strict=True)
+            slice(int(np.searchsorted(axis, a)), int(np.searchsorted(axis, b, side="right")))
+            for axis, a, b in zip(
+                (self.grid.x.ravel(), self.grid.y.ravel(), self.grid.z.ravel()), low, high, strict=True
+            )
         ]
         cx, cy, cz = cuts
         grid = Grid(self.grid.x[cx], self.grid.y[:, cy], self.grid.z[:, :, cz], self.grid.step_mm)

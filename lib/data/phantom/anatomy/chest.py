@@ -125,7 +125,10 @@ def upper_chest(canvas: Canvas, streams: Streams) -> None:
     for s in (-1, 1):
         slump = rng.uniform(-15, 10)
         bones: list[tuple[list[Point], list[float]]] = [
-            ([(s * 14, 40, -178), (s * 60, 30, -168), (s * 110, 4, -164 + slump), (s * 150, -20, -168 + slump)], [7, 5.5, 5, 6]),
+            (
+                [(s * 14, 40, -178), (s * 60, 30, -168), (s * 110, 4, -164 + slump), (s * 150, -20, -168 + slump)],
+                [7, 5.5, 5, 6],
+            ),
             ([(s * 152, -20, -186 + slump), (s * 164, -22, -260)], [22, 13]),
             ([(s * 120, -40, -180 + slump), (s * 90, -82, -250)], [9, 6]),
         ]

@@ -29,6 +29,7 @@ class Passage:
         gap_floor_mm: Cleft under the inferior turbinate.
         gap_middle_mm: Cleft between septum and middle turbinate.
         wide: Scale of the width of the cavity.
+        warp_seed: Seed of the sway that septum and both sides share.
     """
 
     sign: int
@@ -40,6 +41,7 @@ class Passage:
     gap_floor_mm: float
     gap_middle_mm: float
     wide: float
+    warp_seed: int
 
     def bow(self, y: Field, z: Field) -> Field:
         """Return how far right the septum's middle plane lies: one bend, and a smaller one back behind it."""
@@ -50,7 +52,8 @@ class Passage:
 
     def outwards(self, grid: Grid) -> Field:
         """Return the distance from the septum's middle plane, outwards, in mm."""
-        return (grid.x - self.bow(grid.y, grid.z)) * np.float32(self.sign)
+        sway = wobble(grid, np.random.default_rng(self.warp_seed), amplitude=0.7, wavelength_mm=34)
+        return (grid.x - self.bow(grid.y, grid.z) - sway) * np.float32(self.sign)
 
     def wall(self, y: Field, z: Field) -> Field:
         """Return how far outwards the lateral wall lies, ``(1, Y, Z)``."""
@@ -60,8 +63,10 @@ class Passage:
 
     def mid_cleft(self, y: float, z: float) -> Point:
         """Return the middle of the cleft beside the septum at one height."""
-        bow = float(self.bow(np.asarray(y), np.asarray(z)))
-        return bow + self.sign * (self.septum_mm + 0.5 * self.gap_septum_mm + 0.2), y, z
+        across = np.arange(-12, 12, 0.1, dtype=np.float32)[:, None, None]
+        line = Grid(across, np.full((1, 1, 1), y, np.float32), np.full((1, 1, 1), z, np.float32), 0.1)
+        off = np.abs(self.outwards(line) - (self.septum_mm + 0.5 * self.gap_septum_mm + 0.2))
+        return float(across.ravel()[off.argmin()]), y, z
 
 
 def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
@@ -73,6 +78,7 @@ def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
     width = rng.uniform(0.88, 1.12)
     open_mm = rng.uniform(0.65, 1.5)
     cycle = rng.uniform(-0.5, 0.5)
+    warp_seed = int(rng.integers(2**31))
     sides = []
     for sign in (-1, 1):
         scale = open_mm * (1 + sign * cycle)
@@ -87,6 +93,7 @@ def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
                 gap_floor_mm=rng.uniform(0.6, 2.2) * scale,
                 gap_middle_mm=rng.uniform(0.5, 1.8) * scale,
                 wide=width * rng.uniform(0.95, 1.05),
+                warp_seed=warp_seed,
             )
         )
     return sides[0], sides[1]
@@ -125,9 +132,10 @@ def _middle(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) ->
     """Return the middle turbinate's mucosa, hung from the roof, and its bony plate."""
     start, end = rng.uniform(50, 56), rng.uniform(86, 95)
     profile = _hump(grid.y, start, end)
-    half_u = np.maximum(rng.uniform(2.4, 4.0) * passage.wide * profile, 0.3)
+    room = passage.wall(grid.y, np.full((1, 1, 1), 11, np.float32)) - passage.septum_mm - passage.gap_middle_mm
+    half_u = np.clip((room - rng.uniform(0.5, 2.6)) / 2, 1.2, 5.0) * np.maximum(profile, 0.15)
     half_z = rng.uniform(7, 10) * (0.4 + 0.6 * profile)
-    centre_u = passage.septum_mm + passage.gap_middle_mm + half_u + rng.uniform(0, 0.8)
+    centre_u = passage.septum_mm + passage.gap_middle_mm + half_u + rng.uniform(0, 0.5)
     centre_z = 11 + rng.uniform(-1.5, 2) + 0.08 * (grid.y - 70)
     body = _oval(u, grid.z, centre_u, centre_z, half_u, half_z)
     along = np.maximum(start - grid.y, grid.y - end)
@@ -140,7 +148,7 @@ def _superior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) 
     profile = _hump(grid.y, 48, rng.uniform(62, 70))
     half_u = np.maximum(rng.uniform(0.8, 1.6) * profile, 0.2)
     centre_u = passage.septum_mm + rng.uniform(0.8, 1.6) + half_u
-    body = _oval(u, grid.z, centre_u, np.float32(23), half_u, 4 * np.maximum(profile, 0.1))
+    body = _oval(u, grid.z, centre_u, np.full((1, 1, 1), 23, np.float32), half_u, 4 * np.maximum(profile, 0.1))
     stem = np.maximum(np.maximum(np.abs(grid.z - 25) - 1, centre_u - u), np.maximum(48 - grid.y, grid.y - 64))
     return np.minimum(body, stem)
 
@@ -206,7 +214,7 @@ def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> N
     passage_air = np.maximum(cavity, -mucosa)
     vestibule = _vestibule(passage, g, rng)
     passage_air = smooth_min(passage_air, vestibule, 1.0)
-    below = NOSTRIL_Z + 0.5 - g.z
-    region.paint_air(np.maximum(passage_air, -below))
+    below: Field = NOSTRIL_Z + 0.5 - g.z
+    region.paint_air(np.maximum(passage_air, np.negative(below)))
     part = np.where(g.y >= CHOANA_Y, np.uint8(NASAL_CAVITY), np.uint8(PHARYNX)) + np.zeros(g.shape, np.uint8)
     region.paint_airway(np.maximum(passage_air, below), part.astype(np.uint8))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from lib.data.phantom.anatomy.canvas import Field, Grid, Point
 
@@ -143,6 +143,7 @@ def cell_walls(grid: Grid, seeds: Field) -> tuple[Field, np.ndarray]:
     The gap is 0 on the wall between two cells and grows inwards, so ``wall - gap`` is a cell's distance.
     """
     points = np.stack(np.broadcast_arrays(grid.x, grid.y, grid.z), -1).reshape(-1, 3)
-    distance, index = cKDTree(seeds).query(points, k=2)
+    pair = KDTree(seeds).query(points, k=2)
+    distance, index = np.asarray(pair[0]), np.asarray(pair[1])
     gap = 0.5 * (distance[:, 1] - distance[:, 0])
     return gap.reshape(grid.shape).astype(np.float32), index[:, 0].reshape(grid.shape)

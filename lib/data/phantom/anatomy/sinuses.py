@@ -117,7 +117,10 @@ def _antrum(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
     faces = (inner - u, u - outer, grid.y - front, back - grid.y, grid.z - top, bottom - grid.z)
     edge = rng.uniform(2.2, 4.2)
     # A soft maximum rounds the edges of the six faces.
-    total = sum(np.exp(np.clip((face + skew * (u - 30)) / edge, -20, 8)) for face, skew in zip(faces, rng.normal(0, 0.12, 6), strict=True))
+    total = sum(
+        np.exp(np.clip((face + skew * (u - 30)) / edge, -20, 8))
+        for face, skew in zip(faces, rng.normal(0, 0.12, 6), strict=True)
+    )
     sdf = np.float32(edge) * np.log(total)
     return (sdf + wobble(grid, rng, amplitude=0.9, wavelength_mm=16)).astype(np.float32)
 
@@ -173,10 +176,10 @@ def frontal(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, 
 
 def _lobes(grid: Grid, s: int, size: float, rng: np.random.Generator) -> Field:
     u = grid.side(s)
-    outline = np.full(grid.shape[:1] + (1, grid.shape[2]), np.float32(99))
+    outline = np.full((*grid.shape[:1], 1, grid.shape[2]), np.float32(99))
     for _ in range(int(rng.integers(2, 6))):
-        across, up = rng.uniform(3, 25) * size, 44 + rng.uniform(0, 20) * size
-        radius = rng.uniform(6, 12) * (0.4 + 0.6 * size)
+        across, up = rng.uniform(3, 25) * size, 44 + rng.uniform(0, 22) * size
+        radius = rng.uniform(7, 13) * (0.4 + 0.6 * size)
         lobe = np.sqrt((u - across) ** 2 + (grid.z - up) ** 2) - radius
         outline = np.minimum(outline, lobe)
     root = np.sqrt((u - 7) ** 2 + ((grid.z - 43) / 1.3) ** 2) - rng.uniform(4, 6.5)
@@ -205,7 +208,9 @@ def ethmoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str, 
         outer = smooth_interp(g.y, [46, 56, 75, 90], [15, 14.5, 12.5, 10.5])
         roof = np.minimum(smooth_interp(g.y, [46, 56, 82, 90], [30, 33, 36, 32]), base_height(g.x, g.y) - 2)
         low = smooth_interp(g.y, [46, 60, 80, 90], [11, 9, 9, 14])
-        envelope = np.maximum(np.maximum(passage.wall(g.y, g.z) + 0.5 - u, u - outer), np.maximum(g.z - roof, low - g.z))
+        envelope = np.maximum(
+            np.maximum(passage.wall(g.y, g.z) + 0.5 - u, u - outer), np.maximum(g.z - roof, low - g.z)
+        )
         envelope = np.maximum(envelope, np.maximum(49 - g.y, g.y - rng.uniform(84, 89)))
         seeds = np.stack([s * rng.uniform(5, 14, count), rng.uniform(50, 88, count), rng.uniform(11, 34, count)], -1)
         gap, _ = cell_walls(g, seeds.astype(np.float32))

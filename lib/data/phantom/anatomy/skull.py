@@ -40,7 +40,7 @@ def braincase(canvas: Canvas, streams: Streams) -> None:
     cortical = rng.uniform(900, 1600)
     diploe = np.clip(1.6 - np.abs(d + t / 2) / (0.28 * t), 0, 1)
     density = (cortical - diploe * rng.uniform(200, 800)).astype(np.float32)
-    vault = np.maximum(np.maximum(d, -(d + t)), above - 4)
+    vault = np.maximum(np.maximum(d, np.negative(d + t)), above - 4)
     region.paint(vault, density)
     floor = np.maximum(np.maximum(np.abs(above - 1.5) - 1.7, d), _foramen(region))
     region.paint(floor, cortical * 0.8)
@@ -172,7 +172,7 @@ def jaws(canvas: Canvas, streams: Streams) -> list[Point]:
     toothless = rng.random() < 0.08
     for upper, z, front in ((True, -22.0, 94.0), (False, -48.0 - gape, 92.0)):
         spots = _arch(26, 55, front, 14)
-        ridge = [(x, y - 2, z if upper else z - 8) for x, y in spots[::2] + [spots[-1]]]
+        ridge = [(x, y - 2, z if upper else z - 8) for x, y in [*spots[::2], spots[-1]]]
         local = canvas.around(ridge, 14)
         local.paint(chain(local.grid, ridge, [5.5] * len(ridge)), SPONGY_HU + 100)
         metal += [] if toothless else _teeth(canvas, spots, z, upper, rng)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +103,9 @@ def _oropharynx(grid: Grid, throat: Throat) -> Field:
     half_y = np.maximum(depth, 0.4)
     back = np.array([25, 23, 22, 21.5, 21.5, 22, 22, 22, 22, 22, 22])
     half_x = np.array([12, 11.5, 11, 11, 12.5, 14, 15.5, 16, 15, 13, 9]) * throat.width
-    return swept(grid, z, centre_y=list(back + half_y), half_x=list(half_x), half_y=list(half_y), bend=-0.012, power=2.4)
+    return swept(
+        grid, z, centre_y=list(back + half_y), half_x=list(half_x), half_y=list(half_y), bend=-0.012, power=2.4
+    )
 
 
 def _curtain(grid: Grid, throat: Throat) -> Field:
@@ -125,7 +128,7 @@ def _epiglottis(grid: Grid, thick: float, lean: float) -> Field:
     bent = Grid(grid.x[:1] * 0, grid.y + 0.03 * grid.x**2, grid.z, grid.step_mm)
     points: list[Point] = [(0, 50, -101), (0, 44, -88), (0, 37 - lean, -74)]
     leaf = np.full(grid.shape, np.float32(1e3))
-    for a, b in zip(points[:-1], points[1:], strict=True):
+    for a, b in itertools.pairwise(points):
         leaf = np.minimum(leaf, capsule(bent, a, b, thick))
     width = smooth_interp(grid.z, [-102, -90, -78, -72], [4, 9, 11, 8])
     return np.maximum(leaf, np.abs(grid.x) - width)
@@ -226,7 +229,7 @@ def _upper(region: Region, throat: Throat, rng: np.random.Generator) -> None:
     for s in (-1, 1):
         pharynx = smooth_min(pharynx, _piriform(g, s, rng), 2)
     tube = _laryngeal_tube(g, throat)
-    leaf = _epiglottis(g, rng.uniform(0.8, 1.5), rng.uniform(-3, 4)) + rough * 0.2
+    leaf = _epiglottis(g, rng.uniform(1.1, 1.7), rng.uniform(-3, 4)) + rough * 0.2
     curtain = _curtain(g, throat)
     solid = np.minimum(leaf, curtain)
     region.paint_airway(np.maximum(pharynx + rough, -solid), PHARYNX)

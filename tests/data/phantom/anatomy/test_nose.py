@@ -1,0 +1,43 @@
+"""Test the nasal passages."""
+
+import numpy as np
+import pytest
+
+from lib.data.phantom.anatomy import nose
+from lib.data.phantom.anatomy.canvas import NASAL_CAVITY, PHARYNX, Canvas, make_grid
+from lib.data.phantom.anatomy.streams import Streams
+
+SEEDS = (0, 1, 2)
+
+
+def carved(seed: int) -> Canvas:
+    canvas = Canvas.blank(make_grid((-26, 40, -26), (26, 122, 42), 1.0))
+    canvas.hu[...] = 40
+    nose.line(canvas, Streams(seed))
+    nose.carve(canvas, Streams(seed))
+    return canvas
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_both_sides_carry_air_parted_by_the_septum(seed):
+    canvas = carved(seed)
+    air = (canvas.air > 0.5) & (canvas.part == NASAL_CAVITY)
+    left, right = (canvas.grid.x < 0) & air, (canvas.grid.x > 0) & air
+    assert min(left.sum(), right.sum()) > 800
+    plane = nose.draw_passages(Streams(seed))[1].outwards(canvas.grid)
+    assert not (air & (np.abs(plane) < 0.3) & (canvas.grid.y < 96)).any()
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_turbinates_leave_tissue_in_the_cavity(seed):
+    canvas = carved(seed)
+    inside = (np.abs(canvas.grid.x) < 12) & (np.abs(canvas.grid.y - 75) < 8) & (np.abs(canvas.grid.z) < 8)
+    share = canvas.air[np.broadcast_to(inside, canvas.air.shape)].mean()
+    assert 0.05 < share < 0.75
+
+
+def test_air_behind_the_choana_is_pharynx():
+    canvas = carved(0)
+    behind = (canvas.air > 0.5) & (canvas.grid.y < nose.CHOANA_Y)
+    assert behind.any()
+    assert set(np.unique(canvas.part[behind])) == {PHARYNX}

@@ -1,0 +1,28 @@
+"""Test the sinuses."""
+
+import numpy as np
+import pytest
+
+from lib.data.phantom.anatomy import sinuses
+from lib.data.phantom.anatomy.canvas import IGNORE, SINUSES, Canvas, make_grid
+from lib.data.phantom.anatomy.streams import Streams
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_air_is_sinus_or_ignored(seed):
+    canvas = Canvas.blank(make_grid((-50, 5, -32), (50, 110, 85), 1.5))
+    canvas.hu[...] = 40
+    state = sinuses.paint(canvas, Streams(seed))
+    assert set(np.unique(canvas.part[canvas.air > 0.3])) <= {SINUSES, IGNORE}
+    assert (canvas.air > 0.5).sum() * 1.5**3 / 1000 > 4
+    assert set(state) == {
+        f"{n}_{s}" for n in ("maxillary", "frontal", "sphenoid", "ethmoid") for s in ("left", "right")
+    }
+
+
+def test_some_closed_sinuses_are_ignored_and_open_ones_never():
+    fillings = [sinuses.draw_filling(np.random.default_rng(i)) for i in range(400)]
+    closed = [f for f in fillings if not f.drained]
+    assert {f.part for f in closed} == {SINUSES, IGNORE}
+    assert {f.part for f in fillings if f.drained} == {SINUSES}
+    assert {sinuses.describe(f) for f in fillings} == {"open", "closed", "full", "open with fluid"}
