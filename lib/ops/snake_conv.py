@@ -68,7 +68,9 @@ class DynamicSnakeConv(nn.Module):
         Returns:
             ``(B, out_channels, *S)``, before normalisation.
         """
-        curves = self._accumulate(offsets.unflatten(1, (self.spatial_dims - 1, self.kernel_size)))
+        # Positions need float32 even where autocast made the offsets bfloat16, which has no integers above 256.
+        steps = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
+        curves = self._accumulate(steps.unflatten(1, (self.spatial_dims - 1, self.kernel_size)))
         samples = self._sample(x, curves)
         return self.strip(samples.flatten(-2)).movedim(-1, 1)
 
@@ -96,7 +98,7 @@ class DynamicSnakeConv(nn.Module):
                 place, share = pair[side]
                 index, weight = index + place * strides[axis], weight * share
             # Rows of channels are fetched whole: one contiguous copy per sample.
-            part = rows.index_select(0, index.flatten()).unflatten(0, index.shape) * weight.unsqueeze(-1)
+            part = rows.index_select(0, index.flatten()).unflatten(0, index.shape) * weight.to(x.dtype).unsqueeze(-1)
             total = part if total is None else total + part
         assert total is not None
         return total.movedim(1, -2)

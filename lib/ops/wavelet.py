@@ -85,7 +85,8 @@ def _places(size: int, taps: int, device: torch.device) -> Tensor:
 
 def _filters(wavelet: str, like: Tensor) -> list[Tensor]:
     """Return the filters: analysis low and high, synthesis low and high."""
-    return [torch.tensor(taps, dtype=like.dtype, device=like.device) for taps in pywt.Wavelet(wavelet).filter_bank]
+    bank = pywt.Wavelet(wavelet).filter_bank  # pyright: ignore[reportAttributeAccessIssue]  (a compiled class)
+    return [torch.tensor(taps, dtype=like.dtype, device=like.device) for taps in bank]
 
 
 def _spatial_dims(dims: int) -> int:

@@ -70,6 +70,14 @@ def test_gradient_of_values_and_offsets() -> None:
     assert torch.autograd.gradcheck(layer.convolve, (x, offsets))
 
 
+def test_bfloat16_offsets_still_point_at_the_right_sample() -> None:
+    """Bfloat16 has no odd integers above 256: positions in it would read the neighbour."""
+    layer = build(2, 1, kernel_size=3, inputs=1, outputs=1)
+    x = torch.randn(1, 1, 400, 3, generator=torch.Generator().manual_seed(2))
+    steps = torch.full((1, 3, 400, 3), 0.5)
+    assert torch.equal(layer.convolve(x, steps.bfloat16()), layer.convolve(x, steps))
+
+
 def test_one_strip_convolution_is_allocated() -> None:
     parameters = sum(p.numel() for p in build(2, 0).parameters())
     offsets = 3 * 9 * 5 + 5 + 2 * 5

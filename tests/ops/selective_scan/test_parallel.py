@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from lib.ops.selective_scan import parallel
 from lib.ops.selective_scan.parallel import selective_scan_parallel
+from lib.ops.selective_scan.recurrence import Budget
 from lib.ops.selective_scan.reference import selective_scan_reference
 
 NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
@@ -54,6 +56,40 @@ def test_values_and_gradients_are_the_recurrence_s(shape: tuple[int, ...], dtype
     for name, grad, wanted in zip(NAMES, grads, exact_grads, strict=True):
         assert grad.shape == wanted.shape, name
         assert (grad.double() - wanted).abs().max() <= absolute * max(1.0, float(wanted.abs().max())), name
+
+
+@pytest.mark.parametrize("widest", [1, 10**6])
+@pytest.mark.parametrize("numbers", [1, 200, 2000])
+def test_segments_and_chunks_change_nothing(numbers: int, widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parallel, "CPU_BUDGET", Budget(numbers, widest))
+    exact, exact_grads = run(selective_scan_reference, operands((2, 4, 2, 3, 211), torch.float64))
+    y, grads = run(selective_scan_parallel, operands((2, 4, 2, 3, 211), torch.float64))
+    torch.testing.assert_close((y, *grads), (exact, *exact_grads))
+
+
+def test_skip_bias_and_softplus_may_be_absent() -> None:
+    *positional, _, _ = operands((2, 6, 3, 4, 37), torch.float64).values()
+    positional[1] = positional[1].detach().exp().requires_grad_()
+    exact, y = selective_scan_reference(*positional), selective_scan_parallel(*positional)
+    torch.testing.assert_close(y, exact)
+    wanted, grads = (torch.autograd.grad(each.square().sum(), positional) for each in (exact, y))
+    torch.testing.assert_close(grads, wanted)
+
+
+def test_autocast_does_not_reach_the_states() -> None:
+    *positional, bias = operands((1, 64, 1, 16, 40), torch.float32).values()
+    wanted = selective_scan_parallel(*positional, delta_bias=bias, delta_softplus=True)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        y = selective_scan_parallel(*positional, delta_bias=bias, delta_softplus=True)
+        grad = torch.autograd.grad(y.sum(), positional[0])[0]
+    assert torch.equal(y, wanted)
+    assert torch.equal(grad, torch.autograd.grad(wanted.sum(), positional[0])[0])
+
+
+def test_an_empty_sequence_stays_empty() -> None:
+    tensors = operands((2, 4, 2, 3, 0), torch.float32)
+    y, grads = run(selective_scan_parallel, tensors)
+    assert y.shape == (2, 4, 0) and grads[2].eq(0).all()
 
 
 def test_bfloat16_computes_in_float32() -> None:
