@@ -88,7 +88,8 @@ def main() -> None:
     rows = run(options.seeds, options.steps)
     note = (
         f"\n{options.seeds} seeds, {options.steps} steps of {BATCH} patches, topowmamba_tiny, 32 procedural cases"
-        " to train, 20 others to judge. Mean ± SD over seeds; the interval of the paired difference is a bootstrap over seeds."
+        " to train, 20 others to judge. Mean ± SD over seeds; the interval of the paired difference is a bootstrap"
+        " over seeds."
         " An interval that holds 0 is a null result."
     )
     keep(

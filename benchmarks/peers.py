@@ -93,7 +93,8 @@ def main() -> None:
     )
     note = (
         f"\nEach network: {options.minutes:g} minutes on {options.threads} thread(s), one seed, the same 48"
-        " procedural cases; judged on 20 others that nothing was trained on. Mean with its 95 % bootstrap interval over cases."
+        " procedural cases; judged on 20 others that nothing was trained on. Mean with its 95 % bootstrap interval"
+        " over cases."
         " Procedural data: these figures say nothing about patients."
     )
     keep("peers", command, {"rows": rows}, table(rows, labels) + "\n" + note)

@@ -49,10 +49,12 @@ def load(image: Path, reference: Path) -> Volume:
         ValueError: If the grids differ.
     """
     scan, label = nib.Nifti1Image.from_filename(image), nib.Nifti1Image.from_filename(reference)
-    if scan.shape != label.shape or not np.allclose(scan.affine, label.affine, atol=1e-3):
+    if scan.shape != label.shape or not _same(scan.affine, label.affine):
         raise ValueError(f"{reference.name} is not on the grid of {image.name}: {label.shape} and {scan.shape}")
     scan, label = nib.as_closest_canonical(scan), nib.as_closest_canonical(label)
-    return Volume(np.asarray(scan.dataobj, np.float32), scan.affine, np.asarray(label.dataobj).astype(np.uint8))
+    return Volume(
+        np.asarray(scan.dataobj, np.float32), np.asarray(scan.affine), np.asarray(label.dataobj).astype(np.uint8)
+    )
 
 
 def evaluate_study(
@@ -92,6 +94,10 @@ def evaluate_study(
     return json_safe(
         {"conditions": conditions, "parts_ml": parts, "overlay": str(overlay), "peak_memory_mib": round(peak_mib)}
     )
+
+
+def _same(affine: Any, other: Any) -> bool:
+    return np.allclose(affine, other, atol=1e-3)
 
 
 def perturbed(study: Volume, name: str) -> Volume:

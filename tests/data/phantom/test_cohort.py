@@ -29,6 +29,8 @@ def test_layout_is_a_studies_folder(written):
         assert image.get_data_dtype() == np.int16
         assert label.get_data_dtype() == np.uint8
         assert image.shape == label.shape
+        assert image.affine is not None
+        assert label.affine is not None
         assert np.allclose(image.affine, label.affine)
         assert aff2axcodes(image.affine) == ("R", "A", "S")
     assert (out / "cohort.png").stat().st_size > 1000

@@ -211,7 +211,7 @@ def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> N
     mucosa = np.minimum(np.minimum(inferior, middle), superior) + ripple
     inside = cavity + 0.5
     region.paint(np.maximum(np.minimum(inferior_core, middle_core), inside), rng.uniform(100, 300))
-    passage_air = np.maximum(cavity, -mucosa)
+    passage_air = np.maximum(cavity, np.negative(mucosa))
     vestibule = _vestibule(passage, g, rng)
     passage_air = smooth_min(passage_air, vestibule, 1.0)
     below: Field = NOSTRIL_Z + 0.5 - g.z
