@@ -253,11 +253,16 @@ def _legend(figure: Figure, scene: _Scene) -> None:
         figure.text(left + 0.019, 0.27 / tall, detail, color=FAINT, fontsize=9.5, va="center")
 
 
+def _parted(reference: Label, labels: Mapping[str, int]) -> bool:
+    """Say whether the reference knows the parts: a united airway says nothing of one part's Dice."""
+    return len(labels) == 1 or len(set(np.unique(reference).tolist()) - {0, IGNORE}) > 1
+
+
 def _entry(scene: _Scene, name: str) -> tuple[str, str]:
     value = scene.labels[name]
     found = scene.prediction == value
     detail = f"{volume_ml(found, scene.spacing_mm):.1f} ml"
-    if scene.reference is not None:
+    if scene.reference is not None and _parted(scene.reference, scene.labels):
         score = dice(found & (scene.reference != IGNORE), scene.reference == value)
         detail += ", Dice undefined" if np.isnan(score) else f", Dice {score:.3f}"
     return name.replace("_", " "), detail

@@ -147,6 +147,10 @@ def sphenoid(canvas: Canvas, streams: Streams, drains: list[Drain]) -> dict[str,
             sdf = (k**0.25 - 1) * min(half[1], wide / 2)
             plane = 0.6 - (g.x - split - tilt * (g.y - 40)) * s
             sdf = np.maximum(np.maximum(sdf, plane), g.z - roof) + wobble(g, rng, amplitude=0.7, wavelength_mm=13)
+            if rng.random() < 0.45:
+                # A shelf parts an upper from a lower cell, open at the front in most.
+                shelf = g.z - rng.uniform(16, 25) - rng.normal(0, 0.3) * (g.y - 36) - rng.normal(0, 0.3) * g.x
+                sdf = np.maximum(sdf, np.minimum(rng.uniform(0.4, 0.9) - np.abs(shelf), rng.uniform(38, 50) - g.y))
             _blow(region, sdf.astype(np.float32), filling, rng, wall_mm=0.6)
         passage = draw_passages(streams)[(s + 1) // 2]
         radius = rng.uniform(0.8, 1.5)
