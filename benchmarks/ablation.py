@@ -1,6 +1,6 @@
 """Ablation of WMB and SCVSS on the procedural cohort: four arms, the same steps, the same patches, several seeds.
 
-``python -m benchmarks.ablation --seeds 3 --steps 250``
+``python -m benchmarks.ablation --seeds 3 --steps 600``
 """
 
 import argparse
@@ -83,7 +83,7 @@ def main() -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=250)
+    parser.add_argument("--steps", type=int, default=600)
     options = parser.parse_args()
     rows = run(options.seeds, options.steps)
     note = (
