@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -86,3 +87,13 @@ def hash_data(files: Mapping[str, Iterable[Path]]) -> dict[str, str]:
         case: hashlib.sha256("\n".join(hash_file(path) for path in paths).encode()).hexdigest()
         for case, paths in files.items()
     }
+
+
+def find_code_version() -> str:
+    """Return the commit of this checkout, with ``-dirty`` if files differ from it; empty outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""

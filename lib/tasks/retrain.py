@@ -19,7 +19,7 @@ from lib.learning.loop.progress import Report, Standing, default_report
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore, Validation, mean_score
 from lib.learning.recipe import Recipe
-from lib.records.card import Card, hash_data, hash_labels
+from lib.records.card import Card, find_code_version, hash_data, hash_labels
 from lib.records.versions import set_champion, write_version
 from lib.tasks.spec import SpecError, TaskSpec, load_app
 from lib.tasks.training_stats import TrainingStats
@@ -217,6 +217,7 @@ def _card(
         label_schema=hash_labels(task.labels),
         metrics=result.metrics,
         parent=parent.name if parent else "",
+        code_version=find_code_version(),
         notes=notes | {"steps": result.steps, "seconds": round(result.seconds, 1), "stopped": result.stopped},
     )
     return card.as_dict()

@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import re
 from datetime import datetime
 from pathlib import Path
 
+from lib.records import card
 from lib.records.card import Card, hash_data, hash_file, hash_labels
 
 
@@ -47,3 +49,9 @@ def test_a_card_is_dated_and_json() -> None:
     assert stored["labels"] == ["nasal_cavity"] and stored["parent"] == ""
     dated = Card(model="m", labels=(), recipe={}, data={}, label_schema="", created="2020-01-01T00:00:00+00:00")
     assert dated.as_dict()["created"] == "2020-01-01T00:00:00+00:00"
+
+
+def test_code_version_is_the_commit_and_empty_outside_a_checkout(tmp_path, monkeypatch) -> None:
+    assert re.fullmatch(r"[0-9a-f]{7,40}(-dirty)?", card.find_code_version())
+    monkeypatch.setattr(card, "__file__", str(tmp_path / "card.py"))
+    assert card.find_code_version() == ""
