@@ -1,6 +1,6 @@
 """The one reading: file to Hounsfield units on a RAS grid of fixed spacing, and labels back to the file's own grid."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch import Tensor
 from lib.data.findings import reject
 from lib.data.formats import Volume, load
 from lib.data.grid import Grid
+from lib.data.restore import restore
 from lib.data.save import write_volume
 
 IGNORE = 255
@@ -76,6 +77,10 @@ class Reading:
     def to_source(self, label: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
         """Return a label ``(X, Y, Z)`` of the grid on exactly the source grid (shape, axis order, flips)."""
         return self.grid.label_to_source(torch.as_tensor(label).to(torch.uint8))
+
+    def restore(self, slabs: Iterable[tuple[int, Tensor]]) -> NDArray[np.uint8]:
+        """Return logits of the grid, as `Predictor.slabs` yields them, as labels on exactly the source grid."""
+        return restore(slabs, self.grid)
 
     def points_to_grid(self, ijk: ArrayLike) -> NDArray[Any]:
         """Return voxel indices ``(n, 3)`` of the source as indices of the grid, not rounded."""

@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 import torch
 from torch import nn
 
+from lib.ops.resample import running_argmax
+
 Progress = Callable[[int, int], None]
 SIGMA_SCALE = 0.125
 WEIGHT_FLOOR = 1e-3
@@ -33,15 +35,6 @@ def gaussian_weight(shape: Sequence[int]) -> torch.Tensor:
         distance = (torch.arange(size, dtype=torch.float32) - (size - 1) / 2) / (SIGMA_SCALE * size)
         weight = weight.unsqueeze(-1) * torch.exp(-0.5 * distance**2)
     return weight.clamp_min(WEIGHT_FLOOR)
-
-
-def running_argmax(logits: torch.Tensor) -> torch.Tensor:
-    """Return the class of the largest logit, uint8 ``S``, of ``(K, *S)``; several times faster than ``argmax(0)``."""
-    best, label = logits[0].clone(), torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device)
-    for index in range(1, logits.shape[0]):
-        label.masked_fill_(logits[index] > best, index)
-        torch.maximum(best, logits[index], out=best)
-    return label
 
 
 class Predictor:
@@ -88,7 +81,7 @@ class Predictor:
     def logits(self, volume: torch.Tensor, progress: Progress | None = None) -> torch.Tensor:
         """Return the logits ``(K, X, Y, Z)``, float32 on the CPU, of a prepared volume ``(1, X, Y, Z)``."""
         result = None
-        for start, slab in self._slabs(volume, progress):
+        for start, slab in self.slabs(volume, progress):
             if result is None:
                 result = torch.empty(slab.shape[0], *volume.shape[1:])
             result[..., start : start + slab.shape[-1]] = slab
@@ -107,12 +100,21 @@ class Predictor:
             ValueError: If `volume` has another shape or is empty.
         """
         result = torch.zeros(volume.shape[1:], dtype=torch.uint8)
-        for start, slab in self._slabs(volume, progress):
+        for start, slab in self.slabs(volume, progress):
             result[..., start : start + slab.shape[-1]] = running_argmax(slab)
         return result
 
-    def _slabs(self, volume: torch.Tensor, progress: Progress | None) -> Iterator[tuple[int, torch.Tensor]]:
-        """Yield finished logits ``(K, X, Y, n)`` and the slice they start at, in order and without overlap."""
+    def slabs(self, volume: torch.Tensor, progress: Progress | None = None) -> Iterator[tuple[int, torch.Tensor]]:
+        """Yield the logits slab by slab, float32 on the CPU.
+
+        Args:
+            volume: Prepared (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
+            progress: Called with (slices done, slices in all) after each slab.
+        Yields:
+            The slice a slab starts at, and its logits ``(K, X, Y, n)``; in order, without gap or overlap.
+        Raises:
+            ValueError: If `volume` has another shape or is empty.
+        """
         if volume.ndim != 4 or volume.shape[0] != 1 or 0 in volume.shape:
             raise ValueError(f"a volume is (1, X, Y, Z) and not empty, got {tuple(volume.shape)}")
         slabs = self._slice_slabs(volume[0]) if len(self.roi) == 2 else self._window_slabs(volume)

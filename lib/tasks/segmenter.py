@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
 Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +94,10 @@ class Segmenter:
         volume = window(reading.hu, self.task.image.window_hu)
         clock.lap("read")
         served, predictor = self._current()
-        label = predictor.labels(volume, progress)
-        clock.lap("infer")
-        restored = reading.to_source(label)
+        label = reading.restore(clock.laps("infer", "restore", predictor.slabs(volume, progress)))
         clock.lap("restore")
         return Segmentation(
-            label=restored,
+            label=label,
             affine=reading.source_affine,
             seconds=clock.seconds,
             version=served.name,
@@ -126,4 +126,12 @@ class _Clock:
 
     def lap(self, stage: str) -> None:
         now = time.perf_counter()
-        self.seconds[stage], self._last = now - self._last, now
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
+        self._last = now
+
+    def laps(self, making: str, using: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Pass items on, and keep the time that making them took apart from the time that using them took."""
+        for item in items:
+            self.lap(making)
+            yield item
+            self.lap(using)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.models.predictor import Predictor, gaussian_weight, running_argmax, window_starts
+from lib.models.predictor import Predictor, gaussian_weight, window_starts
 
 
 class Channels(nn.Module):
@@ -86,11 +86,6 @@ def test_window_starts(size: int, window: int, overlap: float, starts: list[int]
 def test_weights_peak_in_the_middle_and_never_vanish() -> None:
     weight = gaussian_weight((9, 65, 5))
     assert weight.shape == (9, 65, 5) and weight.min() > 0 and weight[4, 32, 2] == weight.max() == 1
-
-
-def test_running_argmax_takes_the_first_of_equals() -> None:
-    logits = torch.tensor([[1.0, 0.0, 2.0], [1.0, 3.0, 2.0], [0.0, 3.0, 5.0]])
-    assert running_argmax(logits).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from lib.data.phantom.anatomy.canvas import AIR_HU, IGNORE, PARTS, Canvas, Field
 from lib.data.phantom.pose import Pose, coordinate_lattice
 from lib.data.phantom.view import View
 
-# With soft tissue around it, a voxel 42 % full of air reads about -400 HU.
-OCCUPANCY_THRESHOLD = 0.42
+# In soft tissue of 40 HU a voxel 37.5 % full of air reads -350 HU, the wall of an airway by the common threshold.
+OCCUPANCY_THRESHOLD = 0.375
 _COARSE_MM = 7.0
 _CHUNK = 12
 
