@@ -1,4 +1,4 @@
-"""The selective scan that trains, against the plain recurrence: interleaved pairs in one run.
+"""The selective scans, in PyTorch and in C++, against the plain recurrence: interleaved in one run, one thread.
 
 ``python -m benchmarks.scan``
 """
@@ -10,20 +10,23 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.machine import keep
-from lib.ops.selective_scan import selective_scan
+from lib.ops.selective_scan.native.build import machine_isa
+from lib.ops.selective_scan.native.scan import selective_scan_native
+from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.reference import selective_scan_reference
 
-CHANNELS, PAIRS = 192, 3
-SHAPES = ((1, 1024), (1, 4096), (16, 1024), (16, 4096))
+CHANNELS, ROUNDS = 192, 5
+SHAPES = ((1, 4096), (16, 4096), (16, 16384))
+SCANS = {"plain": selective_scan_reference, "PyTorch": selective_scan_parallel, "C++": selective_scan_native}
 
 
 def inputs(state: int, length: int) -> list[torch.Tensor]:
-    """Return u, delta, A, B, C of one image, seeded."""
+    """Return u, delta, A, B, C of one image, seeded; channels innermost in memory, as a convolution leaves them."""
     draw = torch.Generator().manual_seed(0)
-    u, delta = torch.randn(2, 1, CHANNELS, length, generator=draw).unbind()
+    u, delta = torch.randn(2, 1, length, CHANNELS, generator=draw).transpose(2, 3).unbind()
     a = -torch.rand(CHANNELS, state, generator=draw) - 0.5
-    b, c = torch.randn(2, 1, 1, state, length, generator=draw).unbind()
-    return [tensor.requires_grad_() for tensor in (u, delta.sigmoid() * 0.1, a, b, c)]
+    b, c = torch.randn(2, 1, length, 1, state, generator=draw).permute(0, 1, 3, 4, 2).unbind()
+    return [tensor.detach().requires_grad_() for tensor in (u, delta.sigmoid() * 0.1, a, b, c)]
 
 
 def seconds(scan: Callable[..., torch.Tensor], tensors: list[torch.Tensor], *, backward: bool) -> float:
@@ -36,25 +39,34 @@ def seconds(scan: Callable[..., torch.Tensor], tensors: list[torch.Tensor], *, b
     return time.perf_counter() - begin
 
 
+def spread(ratios: list[float]) -> str:
+    """Render a median with its range."""
+    return f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
+
+
 def main() -> None:
     """Run from the command line."""
     torch.set_num_threads(1)
-    lines = ["| N | L | pass | plain, ms | ours, ms | speed-up, median (range) |", "|---:|---:|---|---:|---:|---:|"]
+    lines = ["| N | L | pass | plain, ms | PyTorch | C++ |", "|---:|---:|---|---:|---:|---:|"]
     figures = []
     for state, length in SHAPES:
-        tensors = [tensor.detach().requires_grad_() for tensor in inputs(state, length)]
+        tensors = inputs(state, length)
         for backward in (False, True):
-            pairs = [
-                tuple(seconds(scan, tensors, backward=backward) for scan in (selective_scan_reference, selective_scan))
-                for _ in range(PAIRS + 1)
-            ][1:]
-            ratios = sorted(plain / ours for plain, ours in pairs)
-            plain, ours = (1e3 * statistics.median(side) for side in zip(*pairs, strict=True))
+            rounds = [[seconds(scan, tensors, backward=backward) for scan in SCANS.values()] for _ in range(ROUNDS + 1)]
+            plain, *others = zip(*rounds[1:], strict=True)
+            ratios = {
+                name: [a / b for a, b in zip(plain, taken, strict=True)]
+                for name, taken in zip(list(SCANS)[1:], others, strict=True)
+            }
             name = "forward + backward" if backward else "forward"
             figures.append({"state": state, "length": length, "pass": name, "ratios": ratios})
-            spread = f"{statistics.median(ratios):.1f}x ({ratios[0]:.1f}-{ratios[-1]:.1f})"
-            lines.append(f"| {state} | {length} | {name} | {plain:.0f} | {ours:.1f} | {spread} |")
-    keep("scan", "python -m benchmarks.scan", {"rows": figures}, "\n".join(lines))
+            cells = " | ".join(spread(values) for values in ratios.values())
+            lines.append(f"| {state} | {length} | {name} | {1e3 * statistics.median(plain):.0f} | {cells} |")
+    note = (
+        f"\nSpeed-up over the plain loop, median and range of {ROUNDS} interleaved rounds after one that is thrown away;"
+        f" one image, {CHANNELS} channels, float32, one thread, {machine_isa()}."
+    )
+    keep("scan", "python -m benchmarks.scan", {"rows": figures}, "\n".join(lines) + "\n" + note)
 
 
 if __name__ == "__main__":

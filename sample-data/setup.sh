@@ -16,4 +16,8 @@ free_mib=$(df -Pm . | awk 'NR == 2 { print $4 }')
 echo "Installing the dependencies into $VENV (a few minutes, about 9 GB, once) ..."
 [ -x "$VENV/bin/python" ] || "$PYTHON" -m venv "$VENV"
 "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+# The native kernels need a compiler; without one PyTorch does their work, slower.
+command -v g++ > /dev/null || { [ "$(id -u)" = 0 ] && apt-get install --yes -qq g++ > /dev/null 2>&1; } ||
+    echo "No g++: install it (as root: apt-get install g++) for fast kernels." >&2
+"$VENV/bin/python" -c "from lib.ops.selective_scan.native.build import library; library()"
 echo "$wanted" > "$stamp"

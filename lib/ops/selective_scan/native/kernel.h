@@ -1,0 +1,201 @@
+// The selective scan for one floating type; included once per type by scan.cpp, which defines REAL, LANES and NAME.
+//
+// A vector holds LANES channels of one token. Operands are channels-last: u, delta, y (L, E); B, C (L, G, N);
+// A transposed, (N, E), and multiplied by log2(e).
+
+typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
+#define vec NAME(vec)
+
+static inline vec NAME(load)(const REAL *from, int64_t count) {
+  vec v = {};
+  if (count >= LANES) memcpy(&v, from, sizeof v);
+  else memcpy(&v, from, count * sizeof(REAL));
+  return v;
+}
+
+static inline void NAME(store)(REAL *to, vec v, int64_t count) {
+  if (count >= LANES) memcpy(to, &v, sizeof v);
+  else memcpy(to, &v, count * sizeof(REAL));
+}
+
+static inline REAL NAME(sum)(vec v) {
+  REAL total = 0;
+  for (int i = 0; i < LANES; i++) total += v[i];
+  return total;
+}
+
+// softplus(x) = max(x, 0) + 2 artanh(s) with t = exp(-|x|), s = t / (2 + t) <= 1/3.
+static inline vec NAME(softplus)(vec x) {
+  vec t = NAME(exp2)((x < 0 ? x : -x) * (REAL)LOG2_E);
+  vec s = t / (t + (REAL)2), q = s * s, series = {};
+  for (int power = SOFTPLUS_TOP; power > 0; power -= 2) series = series * q + (REAL)1 / power;
+  return (x > 0 ? x : vec{}) + 2 * s * series;
+}
+
+static inline vec NAME(sigmoid)(vec x) {
+  vec t = NAME(exp2)((x < 0 ? x : -x) * (REAL)LOG2_E);
+  return (x < 0 ? t : vec{} + 1) / (t + (REAL)1);
+}
+
+// WIDE vectors abreast hide the latency of the recurrence where there are few states.
+template <int STATES, int WIDE>
+static void NAME(forward_block)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t first) {
+  const int64_t E = p.E, L = p.L, GN = p.G * p.N, N = STATES ? STATES : p.N;
+  const int64_t base = group * (E / p.G) + first;
+  vec h[STATES ? STATES : MAX_STATES][WIDE], A[STATES ? STATES : MAX_STATES][WIDE], D[WIDE], bias[WIDE];
+  int64_t count[WIDE];
+  for (int w = 0; w < WIDE; w++) {
+    count[w] = std::max<int64_t>(0, std::min<int64_t>(LANES, E / p.G - first - w * LANES));
+    D[w] = NAME(load)(p.D + base + w * LANES, count[w]);
+    bias[w] = NAME(load)(p.bias + base + w * LANES, count[w]);
+    for (int n = 0; n < N; n++) {
+      h[n][w] = vec{};
+      A[n][w] = NAME(load)(p.A + n * E + base + w * LANES, count[w]);
+    }
+  }
+  const REAL *u = p.u + batch * L * E + base, *delta = p.delta + batch * L * E + base;
+  const REAL *B = p.B + batch * L * GN + group * p.N, *C = p.C + batch * L * GN + group * p.N;
+  REAL *y = p.y + batch * L * E + base;
+  for (int64_t l = 0; l < L; l++, u += E, delta += E, y += E, B += GN, C += GN)
+    for (int w = 0; w < WIDE; w++) {
+      vec x = NAME(load)(u + w * LANES, count[w]), step = NAME(load)(delta + w * LANES, count[w]) + bias[w];
+      if (p.use_softplus) step = NAME(softplus)(step);
+      vec input = step * x, out = D[w] * x, other = {};
+#pragma GCC unroll 16
+      for (int n = 0; n < N; n++) {
+        h[n][w] = NAME(exp2)(step * A[n][w]) * h[n][w] + input * B[n];
+        if (n % 2) other += h[n][w] * C[n];
+        else out += h[n][w] * C[n];
+      }
+      NAME(store)(y + w * LANES, out + other, count[w]);
+    }
+}
+
+// The gradients of the channels [first, last) of one group; dB and dC go to this task's own slice of the workspace.
+static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) & d, int64_t batch, int64_t group,
+                                int64_t first, int64_t last, REAL *dB, REAL *dC) {
+  const int64_t E = p.E, L = p.L, N = p.N, GN = p.G * N, blocks = (last - first + LANES - 1) / LANES;
+  const int64_t chunks = (L + CHUNK - 1) / CHUNK;
+  std::vector<vec> starts(chunks * blocks * N), later(blocks * N, vec{}), h((CHUNK + 1) * N), a(CHUNK * N);
+  std::vector<vec> sumB(CHUNK * N), sumC(CHUNK * N), dA(blocks * N, vec{}), dD(blocks, vec{}), dbias(blocks, vec{});
+  vec steps[CHUNK];
+  const REAL *B = p.B + batch * L * GN + group * N, *C = p.C + batch * L * GN + group * N;
+  auto sweep = [&](int64_t block, int64_t from, int64_t to, vec *state, bool keep) {
+    const int64_t at = group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
+    vec bias = NAME(load)(p.bias + at, count), A[MAX_STATES];
+    for (int n = 0; n < N; n++) A[n] = NAME(load)(p.A + n * E + at, count);
+    for (int64_t l = from; l < to; l++) {
+      const int64_t token = (batch * L + l) * E + at;
+      vec step = NAME(load)(p.delta + token, count) + bias;
+      if (p.use_softplus) step = NAME(softplus)(step);
+      vec input = step * NAME(load)(p.u + token, count);
+      if (keep) steps[l - from] = step;
+      for (int n = 0; n < N; n++) {
+        vec decay = NAME(exp2)(step * A[n]);
+        state[n] = decay * state[n] + input * B[l * GN + n];
+        if (keep) a[(l - from) * N + n] = decay, h[(l - from + 1) * N + n] = state[n];
+      }
+    }
+  };
+  for (int64_t block = 0; block < blocks; block++) {
+    vec state[MAX_STATES] = {};
+    for (int64_t chunk = 0; chunk < chunks; chunk++) {
+      memcpy(&starts[(chunk * blocks + block) * N], state, N * sizeof(vec));
+      if (chunk + 1 < chunks) sweep(block, chunk * CHUNK, (chunk + 1) * CHUNK, state, false);
+    }
+  }
+  for (int64_t chunk = chunks - 1; chunk >= 0; chunk--) {
+    const int64_t from = chunk * CHUNK, to = std::min<int64_t>(L, from + CHUNK);
+    std::fill(sumB.begin(), sumB.end(), vec{});
+    std::fill(sumC.begin(), sumC.end(), vec{});
+    for (int64_t block = 0; block < blocks; block++) {
+      const int64_t at = group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
+      vec state[MAX_STATES], A[MAX_STATES], *g = &later[block * N];
+      memcpy(state, &starts[(chunk * blocks + block) * N], N * sizeof(vec));
+      memcpy(&h[0], state, N * sizeof(vec));
+      sweep(block, from, to, state, true);
+      // A holds A log2(e); the gradient of the step needs A itself.
+      for (int n = 0; n < N; n++) A[n] = NAME(load)(p.A + n * E + at, count) * (REAL)LN_2;
+      vec D = NAME(load)(p.D + at, count), bias = NAME(load)(p.bias + at, count);
+      for (int64_t l = to - 1; l >= from; l--) {
+        const int64_t token = (batch * L + l) * E + at, k = (l - from) * N;
+        vec dy = NAME(load)(d.dy + token, count), x = NAME(load)(p.u + token, count), step = steps[l - from];
+        vec input = step * x, dinput = {}, dstep = {};
+        for (int n = 0; n < N; n++) {
+          sumC[k + n] += dy * h[k + N + n];
+          g[n] += dy * C[l * GN + n];
+          sumB[k + n] += g[n] * input;
+          dinput += g[n] * B[l * GN + n];
+          g[n] *= a[k + n];
+          vec slope = g[n] * h[k + n];
+          dA[block * N + n] += slope * step;
+          dstep += slope * A[n];
+        }
+        dstep += dinput * x;
+        if (p.use_softplus) dstep *= NAME(sigmoid)(NAME(load)(p.delta + token, count) + bias);
+        dD[block] += dy * x;
+        dbias[block] += dstep;
+        NAME(store)(d.du + token, D * dy + dinput * step, count);
+        NAME(store)(d.ddelta + token, dstep, count);
+      }
+    }
+    for (int64_t k = 0; k < (to - from) * N; k++) dB[from * N + k] = NAME(sum)(sumB[k]), dC[from * N + k] = NAME(sum)(sumC[k]);
+  }
+  for (int64_t block = 0; block < blocks; block++) {
+    const int64_t at = batch * E + group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
+    NAME(store)(d.dD + at, dD[block], count);
+    NAME(store)(d.dbias + at, dbias[block], count);
+    for (int n = 0; n < N; n++)
+      NAME(store)(d.dA + (batch * N + n) * E + at - batch * E, dA[block * N + n], count);
+  }
+}
+
+template <int STATES, int WIDE> static void NAME(forward)(const NAME(Problem) & p) {
+  const int64_t per_group = p.E / p.G, width = LANES * WIDE, blocks = (per_group + width - 1) / width;
+#pragma omp parallel for num_threads(p.threads) schedule(static)
+  for (int64_t task = 0; task < p.batch * p.G * blocks; task++)
+    NAME(forward_block)<STATES, WIDE>(p, task / (p.G * blocks), task / blocks % p.G, task % blocks * width);
+}
+
+extern "C" int NAME(scan_forward)(const NAME(Problem) * p) {
+  if (p->N > MAX_STATES) return 1;
+  switch (p->N) {
+    case 1: NAME(forward)<1, 4>(*p); break;
+    case 2: NAME(forward)<2, 4>(*p); break;
+    case 4: NAME(forward)<4, 2>(*p); break;
+    case 8: NAME(forward)<8, 1>(*p); break;
+    case 16: NAME(forward)<16, 1>(*p); break;
+    default: NAME(forward)<0, 1>(*p);
+  }
+  return 0;
+}
+
+// The slabs of channels do not depend on the number of threads, so neither does any sum. dA, dD and dbias come out
+// per image, dB and dC are added over slabs in their order.
+extern "C" int NAME(scan_backward)(const NAME(Problem) * problem, const NAME(Gradients) * gradients) {
+  const NAME(Problem) &p = *problem;
+  const NAME(Gradients) &d = *gradients;
+  if (p.N > MAX_STATES) return 1;
+  const int64_t per_group = p.E / p.G, slabs = (per_group + SLAB - 1) / SLAB, size = p.L * p.N;
+  std::vector<REAL> work(2 * p.batch * p.G * slabs * size);
+#pragma omp parallel for num_threads(p.threads) schedule(static)
+  for (int64_t task = 0; task < p.batch * p.G * slabs; task++) {
+    const int64_t first = task % slabs * SLAB;
+    NAME(backward_task)(p, d, task / (p.G * slabs), task / slabs % p.G, first, std::min<int64_t>(per_group, first + SLAB),
+                        &work[2 * task * size], &work[(2 * task + 1) * size]);
+  }
+#pragma omp parallel for num_threads(p.threads) schedule(static)
+  for (int64_t pair = 0; pair < p.batch * p.G; pair++)
+    for (int64_t l = 0; l < p.L; l++)
+      for (int64_t n = 0; n < p.N; n++) {
+        REAL b = 0, c = 0;
+        for (int64_t s = 0; s < slabs; s++) {
+          b += work[2 * (pair * slabs + s) * size + l * p.N + n];
+          c += work[(2 * (pair * slabs + s) + 1) * size + l * p.N + n];
+        }
+        const int64_t to = ((pair / p.G * p.L + l) * p.G + pair % p.G) * p.N + n;
+        d.dB[to] = b, d.dC[to] = c;
+      }
+  return 0;
+}
+#undef vec

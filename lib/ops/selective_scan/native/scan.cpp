@@ -1,0 +1,69 @@
+// The selective scan on a CPU: vectors over channels, states in registers, a backward pass that recomputes its states.
+// A plain C interface without any of torch's, so that one build serves every version of torch.
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#if defined(__AVX512F__)
+#define BYTES 64
+#elif defined(__AVX__)
+#define BYTES 32
+#else
+#define BYTES 16
+#endif
+
+static const int MAX_STATES = 64;  // states a channel can have
+static const int CHUNK = 32;       // tokens whose states the backward pass holds: with 16 states they fit the L2 cache
+static const int SLAB = 64;        // channels of one task of the backward pass
+static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
+
+#define PROBLEM(REAL, NAME)                                                                   \
+  struct NAME(Problem) {                                                                      \
+    const REAL *u, *delta, *A, *B, *C, *D, *bias;                                             \
+    REAL *y;                                                                                  \
+    int64_t batch, L, E, G, N, use_softplus, threads;                                         \
+  };                                                                                          \
+  struct NAME(Gradients) {                                                                    \
+    const REAL *dy;                                                                           \
+    REAL *du, *ddelta, *dA, *dB, *dC, *dD, *dbias;                                            \
+  };
+
+// exp2 without a library call: split off the integer by adding 1.5 * 2^mantissa, put it into the exponent, and take a
+// polynomial of the rest in [-1/2, 1/2]. Below the smallest normal number the result is that number.
+#define EXP2(REAL, INT, LANES, NAME, MAGIC, MANTISSA, LOWEST, ...)                            \
+  typedef REAL NAME(real_vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias)); \
+  typedef INT NAME(int_vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));   \
+  static inline NAME(real_vec) NAME(exp2)(NAME(real_vec) x) {                                 \
+    const REAL coefficients[] = {__VA_ARGS__};                                                \
+    const NAME(real_vec) lowest = NAME(real_vec){} + (REAL)(LOWEST), highest = -lowest;       \
+    x = x > lowest ? x : lowest;                                                              \
+    x = x < highest ? x : highest;                                                            \
+    NAME(real_vec) shifted = x + (REAL)(MAGIC), rest = x - (shifted - (REAL)(MAGIC)), p = {}; \
+    for (REAL c : coefficients) p = p * rest + c;                                             \
+    return (NAME(real_vec))((NAME(int_vec))p + ((NAME(int_vec))shifted << MANTISSA));         \
+  }
+
+#define REAL float
+#define LANES (BYTES / 4)
+#define NAME(x) x##_f32
+#define SOFTPLUS_TOP 15
+PROBLEM(float, NAME)
+EXP2(float, int32_t, LANES, NAME, 12582912.0, 23, -126, 1.5403530393e-4, 1.3333558146e-3, 9.6181291076e-3,
+     5.5504108665e-2, 2.4022650696e-1, 6.9314718056e-1, 1.0)
+#include "kernel.h"
+#undef REAL
+#undef LANES
+#undef NAME
+#undef SOFTPLUS_TOP
+
+#define REAL double
+#define LANES (BYTES / 8)
+#define NAME(x) x##_f64
+#define SOFTPLUS_TOP 35
+PROBLEM(double, NAME)
+EXP2(double, int64_t, LANES, NAME, 6755399441055744.0, 52, -1022, 4.4455382718708e-10, 7.0549116208011e-9,
+     1.0178086009240e-7, 1.3215486790144e-6, 1.5252733804060e-5, 1.5403530393382e-4, 1.3333558146428e-3,
+     9.6181291076285e-3, 5.5504108664822e-2, 2.4022650695910e-1, 6.9314718055995e-1, 1.0)
+#include "kernel.h"

@@ -1,0 +1,157 @@
+"""The C++ scan against the float64 recurrence: values, gradients, every build, every thread count, every element."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from lib.ops.selective_scan.native import scan as native
+from lib.ops.selective_scan.native.build import FLAGS, library, machine_isa
+from lib.ops.selective_scan.native.scan import scan_op, selective_scan_native, serves
+from lib.ops.selective_scan.reference import selective_scan_reference
+
+pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
+
+NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
+ISAS = list(FLAGS)[list(FLAGS).index(machine_isa()) :]
+# batch, channels, groups, state, length: odd lengths, one channel, chunk borders, more channels than a slab
+SHAPES = [
+    (1, 4, 1, 1, 1),
+    (2, 6, 3, 4, 37),
+    (1, 8, 4, 16, 129),
+    (3, 1, 1, 1, 200),
+    (2, 4, 2, 1, 1031),
+    (1, 160, 1, 16, 65),
+    (2, 200, 2, 2, 33),
+    (1, 70, 1, 8, 64),
+    (1, 20, 2, 5, 31),
+    (1, 3, 1, 64, 40),
+]
+
+
+@pytest.fixture(params=ISAS)
+def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    monkeypatch.setattr(native, "machine_isa", lambda: request.param)
+    yield request.param
+
+
+def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> list[torch.Tensor]:
+    batch, channels, groups, state, length = shape
+    draw = torch.Generator().manual_seed(seed)
+
+    def random(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=draw, dtype=torch.float64)
+
+    tensors = [
+        random(batch, channels, length),
+        random(batch, channels, length) - 2,
+        -random(channels, state).exp(),
+        random(batch, groups, state, length),
+        random(batch, groups, state, length),
+        random(channels),
+        random(channels) * 0.1,
+    ]
+    return [tensor.to(dtype).requires_grad_() for tensor in tensors]
+
+
+def run(scan, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
+    y = scan(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
+    return y, torch.autograd.grad((y * weight).sum(), tensors)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+def test_values_and_gradients_are_the_recurrence_s(
+    isa: str, shape: tuple[int, ...], dtype: torch.dtype, absolute: float
+) -> None:
+    exact, exact_grads = run(selective_scan_reference, operands(shape, torch.float64))
+    y, grads = run(selective_scan_native, operands(shape, dtype))
+    assert y.dtype == dtype
+    assert (y.double() - exact).abs().max() <= absolute
+    for name, grad, wanted in zip(NAMES, grads, exact_grads, strict=True):
+        assert grad.shape == wanted.shape, name
+        assert (grad.double() - wanted).abs().max() <= absolute * max(1.0, float(wanted.abs().max())), name
+
+
+def test_gradcheck(isa: str) -> None:
+    def scan(*tensors: torch.Tensor) -> torch.Tensor:
+        return selective_scan_native(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
+
+    assert torch.autograd.gradcheck(scan, tuple(operands((2, 2, 1, 2, 35), torch.float64)))
+
+
+def test_every_element_is_written(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Buffers come poisoned; what the kernel forgets stays NaN."""
+    monkeypatch.setattr(torch, "empty_like", lambda x, **_: torch.full_like(x, float("nan"), requires_grad=False))
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda x, *size: x.detach().new_full(size, float("nan")))
+    y, grads = run(selective_scan_native, operands((2, 150, 2, 3, 67), torch.float32))
+    assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
+
+
+def test_threads_give_the_same_answer() -> None:
+    before = torch.get_num_threads()
+    try:
+        found = []
+        for threads in (1, 2, 5):
+            torch.set_num_threads(threads)
+            found.append(run(selective_scan_native, operands((2, 300, 2, 4, 130), torch.float32)))
+    finally:
+        torch.set_num_threads(before)
+    for y, grads in found[1:]:
+        assert torch.equal(y, found[0][0])
+        assert all(torch.equal(a, b) for a, b in zip(grads, found[0][1], strict=True))
+
+
+def test_operands_of_any_layout() -> None:
+    tensors = operands((2, 6, 3, 4, 37), torch.float64)
+    strided = [tensor.detach().repeat_interleave(2, -1)[..., ::2].requires_grad_() for tensor in tensors]
+    assert not strided[0].is_contiguous()
+    wanted, found = run(selective_scan_reference, tensors), run(selective_scan_native, strided)
+    torch.testing.assert_close(found, wanted)
+
+
+def test_skip_bias_and_softplus_may_be_absent() -> None:
+    *positional, _, _ = operands((2, 6, 3, 4, 37), torch.float64)
+    positional[1] = positional[1].detach().exp().requires_grad_()
+    exact, y = selective_scan_reference(*positional), selective_scan_native(*positional)
+    torch.testing.assert_close(y, exact)
+    wanted, grads = (torch.autograd.grad(each.square().sum(), positional) for each in (exact, y))
+    torch.testing.assert_close(grads, wanted)
+
+
+def test_bfloat16_computes_in_float32() -> None:
+    tensors = [tensor.detach().bfloat16() for tensor in operands((2, 6, 3, 4, 65), torch.float32)]
+    y = selective_scan_native(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
+    wide = [tensor.float() for tensor in tensors]
+    exact = selective_scan_reference(*wide[:-1], delta_bias=wide[-1], delta_softplus=True)
+    assert y.dtype == torch.bfloat16
+    assert (y.float() - exact).abs().max() <= 2**-7 * exact.abs().max()
+
+
+@pytest.mark.parametrize("shift", [40.0, -200.0])
+def test_extreme_steps_neither_overflow_nor_turn_into_nan(isa: str, shift: float) -> None:
+    tensors = operands((1, 4, 1, 16, 600), torch.float32)
+    tensors[1] = (tensors[1].detach() + shift).requires_grad_()
+    y, grads = run(selective_scan_native, tensors)
+    assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
+
+
+def test_operator_is_well_behaved() -> None:
+    """Schema, fake shapes, autograd registration and tracing, as torch checks them."""
+    u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32)
+    args = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
+    torch.library.opcheck(scan_op, (*(each.detach().contiguous().requires_grad_() for each in args), True))
+
+
+def test_serves_what_it_can() -> None:
+    assert serves(torch.zeros(1, 2, 3), torch.zeros(2, 64))
+    assert not serves(torch.zeros(1, 2, 3), torch.zeros(2, 65))
+    assert not serves(torch.zeros(1, 2, 0), torch.zeros(2, 1))
+    assert not serves(torch.zeros(1, 2, 3, device="meta"), torch.zeros(2, 1))
+
+
+def test_shapes_that_disagree_are_refused() -> None:
+    u = torch.zeros(1, 4, 3)
+    with pytest.raises(ValueError, match=r"A must be \(4, N\)"):
+        selective_scan_native(u, u, torch.zeros(3, 2), torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 2, 3))
