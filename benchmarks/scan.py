@@ -63,7 +63,7 @@ def main() -> None:
             cells = " | ".join(spread(values) for values in ratios.values())
             lines.append(f"| {state} | {length} | {name} | {1e3 * statistics.median(plain):.0f} | {cells} |")
     note = (
-        f"\nSpeed-up over the plain loop, median and range of {ROUNDS} interleaved rounds after one that is thrown away;"
+        f"\nSpeed-up over the plain loop, median and range of {ROUNDS} interleaved rounds after one thrown away;"
         f" one image, {CHANNELS} channels, float32, one thread, {machine_isa()}."
     )
     keep("scan", "python -m benchmarks.scan", {"rows": figures}, "\n".join(lines) + "\n" + note)
