@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import torch
@@ -9,8 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.conv import ChannelNorm, convolution
-from lib.ops.cross_scan import cross_merge, cross_scan
-from lib.ops.selective_scan import selective_scan
+from lib.ops.selective_scan import image_scan, scan_orders
 
 DT_MIN, DT_MAX = 1e-3, 0.1
 
@@ -110,21 +110,28 @@ class SelectiveScanBlock(nn.Module):
 
     def scan(self, x: torch.Tensor) -> torch.Tensor:
         """Return the sum of the directions' scans of ``x (B, E, *S)``, same shape."""
-        sequences = cross_scan(x)
-        batch, directions, inner, length = sequences.shape
-        parameters = torch.matmul(self.x_proj_weight, sequences)
-        delta, b, c = parameters.split([self.dt_rank, self.d_state, self.d_state], dim=2)
-        y = selective_scan(
-            sequences.reshape(batch, directions * inner, length),
-            torch.matmul(self.dt_projs_weight, delta).flatten(1, 2),
+        tokens = x.flatten(2).transpose(1, 2)
+        # Linear in a token, so made once in the order of the image and not in every direction's.
+        parameters = F.linear(tokens, self.x_proj_weight.flatten(0, 1)).unflatten(-1, self.x_proj_weight.shape[:2])
+        delta, b, c = parameters.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
+        y = image_scan(
+            tokens,
+            torch.matmul(delta.permute(2, 0, 1, 3), self.dt_projs_weight.transpose(1, 2)[:, None]),
             -torch.exp(self.A_logs.float()),
             b,
             c,
             self.Ds,
-            delta_bias=self.dt_projs_bias.flatten(),
-            delta_softplus=True,
+            self.dt_projs_bias.flatten(),
+            _orders(x.shape[2:], x.device),
         )
-        return cross_merge(y.view(batch, directions, inner, length), x.shape[2:])
+        return y.transpose(1, 2).unflatten(2, x.shape[2:])
+
+
+@functools.lru_cache(maxsize=64)
+def _orders(shape: torch.Size, device: torch.device) -> torch.Tensor:
+    # What is made in inference mode could not serve training later.
+    with torch.inference_mode(False):
+        return scan_orders(shape, device)
 
 
 class VSSBlock(nn.Module):

@@ -1,7 +1,8 @@
 // The selective scan for one floating type; included once per type by scan.cpp, which defines REAL, LANES and NAME.
 //
 // A vector holds LANES channels of one token. Operands are channels-last: u, delta, y (L, E); B, C (L, G, N);
-// A transposed, (N, E), and multiplied by log2(e).
+// A transposed, (N, E), and multiplied by log2(e). With an order (G, L) the groups are scans of one image: all read the
+// tokens of u (L, E / G) in their own order, y (L, E / G) is the sum of what they answer, and delta is (G, batch, L, E / G).
 
 typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 #define vec NAME(vec)
@@ -37,6 +38,16 @@ static inline vec NAME(sigmoid)(vec x) {
   return (x < 0 ? t : vec{} + 1) / (t + (REAL)1);
 }
 
+static inline int64_t NAME(place)(const NAME(Problem) & p, int64_t group, int64_t l) {
+  return p.order ? p.order[group * p.L + l] : l;
+}
+
+// Where delta has the channel `first` of a group at a token.
+static inline int64_t NAME(step_at)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t t, int64_t first) {
+  const int64_t width = p.E / p.G;
+  return p.order ? ((group * p.batch + batch) * p.L + t) * width + first : (batch * p.L + t) * p.E + group * width + first;
+}
+
 // WIDE vectors abreast hide the latency of the recurrence where there are few states.
 template <int STATES, int WIDE>
 static void NAME(forward_block)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t first) {
@@ -53,10 +64,13 @@ static void NAME(forward_block)(const NAME(Problem) & p, int64_t batch, int64_t 
       A[n][w] = NAME(load)(p.A + n * E + base + w * LANES, count[w]);
     }
   }
-  const REAL *u = p.u + batch * L * E + base, *delta = p.delta + batch * L * E + base;
-  const REAL *B = p.B + batch * L * GN + group * p.N, *C = p.C + batch * L * GN + group * p.N;
-  REAL *y = p.y + batch * L * E + base;
-  for (int64_t l = 0; l < L; l++, u += E, delta += E, y += E, B += GN, C += GN)
+  const int64_t Eu = p.order ? E / p.G : E, base_u = p.order ? first : base;
+  const bool add = p.order && group > 0;
+  for (int64_t l = 0; l < L; l++) {
+    const int64_t t = NAME(place)(p, group, l), token = batch * L + t;
+    const REAL *u = p.u + token * Eu + base_u, *delta = p.delta + NAME(step_at)(p, batch, group, t, first);
+    const REAL *B = p.B + token * GN + group * N, *C = p.C + token * GN + group * N;
+    REAL *y = p.y + token * Eu + base_u;
     for (int w = 0; w < WIDE; w++) {
       vec x = NAME(load)(u + w * LANES, count[w]), step = NAME(load)(delta + w * LANES, count[w]) + bias[w];
       if (p.use_softplus) step = NAME(softplus)(step);
@@ -67,8 +81,10 @@ static void NAME(forward_block)(const NAME(Problem) & p, int64_t batch, int64_t 
         if (n % 2) other += h[n][w] * C[n];
         else out += h[n][w] * C[n];
       }
+      if (add) out += NAME(load)(y + w * LANES, count[w]);
       NAME(store)(y + w * LANES, out + other, count[w]);
     }
+  }
 }
 
 // The gradients of the channels [first, last) of one group; dB and dC go to this task's own slice of the workspace.
@@ -80,19 +96,20 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
   std::vector<vec> sumB(CHUNK * N), sumC(CHUNK * N), dA(blocks * N, vec{}), dD(blocks, vec{}), dbias(blocks, vec{});
   vec steps[CHUNK];
   const REAL *B = p.B + batch * L * GN + group * N, *C = p.C + batch * L * GN + group * N;
+  const int64_t Eu = p.order ? E / p.G : E, shift = p.order ? group * (E / p.G) : 0;
   auto sweep = [&](int64_t block, int64_t from, int64_t to, vec *state, bool keep) {
     const int64_t at = group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
     vec bias = NAME(load)(p.bias + at, count), A[MAX_STATES];
     for (int n = 0; n < N; n++) A[n] = NAME(load)(p.A + n * E + at, count);
     for (int64_t l = from; l < to; l++) {
-      const int64_t token = (batch * L + l) * E + at;
-      vec step = NAME(load)(p.delta + token, count) + bias;
+      const int64_t t = NAME(place)(p, group, l);
+      vec step = NAME(load)(p.delta + NAME(step_at)(p, batch, group, t, first + block * LANES), count) + bias;
       if (p.use_softplus) step = NAME(softplus)(step);
-      vec input = step * NAME(load)(p.u + token, count);
+      vec input = step * NAME(load)(p.u + (batch * L + t) * Eu + at - shift, count);
       if (keep) steps[l - from] = step;
       for (int n = 0; n < N; n++) {
         vec decay = NAME(exp2)(step * A[n]);
-        state[n] = decay * state[n] + input * B[l * GN + n];
+        state[n] = decay * state[n] + input * B[t * GN + n];
         if (keep) a[(l - from) * N + n] = decay, h[(l - from + 1) * N + n] = state[n];
       }
     }
@@ -118,14 +135,16 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
       for (int n = 0; n < N; n++) A[n] = NAME(load)(p.A + n * E + at, count) * (REAL)LN_2;
       vec D = NAME(load)(p.D + at, count), bias = NAME(load)(p.bias + at, count);
       for (int64_t l = to - 1; l >= from; l--) {
-        const int64_t token = (batch * L + l) * E + at, k = (l - from) * N;
-        vec dy = NAME(load)(d.dy + token, count), x = NAME(load)(p.u + token, count), step = steps[l - from];
+        const int64_t t = NAME(place)(p, group, l), k = (l - from) * N;
+        const int64_t token = NAME(step_at)(p, batch, group, t, first + block * LANES);
+        const int64_t token_u = (batch * L + t) * Eu + at - shift;
+        vec dy = NAME(load)(d.dy + token_u, count), x = NAME(load)(p.u + token_u, count), step = steps[l - from];
         vec input = step * x, dinput = {}, dstep = {};
         for (int n = 0; n < N; n++) {
           sumC[k + n] += dy * h[k + N + n];
-          g[n] += dy * C[l * GN + n];
+          g[n] += dy * C[t * GN + n];
           sumB[k + n] += g[n] * input;
-          dinput += g[n] * B[l * GN + n];
+          dinput += g[n] * B[t * GN + n];
           g[n] *= a[k + n];
           vec slope = g[n] * h[k + n];
           dA[block * N + n] += slope * step;
@@ -135,7 +154,9 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
         if (p.use_softplus) dstep *= NAME(sigmoid)(NAME(load)(p.delta + token, count) + bias);
         dD[block] += dy * x;
         dbias[block] += dstep;
-        NAME(store)(d.du + token, D * dy + dinput * step, count);
+        vec du = D * dy + dinput * step;
+        if (shift) du += NAME(load)(d.du + token_u, count);
+        NAME(store)(d.du + token_u, du, count);
         NAME(store)(d.ddelta + token, dstep, count);
       }
     }
@@ -152,9 +173,13 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
 
 template <int STATES, int WIDE> static void NAME(forward)(const NAME(Problem) & p) {
   const int64_t per_group = p.E / p.G, width = LANES * WIDE, blocks = (per_group + width - 1) / width;
+  // The scans of one image add to the same result, so one task makes them all, in their order.
+  const int64_t abreast = p.order ? 1 : p.G, in_turn = p.G / abreast;
 #pragma omp parallel for num_threads(p.threads) schedule(static)
-  for (int64_t task = 0; task < p.batch * p.G * blocks; task++)
-    NAME(forward_block)<STATES, WIDE>(p, task / (p.G * blocks), task / blocks % p.G, task % blocks * width);
+  for (int64_t task = 0; task < p.batch * abreast * blocks; task++)
+    for (int64_t turn = 0; turn < in_turn; turn++)
+      NAME(forward_block)<STATES, WIDE>(p, task / (abreast * blocks), task / blocks % abreast + turn,
+                                        task % blocks * width);
 }
 
 extern "C" int NAME(scan_forward)(const NAME(Problem) * p) {
@@ -178,12 +203,15 @@ extern "C" int NAME(scan_backward)(const NAME(Problem) * problem, const NAME(Gra
   if (p.N > MAX_STATES) return 1;
   const int64_t per_group = p.E / p.G, slabs = (per_group + SLAB - 1) / SLAB, size = p.L * p.N;
   std::vector<REAL> work(2 * p.batch * p.G * slabs * size);
+  const int64_t abreast = p.order ? 1 : p.G, in_turn = p.G / abreast;
 #pragma omp parallel for num_threads(p.threads) schedule(static)
-  for (int64_t task = 0; task < p.batch * p.G * slabs; task++) {
-    const int64_t first = task % slabs * SLAB;
-    NAME(backward_task)(p, d, task / (p.G * slabs), task / slabs % p.G, first, std::min<int64_t>(per_group, first + SLAB),
-                        &work[2 * task * size], &work[(2 * task + 1) * size]);
-  }
+  for (int64_t task = 0; task < p.batch * abreast * slabs; task++)
+    for (int64_t turn = 0; turn < in_turn; turn++) {
+      const int64_t batch = task / (abreast * slabs), slab = task % slabs, first = slab * SLAB;
+      const int64_t group = task / slabs % abreast + turn, row = (batch * p.G + group) * slabs + slab;
+      NAME(backward_task)(p, d, batch, group, first, std::min<int64_t>(per_group, first + SLAB),
+                          &work[2 * row * size], &work[(2 * row + 1) * size]);
+    }
 #pragma omp parallel for num_threads(p.threads) schedule(static)
   for (int64_t pair = 0; pair < p.batch * p.G; pair++)
     for (int64_t l = 0; l < p.L; l++)
@@ -193,7 +221,8 @@ extern "C" int NAME(scan_backward)(const NAME(Problem) * problem, const NAME(Gra
           b += work[2 * (pair * slabs + s) * size + l * p.N + n];
           c += work[(2 * (pair * slabs + s) + 1) * size + l * p.N + n];
         }
-        const int64_t to = ((pair / p.G * p.L + l) * p.G + pair % p.G) * p.N + n;
+        const int64_t token = pair / p.G * p.L + NAME(place)(p, pair % p.G, l);
+        const int64_t to = (token * p.G + pair % p.G) * p.N + n;
         d.dB[to] = b, d.dC[to] = c;
       }
   return 0;

@@ -23,6 +23,7 @@ static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
   struct NAME(Problem) {                                                                      \
     const REAL *u, *delta, *A, *B, *C, *D, *bias;                                             \
     REAL *y;                                                                                  \
+    const int32_t *order;                                                                     \
     int64_t batch, L, E, G, N, use_softplus, threads;                                         \
   };                                                                                          \
   struct NAME(Gradients) {                                                                    \

@@ -14,7 +14,7 @@ MAX_STATES = 64
 
 
 class _Problem(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_void_p) for name in ("u", "delta", "A", "B", "C", "D", "bias", "y")] + [
+    _fields_ = [(name, ctypes.c_void_p) for name in ("u", "delta", "A", "B", "C", "D", "bias", "y", "order")] + [
         (name, ctypes.c_int64) for name in ("batch", "L", "E", "G", "N", "use_softplus", "threads")
     ]
 
@@ -61,29 +61,67 @@ def selective_scan_native(
     dtype = scan_dtype(u, delta, A)
     D, bias = (A.new_zeros(len(A)) if each is None else each for each in (D, delta_bias))
     operands = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
-    y = scan_op(*(each.to(dtype).contiguous() for each in operands), delta_softplus)
+    y = scan_op(*(each.to(dtype).contiguous() for each in operands), None, delta_softplus)
     return y.to(u.dtype).transpose(1, 2)
+
+
+def image_scan_native(
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    order: Tensor,
+) -> Tensor:
+    """Return the sum of the scans of one image on a CPU; arguments and result are those of `image_scan`."""
+    dtype = scan_dtype(u, delta, A)
+    operands = (u, delta, A, B, C, D, delta_bias)
+    y = scan_op(*(each.to(dtype).contiguous() for each in operands), order.int().contiguous(), True)
+    return y.to(u.dtype)
 
 
 @torch.library.custom_op("topolabel::selective_scan", mutates_args=(), device_types="cpu")
 def scan_op(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor, use_softplus: bool
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    bias: Tensor,
+    order: Tensor | None,
+    use_softplus: bool,
 ) -> Tensor:
-    """Scan channels-last operands, contiguous and of one dtype: u and delta (B, L, E), B and C (B, L, G, N)."""
+    """Scan channels-last operands, contiguous and of one dtype: u and delta (B, L, E), B and C (B, L, G, N).
+
+    With an order, int32 (G, L), every group scans the tokens of u (B, L, E/G) in its own order, the results add up, and
+    delta is (G, B, L, E/G).
+    """
     y = torch.empty_like(u)
     columns = (A.t() * log2(e)).contiguous()
-    problem = _problem(u, delta, columns, B, C, D, bias, y, use_softplus)
+    problem = _problem(u, delta, columns, B, C, D, bias, y, order, use_softplus)
     _call("scan_forward", u.dtype, ctypes.byref(problem))
     return y
 
 
 @torch.library.custom_op("topolabel::selective_scan_backward", mutates_args=(), device_types="cpu")
 def scan_backward_op(
-    dy: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor, use_softplus: bool
+    dy: Tensor,
+    u: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    bias: Tensor,
+    order: Tensor | None,
+    use_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of `scan_op` with respect to its seven tensors."""
     columns = (A.t() * log2(e)).contiguous()
-    problem = _problem(u, delta, columns, B, C, D, bias, None, use_softplus)
+    problem = _problem(u, delta, columns, B, C, D, bias, None, order, use_softplus)
     du, ddelta, dB, dC = (torch.empty_like(each) for each in (u, delta, B, C))
     # One row per image, so that no two threads add to the same number.
     dA = u.new_empty(len(u), *columns.shape)
@@ -100,28 +138,28 @@ def _(u: Tensor, *_: Any) -> Tensor:
 
 @scan_backward_op.register_fake
 def _(
-    dy: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor, use_softplus: bool
+    dy: Tensor, u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, bias: Tensor, *_: Any
 ) -> tuple[Tensor, ...]:
     return tuple(torch.empty_like(each) for each in (u, delta, A, B, C, D, bias))
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.use_softplus = inputs
+    *tensors, ctx.order, ctx.use_softplus = inputs
     ctx.save_for_backward(*tensors)
 
 
 def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
-    return (*scan_backward_op(dy.contiguous(), *ctx.saved_tensors, ctx.use_softplus), None)
+    return (*scan_backward_op(dy.contiguous(), *ctx.saved_tensors, ctx.order, ctx.use_softplus), None, None)
 
 
 scan_op.register_autograd(_backward, setup_context=_setup)
 
 
 def _problem(u: Tensor, *rest: Any) -> _Problem:
-    *tensors, y, use_softplus = rest
-    batch, length, channels = u.shape
-    groups, states = tensors[2].shape[2:]
-    pointers = [each.data_ptr() for each in (u, *tensors)] + [None if y is None else y.data_ptr()]
+    *tensors, y, order, use_softplus = rest
+    batch, length, _ = u.shape
+    channels, (groups, states) = tensors[1].shape[1], tensors[2].shape[2:]
+    pointers = [None if each is None else each.data_ptr() for each in (u, *tensors, y, order)]
     sizes = (batch, length, channels, groups, states, int(use_softplus), torch.get_num_threads())
     return _Problem(*pointers, *sizes)
 

@@ -141,7 +141,7 @@ def test_operator_is_well_behaved() -> None:
     """Schema, fake shapes, autograd registration and tracing, as torch checks them."""
     u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32)
     args = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
-    torch.library.opcheck(scan_op, (*(each.detach().contiguous().requires_grad_() for each in args), True))
+    torch.library.opcheck(scan_op, (*(each.detach().contiguous().requires_grad_() for each in args), None, True))
 
 
 def test_serves_what_it_can() -> None:

@@ -1,0 +1,107 @@
+"""The scans of an image: against sequences cut and merged by hand, and the C++ against the reference."""
+
+import pytest
+import torch
+
+from lib.ops.cross_scan import cross_merge, cross_scan
+from lib.ops.selective_scan import image_scan, scan_orders, selective_scan_reference
+from lib.ops.selective_scan.image import image_scan_reference
+from lib.ops.selective_scan.native.build import library
+from lib.ops.selective_scan.native.scan import image_scan_native
+
+IMAGES = [(1, 3, (5, 7), 2), (2, 70, (4, 9), 1), (1, 17, (6, 6), 16), (2, 4, (3, 5, 2), 4), (1, 1, (1, 3), 3)]
+
+
+def operands(
+    batch: int, channels: int, shape: tuple[int, ...], state: int, dtype: torch.dtype
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    draw = torch.Generator().manual_seed(channels)
+    scans, length = 2 * len(shape), torch.Size(shape).numel()
+
+    def random(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=draw, dtype=torch.float64)
+
+    tensors = [
+        random(batch, length, channels),
+        random(scans, batch, length, channels) - 2,
+        -random(scans * channels, state).exp(),
+        random(batch, length, scans, state),
+        random(batch, length, scans, state),
+        random(scans * channels),
+        random(scans * channels) * 0.1,
+    ]
+    return [each.to(dtype).requires_grad_() for each in tensors], scan_orders(shape)
+
+
+def by_hand(tensors: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    """Cut sequences with `cross_scan`, scan each by the recurrence, put them back with `cross_merge`."""
+    u, delta, A, B, C, D, bias = tensors
+    scans = 2 * len(shape)
+
+    def cut(x: torch.Tensor) -> torch.Tensor:
+        return cross_scan(x.transpose(1, 2).unflatten(2, shape))
+
+    own = [
+        torch.stack([cut(each[:, :, k])[:, k] for k in range(scans)], 1) for each in (delta.permute(1, 2, 0, 3), B, C)
+    ]
+    sequences = cut(u).flatten(1, 2)
+    y = selective_scan_reference(
+        sequences, own[0].flatten(1, 2), A, own[1], own[2], D, delta_bias=bias, delta_softplus=True
+    )
+    return cross_merge(y.unflatten(1, (scans, -1)), shape).flatten(2).transpose(1, 2)
+
+
+def scan(function, tensors: list[torch.Tensor], order: torch.Tensor) -> torch.Tensor:
+    return function(*tensors, order)
+
+
+def gradients(y: torch.Tensor, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
+    return torch.autograd.grad((y * weight).sum(), tensors)
+
+
+def test_orders_are_those_of_cross_scan() -> None:
+    assert scan_orders((2, 3)).tolist() == [
+        [0, 1, 2, 3, 4, 5],
+        [0, 3, 1, 4, 2, 5],
+        [5, 4, 3, 2, 1, 0],
+        [5, 2, 4, 1, 3, 0],
+    ]
+
+
+@pytest.mark.parametrize(("batch", "channels", "shape", "state"), IMAGES)
+def test_reference_is_the_sum_of_its_sequences(batch: int, channels: int, shape: tuple[int, ...], state: int) -> None:
+    tensors, order = operands(batch, channels, shape, state, torch.float64)
+    exact, y = by_hand(tensors, shape), scan(image_scan_reference, tensors, order)
+    torch.testing.assert_close(y, exact)
+    torch.testing.assert_close(gradients(y, tensors), gradients(exact, tensors))
+
+
+@pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
+@pytest.mark.parametrize(("batch", "channels", "shape", "state"), IMAGES)
+@pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
+def test_native_is_the_sum_of_its_sequences(
+    batch: int, channels: int, shape: tuple[int, ...], state: int, dtype: torch.dtype, absolute: float
+) -> None:
+    doubles, order = operands(batch, channels, shape, state, torch.float64)
+    tensors, _ = operands(batch, channels, shape, state, dtype)
+    exact, y = by_hand(doubles, shape), scan(image_scan_native, tensors, order)
+    assert y.dtype == dtype
+    assert (y.double() - exact).abs().max() <= absolute
+    for grad, wanted in zip(gradients(y, tensors), gradients(exact, doubles), strict=True):
+        assert grad.shape == wanted.shape
+        assert (grad.double() - wanted).abs().max() <= absolute * max(1.0, float(wanted.abs().max()))
+
+
+@pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
+def test_threads_give_the_same_answer() -> None:
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            tensors, order = operands(2, 130, (9, 8), 4, torch.float32)
+            y = scan(image_scan, tensors, order)
+            found.append((y, *gradients(y, tensors)))
+    finally:
+        torch.set_num_threads(before)
+    assert all(torch.equal(a, b) for other in found[1:] for a, b in zip(found[0], other, strict=True))
