@@ -63,6 +63,11 @@ class VMUNet(nn.Module):
         self.final = PatchExpand(spatial_dims, dims[0], dims[0] // PATCH_SIZE, PATCH_SIZE)
         self.head = convolution(spatial_dims, dims[0] // PATCH_SIZE, out_channels, 1)
 
+    @property
+    def classifier(self) -> nn.Module:
+        """The layer that makes the logits."""
+        return self.head
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits, ``(B, K, *S)``, of the image ``x (B, C, *S)``."""
         shape = x.shape[2:]

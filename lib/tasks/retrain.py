@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 
 from lib.data.cases import Case, find_cases
 from lib.data.split import split_by_patient
+from lib.learning.calibrate import Calibration, calibrate
 from lib.learning.loop import Result, train
 from lib.learning.loop.progress import Report, Standing, default_report
 from lib.learning.loop.ranks import Ranks
@@ -97,9 +98,10 @@ def retrain(
         "training %s on %d cases, %d held out, in %s", task.name, len(split["train"]), len(split["val"]), workdir
     )
     with TrainingStats(root, recipe.max_epochs) as stats:
+        network = build_network(task, parent.path if parent else None)
         result = train(
             recipe,
-            build_network(task, parent.path if parent else None),
+            network,
             split["train"],
             split["val"],
             spec=task.image,
@@ -110,8 +112,13 @@ def retrain(
             progress=_both(stats.report, default_report()),
             resume=False,
         )
+        network.load_state_dict(result.state_dict)
+        chosen = calibrate(network, split["val"], task.image, task.labels, device=device)
+        if chosen is not None:
+            weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
+            result = replace(result, state_dict=weights, score=chosen.score, metrics=chosen.metrics)
         published, reason = verdict(result.score, mean_score(parent_scores) if parent_scores else None)
-        path = write_version(root, result.state_dict, _card(task, recipe, split, result, parent, reason))
+        path = write_version(root, result.state_dict, _card(task, recipe, split, result, parent, reason, chosen))
         if published:
             set_champion(root, path.name)
         outcome = Outcome(
@@ -205,10 +212,12 @@ def _card(
     result: Result,
     parent: ServedWeights | None,
     reason: str,
+    chosen: Calibration | None,
 ) -> dict[str, Any]:
     assert task.train is not None, "only a task that trains gets here"
     files = {case.id: [case.image, case.label] for case in split["train"] if case.label}
     notes = {"image": asdict(task.image), "held_out": [case.id for case in split["val"]], "verdict": reason}
+    notes["background_shift"] = chosen.shift if chosen else 0.0
     card = Card(
         model=task.model,
         labels=task.labels,

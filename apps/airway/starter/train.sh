@@ -10,7 +10,7 @@ mkdir -p "$app"
 cp apps/airway/app.toml "$app/"
 # Passive waiting keeps two threads fast on a machine that does other things too.
 OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task topowmamba --studies "$cohort" --json \
-    --set max_minutes="${MINUTES:-38}" --set max_epochs=10000 --set patches_per_epoch=640 --set batch_size=4 \
+    --set max_minutes="${MINUTES:-50}" --set max_epochs=10000 --set patches_per_epoch=640 --set batch_size=4 \
     --set learning_rate=2e-3 --set warmup_steps=200 --set ema_decay=0.998 --set val_interval=10000 --set seed=0
 version=$(ls -d "$app"/model/topowmamba/versions/*/)
 mkdir -p apps/airway/starter/topowmamba_small

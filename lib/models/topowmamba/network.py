@@ -24,6 +24,11 @@ class TopoWMamba(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
+    @property
+    def classifier(self) -> nn.Module:
+        """The layer that makes the finest logits."""
+        return self.decoder.heads[0]
+
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return logits of the image ``x (B, C, *S)``.
 
