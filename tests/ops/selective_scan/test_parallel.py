@@ -7,8 +7,8 @@ from lib.ops.selective_scan import parallel
 from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.recurrence import Budget
 from lib.ops.selective_scan.reference import selective_scan_reference
+from tests.ops.selective_scan.operands import NAMES, operands, run
 
-NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 # batch, channels, groups, state, length
 SHAPES = [
     (1, 4, 1, 1, 1),
@@ -18,32 +18,6 @@ SHAPES = [
     (2, 4, 2, 1, 1031),
     (1, 64, 4, 16, 311),
 ]
-
-
-def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> dict[str, torch.Tensor]:
-    batch, channels, groups, state, length = shape
-    draw = torch.Generator().manual_seed(seed)
-
-    def random(*size: int) -> torch.Tensor:
-        return torch.randn(*size, generator=draw, dtype=torch.float64)
-
-    tensors = {
-        "u": random(batch, channels, length),
-        "delta": random(batch, channels, length) - 2,
-        "A": -random(channels, state).exp(),
-        "B": random(batch, groups, state, length),
-        "C": random(batch, groups, state, length),
-        "D": random(channels),
-        "delta_bias": random(channels) * 0.1,
-    }
-    return {name: tensor.to(dtype).requires_grad_() for name, tensor in tensors.items()}
-
-
-def run(scan, tensors: dict[str, torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    *positional, bias = tensors.values()
-    y = scan(*positional, delta_bias=bias, delta_softplus=True)
-    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
-    return y, torch.autograd.grad((y * weight).sum(), list(tensors.values()))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -9,10 +9,10 @@ from lib.ops.selective_scan.native import scan as native
 from lib.ops.selective_scan.native.build import FLAGS, library, machine_isa
 from lib.ops.selective_scan.native.scan import scan_op, selective_scan_native, serves
 from lib.ops.selective_scan.reference import selective_scan_reference
+from tests.ops.selective_scan.operands import NAMES, operands, run
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 
-NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 ISAS = list(FLAGS)[list(FLAGS).index(machine_isa()) :]
 # batch, channels, groups, state, length: odd lengths, one channel, chunk borders, more channels than a slab
 SHAPES = [
@@ -35,31 +35,6 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     yield request.param
 
 
-def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> list[torch.Tensor]:
-    batch, channels, groups, state, length = shape
-    draw = torch.Generator().manual_seed(seed)
-
-    def random(*size: int) -> torch.Tensor:
-        return torch.randn(*size, generator=draw, dtype=torch.float64)
-
-    tensors = [
-        random(batch, channels, length),
-        random(batch, channels, length) - 2,
-        -random(channels, state).exp(),
-        random(batch, groups, state, length),
-        random(batch, groups, state, length),
-        random(channels),
-        random(channels) * 0.1,
-    ]
-    return [tensor.to(dtype).requires_grad_() for tensor in tensors]
-
-
-def run(scan, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    y = scan(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
-    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
-    return y, torch.autograd.grad((y * weight).sum(), tensors)
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
 def test_values_and_gradients_are_the_recurrence_s(
@@ -78,7 +53,7 @@ def test_gradcheck(isa: str) -> None:
     def scan(*tensors: torch.Tensor) -> torch.Tensor:
         return selective_scan_native(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
 
-    assert torch.autograd.gradcheck(scan, tuple(operands((2, 2, 1, 2, 35), torch.float64)))
+    assert torch.autograd.gradcheck(scan, tuple(operands((2, 2, 1, 2, 35), torch.float64).values()))
 
 
 def test_every_element_is_written(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,14 +80,16 @@ def test_threads_give_the_same_answer() -> None:
 
 def test_operands_of_any_layout() -> None:
     tensors = operands((2, 6, 3, 4, 37), torch.float64)
-    strided = [tensor.detach().repeat_interleave(2, -1)[..., ::2].requires_grad_() for tensor in tensors]
-    assert not strided[0].is_contiguous()
+    strided = {
+        name: tensor.detach().repeat_interleave(2, -1)[..., ::2].requires_grad_() for name, tensor in tensors.items()
+    }
+    assert not strided["u"].is_contiguous()
     wanted, found = run(selective_scan_reference, tensors), run(selective_scan_native, strided)
     torch.testing.assert_close(found, wanted)
 
 
 def test_skip_bias_and_softplus_may_be_absent() -> None:
-    *positional, _, _ = operands((2, 6, 3, 4, 37), torch.float64)
+    *positional, _, _ = operands((2, 6, 3, 4, 37), torch.float64).values()
     positional[1] = positional[1].detach().exp().requires_grad_()
     exact, y = selective_scan_reference(*positional), selective_scan_native(*positional)
     torch.testing.assert_close(y, exact)
@@ -121,7 +98,7 @@ def test_skip_bias_and_softplus_may_be_absent() -> None:
 
 
 def test_bfloat16_computes_in_float32() -> None:
-    tensors = [tensor.detach().bfloat16() for tensor in operands((2, 6, 3, 4, 65), torch.float32)]
+    tensors = [tensor.detach().bfloat16() for tensor in operands((2, 6, 3, 4, 65), torch.float32).values()]
     y = selective_scan_native(*tensors[:-1], delta_bias=tensors[-1], delta_softplus=True)
     wide = [tensor.float() for tensor in tensors]
     exact = selective_scan_reference(*wide[:-1], delta_bias=wide[-1], delta_softplus=True)
@@ -132,14 +109,14 @@ def test_bfloat16_computes_in_float32() -> None:
 @pytest.mark.parametrize("shift", [40.0, -200.0])
 def test_extreme_steps_neither_overflow_nor_turn_into_nan(isa: str, shift: float) -> None:
     tensors = operands((1, 4, 1, 16, 600), torch.float32)
-    tensors[1] = (tensors[1].detach() + shift).requires_grad_()
+    tensors["delta"] = (tensors["delta"].detach() + shift).requires_grad_()
     y, grads = run(selective_scan_native, tensors)
     assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
 
 
 def test_operator_is_well_behaved() -> None:
     """Schema, fake shapes, autograd registration and tracing, as torch checks them."""
-    u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32)
+    u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32).values()
     args = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
     torch.library.opcheck(scan_op, (*(each.detach().contiguous().requires_grad_() for each in args), None, True))
 
