@@ -10,8 +10,8 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.machine import keep
-from lib.ops.selective_scan.native.build import machine_isa
-from lib.ops.selective_scan.native.scan import selective_scan_native
+from lib.ops.native.build import machine_isa
+from lib.ops.selective_scan.native import selective_scan_native
 from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.reference import selective_scan_reference
 

@@ -19,5 +19,5 @@ echo "Installing the dependencies into $VENV (a few minutes, about 9 GB, once) .
 # The native kernels need a compiler; without one PyTorch does their work, slower.
 command -v g++ > /dev/null || { [ "$(id -u)" = 0 ] && apt-get install --yes -qq g++ > /dev/null 2>&1; } ||
     echo "No g++: install it (as root: apt-get install g++) for fast kernels." >&2
-"$VENV/bin/python" -c "from lib.ops.selective_scan.native.build import library; library()"
+"$VENV/bin/python" -c "from lib.ops.native.build import library; library()"
 echo "$wanted" > "$stamp"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.models.conv import convolution
-from lib.models.padding import crop, pad_to_multiple
+from lib.models.padding import channels_last, crop, pad_to_multiple
 from lib.models.patches import PatchEmbed, PatchExpand, PatchMerge
 from lib.models.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 
@@ -71,7 +71,7 @@ class VMUNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits, ``(B, K, *S)``, of the image ``x (B, C, *S)``."""
         shape = x.shape[2:]
-        x = self.embed(pad_to_multiple(x, self.stride))
+        x = self.embed(channels_last(pad_to_multiple(x, self.stride)))
         skips = []
         for stage, merge in zip(self.encoder, self.merges, strict=False):
             # The lineage's skip is a stage's input, and the deepest stage adds none.

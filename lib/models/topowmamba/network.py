@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lib.models.padding import crop_outputs, pad_to_multiple
+from lib.models.padding import channels_last, crop_outputs, pad_to_multiple
 from lib.models.topowmamba.decoder import Decoder
 from lib.models.topowmamba.encoder import STRIDE, Encoder
 
@@ -37,6 +37,6 @@ class TopoWMamba(nn.Module):
             ``ceil(S / 2**i)``.
         """
         heads = len(self.decoder.heads) if self.training else 1
-        features = self.encoder(pad_to_multiple(x, STRIDE))
+        features = self.encoder(channels_last(pad_to_multiple(x, STRIDE)))
         outputs = crop_outputs(self.decoder(features, heads), x.shape[2:])
         return outputs if len(outputs) > 1 else outputs[0]

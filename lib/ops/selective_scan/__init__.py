@@ -3,7 +3,7 @@
 from torch import Tensor
 
 from lib.ops.selective_scan.image import image_scan_reference, scan_orders
-from lib.ops.selective_scan.native.scan import image_scan_native, selective_scan_native, serves
+from lib.ops.selective_scan.native import image_scan_native, selective_scan_native, serves
 from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.reference import selective_scan_reference
 
@@ -31,11 +31,19 @@ def selective_scan(
 
 
 def image_scan(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor, order: Tensor
+    u: Tensor,
+    dt: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    order: Tensor,
 ) -> Tensor:
     """Return the sum of an image's scans by the fastest implementation for its device.
 
     In C++ nothing is copied into sequences or back. Arguments and result are those of `image_scan_reference`.
     """
-    scan = image_scan_native if serves(u, A) else image_scan_reference
-    return scan(u, delta, A, B, C, D, delta_bias, order)
+    scan = image_scan_native if serves(u, A, dt.shape[-1]) else image_scan_reference
+    return scan(u, dt, dt_weight, A, B, C, D, delta_bias, order)

@@ -19,7 +19,15 @@ def scan_orders(shape: tuple[int, ...], device: torch.device | str = "cpu") -> T
 
 
 def image_scan_reference(
-    u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor, delta_bias: Tensor, order: Tensor
+    u: Tensor,
+    dt: Tensor,
+    dt_weight: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor,
+    delta_bias: Tensor,
+    order: Tensor,
 ) -> Tensor:
     """Return the sum of K selective scans of one image, each in its own order, softplus on the biased steps.
 
@@ -28,12 +36,13 @@ def image_scan_reference(
 
     Args:
         u: Image, channels last, ``(B, L, E)``.
-        delta: Step sizes of each scan before bias and softplus, ``(K, B, L, E)``.
+        dt: What the step sizes are projected from, ``(B, L, K, R)``.
+        dt_weight: The projection of each scan, ``(K, E, R)``; its products are the steps before bias and softplus.
         A: State matrices, ``(K * E, N)``.
         B: Input matrices, ``(B, L, K, N)``.
         C: Output matrices, ``(B, L, K, N)``.
         D: Skip connections, ``(K * E,)``.
-        delta_bias: Added to `delta`, ``(K * E,)``.
+        delta_bias: Added to the projected steps, ``(K * E,)``.
         order: Each scan's places in turn, integers ``(K, L)``; every row holds every place once.
     Returns:
         ``(B, L, E)``, dtype of ``u``.
@@ -42,7 +51,8 @@ def image_scan_reference(
     """
     order, scans = order.long(), torch.arange(len(order), device=order.device)[:, None]
     sequences = u[:, order].permute(0, 1, 3, 2).flatten(1, 2)
-    steps = delta[scans, :, order].permute(2, 0, 3, 1).flatten(1, 2)
+    steps = torch.einsum("blkr,ker->kble", dt, dt_weight)
+    steps = steps[scans, :, order].permute(2, 0, 3, 1).flatten(1, 2)
     b, c = (each[:, order, scans].transpose(2, 3) for each in (B, C))
     y = selective_scan_parallel(sequences, steps, A, b, c, D, delta_bias=delta_bias, delta_softplus=True)
     y = y.unflatten(1, (len(order), -1)).transpose(2, 3)

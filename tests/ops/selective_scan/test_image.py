@@ -4,16 +4,23 @@ import pytest
 import torch
 
 from lib.ops.cross_scan import cross_merge, cross_scan
+from lib.ops.native.build import library
 from lib.ops.selective_scan import image_scan, scan_orders, selective_scan_reference
 from lib.ops.selective_scan.image import image_scan_reference
-from lib.ops.selective_scan.native.build import library
-from lib.ops.selective_scan.native.scan import image_scan_native
+from lib.ops.selective_scan.native import image_scan_native, scan_op
 
-IMAGES = [(1, 3, (5, 7), 2), (2, 70, (4, 9), 1), (1, 17, (6, 6), 16), (2, 4, (3, 5, 2), 4), (1, 1, (1, 3), 3)]
+# batch, channels, shape, state, rank
+IMAGES = [
+    (1, 3, (5, 7), 2, 1),
+    (2, 70, (4, 9), 1, 3),
+    (1, 17, (6, 6), 16, 6),
+    (2, 4, (3, 5, 2), 4, 20),
+    (1, 1, (1, 3), 3, 2),
+]
 
 
 def operands(
-    batch: int, channels: int, shape: tuple[int, ...], state: int, dtype: torch.dtype
+    batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int, dtype: torch.dtype
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
     draw = torch.Generator().manual_seed(channels)
     scans, length = 2 * len(shape), torch.Size(shape).numel()
@@ -23,27 +30,27 @@ def operands(
 
     tensors = [
         random(batch, length, channels),
-        random(scans, batch, length, channels) - 2,
+        random(batch, length, scans, rank),
+        random(scans, channels, rank) / rank**0.5,
         -random(scans * channels, state).exp(),
         random(batch, length, scans, state),
         random(batch, length, scans, state),
         random(scans * channels),
-        random(scans * channels) * 0.1,
+        random(scans * channels) - 2,
     ]
     return [each.to(dtype).requires_grad_() for each in tensors], scan_orders(shape)
 
 
 def by_hand(tensors: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
     """Cut sequences with `cross_scan`, scan each by the recurrence, put them back with `cross_merge`."""
-    u, delta, A, B, C, D, bias = tensors
+    u, dt, weight, A, B, C, D, bias = tensors
     scans = 2 * len(shape)
 
     def cut(x: torch.Tensor) -> torch.Tensor:
         return cross_scan(x.transpose(1, 2).unflatten(2, shape))
 
-    own = [
-        torch.stack([cut(each[:, :, k])[:, k] for k in range(scans)], 1) for each in (delta.permute(1, 2, 0, 3), B, C)
-    ]
+    delta = torch.stack([dt[:, :, k] @ weight[k].T for k in range(scans)], 2)
+    own = [torch.stack([cut(each[:, :, k])[:, k] for k in range(scans)], 1) for each in (delta, B, C)]
     sequences = cut(u).flatten(1, 2)
     y = selective_scan_reference(
         sequences, own[0].flatten(1, 2), A, own[1], own[2], D, delta_bias=bias, delta_softplus=True
@@ -69,22 +76,24 @@ def test_orders_are_those_of_cross_scan() -> None:
     ]
 
 
-@pytest.mark.parametrize(("batch", "channels", "shape", "state"), IMAGES)
-def test_reference_is_the_sum_of_its_sequences(batch: int, channels: int, shape: tuple[int, ...], state: int) -> None:
-    tensors, order = operands(batch, channels, shape, state, torch.float64)
+@pytest.mark.parametrize(("batch", "channels", "shape", "state", "rank"), IMAGES)
+def test_reference_is_the_sum_of_its_sequences(
+    batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int
+) -> None:
+    tensors, order = operands(batch, channels, shape, state, rank, torch.float64)
     exact, y = by_hand(tensors, shape), scan(image_scan_reference, tensors, order)
     torch.testing.assert_close(y, exact)
     torch.testing.assert_close(gradients(y, tensors), gradients(exact, tensors))
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
-@pytest.mark.parametrize(("batch", "channels", "shape", "state"), IMAGES)
+@pytest.mark.parametrize(("batch", "channels", "shape", "state", "rank"), IMAGES)
 @pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-10), (torch.float32, 2e-5)])
 def test_native_is_the_sum_of_its_sequences(
-    batch: int, channels: int, shape: tuple[int, ...], state: int, dtype: torch.dtype, absolute: float
+    batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int, dtype: torch.dtype, absolute: float
 ) -> None:
-    doubles, order = operands(batch, channels, shape, state, torch.float64)
-    tensors, _ = operands(batch, channels, shape, state, dtype)
+    doubles, order = operands(batch, channels, shape, state, rank, torch.float64)
+    tensors, _ = operands(batch, channels, shape, state, rank, dtype)
     exact, y = by_hand(doubles, shape), scan(image_scan_native, tensors, order)
     assert y.dtype == dtype
     assert (y.double() - exact).abs().max() <= absolute
@@ -94,12 +103,33 @@ def test_native_is_the_sum_of_its_sequences(
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
+def test_gradcheck_of_the_projected_steps() -> None:
+    tensors, order = operands(2, 3, (3, 3), 2, 3, torch.float64)
+    assert torch.autograd.gradcheck(lambda *each: image_scan_native(*each, order), tuple(tensors))
+
+
+@pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
+def test_every_element_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch, "empty_like", lambda x, **_: torch.full_like(x, float("nan"), requires_grad=False))
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda x, *size: x.detach().new_full(size, float("nan")))
+    tensors, order = operands(2, 150, (5, 7), 3, 5, torch.float32)
+    y = image_scan_native(*tensors, order)
+    assert y.isfinite().all() and all(grad.isfinite().all() for grad in gradients(y, tensors))
+
+
+@pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
+def test_operator_is_well_behaved() -> None:
+    tensors, order = operands(2, 6, (3, 4), 2, 3, torch.float32)
+    torch.library.opcheck(scan_op, (*(each.detach().requires_grad_() for each in tensors), order, True))
+
+
+@pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 def test_threads_give_the_same_answer() -> None:
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):
             torch.set_num_threads(threads)
-            tensors, order = operands(2, 130, (9, 8), 4, torch.float32)
+            tensors, order = operands(2, 130, (9, 8), 4, 5, torch.float32)
             y = scan(image_scan, tensors, order)
             found.append((y, *gradients(y, tensors)))
     finally:

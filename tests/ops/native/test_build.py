@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.ops.selective_scan import selective_scan
-from lib.ops.selective_scan.native import build as module
-from lib.ops.selective_scan.native import scan as native
-from lib.ops.selective_scan.native.build import FLAGS, build, cache_dir, library, machine_isa
+from lib.ops.native import build as module
+from lib.ops.native.build import FLAGS, build, cache_dir, library, machine_isa
+from lib.ops.selective_scan import native, selective_scan
 
 needs_compiler = pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 
@@ -68,6 +67,6 @@ def test_without_a_compiler_pytorch_scans_and_the_log_says_it_once(
         for _ in range(2):
             y = selective_scan(u, u, -torch.ones(4, 2), b, b)
     assert y.shape == u.shape
-    assert [record.message for record in caplog.records if "stays in PyTorch" in record.message] == [
-        "the selective scan stays in PyTorch, several times slower: no C++ compiler (g++, or what CXX names)"
+    assert [record.message for record in caplog.records if "stay in PyTorch" in record.message] == [
+        "the kernels stay in PyTorch, several times slower: no C++ compiler (g++, or what CXX names)"
     ]

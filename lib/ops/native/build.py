@@ -1,4 +1,4 @@
-"""Build the C++ scan for this machine's vector units, once, and open it."""
+"""Build the C++ kernels for this machine's vector units, once, and open them."""
 
 import ctypes
 import functools
@@ -43,7 +43,7 @@ def cache_dir() -> Path:
 
 
 def build(isa: str, folder: Path | None = None) -> Path:
-    """Compile the scan unless it is there, atomically.
+    """Compile the kernels unless it is there, atomically.
 
     Args:
         isa: A key of `FLAGS`.
@@ -60,19 +60,19 @@ def build(isa: str, folder: Path | None = None) -> Path:
     recipe = repr((compiler, COMMON, FLAGS[isa])).encode()
     digest = hashlib.sha256(b"\0".join([recipe, *(path.read_bytes() for path in SOURCES)])).hexdigest()[:16]
     folder = folder or cache_dir()
-    library = folder / f"scan-{isa}-{digest}.so"
+    library = folder / f"kernels-{isa}-{digest}.so"
     if library.exists():
         return library
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder) as work:
         partial = Path(work) / library.name
-        source = next(path for path in SOURCES if path.suffix == ".cpp")
+        sources = [str(path) for path in SOURCES if path.suffix == ".cpp"]
         link = () if _torch_openmp() else ("-lgomp",)
         # Compiled with OpenMP but linked without: torch's own copy serves, and one pool of threads does not fight two.
-        command = [compiler, *COMMON, *FLAGS[isa], "-c", str(source), "-o", f"{partial}.o"]
-        subprocess.run(command, check=True, capture_output=True, text=True)
-        command = [compiler, "-shared", f"{partial}.o", "-o", str(partial), *link]
-        subprocess.run(command, check=True, capture_output=True, text=True)
+        command = [compiler, *COMMON, *FLAGS[isa], "-c", *sources]
+        subprocess.run(command, check=True, capture_output=True, text=True, cwd=work)
+        command = [compiler, "-shared", *(f"{Path(source).stem}.o" for source in sources), "-o", partial.name, *link]
+        subprocess.run(command, check=True, capture_output=True, text=True, cwd=work)
         os.replace(partial, library)
     return library
 
@@ -96,5 +96,20 @@ def library() -> ctypes.CDLL | None:
         return open_library(machine_isa())
     except (OSError, subprocess.CalledProcessError) as error:
         reason = getattr(error, "stderr", None) or error
-        logger.warning("the selective scan stays in PyTorch, several times slower: %s", str(reason).strip()[:300])
+        logger.warning("the kernels stay in PyTorch, several times slower: %s", str(reason).strip()[:300])
         return None
+
+
+def call(name: str, dtype: torch.dtype, *arguments: object) -> None:
+    """Run a kernel of this machine's library for a floating type.
+
+    Args:
+        name: The function, without the suffix of its type.
+        dtype: float32 or float64.
+        arguments: Pointers and integers, as ctypes takes them.
+    Raises:
+        ValueError: If the kernel refuses the sizes.
+    """
+    suffix = {torch.float32: "f32", torch.float64: "f64"}[dtype]
+    if getattr(open_library(machine_isa()), f"{name}_{suffix}")(*arguments):
+        raise ValueError(f"{name} cannot take these sizes")

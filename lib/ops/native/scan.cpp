@@ -7,6 +7,10 @@
 #include <vector>
 
 #if defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+#if defined(__AVX512F__)
 #define BYTES 64
 #elif defined(__AVX__)
 #define BYTES 32
@@ -17,43 +21,62 @@
 static const int MAX_STATES = 64;  // states a channel can have
 static const int CHUNK = 32;       // tokens whose states the backward pass holds: with 16 states they fit the L2 cache
 static const int SLAB = 64;        // channels of one task of the backward pass
+static const int MAX_RANKS = 256;   // ranks the steps can have
 static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
+// Where ranks is 0 delta holds the steps (batch, L, E); else they are the product of dt (batch, L, G, ranks) and a weight,
+// once as (G, ranks, E / G) and once as (G, E / G, padded), its rows padded with zeros to whole vectors.
 #define PROBLEM(REAL, NAME)                                                                   \
   struct NAME(Problem) {                                                                      \
-    const REAL *u, *delta, *A, *B, *C, *D, *bias;                                             \
+    const REAL *u, *delta, *weight, *weight_rows, *A, *B, *C, *D, *bias;                      \
     REAL *y;                                                                                  \
     const int32_t *order;                                                                     \
-    int64_t batch, L, E, G, N, use_softplus, threads;                                         \
+    int64_t batch, L, E, G, N, ranks, padded, use_softplus, threads;                          \
   };                                                                                          \
   struct NAME(Gradients) {                                                                    \
     const REAL *dy;                                                                           \
-    REAL *du, *ddelta, *dA, *dB, *dC, *dD, *dbias;                                            \
+    REAL *du, *ddelta, *dweight, *dA, *dB, *dC, *dD, *dbias;                                  \
   };
 
 // exp2 without a library call: split off the integer by adding 1.5 * 2^mantissa, put it into the exponent, and take a
 // polynomial of the rest in [-1/2, 1/2]. Below the smallest normal number the result is that number.
 #define EXP2(REAL, INT, LANES, NAME, MAGIC, MANTISSA, LOWEST, ...)                            \
-  typedef REAL NAME(real_vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias)); \
-  typedef INT NAME(int_vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));   \
-  static inline NAME(real_vec) NAME(exp2)(NAME(real_vec) x) {                                 \
+  static inline NAME(vec) NAME(exp2)(NAME(vec) x) {                                           \
     const REAL coefficients[] = {__VA_ARGS__};                                                \
-    const NAME(real_vec) lowest = NAME(real_vec){} + (REAL)(LOWEST), highest = -lowest;       \
+    const NAME(vec) lowest = NAME(vec){} + (REAL)(LOWEST), highest = -lowest;                 \
     x = x > lowest ? x : lowest;                                                              \
     x = x < highest ? x : highest;                                                            \
-    NAME(real_vec) shifted = x + (REAL)(MAGIC), rest = x - (shifted - (REAL)(MAGIC)), p = {}; \
+    NAME(vec) shifted = x + (REAL)(MAGIC), rest = x - (shifted - (REAL)(MAGIC)), p = {};      \
     for (REAL c : coefficients) p = p * rest + c;                                             \
-    return (NAME(real_vec))((NAME(int_vec))p + ((NAME(int_vec))shifted << MANTISSA));         \
+    return (NAME(vec))((NAME(int_vec))p + ((NAME(int_vec))shifted << MANTISSA));              \
   }
+
+#define VECTORS(REAL, INT, LANES, NAME)                                                                       \
+  typedef REAL NAME(vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias)); \
+  typedef INT NAME(int_vec) __attribute__((vector_size(LANES * sizeof(REAL)), aligned(sizeof(REAL)), may_alias));
 
 #define REAL float
 #define LANES (BYTES / 4)
 #define NAME(x) x##_f32
 #define SOFTPLUS_TOP 15
 PROBLEM(float, NAME)
-EXP2(float, int32_t, LANES, NAME, 12582912.0, 23, -126, 1.5403530393e-4, 1.3333558146e-3, 9.6181291076e-3,
-     5.5504108665e-2, 2.4022650696e-1, 6.9314718056e-1, 1.0)
-#include "kernel.h"
+VECTORS(float, int32_t, LANES, NAME)
+// The polynomials in float are minimax of the relative error, 2e-9 at degree 6; the 7.5e-8 of
+// degree 5 would bias every step of a slow decay the same way.
+#if BYTES == 64
+// AVX-512 splits off the integer and puts it back in one instruction each, without a clamp.
+static inline vec_f32 exp2_f32(vec_f32 v) {
+  const __m512 x = (__m512)v, rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
+  __m512 p = _mm512_set1_ps(2.1702255423e-4f);
+  for (float c : {1.2439688073e-3f, 9.6788409383e-3f, 5.5483342034e-2f, 2.4022983626e-1f, 6.9314698384e-1f, 1.0f})
+    p = _mm512_fmadd_ps(p, rest, _mm512_set1_ps(c));
+  return (vec_f32)_mm512_scalef_ps(p, x);
+}
+#else
+EXP2(float, int32_t, LANES, NAME, 12582912.0, 23, -126, 1.5345811989e-4, 1.3399931385e-3, 9.6184889586e-3,
+     5.5503287766e-2, 2.4022646891e-1, 6.9314720574e-1, 1.0)
+#endif
+#include "scan.h"
 #undef REAL
 #undef LANES
 #undef NAME
@@ -64,7 +87,8 @@ EXP2(float, int32_t, LANES, NAME, 12582912.0, 23, -126, 1.5403530393e-4, 1.33335
 #define NAME(x) x##_f64
 #define SOFTPLUS_TOP 35
 PROBLEM(double, NAME)
+VECTORS(double, int64_t, LANES, NAME)
 EXP2(double, int64_t, LANES, NAME, 6755399441055744.0, 52, -1022, 4.4455382718708e-10, 7.0549116208011e-9,
      1.0178086009240e-7, 1.3215486790144e-6, 1.5252733804060e-5, 1.5403530393382e-4, 1.3333558146428e-3,
      9.6181291076285e-3, 5.5504108664822e-2, 2.4022650695910e-1, 6.9314718055995e-1, 1.0)
-#include "kernel.h"
+#include "scan.h"

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from lib.ops.selective_scan.native import scan as native
-from lib.ops.selective_scan.native.build import FLAGS, library, machine_isa
-from lib.ops.selective_scan.native.scan import scan_op, selective_scan_native, serves
+from lib.ops.native import build
+from lib.ops.native.build import FLAGS, library, machine_isa
+from lib.ops.selective_scan.native import scan_op, selective_scan_native, serves
 from lib.ops.selective_scan.reference import selective_scan_reference
 from tests.ops.selective_scan.operands import NAMES, operands, run
 
@@ -31,7 +31,7 @@ SHAPES = [
 
 @pytest.fixture(params=ISAS)
 def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    monkeypatch.setattr(native, "machine_isa", lambda: request.param)
+    monkeypatch.setattr(build, "machine_isa", lambda: request.param)
     yield request.param
 
 
@@ -117,13 +117,15 @@ def test_extreme_steps_neither_overflow_nor_turn_into_nan(isa: str, shift: float
 def test_operator_is_well_behaved() -> None:
     """Schema, fake shapes, autograd registration and tracing, as torch checks them."""
     u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32).values()
-    args = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
-    torch.library.opcheck(scan_op, (*(each.detach().contiguous().requires_grad_() for each in args), None, True))
+    args = [u.transpose(1, 2), delta.transpose(1, 2), None, A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
+    leaves = [None if each is None else each.detach().contiguous().requires_grad_() for each in args]
+    torch.library.opcheck(scan_op, (*leaves, None, True))
 
 
 def test_serves_what_it_can() -> None:
     assert serves(torch.zeros(1, 2, 3), torch.zeros(2, 64))
     assert not serves(torch.zeros(1, 2, 3), torch.zeros(2, 65))
+    assert not serves(torch.zeros(1, 2, 3), torch.zeros(2, 1), ranks=257)
     assert not serves(torch.zeros(1, 2, 0), torch.zeros(2, 1))
     assert not serves(torch.zeros(1, 2, 3, device="meta"), torch.zeros(2, 1))
 

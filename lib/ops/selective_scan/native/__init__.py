@@ -1,1 +1,0 @@
-"""The selective scan in C++ for CPUs: built on first use, kept by the hash of its source."""
