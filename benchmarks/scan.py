@@ -1,9 +1,13 @@
 """The selective scans, in PyTorch and in C++, against the plain recurrence: interleaved in one run, one thread.
 
-``python -m benchmarks.scan``
+``python -m benchmarks.scan``; vector units below this machine's best are measured in a process of their own.
 """
 
+import json
+import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 
@@ -11,7 +15,9 @@ import torch
 
 from benchmarks.machine import keep
 from lib.ops.native.build import machine_isa
-from lib.ops.selective_scan.native import selective_scan_native
+from lib.ops.selective_scan import scan_orders
+from lib.ops.selective_scan.image import image_scan_reference
+from lib.ops.selective_scan.native import image_scan_native, selective_scan_native
 from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.reference import selective_scan_reference
 
@@ -39,6 +45,65 @@ def seconds(scan: Callable[..., torch.Tensor], tensors: list[torch.Tensor], *, b
     return time.perf_counter() - begin
 
 
+def image_inputs(state: int, side: int = 64, rank: int = 6) -> list[torch.Tensor]:
+    """Return the operands of `image_scan`, seeded: u, dt, its projection, A, B, C, D, bias and the four orders."""
+    draw = torch.Generator().manual_seed(0)
+    order = scan_orders((side, side))
+    scans, length = order.shape
+    u = torch.randn(1, length, CHANNELS, generator=draw)
+    dt = torch.randn(1, length, scans, rank, generator=draw)
+    weight = torch.randn(scans, CHANNELS, rank, generator=draw) / rank**0.5
+    a = -torch.rand(scans * CHANNELS, state, generator=draw) - 0.5
+    b, c = torch.randn(2, 1, length, scans, state, generator=draw).unbind()
+    d, bias = torch.ones(scans * CHANNELS), torch.full((scans * CHANNELS,), -4.0)
+    return [each.requires_grad_() for each in (u, dt, weight, a, b, c, d, bias)] + [order]
+
+
+def images() -> tuple[list[str], list[dict]]:
+    """Compare the core of SS2D with the same scans taken apart: sequences cut out, scanned in log depth, merged."""
+    lines = ["| core of SS2D, 64 x 64 | pass | unfused, ms | C++ over unfused |", "|---|---|---:|---:|"]
+    figures = []
+    for state in (16, 1):
+        operands = image_inputs(state)
+        for backward in (False, True):
+            rounds = []
+            for _ in range(ROUNDS + 1):
+                rounds.append(
+                    [image_seconds(scan, operands, backward) for scan in (image_scan_reference, image_scan_native)]
+                )
+            unfused, native = zip(*rounds[1:], strict=True)
+            ratios = [a / b for a, b in zip(unfused, native, strict=True)]
+            name = "forward + backward" if backward else "forward"
+            figures.append({"state": state, "pass": name, "ratios": ratios})
+            lines.append(f"| N {state} | {name} | {1e3 * statistics.median(unfused):.0f} | {spread(ratios)} |")
+    return lines, figures
+
+
+def image_seconds(scan: Callable[..., torch.Tensor], operands: list[torch.Tensor], backward: bool) -> float:
+    """Time one call of an image scan."""
+    begin = time.perf_counter()
+    with torch.set_grad_enabled(backward):
+        result = scan(*operands)
+    if backward:
+        torch.autograd.grad(result.sum(), operands[:-1])
+    return time.perf_counter() - begin
+
+
+def narrower(isa: str) -> list[float]:
+    """Return the speed-ups of the forward scan at N 16, L 4096 with torch and the kernels held to other vector units."""
+    command = [sys.executable, "-m", "benchmarks.scan", "forward"]
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": isa}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def forward_only() -> list[float]:
+    """Return the speed-ups of the C++ forward scan at N 16, L 4096."""
+    tensors, scans = inputs(16, 4096), (selective_scan_reference, selective_scan_native)
+    rounds = [[seconds(scan, tensors, backward=False) for scan in scans] for _ in range(ROUNDS + 1)]
+    return [plain / native for plain, native in rounds[1:]]
+
+
 def spread(ratios: list[float]) -> str:
     """Render a median with its range."""
     return f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
@@ -47,6 +112,8 @@ def spread(ratios: list[float]) -> str:
 def main() -> None:
     """Run from the command line."""
     torch.set_num_threads(1)
+    if sys.argv[1:] == ["forward"]:
+        return print(json.dumps(forward_only()))
     lines = ["| N | L | pass | plain, ms | PyTorch | C++ |", "|---:|---:|---|---:|---:|---:|"]
     figures = []
     for state, length in SHAPES:
@@ -66,7 +133,12 @@ def main() -> None:
         f"\nSpeed-up over the plain loop, median and range of {ROUNDS} interleaved rounds after one thrown away;"
         f" one image, {CHANNELS} channels, float32, one thread, {machine_isa()}."
     )
-    keep("scan", "python -m benchmarks.scan", {"rows": figures}, "\n".join(lines) + "\n" + note)
+    core, core_figures = images()
+    held = {isa: narrower(isa) for isa in ("avx2", "default")}
+    rows = [f"| {isa} | {spread(ratios)} |" for isa, ratios in held.items()]
+    vectors = ["| vector units | C++ forward, N 16, L 4096, over the plain loop |", "|---|---:|", *rows]
+    table = "\n".join([*lines, "", *core, "", *vectors, note])
+    return keep("scan", "python -m benchmarks.scan", {"rows": figures, "core": core_figures, "held": held}, table)
 
 
 if __name__ == "__main__":

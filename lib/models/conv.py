@@ -7,7 +7,33 @@ import math
 import torch
 from torch import nn
 
+from lib.ops.group_norm import GroupNorm
+from lib.ops.linear import linear
+
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class Pointwise2d(nn.Conv2d):
+    """A 1x1 convolution, computed as the matrix product that it is on channels-last images."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, C_out, H, W)`` of ``(B, C_in, H, W)``."""
+        return _pointwise(input, self.weight, self.bias)
+
+
+class Pointwise3d(nn.Conv3d):
+    """`Pointwise2d` on three axes."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Return ``(B, C_out, D, H, W)`` of ``(B, C_in, D, H, W)``."""
+        return _pointwise(input, self.weight, self.bias)
+
+
+def _pointwise(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+    return linear(x.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+
+
+POINTWISE: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: Pointwise2d, 3: Pointwise3d}
 
 
 def convolution(
@@ -20,17 +46,19 @@ def convolution(
     """
     if spatial_dims not in CONVOLUTIONS:
         raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
+    if kernel_size == 1 and not options.keys() - {"bias"}:
+        return POINTWISE[spatial_dims](in_channels, out_channels, 1, **options)
     options.setdefault("padding", (kernel_size - 1) // 2)
     return CONVOLUTIONS[spatial_dims](in_channels, out_channels, kernel_size, **options)
 
 
-def group_norm(channels: int) -> nn.GroupNorm:
+def group_norm(channels: int) -> GroupNorm:
     """Return group normalisation with at most eight groups of at least two channels.
 
     Batches are small on a CPU, which rules out batch statistics; two channels a group keep the variance defined on the
     1x1 grid of a small image's last stage, where instance normalisation raises.
     """
-    return nn.GroupNorm(math.gcd(8, max(channels // 2, 1)), channels)
+    return GroupNorm(math.gcd(8, max(channels // 2, 1)), channels)
 
 
 class ChannelNorm(nn.LayerNorm):
@@ -91,4 +119,5 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output, ``(B, C_out, *S)``."""
-        return self.act(self.norm(self.second(self.first(x))) + self.shortcut(x))
+        # In place on what nothing else holds: at full resolution a fresh array costs as much as the sum.
+        return self.act(self.norm(self.second(self.first(x))).add_(self.shortcut(x)))

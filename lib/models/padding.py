@@ -26,12 +26,6 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     return F.pad(x, widths, mode="replicate")
 
 
-def channels_last(x: torch.Tensor) -> torch.Tensor:
-    """Return ``x (B, C, *S)`` with its channels innermost in memory, where convolutions and scans are fastest."""
-    # A clone, since an image of one channel is contiguous either way and its strides would say nothing.
-    return x.clone(memory_format=torch.channels_last if x.ndim == 4 else torch.channels_last_3d)
-
-
 def crop(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     """Return the leading `shape` of the spatial axes of ``x (B, C, *S)``, as a view."""
     return x[(slice(None), slice(None), *(slice(size) for size in shape))]

@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from lib.models.conv import convolution
-from lib.models.padding import channels_last, crop, pad_to_multiple
+from lib.models.layout import channels_last
+from lib.models.padding import crop, pad_to_multiple
 from lib.models.patches import PatchEmbed, PatchExpand, PatchMerge
 from lib.models.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 

@@ -6,7 +6,9 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
+from lib.ops.group_norm import GroupNorm
 from lib.ops.linear import Linear
+from lib.ops.native import snake
 
 _GROUPS = 8
 
@@ -51,9 +53,9 @@ class DynamicSnakeConv(nn.Module):
         across = spatial_dims - 1
         conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
         self.offset_conv = conv(in_channels, across * kernel_size, 3, padding=1)
-        self.offset_norm = nn.GroupNorm(across, across * kernel_size)
+        self.offset_norm = GroupNorm(across, across * kernel_size)
         self.strip = Linear(kernel_size * in_channels, out_channels)
-        self.norm = nn.GroupNorm(gcd(out_channels, _GROUPS), out_channels)
+        self.norm = GroupNorm(gcd(out_channels, _GROUPS), out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, out_channels, *S)`` of `x`, ``(B, in_channels, *S)``."""
@@ -73,7 +75,11 @@ class DynamicSnakeConv(nn.Module):
         # Positions need float32 even where autocast made the offsets bfloat16, which has no integers above 256.
         steps = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         curves = self._accumulate(steps.unflatten(1, (self.spatial_dims - 1, self.kernel_size)))
-        samples = self._sample(x, curves)
+        if snake.serves(x, curves):
+            along = curves.movedim((1, 2), (-2, -1)).contiguous()
+            samples = snake.snake_op(x.movedim(1, -1).contiguous(), along, self.axis)
+        else:
+            samples = self._sample(x, curves)
         return self.strip(samples.flatten(-2)).movedim(-1, 1)
 
     def _accumulate(self, steps: Tensor) -> Tensor:

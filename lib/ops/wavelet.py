@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.ops.native import haar
+
 _SQRT_HALF = 0.5**0.5
 
 
@@ -17,15 +19,20 @@ def dwt(x: Tensor, wavelet: str = "haar") -> Tensor:
         x: Image, ``(B, C, *S)``, with two or three spatial axes.
         wavelet: A discrete wavelet by its PyWavelets name.
     Returns:
-        ``(B, C, 2**d, *ceil(S / 2))``. The bits of a band's index say high (1) or low (0), the first axis in the
-        highest bit: band 0 is low everywhere, in 2-D the order is LL, LH, HL, HH.
+        ``(B, C, 2**d, *ceil(S / 2))``; the Haar kernel leaves C, then the bands, innermost in memory. The bits of a
+        band's index say high (1) or low (0), the first axis in the highest bit: band 0 is low everywhere, in 2-D the
+        order is LL, LH, HL, HH.
     Raises:
         ValueError: If the wavelet does not exist or `x` has not two or three spatial axes.
     Source:
         Mallat 1989; the phase is that of PyWavelets' mode "periodization".
     """
     dims = _spatial_dims(x.ndim - 2)
-    bands = F.pad(x, [n for size in reversed(x.shape[2:]) for n in (0, size % 2)], mode="replicate").unsqueeze(2)
+    if any(size % 2 for size in x.shape[2:]):
+        x = F.pad(x, [n for size in reversed(x.shape[2:]) for n in (0, size % 2)], mode="replicate")
+    if wavelet == "haar" and haar.serves(x):
+        return haar.haar_op(x.movedim(1, -1).contiguous()).movedim((-1, -2), (1, 2))
+    bands = x.unsqueeze(2)
     for axis in range(3, 3 + dims):
         low, high = _split(bands, axis, wavelet)
         bands = torch.stack((low, high), 3).flatten(2, 3)
@@ -47,10 +54,14 @@ def idwt(bands: Tensor, shape: Sequence[int], wavelet: str = "haar") -> Tensor:
     dims = _spatial_dims(len(shape))
     if bands.shape[2:] != (2**dims, *(-(-size // 2) for size in shape)):
         raise ValueError(f"bands {tuple(bands.shape)} do not fit an image of shape {tuple(shape)}")
-    for axis in reversed(range(3, 3 + dims)):
-        low, high = bands.unflatten(2, (-1, 2)).unbind(3)
-        bands = _join(low, high, axis, wavelet)
-    return bands.squeeze(2)[(..., *(slice(size) for size in shape))]
+    if wavelet == "haar" and haar.serves(bands):
+        image = haar.haar_inverse_op(bands.movedim((1, 2), (-1, -2)).contiguous()).movedim(-1, 1)
+    else:
+        for axis in reversed(range(3, 3 + dims)):
+            low, high = bands.unflatten(2, (-1, 2)).unbind(3)
+            bands = _join(low, high, axis, wavelet)
+        image = bands.squeeze(2)
+    return image[(..., *(slice(size) for size in shape))]
 
 
 def _split(x: Tensor, axis: int, wavelet: str) -> tuple[Tensor, Tensor]:

@@ -32,7 +32,7 @@ class UpBlock(nn.Module):
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:
         """Return ``(B, C_skip, *S)`` of ``x (B, C, *S / 2)`` and ``skip (B, C_skip, *S)``."""
         x = self.up(x)
-        return self.mix(x + skip if self.add_skips else torch.cat([x, skip], dim=1))
+        return self.mix(x.add_(skip) if self.add_skips else torch.cat([x, skip], dim=1))
 
 
 class Decoder(nn.Module):

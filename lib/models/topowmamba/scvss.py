@@ -60,4 +60,5 @@ class SCVSSBlock(nn.Module):
         """Return the block's output, ``(B, C, *S)``."""
         narrow = self.squeeze(x)
         branches = torch.cat([self.square(narrow), *(snake(narrow) for snake in self.snakes)], dim=1)
-        return self.out(x + self.drop_path(self.mixer(self.norm(x))) + self.fuse(branches))
+        mixed = x + self.drop_path(self.mixer(self.norm(x)))
+        return self.out(mixed.add_(self.fuse(branches)))

@@ -6,6 +6,7 @@ The paper states a "hierarchical frequency decomposition" and no more; both publ
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lib.models.conv import convolution
@@ -15,7 +16,7 @@ DESIGNS = ("residual", "split")
 
 
 class Scale(nn.Module):
-    """A learned factor per channel.
+    """A learned factor per channel, which its owner applies where that costs nothing.
 
     Args:
         spatial_dims: 2 or 3.
@@ -26,10 +27,6 @@ class Scale(nn.Module):
     def __init__(self, spatial_dims: int, channels: int, value: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.full((channels, *[1] * spatial_dims), value))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x (B, C, *S)`` times the factors."""
-        return x * self.weight
 
 
 class ResidualWaveletMixer(nn.Module):
@@ -58,8 +55,16 @@ class ResidualWaveletMixer(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mixed image, ``(B, C, *S)``."""
         bands = dwt(x, self.wavelet)
-        filtered = self.wavelet_scale(self.conv(bands.flatten(1, 2))).view_as(bands)
-        return self.base_scale(self.scan(x)) + idwt(filtered, x.shape[2:], self.wavelet)
+        count, channels = bands.shape[2], bands.shape[1]
+        # The kernel leaves the bands of a position side by side, so all channels of a band come before the next band's;
+        # parameters keep the bands of a channel together. Scaling the filters is scaling what they give.
+        filters = (self.conv.weight * self.wavelet_scale.weight.unsqueeze(1)).unflatten(0, (channels, count))
+        filters = filters.transpose(0, 1).flatten(0, 1)
+        by_band = bands.transpose(1, 2).flatten(1, 2)
+        convolve = F.conv2d if x.ndim == 4 else F.conv3d
+        filtered = convolve(by_band, filters, padding=self.conv.padding, groups=len(filters))
+        details = idwt(filtered.unflatten(1, (count, channels)).transpose(1, 2), x.shape[2:], self.wavelet)
+        return torch.addcmul(details, self.scan(x), self.base_scale.weight)
 
 
 class SplitWaveletMixer(nn.Module):

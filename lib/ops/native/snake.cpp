@@ -9,7 +9,7 @@
 static const int MAX_CORNERS = 4;
 
 template <typename REAL> struct Strip {
-  const REAL *x, *curves;  // (batch, *S, C) and (batch, across, taps, *S)
+  const REAL *x, *curves;  // (batch, *S, C) and (batch, *S, across, taps)
   REAL *samples;           // (batch, *S, taps, C)
   int64_t batch, dims, size[3], C, taps, axis, threads;
 
@@ -25,7 +25,7 @@ template <typename REAL> struct Strip {
     for (int64_t other = 3 - dims; other < 3; other++) {
       if (other == axis) continue;
       const int64_t last = size[other] - 1;
-      const REAL place = at[other] + curves[((image * across + seen) * taps + tap) * pixels() + pixel];
+      const REAL place = at[other] + curves[((image * pixels() + pixel) * across + seen) * taps + tap];
       // In this order a NaN becomes 0 and reads no foreign memory.
       const REAL positive = place > 0 ? place : 0, inside = positive < last ? positive : last;
       const int64_t low = std::min<int64_t>((int64_t)inside, std::max<int64_t>(last - 1, 0));
@@ -56,8 +56,10 @@ template <typename REAL> static void sample(const Strip<REAL> &s) {
       const REAL *a = s.x + row[0] * s.C, *b = s.x + row[1] * s.C;
       const REAL *c = count > 2 ? s.x + row[2] * s.C : a, *d = count > 2 ? s.x + row[3] * s.C : b;
       if (count == 2)
+#pragma omp simd
         for (int64_t i = 0; i < s.C; i++) to[i] = share[0] * a[i] + share[1] * b[i];
       else
+#pragma omp simd
         for (int64_t i = 0; i < s.C; i++) to[i] = share[0] * a[i] + share[1] * b[i] + share[2] * c[i] + share[3] * d[i];
     }
 }
@@ -87,7 +89,7 @@ template <typename REAL> static void differentiate(const Strip<REAL> &s, const R
         for (int64_t other = 0; other < across; other++) {
           REAL total = 0;
           for (int c = 0; c < count; c++) total += slope[other][c] * dot[c];
-          dcurves[((image * across + other) * s.taps + tap) * s.pixels() + pixel] = total;
+          dcurves[((image * s.pixels() + pixel) * across + other) * s.taps + tap] = total;
         }
       }
   }

@@ -1,0 +1,118 @@
+"""The smaller kernels, forward and with their gradients, against the plain way in PyTorch, one thread.
+
+``python -m benchmarks.kernels``
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from benchmarks.machine import keep
+from lib.models.layout import channels_last
+from lib.ops.group_norm import GroupNorm
+from lib.ops.linear import Linear
+from lib.ops.snake_conv import DynamicSnakeConv
+from lib.ops.wavelet import dwt, idwt
+
+ROUNDS = 15
+
+
+class HaarByConvolution(nn.Module):
+    """The transform and its inverse as grouped convolutions with stride 2."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        low, high = torch.tensor([1.0, 1.0]) / 2**0.5, torch.tensor([1.0, -1.0]) / 2**0.5
+        filters = torch.stack([torch.outer(a, b) for a in (low, high) for b in (low, high)])[:, None]
+        self.filters, self.channels = filters.repeat(channels, 1, 1, 1), channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the image taken apart and put together again."""
+        bands = F.conv2d(x, self.filters, stride=2, groups=self.channels)
+        return F.conv_transpose2d(bands, self.filters, stride=2, groups=self.channels)
+
+
+class SnakeByGridSample(nn.Module):
+    """The bent strip by bilinear sampling of all taps and a strided convolution, as the lineage does."""
+
+    def __init__(self, layer: DynamicSnakeConv, channels: int) -> None:
+        super().__init__()
+        self.layer, taps = layer, layer.kernel_size
+        self.strip = nn.Conv2d(channels, channels, (1, taps), stride=(1, taps))
+
+    def forward(self, x: Tensor, offsets: Tensor) -> Tensor:
+        """Return ``(B, C, H, W)`` of an image and its steps."""
+        taps, (_, _, height, width) = self.layer.kernel_size, x.shape
+        curves = self.layer._accumulate(offsets.unflatten(1, (1, taps)))[:, 0]
+        rows = torch.arange(height)[:, None, None] + torch.zeros(width, taps) + curves.permute(0, 2, 3, 1)
+        columns = torch.arange(width)[:, None] + torch.arange(taps) - taps // 2 + torch.zeros_like(rows)
+        grid = torch.stack((columns * 2 / (width - 1) - 1, rows * 2 / (height - 1) - 1), -1).flatten(2, 3)
+        return self.strip(F.grid_sample(x, grid, padding_mode="border", align_corners=True))
+
+
+def wavelet_pair(x: Tensor) -> Tensor:
+    """Return the image taken apart and put together again."""
+    return idwt(dwt(x), x.shape[2:])
+
+
+def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[Tensor, ...]]]:
+    """Return by name the plain way, ours, and the operands of both."""
+    torch.manual_seed(0)
+    image = channels_last(torch.randn(1, 64, 128, 128)).requires_grad_()
+    fine = channels_last(torch.randn(1, 16, 256, 256)).requires_grad_()
+    tokens = torch.randn(4096, 192).requires_grad_()
+    offsets = (torch.rand(1, 9, 128, 128) - 0.5).requires_grad_()
+    snake, norm, linear = DynamicSnakeConv(2, 64, 64, axis=1), GroupNorm(8, 16), Linear(192, 384)
+    return {
+        "Haar pair, 64 x 128 x 128 (grouped convolutions)": (HaarByConvolution(64), wavelet_pair, (image,)),
+        "snake, 64 x 128 x 128, k 9 (grid_sample)": (SnakeByGridSample(snake, 64), snake.convolve, (image, offsets)),
+        "group norm, 16 x 256 x 256 (torch)": (
+            lambda x: F.group_norm(x, 8, norm.weight, norm.bias),
+            norm,
+            (fine,),
+        ),
+        "linear, 4096 x 192 to 384 (torch)": (
+            lambda x: F.linear(x, linear.weight, linear.bias),
+            linear,
+            (tokens,),
+        ),
+    }
+
+
+def seconds(function: Callable[..., Tensor], operands: tuple[Tensor, ...], *, backward: bool) -> float:
+    """Time one call."""
+    begin = time.perf_counter()
+    with torch.set_grad_enabled(backward):
+        result = function(*operands)
+    if backward:
+        torch.autograd.grad(result.sum(), operands)
+    return time.perf_counter() - begin
+
+
+def main() -> None:
+    """Run from the command line."""
+    torch.set_num_threads(1)
+    lines = ["| kernel (plain way) | pass | plain, ms | ours over plain |", "|---|---|---:|---:|"]
+    figures: list[dict[str, Any]] = []
+    for name, (plain, ours, operands) in cases().items():
+        for backward in (False, True):
+            rounds = [[seconds(each, operands, backward=backward) for each in (plain, ours)] for _ in range(ROUNDS + 1)]
+            slow, fast = zip(*rounds[1:], strict=True)
+            ratios = [a / b for a, b in zip(slow, fast, strict=True)]
+            kind = "forward + backward" if backward else "forward"
+            figures.append({"kernel": name, "pass": kind, "ratios": ratios})
+            spread = f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
+            lines.append(f"| {name} | {kind} | {1e3 * statistics.median(slow):.1f} | {spread} |")
+    note = (
+        f"\nMedian and range of {ROUNDS} interleaved rounds after one thrown away; float32, channels last, one thread."
+    )
+    keep("kernels", "python -m benchmarks.kernels", {"rows": figures}, "\n".join(lines) + "\n" + note)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,208 @@
+"""The networks beside each other: a forward pass, a training step, and the real head CT from file to file.
+
+``python -m benchmarks.networks``; each of the three parts can be named alone: ``forward``, ``training``, ``head_ct``.
+"""
+
+import json
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from torch import nn
+
+from benchmarks.machine import keep
+from lib.data.pipeline import read, save_label, window
+from lib.data.validate import check
+from lib.learning.losses.deep_supervision import DeepSupervisionLoss
+from lib.learning.losses.dice_ce import DiceCELoss
+from lib.models import BUILDERS
+from lib.models.layout import channels_last, lay_channels_last
+from lib.models.predictor import Predictor
+from lib.tasks.spec import load_app
+
+ROOT = Path(__file__).resolve().parents[1]
+NAMES = ("dynunet", "topowmamba_tiny", "topowmamba_small", "topowmamba_base", "vmunet", "segresnet")
+TRAINED = ("dynunet", "dynunet_small", "topowmamba_small")
+CLASSES, SIDE, ROUNDS = 8, 256, 7
+PATCH, BATCH, SLICES = 224, 4, 7
+
+
+def build(name: str, channels: int = 1, classes: int = CLASSES) -> nn.Module:
+    """Return a network with seeded random weights."""
+    torch.manual_seed(0)
+    return BUILDERS[name](spatial_dims=2, in_channels=channels, out_channels=classes)
+
+
+def millions(network: nn.Module) -> float:
+    """Return the number of parameters, in millions."""
+    return sum(parameter.numel() for parameter in network.parameters()) / 1e6
+
+
+def interleaved(calls: dict[str, Callable[[], Any]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+    """Return the seconds of each call, round by round; the first round is thrown away."""
+    taken: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(rounds + 1):
+        for name, call in calls.items():
+            begin = time.perf_counter()
+            call()
+            if turn:
+                taken[name].append(time.perf_counter() - begin)
+    return taken
+
+
+def ratio(taken: dict[str, list[float]], name: str, reference: str) -> tuple[float, str]:
+    """Return the median over rounds of a time over the reference's, and that median with its range."""
+    each = [a / b for a, b in zip(taken[name], taken[reference], strict=True)]
+    return statistics.median(each), f"{statistics.median(each):.2f} ({min(each):.2f}-{max(each):.2f})"
+
+
+def forward() -> tuple[list[str], dict[str, Any]]:
+    """Time a forward pass of one image in float32 and in bfloat16."""
+    networks = {name: build(name).eval() for name in NAMES}
+    image = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+    laid = channels_last(image)
+    swapped = lay_channels_last(build("dynunet").eval())
+    calls = {name: lambda network=network: network(image) for name, network in networks.items()}
+    calls["dynunet, channels last"] = lambda: swapped(laid)
+    taken = {}
+    with torch.inference_mode():
+        for precision in ("float32", "bfloat16"):
+            single = precision == "float32"
+            with nullcontext() if single else torch.autocast("cpu", torch.bfloat16):
+                taken[precision] = interleaved(calls)
+    rows = [
+        f"## Forward, {SIDE} x {SIDE}, {CLASSES} classes, one thread: time over DynUNet's\n",
+        "| network | parameters, M | float32, ms | over DynUNet | bfloat16, ms | over DynUNet in bfloat16 |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for name in calls:
+        size = millions(networks.get(name, swapped))
+        cells = []
+        for precision in taken:
+            cells += [
+                f"{1e3 * statistics.median(taken[precision][name]):.0f}",
+                ratio(taken[precision], name, "dynunet")[1],
+            ]
+        rows.append(f"| {name} | {size:.1f} | {' | '.join(cells)} |")
+    return rows, taken
+
+
+def training_step(name: str) -> Callable[[], None]:
+    """Return one step of training: 2.5-D slices, Dice and cross-entropy at every scale, AdamW."""
+    network = build(name, SLICES).train()
+    criterion = DeepSupervisionLoss(DiceCELoss())
+    optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(BATCH, SLICES, PATCH, PATCH, generator=draw)
+    labels = torch.randint(CLASSES, (BATCH, PATCH, PATCH), generator=draw)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        criterion(network(images), labels).backward()
+        optimizer.step()
+
+    return step
+
+
+def peak_mib() -> float:
+    """Return the most memory that this process has held."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def own_process(*arguments: str) -> dict[str, float]:
+    """Run a part of this file in a process of its own and return the figures it prints."""
+    command = [sys.executable, "-m", "benchmarks.networks", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def training() -> tuple[list[str], dict[str, Any]]:
+    """Time a training step; its memory is measured in a process of its own."""
+    taken = interleaved({name: training_step(name) for name in TRAINED}, 5)
+    memory = {name: own_process("training-memory", name)["mib"] for name in TRAINED}
+    rows = [
+        f"## Training step, {BATCH} x {SLICES} x {PATCH} x {PATCH}, float32, one thread\n",
+        "| network | seconds | over DynUNet | memory of three steps, MiB | over DynUNet |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for name in TRAINED:
+        cells = f"{statistics.median(taken[name]):.2f} | {ratio(taken, name, 'dynunet')[1]}"
+        rows.append(f"| {name} | {cells} | {memory[name]:.0f} | {memory[name] / memory['dynunet']:.2f} |")
+    return rows, {"seconds": taken, "mib": memory}
+
+
+def segment(name: str, image: Path, result: Path) -> None:
+    """Segment one file as the server does, with random weights."""
+    spec = load_app(ROOT / "apps" / "airway").task("topowmamba")
+    reading = read(check(image), spec.image)
+    network = build(name, len(spec.image.slice_offsets), len(spec.labels) + 1)
+    predictor = Predictor(network, roi=spec.image.roi, slice_offsets=spec.image.slice_offsets)
+    label = reading.restore(predictor.slabs(window(reading.hu, spec.image.window_hu)))
+    save_label(label, reading, result)
+
+
+def head_ct() -> tuple[list[str], dict[str, Any]]:
+    """Time whole processes, imports and all, from the CT's file to the label's."""
+    image = next((ROOT / "sample-data" / "studies").glob("head_ct.nii*"))
+    taken: dict[str, list[float]] = {name: [] for name in NAMES}
+    memory: dict[str, list[float]] = {name: [] for name in NAMES}
+    with TemporaryDirectory() as folder:
+        for _ in range(3):
+            for name in NAMES:
+                begin = time.perf_counter()
+                figures = own_process("segment", name, str(image), str(Path(folder) / "label.nii.gz"))
+                taken[name].append(time.perf_counter() - begin)
+                memory[name].append(figures["mib"])
+    rows = [
+        "## The head CT from file to file, whole process, two threads, random weights\n",
+        "| network | seconds | over DynUNet | peak memory, MiB |",
+        "|---|---:|---:|---:|",
+    ]
+    for name in NAMES:
+        peak = statistics.median(memory[name])
+        rows.append(
+            f"| {name} | {statistics.median(taken[name]):.1f} | {ratio(taken, name, 'dynunet')[1]} | {peak:.0f} |"
+        )
+    return rows, {"seconds": taken, "mib": memory}
+
+
+PARTS = {"forward": forward, "training": training, "head_ct": head_ct}
+
+
+def child(part: str, name: str, *paths: str) -> None:
+    """Do one part of a measurement and print its figures as JSON."""
+    if part == "segment":
+        torch.set_num_threads(2)
+        segment(name, Path(paths[0]), Path(paths[1]))
+        return print(json.dumps({"mib": peak_mib()}))
+    torch.set_num_threads(1)
+    step, before = training_step(name), peak_mib()
+    for _ in range(3):
+        step()
+    return print(json.dumps({"mib": peak_mib() - before}))
+
+
+def main() -> None:
+    """Run from the command line."""
+    if sys.argv[1:2] in (["segment"], ["training-memory"]):
+        return child(*sys.argv[1:])
+    torch.set_num_threads(1)
+    rows, figures = [], {}
+    for name in sys.argv[1:] or PARTS:
+        part, figures[name] = PARTS[name]()
+        rows += [*part, ""]
+    note = f"Medians of interleaved rounds ({ROUNDS}, 5 and 3) after one thrown away, range in parentheses."
+    command = " ".join(["python -m benchmarks.networks", *sys.argv[1:]])
+    return keep("networks", command, figures, "\n".join([*rows, note]))
+
+
+if __name__ == "__main__":
+    main()
