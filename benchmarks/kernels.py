@@ -14,7 +14,6 @@ from torch import Tensor, nn
 
 from benchmarks.machine import keep
 from lib.models.layout import channels_last
-from lib.ops.group_norm import GroupNorm
 from lib.ops.linear import Linear
 from lib.ops.snake_conv import DynamicSnakeConv
 from lib.ops.wavelet import dwt, idwt
@@ -64,18 +63,12 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tup
     """Return by name the plain way, ours, and the operands of both."""
     torch.manual_seed(0)
     image = channels_last(torch.randn(1, 64, 128, 128)).requires_grad_()
-    fine = channels_last(torch.randn(1, 16, 256, 256)).requires_grad_()
     tokens = torch.randn(4096, 192).requires_grad_()
     offsets = (torch.rand(1, 9, 128, 128) - 0.5).requires_grad_()
-    snake, norm, linear = DynamicSnakeConv(2, 64, 64, axis=1), GroupNorm(8, 16), Linear(192, 384)
+    snake, linear = DynamicSnakeConv(2, 64, 64, axis=1), Linear(192, 384)
     return {
         "Haar pair, 64 x 128 x 128 (grouped convolutions)": (HaarByConvolution(64), wavelet_pair, (image,)),
         "snake, 64 x 128 x 128, k 9 (grid_sample)": (SnakeByGridSample(snake, 64), snake.convolve, (image, offsets)),
-        "group norm, 16 x 256 x 256 (torch)": (
-            lambda x: F.group_norm(x, 8, norm.weight, norm.bias),
-            norm,
-            (fine,),
-        ),
         "linear, 4096 x 192 to 384 (torch)": (
             lambda x: F.linear(x, linear.weight, linear.bias),
             linear,
@@ -109,7 +102,7 @@ def main() -> None:
             spread = f"{statistics.median(ratios):.1f}x ({min(ratios):.1f}-{max(ratios):.1f})"
             lines.append(f"| {name} | {kind} | {1e3 * statistics.median(slow):.1f} | {spread} |")
     note = (
-        f"\nMedian and range of {ROUNDS} interleaved rounds after one thrown away; float32, channels last, one thread."
+        f"\nMedian and range of {ROUNDS} interleaved rounds after one thrown away; float32, channels last,\none thread."
     )
     keep("kernels", "python -m benchmarks.kernels", {"rows": figures}, "\n".join(lines) + "\n" + note)
 

@@ -21,8 +21,8 @@ from torch import nn
 from benchmarks.machine import keep
 from lib.data.pipeline import read, save_label, window
 from lib.data.validate import check
-from lib.learning.losses.deep_supervision import DeepSupervisionLoss
-from lib.learning.losses.dice_ce import DiceCELoss
+from lib.learning.losses.deep_supervision import deep_supervision_loss
+from lib.learning.losses.dice_ce import dice_ce_loss
 from lib.models import BUILDERS
 from lib.models.layout import channels_last, lay_channels_last
 from lib.models.predictor import Predictor
@@ -98,7 +98,6 @@ def forward() -> tuple[list[str], dict[str, Any]]:
 def training_step(name: str) -> Callable[[], None]:
     """Return one step of training: 2.5-D slices, Dice and cross-entropy at every scale, AdamW."""
     network = build(name, SLICES).train()
-    criterion = DeepSupervisionLoss(DiceCELoss())
     optimizer = torch.optim.AdamW(network.parameters(), 1e-3)
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, SLICES, PATCH, PATCH, generator=draw)
@@ -106,7 +105,7 @@ def training_step(name: str) -> Callable[[], None]:
 
     def step() -> None:
         optimizer.zero_grad(set_to_none=True)
-        criterion(network(images), labels).backward()
+        deep_supervision_loss(dice_ce_loss, network(images), labels).backward()
         optimizer.step()
 
     return step

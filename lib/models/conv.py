@@ -7,7 +7,6 @@ import math
 import torch
 from torch import nn
 
-from lib.ops.group_norm import GroupNorm
 from lib.ops.linear import linear
 
 CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -52,13 +51,13 @@ def convolution(
     return CONVOLUTIONS[spatial_dims](in_channels, out_channels, kernel_size, **options)
 
 
-def group_norm(channels: int) -> GroupNorm:
+def group_norm(channels: int) -> nn.GroupNorm:
     """Return group normalisation with at most eight groups of at least two channels.
 
     Batches are small on a CPU, which rules out batch statistics; two channels a group keep the variance defined on the
     1x1 grid of a small image's last stage, where instance normalisation raises.
     """
-    return GroupNorm(math.gcd(8, max(channels // 2, 1)), channels)
+    return nn.GroupNorm(math.gcd(8, max(channels // 2, 1)), channels)
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -6,7 +6,6 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from lib.ops.group_norm import GroupNorm
 from lib.ops.linear import Linear
 from lib.ops.native import snake
 
@@ -53,9 +52,9 @@ class DynamicSnakeConv(nn.Module):
         across = spatial_dims - 1
         conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
         self.offset_conv = conv(in_channels, across * kernel_size, 3, padding=1)
-        self.offset_norm = GroupNorm(across, across * kernel_size)
+        self.offset_norm = nn.GroupNorm(across, across * kernel_size)
         self.strip = Linear(kernel_size * in_channels, out_channels)
-        self.norm = GroupNorm(gcd(out_channels, _GROUPS), out_channels)
+        self.norm = nn.GroupNorm(gcd(out_channels, _GROUPS), out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, out_channels, *S)`` of `x`, ``(B, in_channels, *S)``."""

@@ -165,13 +165,13 @@ def _check(
 
 def topowmamba_tiny(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
     """Build the size for a laptop's processor and for tests."""
-    options = {"channels": (16, 32, 48, 64, 96), "full_channels": 8} | _LIGHT | overrides
+    options: dict[str, Any] = {"channels": (16, 32, 48, 64, 96), "full_channels": 8} | _LIGHT | overrides
     return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 
 def topowmamba_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
     """Build the size that trains on a few processor cores and is served by default."""
-    options = {"channels": (32, 64, 96, 160, 224)} | _LIGHT | overrides
+    options: dict[str, Any] = {"channels": (32, 64, 96, 160, 224)} | _LIGHT | overrides
     return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 
@@ -182,7 +182,7 @@ def topowmamba_base(*, spatial_dims: int, in_channels: int, out_channels: int, *
 
 # A scan without native kernels is most of a step, so the light sizes keep it from the stage at 1/4, where sequences
 # are longest, and hold one state per channel.
-_LIGHT: dict[str, Any] = {
+_LIGHT = {
     "depths": (1, 1, 1, 1),
     "stage_blocks": ("conv", "scvss", "scvss", "vss"),
     "stem_kernel": 5,
