@@ -38,7 +38,7 @@ test-slow: sample  ## the longer proofs
 	@$(RUN) -m pytest -m slow
 
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
-	@$(RUN) -m benchmarks.scan
+	@$(RUN) -m benchmarks.scan && $(RUN) -m benchmarks.scan_gpu
 
 starter: setup  ## train the starter weights again, on the procedural cohort only
 	@VENV="$(VENV)" COHORT="$(COHORT)" sh apps/airway/starter/train.sh
