@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.machine import keep
+from benchmarks.machine import keep, keep_memory
 from lib.models.layout import channels_last
 from lib.ops.linear import Linear
 from lib.ops.snake_conv import DynamicSnakeConv
@@ -90,6 +90,7 @@ def seconds(function: Callable[..., Tensor], operands: tuple[Tensor, ...], *, ba
 def main() -> None:
     """Run from the command line."""
     torch.set_num_threads(1)
+    keep_memory()
     lines = ["| kernel (plain way) | pass | plain, ms | ours over plain |", "|---|---|---:|---:|"]
     figures: list[dict[str, Any]] = []
     for name, (plain, ours, operands) in cases().items():

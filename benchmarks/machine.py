@@ -1,5 +1,6 @@
 """What a figure was measured on, and where it is kept."""
 
+import ctypes
 import json
 import platform
 import subprocess
@@ -27,6 +28,20 @@ def machine() -> dict[str, Any]:
         "commit": commit.stdout.strip() or "none",
         "date": datetime.now(UTC).date().isoformat(),
     }
+
+
+def keep_memory() -> None:
+    """Have the C library keep freed memory: page faults of fresh arrays would be most of what a fast kernel takes."""
+    trim_threshold, mmap_threshold = -1, -3
+    libc = ctypes.CDLL(None)
+    libc.mallopt(mmap_threshold, 1 << 30)
+    libc.mallopt(trim_threshold, (1 << 31) - 1)
+
+
+def peak_mib() -> float:
+    """Return the most memory that this program has held; what its parent held does not count."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
 
 
 def keep(name: str, command: str, figures: dict[str, Any], table: str) -> None:

@@ -4,13 +4,13 @@
 """
 
 import json
-import resource
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from benchmarks.machine import keep
+from benchmarks.machine import keep, peak_mib
 from lib.data.pipeline import read, save_label, window
 from lib.data.validate import check
 from lib.learning.losses.deep_supervision import deep_supervision_loss
@@ -70,7 +70,7 @@ def forward() -> tuple[list[str], dict[str, Any]]:
     image = torch.randn(1, 1, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
     laid = channels_last(image)
     swapped = lay_channels_last(build("dynunet").eval())
-    calls = {name: lambda network=network: network(image) for name, network in networks.items()}
+    calls: dict[str, Callable[[], Any]] = {name: partial(network, image) for name, network in networks.items()}
     calls["dynunet, channels last"] = lambda: swapped(laid)
     taken = {}
     with torch.inference_mode():
@@ -109,11 +109,6 @@ def training_step(name: str) -> Callable[[], None]:
         optimizer.step()
 
     return step
-
-
-def peak_mib() -> float:
-    """Return the most memory that this process has held."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def own_process(*arguments: str) -> dict[str, float]:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import torch
 
-from benchmarks.machine import keep
+from benchmarks.machine import keep, keep_memory
 from benchmarks.pscan import selective_scan_pscan
 from lib.ops.native.build import machine_isa
 from lib.ops.selective_scan import scan_orders
@@ -71,11 +71,8 @@ def images() -> tuple[list[str], list[dict]]:
     for state in (16, 1):
         operands = image_inputs(state)
         for backward in (False, True):
-            rounds = []
-            for _ in range(ROUNDS + 1):
-                rounds.append(
-                    [image_seconds(scan, operands, backward) for scan in (image_scan_reference, image_scan_native)]
-                )
+            scans = (image_scan_pscan, image_scan_native)
+            rounds = [[image_seconds(scan, operands, backward) for scan in scans] for _ in range(ROUNDS + 1)]
             unfused, native = zip(*rounds[1:], strict=True)
             ratios = [a / b for a, b in zip(unfused, native, strict=True)]
             name = "forward + backward" if backward else "forward"
@@ -95,7 +92,7 @@ def image_seconds(scan: Callable[..., torch.Tensor], operands: list[torch.Tensor
 
 
 def narrower(isa: str) -> list[float]:
-    """Return the speed-ups of the forward scan at N 16, L 4096 where torch and kernels are held to other vector units."""
+    """Return the speed-ups of the forward scan at N 16, L 4096 with torch and kernels held to other vector units."""
     command = [sys.executable, "-m", "benchmarks.scan", "forward"]
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": isa}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
@@ -117,6 +114,7 @@ def spread(ratios: list[float]) -> str:
 def main() -> None:
     """Run from the command line."""
     torch.set_num_threads(1)
+    keep_memory()
     if sys.argv[1:] == ["forward"]:
         return print(json.dumps(forward_only()))
     lines = ["| N | L | pass | plain, ms | log-depth pscan | PyTorch | C++ |", "|---:|---:|---|---:|---:|---:|---:|"]

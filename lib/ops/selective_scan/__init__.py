@@ -2,8 +2,8 @@
 
 from torch import Tensor
 
+from lib.ops.selective_scan import gpu, mamba, native
 from lib.ops.selective_scan.image import image_scan_reference, scan_orders
-from lib.ops.selective_scan.native import image_scan_native, selective_scan_native, serves
 from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.reference import selective_scan_reference
 
@@ -23,10 +23,16 @@ def selective_scan(
 ) -> Tensor:
     """Return the selective scan of `u` by the fastest implementation for its device.
 
-    In C++ on a CPU with a compiler, in PyTorch elsewhere. Arguments, result and errors are those of
-    `selective_scan_reference`.
+    In C++ on a CPU with a compiler, in Triton on a GPU, by mamba-ssm on one without Triton, in PyTorch elsewhere.
+    Arguments, result and errors are those of `selective_scan_reference`.
     """
-    scan = selective_scan_native if serves(u, A) else selective_scan_parallel
+    scan = selective_scan_parallel
+    if native.serves(u, A):
+        scan = native.selective_scan_native
+    elif gpu.serves(u, A):
+        scan = gpu.selective_scan_gpu
+    elif mamba.serves(u, A):
+        scan = mamba.selective_scan_mamba
     return scan(u, delta, A, B, C, D, delta_bias=delta_bias, delta_softplus=delta_softplus)
 
 
@@ -43,7 +49,12 @@ def image_scan(
 ) -> Tensor:
     """Return the sum of an image's scans by the fastest implementation for its device.
 
-    In C++ nothing is copied into sequences or back. Arguments and result are those of `image_scan_reference`.
+    In C++ and in Triton nothing is copied into sequences or back. Arguments and result are those of
+    `image_scan_reference`.
     """
-    scan = image_scan_native if serves(u, A, dt.shape[-1]) else image_scan_reference
+    scan, ranks = image_scan_reference, dt.shape[-1]
+    if native.serves(u, A, ranks):
+        scan = native.image_scan_native
+    elif gpu.serves(u, A, ranks):
+        scan = gpu.image_scan_gpu
     return scan(u, dt, dt_weight, A, B, C, D, delta_bias, order)

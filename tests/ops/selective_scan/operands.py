@@ -4,6 +4,8 @@ from collections.abc import Callable
 
 import torch
 
+from lib.ops.selective_scan import scan_orders
+
 NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 
 
@@ -33,5 +35,33 @@ def run(
     """Return the scan with softplus, and the gradients of a weighted sum of it."""
     *positional, bias = tensors.values()
     y = scan(*positional, delta_bias=bias, delta_softplus=True)
-    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
-    return y, torch.autograd.grad((y * weight).sum(), list(tensors.values()))
+    return y, gradients(y, list(tensors.values()))
+
+
+def gradients(y: torch.Tensor, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Return the gradients of a weighted sum of `y`."""
+    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape)
+    return torch.autograd.grad((y * weight).sum(), tensors)
+
+
+def image_operands(
+    batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int, dtype: torch.dtype
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Return the leaves of an image's scans, in the order of their arguments, and the order of its places."""
+    draw = torch.Generator().manual_seed(channels)
+    scans, length = 2 * len(shape), torch.Size(shape).numel()
+
+    def random(*size: int) -> torch.Tensor:
+        return torch.randn(*size, generator=draw, dtype=torch.float64)
+
+    tensors = [
+        random(batch, length, channels),
+        random(batch, length, scans, rank),
+        random(scans, channels, rank) / rank**0.5,
+        -random(scans * channels, state).exp(),
+        random(batch, length, scans, state),
+        random(batch, length, scans, state),
+        random(scans * channels),
+        random(scans * channels) - 2,
+    ]
+    return [each.to(dtype).requires_grad_() for each in tensors], scan_orders(shape)

@@ -8,6 +8,8 @@ from lib.ops.native.build import library
 from lib.ops.selective_scan import image_scan, scan_orders, selective_scan_reference
 from lib.ops.selective_scan.image import image_scan_reference
 from lib.ops.selective_scan.native import image_scan_native, scan_op
+from tests.ops.selective_scan.operands import gradients
+from tests.ops.selective_scan.operands import image_operands as operands
 
 # batch, channels, shape, state, rank
 IMAGES = [
@@ -17,28 +19,6 @@ IMAGES = [
     (2, 4, (3, 5, 2), 4, 20),
     (1, 1, (1, 3), 3, 2),
 ]
-
-
-def operands(
-    batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int, dtype: torch.dtype
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    draw = torch.Generator().manual_seed(channels)
-    scans, length = 2 * len(shape), torch.Size(shape).numel()
-
-    def random(*size: int) -> torch.Tensor:
-        return torch.randn(*size, generator=draw, dtype=torch.float64)
-
-    tensors = [
-        random(batch, length, channels),
-        random(batch, length, scans, rank),
-        random(scans, channels, rank) / rank**0.5,
-        -random(scans * channels, state).exp(),
-        random(batch, length, scans, state),
-        random(batch, length, scans, state),
-        random(scans * channels),
-        random(scans * channels) - 2,
-    ]
-    return [each.to(dtype).requires_grad_() for each in tensors], scan_orders(shape)
 
 
 def by_hand(tensors: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
@@ -60,11 +40,6 @@ def by_hand(tensors: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor
 
 def scan(function, tensors: list[torch.Tensor], order: torch.Tensor) -> torch.Tensor:
     return function(*tensors, order)
-
-
-def gradients(y: torch.Tensor, tensors: list[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype).reshape(y.shape)
-    return torch.autograd.grad((y * weight).sum(), tensors)
 
 
 def test_orders_are_those_of_cross_scan() -> None:
