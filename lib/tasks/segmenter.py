@@ -3,7 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,6 +32,7 @@ class Segmentation:
         version: The version of the weights that answered.
         labels: The value of each class, by name.
         reading: The image as the network saw it.
+        notes: What had to be done otherwise than asked, such as fewer windows at once where memory ran out.
     """
 
     label: NDArray[np.uint8]
@@ -40,6 +41,7 @@ class Segmentation:
     version: str
     labels: dict[str, int]
     reading: Reading
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter:
@@ -52,12 +54,18 @@ class Segmenter:
         task: The task.
         weights: Asked before every image for the version to serve.
         device: Where the network runs; None takes a GPU if there is one.
+        student: Answers where the network finds no memory.
     """
 
     def __init__(
-        self, task: TaskSpec, weights: Callable[[], ServedWeights], *, device: str | torch.device | None = None
+        self,
+        task: TaskSpec,
+        weights: Callable[[], ServedWeights],
+        *,
+        device: str | torch.device | None = None,
+        student: "Segmenter | None" = None,
     ) -> None:
-        self.task = task
+        self.task, self.student = task, student
         self._weights = weights
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._loading = threading.Lock()
@@ -75,7 +83,8 @@ class Segmenter:
             device: Where the network runs; None takes a GPU if there is one.
         """
         task = load_app(app_dir).task(task) if isinstance(task, str) else task
-        return cls(task, lambda: served_weights(app_dir, task), device=device)
+        student = None if task.student is None else cls.from_task(app_dir, task.student, device=device)
+        return cls(task, lambda: served_weights(app_dir, task), device=device, student=student)
 
     def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
         """Return the labels of an image.
@@ -86,15 +95,23 @@ class Segmenter:
         Raises:
             InputRejected: If the gate refuses the image.
             NoWeights: If nothing serves the task.
+            torch.OutOfMemoryError: If not even one window fits and there is no student.
         """
-        clock = _Clock()
+        clock, notes = _Clock(), []
         source = check(path)
         clock.lap("check")
         reading = read(source, self.task.image)
         volume = window(reading.hu, self.task.image.window_hu)
         clock.lap("read")
         served, predictor = self._current()
-        label = reading.restore(clock.laps("infer", "restore", predictor.slabs(volume, progress)))
+        try:
+            label = reading.restore(clock.laps("infer", "restore", predictor.slabs(volume, progress, notes)))
+        except torch.OutOfMemoryError:
+            if self.student is None:
+                raise
+            label = None
+        if label is None:
+            return self._by_student(path, progress, notes)
         clock.lap("restore")
         return Segmentation(
             label=label,
@@ -103,7 +120,14 @@ class Segmenter:
             version=served.name,
             labels=self.task.label_values,
             reading=reading,
+            notes=tuple(notes),
         )
+
+    def _by_student(self, path: str | Path, progress: Progress | None, notes: list[str]) -> Segmentation:
+        assert self.student is not None
+        answer = self.student.segment(path, progress)
+        told = f"memory ran out: the student '{self.student.task.name}' answered"
+        return replace(answer, notes=(*notes, told, *answer.notes))
 
     def _current(self) -> tuple[ServedWeights, Predictor]:
         # The pair is replaced as one object: a thread sees the old version or the new, never a mixture.

@@ -40,6 +40,7 @@ class TaskSpec:
         image: Spacing, window and network input.
         train: Recipe and options; None where the task only infers.
         description: One line for the viewer.
+        student: The task, of the same labels, that answers where this one's network finds no memory.
     """
 
     name: str
@@ -49,6 +50,7 @@ class TaskSpec:
     image: ImageSpec
     train: TrainSpec | None = None
     description: str = ""
+    student: str | None = None
 
     @property
     def label_values(self) -> dict[str, int]:
@@ -122,6 +124,10 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     head = _mapping(table.get("app", {}), "[app]")
     app = _build(AppSpec, head, "[app]", tasks=tasks)
     _one_of(app.strategy, STRATEGIES, "[app] strategy")
+    for task in tasks:
+        if task.student is not None:
+            same = tuple(other.name for other in tasks if other is not task and other.labels == task.labels)
+            _one_of(task.student, same, f"[[task]] ({task.name}) student")
     return app
 
 
@@ -185,6 +191,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             size = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"
             raise SpecError(f"{where} takes {size}, got {value!r}")
         return tuple(_typed(item, inner[0], where) for item in value)
+    if type(None) in get_args(hint):
+        hint = next(each for each in get_args(hint) if each is not type(None))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
