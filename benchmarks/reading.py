@@ -29,7 +29,7 @@ from lib.models.predictor import Predictor, window_starts
 SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window_hu=(-1000.0, 400.0), roi=(192, 192, 64), crop_margin_mm=10.0)
 OVERLAP, BATCH = 0.25, 4
 ORDER = ("lean", "stock", "lean", "lean", "stock", "lean", "lean")
-STAGES = ("load", "to 1 mm", "window", "blend", "softmax", "to the file's grid", "argmax", "save")
+STAGES: tuple[str, ...] = ("load", "to 1 mm", "window", "blend", "softmax", "to the file's grid", "argmax", "save")
 MOST_GIB = 19
 """Address space of a process: the stock side must fail alone rather than take the machine with it."""
 
@@ -75,19 +75,22 @@ def stock(image: Path, result: Path, stages: Stages) -> None:
     del blended
     stages.end("blend", network.seconds)
     inverse = transforms.Compose([transform for _, transform in steps])
-    named: dict[str, Any] = {
-        "output_dir": result.parent,
-        "output_postfix": "",
-        "separate_folder": False,
-        "print_log": False,
-    }
-    stages_after: tuple[tuple[str, Any], ...] = (
+    label = transforms.SaveImaged(
+        "pred",
+        output_dir=result.parent,
+        output_postfix="",
+        separate_folder=False,
+        print_log=False,
+        output_dtype=np.uint8,
+        resample=False,
+    )
+    back: list[tuple[str, Any]] = [
         ("softmax", transforms.Activationsd("pred", softmax=True)),
         ("to the file's grid", transforms.Invertd("pred", inverse, orig_keys="image", nearest_interp=False)),
         ("argmax", transforms.AsDiscreted("pred", argmax=True)),
-        ("save", transforms.SaveImaged("pred", output_dtype=np.uint8, resample=False, print_log=False, **named)),
-    )
-    for stage, transform in stages_after:
+        ("save", label),
+    ]
+    for stage, transform in back:
         data = transform(data)
         stages.end(stage)
 

@@ -4,6 +4,7 @@ import logging
 import uuid
 from typing import Any
 
+import torch
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
     LabelNotFoundException,
@@ -52,6 +53,9 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(400, "BAD_REQUEST", str(error), "Correct the request's params.")
     if isinstance(error, NoWeights):
         return Refused(503, "NO_WEIGHTS", str(error), "Then ask again; no restart is needed.")
+    if isinstance(error, torch.OutOfMemoryError):
+        reason = "The device has no memory left for one window of this image."
+        return Refused(503, "OUT_OF_MEMORY", reason, "Ask again when training or other inference has ended.")
     if isinstance(error, ImageNotFoundException | LabelNotFoundException):
         return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:

@@ -1,4 +1,4 @@
-"""The engine: the same logits whatever the batch, fewer images where memory runs out, an error where one is too many."""
+"""The engine: the same logits whatever the batch, fewer images where memory runs out, an error if one is too many."""
 
 import pytest
 import torch
