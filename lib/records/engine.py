@@ -56,6 +56,7 @@ FAULTS = (DBAPIError, sqlite3.Error)
 """What a database raises; bare where a connection cannot even be made."""
 _NUMBERS = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
+    sqlite3.SQLITE_IOERR_SHMSIZE: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
     sqlite3.SQLITE_CANTOPEN: errno.EROFS,
 }
@@ -99,7 +100,9 @@ def translated(deed: str) -> Iterator[None]:
         yield
     except FAULTS as error:
         cause = reason(error)
-        number = _NUMBERS.get(getattr(cause, "sqlite_errorcode", 0) & 0xFF, errno.EIO)
+        code = getattr(cause, "sqlite_errorcode", 0)
+        # The low byte is the family of an error; the full code is one member.
+        number = _NUMBERS.get(code) or _NUMBERS.get(code & 0xFF, errno.EIO)
         raise LedgerUnavailable(number, f"the ledger cannot be {deed}: {cause}") from error
 
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 from monailabel.config import settings
-from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -13,10 +12,14 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.infer import SegmentationInfer
+from lib.tasks.proposals import Proposals
 from lib.tasks.scoring import DicePerClass
 from lib.tasks.spec import load_app
+from lib.tasks.store import FolderStore, keeping
 from lib.tasks.strategy import RandomUnlabelled
 from lib.tasks.train import RecipeTrain
 
@@ -46,15 +49,16 @@ class TopoLabelApp(MONAILabelApp):
         self._auto_update_scoring = False
 
     def init_datastore(self) -> Datastore:
-        """Return the studies; of a folder only volumes, not the pictures that may lie beside them."""
-        if self.studies.startswith(("http://", "https://")):
-            return self.init_remote_datastore()
-        return LocalDatastore(
-            self.studies,
-            extensions=IMAGE_PATTERNS,
-            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
-            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
-        )
+        """Return the studies, every label saved to them kept; of a folder only volumes, not pictures beside them."""
+        self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals()
+        return keeping(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals)
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Infer, and remember what was proposed: a label that is saved later began with it."""
+        answer = super().infer(request, datastore)
+        if isinstance(request.get("image"), str):
+            self.proposals.remember(request["image"], request, answer)
+        return answer
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return one infer task per task."""
@@ -76,3 +80,13 @@ class TopoLabelApp(MONAILabelApp):
     def init_batch_infer(self) -> Callable[..., Any]:
         """Return batch inference, one study at a time."""
         return OneByOne()
+
+    def _studies(self) -> Datastore:
+        if self.studies.startswith(("http://", "https://")):
+            return self.init_remote_datastore()
+        return FolderStore(
+            self.studies,
+            extensions=IMAGE_PATTERNS,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )

@@ -48,7 +48,13 @@ def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "number"), [(sqlite3.SQLITE_FULL, errno.ENOSPC), (sqlite3.SQLITE_READONLY, errno.EROFS)]
+    ("code", "number"),
+    [
+        (sqlite3.SQLITE_FULL, errno.ENOSPC),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, errno.ENOSPC),
+        (sqlite3.SQLITE_READONLY_DIRECTORY, errno.EROFS),
+        (sqlite3.SQLITE_IOERR_READ, errno.EIO),
+    ],
 )
 def test_errors_of_the_disk_keep_their_number(code: int, number: int) -> None:
     fault = sqlite3.OperationalError("no room")
