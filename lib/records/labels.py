@@ -90,16 +90,19 @@ class LabelVersions:
         body = {"tag": tag, "image": self.hash(image_path), "label": digest, **asdict(origin)}
         return self.ledger.append("label", image, body | {"files": {self._relative(kept): digest}})
 
-    def adopt(self, image: str, image_path: Path, tag: str, label: Path) -> str:
-        """Keep and record a label that got into the store by another way, if it is not known yet.
+    def adopt(self, image: str, image_path: Path, tag: str, label: Path) -> Path:
+        """Return the version of a label of the store; kept and recorded now, if it got there by another way.
 
-        Returns:
-            Its SHA-256.
+        Args:
+            image: Name of the image.
+            image_path: Its file or folder.
+            tag: The label's tag.
+            label: The store's file.
         """
-        digest = self.hash(label)
+        digest, kept = self.hash(label), self.keep(image, label)
         if not any(row.body.get("label") == digest for row in self.ledger.rows("label", image)):
-            self.record(image, image_path, tag, self.keep(image, label), Origin(source=FOUND))
-        return digest
+            self.record(image, image_path, tag, kept, Origin(source=FOUND))
+        return kept
 
     def forget(self, image: str, tag: str) -> Row:
         """Record that the store has no such label any more; its versions stay."""

@@ -51,9 +51,10 @@ def test_a_removed_label_is_no_longer_the_newest_but_stays(labels: LabelVersions
 
 def test_a_label_found_in_the_store_is_adopted_once(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
     found = label(tmp_path, b"copied there by hand")
-    digests = {labels.adopt("ct", image, "final", found) for _ in range(2)}
+    (kept,) = {labels.adopt("ct", image, "final", found) for _ in range(2)}
     (row,) = labels.ledger.rows("label")
-    assert digests == {hash_file(found)} and row.body["source"] == FOUND
+    assert kept.read_bytes() == b"copied there by hand" and kept != found
+    assert row.body["label"] == hash_file(found) and row.body["source"] == FOUND
 
 
 @pytest.mark.parametrize("name", ["", "../out", "a/b", "..", ".hidden"])
