@@ -13,9 +13,10 @@ from monailabel.interfaces.exception import (
 )
 
 from lib.data.findings import InputRejected
+from lib.jobs.watch import BrokenOutput
 from lib.records.engine import LedgerUnavailable
 from lib.tasks.infer import RequestError
-from lib.tasks.weights import NoWeights
+from lib.tasks.weights import NoWeights, SchemaMismatch
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,11 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(400, "BAD_REQUEST", str(error), "Correct the request's params.")
     if isinstance(error, NoWeights):
         return Refused(503, "NO_WEIGHTS", str(error), "Then ask again; no restart is needed.")
+    if isinstance(error, SchemaMismatch):
+        return Refused(503, "LABELS_CHANGED", f"{error}.", "Then ask again; no restart is needed for a new version.")
+    if isinstance(error, BrokenOutput):
+        remedy = "Ask again: a version that goes on failing is taken back by itself."
+        return Refused(503, "MODEL_FAILED", f"{error}.".capitalize(), remedy)
     if isinstance(error, ImageNotFoundException | LabelNotFoundException):
         return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:

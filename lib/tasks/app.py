@@ -16,6 +16,7 @@ from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.infer import SegmentationInfer
+from lib.tasks.models import settle
 from lib.tasks.proposals import Proposals
 from lib.tasks.scoring import DicePerClass
 from lib.tasks.spec import load_app
@@ -42,6 +43,8 @@ class TopoLabelApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.spec = load_app(app_dir)
+        for task in self.spec.tasks:
+            settle(app_dir, task)
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
         labels = list(dict.fromkeys(name for task in self.spec.tasks for name in task.labels))
         super().__init__(app_dir, studies, conf, self.spec.name, self.spec.description, labels=labels)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from lib.data.pipeline import Reading, read, window
 from lib.data.validate import check
+from lib.jobs.watch import Watch, check_finite
 from lib.models.predictor import Predictor
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
@@ -52,20 +53,32 @@ class Segmenter:
         task: The task.
         weights: Asked before every image for the version to serve.
         device: Where the network runs; None takes a GPU if there is one.
+        watch: Told of every image that a version answered or failed on.
     """
 
     def __init__(
-        self, task: TaskSpec, weights: Callable[[], ServedWeights], *, device: str | torch.device | None = None
+        self,
+        task: TaskSpec,
+        weights: Callable[[], ServedWeights],
+        *,
+        device: str | torch.device | None = None,
+        watch: Watch | None = None,
     ) -> None:
         self.task = task
         self._weights = weights
+        self._watch = watch or Watch(lambda version, reason: None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._loading = threading.Lock()
         self._loaded: tuple[ServedWeights, Predictor] | None = None
 
     @classmethod
     def from_task(
-        cls, app_dir: str | Path, task: TaskSpec | str, *, device: str | torch.device | None = None
+        cls,
+        app_dir: str | Path,
+        task: TaskSpec | str,
+        *,
+        device: str | torch.device | None = None,
+        watch: Watch | None = None,
     ) -> "Segmenter":
         """Return a segmenter that follows the champion of a task.
 
@@ -73,9 +86,10 @@ class Segmenter:
             app_dir: The app's folder.
             task: One of its tasks, or its name.
             device: Where the network runs; None takes a GPU if there is one.
+            watch: Told of every image that a version answered or failed on.
         """
         task = load_app(app_dir).task(task) if isinstance(task, str) else task
-        return cls(task, lambda: served_weights(app_dir, task), device=device)
+        return cls(task, lambda: served_weights(app_dir, task), device=device, watch=watch)
 
     def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
         """Return the labels of an image.
@@ -93,8 +107,10 @@ class Segmenter:
         reading = read(source, self.task.image)
         volume = window(reading.hu, self.task.image.window_hu)
         clock.lap("read")
-        served, predictor = self._current()
-        label = reading.restore(clock.laps("infer", "restore", predictor.slabs(volume, progress)))
+        served, predictor = self._current(str(path))
+        with self._watch.over(served.name, str(path)):
+            slabs = ((start, check_finite(slab)) for start, slab in predictor.slabs(volume, progress))
+            label = reading.restore(clock.laps("infer", "restore", slabs))
         clock.lap("restore")
         return Segmentation(
             label=label,
@@ -105,12 +121,13 @@ class Segmenter:
             reading=reading,
         )
 
-    def _current(self) -> tuple[ServedWeights, Predictor]:
+    def _current(self, image: str = "") -> tuple[ServedWeights, Predictor]:
         # The pair is replaced as one object: a thread sees the old version or the new, never a mixture.
         with self._loading:
             served = self._weights()
             if self._loaded is None or self._loaded[0] != served:
-                self._loaded = served, self._load(served)
+                with self._watch.over(served.name, image, answers=False):
+                    self._loaded = served, self._load(served)
             return self._loaded
 
     def _load(self, served: ServedWeights) -> Predictor:

@@ -1,15 +1,18 @@
 """What an app declares: `app.toml` as frozen dataclasses, every key and type checked."""
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from lib.data.pipeline import ImageSpec
+from lib.jobs.gate import GateSpec
 from lib.learning.finetune import Finetune
 from lib.learning.recipe import Recipe
 from lib.models import BUILDERS
+from lib.records.split import HELD_OUT_PATIENTS
 
 KINDS = ("segmentation",)
 STRATEGIES = ("random",)
@@ -39,6 +42,7 @@ class TaskSpec:
         labels: Class names in the order of their values.
         image: Spacing, window and network input.
         train: Recipe and options; None where the task only infers.
+        gate: What a new version must show to be served.
         description: One line for the viewer.
     """
 
@@ -48,6 +52,7 @@ class TaskSpec:
     labels: tuple[str, ...]
     image: ImageSpec
     train: TrainSpec | None = None
+    gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     description: str = ""
 
     @property
@@ -63,12 +68,23 @@ class TaskSpec:
 
 @dataclasses.dataclass(frozen=True)
 class AppSpec:
-    """An app: its name, its tasks, and how the next case is chosen."""
+    """An app.
+
+    Args:
+        name: Its name.
+        tasks: What it serves.
+        description: One line for the viewer.
+        strategy: How the next case is chosen.
+        patient_pattern: Regular expression that finds the patient in an image's name, where no DICOM tag tells it.
+        held_out_patients: Patients that only judge, and without whom no new version is published by itself.
+    """
 
     name: str
     tasks: tuple[TaskSpec, ...]
     description: str = ""
     strategy: str = "random"
+    patient_pattern: str = ""
+    held_out_patients: int = HELD_OUT_PATIENTS
 
     def task(self, name: str) -> TaskSpec:
         """Return the task of that name.
@@ -122,6 +138,12 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     head = _mapping(table.get("app", {}), "[app]")
     app = _build(AppSpec, head, "[app]", tasks=tasks)
     _one_of(app.strategy, STRATEGIES, "[app] strategy")
+    if app.held_out_patients < 2:
+        raise SpecError("[app] held_out_patients: two at least, for one patient gives no interval")
+    try:
+        re.compile(app.patient_pattern)
+    except re.error as error:
+        raise SpecError(f"[app] patient_pattern is no regular expression: {error}") from None
     return app
 
 
@@ -133,6 +155,8 @@ def _task(block: Any, where: str) -> TaskSpec:
         parts["image"] = _image(_mapping(block.pop("image"), f"{where} image"), f"{where} image")
     if "train" in block:
         parts["train"] = _train(_mapping(block.pop("train"), f"{where} train"), f"{where} train")
+    if "gate" in block:
+        parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
     task = _build(TaskSpec, block, where, **parts)
     _one_of(task.kind, KINDS, f"{where} kind")
     _one_of(task.model, tuple(BUILDERS), f"{where} model")
@@ -162,6 +186,17 @@ def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
         return TrainSpec(name, RECIPES[name].from_options(options))
     except ValueError as error:
         raise SpecError(f"{where}: {error}") from None
+
+
+def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
+    block = dict(block)
+    floors = dict(_mapping(block.pop("floors", {}), f"{where} floors"))
+    _only(floors, labels, f"{where} floors")
+    floors = {name: _typed(value, float, f"{where} floors {name}") for name, value in floors.items()}
+    gate = _build(GateSpec, block, where, floors=floors)
+    if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= floor <= 1 for floor in floors.values()):
+        raise SpecError(f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors lie in [0, 1]")
+    return gate
 
 
 def _build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any:

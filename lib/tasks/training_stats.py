@@ -61,7 +61,9 @@ class TrainingStats:
 
     def finish(self, outcome: dict[str, Any]) -> None:
         """Write what came of it."""
-        self._end({"status": "done", "best_metric": outcome.get("score") or 0.0, **outcome})
+        score = outcome.get("score")
+        # Without a held-out score the bar keeps the one that chose the epoch.
+        self._end({"status": "done", **outcome} | ({} if score is None else {"best_metric": score}))
 
     def _end(self, facts: dict[str, Any]) -> None:
         self._stats |= {**facts, "total_time": clock(time.time() - self._start)}

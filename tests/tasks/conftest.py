@@ -15,6 +15,7 @@ from lib.tasks.weights import build_network
 APP = """
 [app]
 name = "tiny"
+held_out_patients = 2
 
 [[task]]
 name = "tubes"
@@ -58,6 +59,7 @@ def one_thread() -> Iterator[None]:
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out curves: MLflow's tables take longer to make than the tiny network to train."""
     monkeypatch.setattr("lib.learning.loop.training._trackers", lambda *_: [])
+    monkeypatch.setattr("lib.tasks.models.mirror", lambda *_: None)
 
 
 @pytest.fixture
