@@ -46,6 +46,17 @@ class WholeFiles(LocalDatastore):
         names = [f"{image_id}{pattern.lstrip('*')}" for pattern in self._extensions]
         return [folder / name for name in names if (folder / name).is_file()]
 
+    def watch_moves(self) -> None:
+        """See what another process replaces: it is moved into its place, and MONAI Label looks for other changes."""
+        if self._auto_reload:
+            self._handler.on_moved = self._on_moved
+
+    def _on_moved(self, event: Any) -> None:
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+        else:
+            self.refresh()
+
     def _update_datastore_file(self, lock: bool = True) -> None:
         if lock:
             with FileLock(self._lock_file):
@@ -116,4 +127,5 @@ def keeping(store: Datastore, labels: LabelVersions, proposals: Proposals) -> Da
         store.__class__ = ArchiveStore
     if isinstance(store, Keeping):
         store.labels, store.proposals, store._saving = labels, proposals, threading.Lock()
+        store.watch_moves()
     return store

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.records.card import hash_file
@@ -132,6 +134,19 @@ def test_an_index_that_cannot_be_written_stays_whole(
     assert (studies / "datastore_v2.json").read_text() == before and open_store(tmp_path / "app", studies)
 
 
+def test_what_another_process_writes_is_seen(store: FolderStore, studies: Path, tmp_path: Path) -> None:
+    """Scoring and training run in processes of their own, and the server tells what they wrote."""
+    watching = FolderStore(str(studies), extensions=EXTENSIONS, auto_reload=True)
+    keeping(watching, store.labels, Proposals())
+    store.update_image_info("ct_1", {"dice": 0.9})
+    store.save_label("ct_2", upload(tmp_path, b"one"), "final", {})
+    end = time.monotonic() + 10
+    while watching.get_image_info("ct_1").get("dice") != 0.9 or watching.get_labeled_images() != ["ct_2"]:
+        assert time.monotonic() < end, "the index was not read again"
+        time.sleep(0.02)
+    watching._observer.stop()
+
+
 def test_a_dicomweb_label_is_sent_and_kept_as_submitted(
     app_dir: Path, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,7 +166,7 @@ def test_a_dicomweb_label_is_sent_and_kept_as_submitted(
     monkeypatch.setattr(DICOMWebDatastore, "get_image_uri", WholeFiles.get_image_uri)
     store = DICOMWebDatastore.__new__(DICOMWebDatastore)
     store._client = None  # type: ignore[assignment]
-    WholeFiles.__init__(store, str(studies), extensions=EXTENSIONS)  # type: ignore[arg-type]
+    LocalDatastore.__init__(store, str(studies), extensions=EXTENSIONS)  # type: ignore[arg-type]
     kept = keeping(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
     assert type(kept) is ArchiveStore
     for content in (b"one", b"two"):
