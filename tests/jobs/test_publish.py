@@ -1,5 +1,8 @@
 """Publishing: every change is a decision of the ledger, aliases follow it, and former bytes come back."""
 
+import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -13,12 +16,16 @@ from lib.records.ledger import Ledger
 from lib.records.verify import verify
 from lib.records.versions import champion, find_version, write_version
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Shelf:
     place = Shelf(tmp_path, "tubes", tmp_path / "model" / "tubes", Ledger.of(tmp_path))
     for number in (1, 2, 3):
-        write_version(place.root, {"weight": torch.full((4,), float(number))}, {"number": number}, name=f"v{number}")
+        write_version(
+            place.root, {"weight": torch.full((4,), float(number))}, {"value": float(number)}, name=f"v{number}"
+        )
         register(place, find_version(place.root, f"v{number}"))
     return place
 
@@ -148,3 +155,9 @@ def test_two_who_decide_at_once_agree_with_the_ledger(shelf: Shelf) -> None:
     settle(shelf)
     assert shelf.served == last(shelf)["champion"] and shelf.ledger.verify() == []
     assert len(shelf.ledger.rows("decision")) == 30
+
+
+def test_killed_publishers_leave_one_whole_version_and_a_clean_ledger(shelf: Shelf) -> None:
+    command = [sys.executable, "-m", "tests.jobs.publishers", str(shelf.app_dir), "25", "3"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
+    assert len(shelf.ledger.rows("decision")) > 50
