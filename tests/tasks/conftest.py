@@ -23,7 +23,6 @@ kind = "segmentation"
 model = "topowmamba_tiny"
 labels = ["tube", "cavity"]
 image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
-gate = { tolerance = 0.05 }
 
 [task.train]
 recipe = "finetune"
