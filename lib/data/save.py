@@ -30,9 +30,9 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary = Path(file.name)
     try:
         yield temporary
-        _sync(temporary)
         # The temporary file is private to its owner; the label is as readable as any new file.
         temporary.chmod(0o644)
+        _sync(temporary)
         os.replace(temporary, path)
         _sync(path.parent)
     finally:

@@ -101,6 +101,14 @@ def carry_out(shelf: Shelf, version: str, decision: Decision, *, against: str) -
     return decision
 
 
+def decision_about(shelf: Shelf, name: str) -> Decision | None:
+    """Return what the gate decided about a version, None if it has not yet."""
+    for row in shelf.ledger.rows("decision", shelf.task):
+        if row.body["version"] == name and row.body["by"] == GATE:
+            return Decision(row.body["verdict"], tuple(row.body["reasons"]), row.body["figures"])
+    return None
+
+
 def promote(shelf: Shelf, name: str, *, by: str = "", reason: str = "the admin's word") -> str:
     """Serve a version by a person's word.
 

@@ -81,7 +81,7 @@ def connect(url: str) -> sa.Engine:
     path = Path(sa.make_url(url).database or "")
     if not path.exists():
         _found(path)
-    return _sqlite(path)
+    return open_sqlite(path)
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def begin(engine: sa.Engine, *, writes: bool = False) -> Iterator[sa.Connection]
 
 
 @contextmanager
-def translated(deed: str) -> Iterator[None]:
+def translated(deed: str, what: str = "the ledger") -> Iterator[None]:
     """Raise the database's errors as `LedgerUnavailable`, with the disk's own number where it is the disk."""
     try:
         yield
@@ -103,7 +103,7 @@ def translated(deed: str) -> Iterator[None]:
         code = getattr(cause, "sqlite_errorcode", 0)
         # The low byte is the family of an error; the full code is one member.
         number = _NUMBERS.get(code) or _NUMBERS.get(code & 0xFF, errno.EIO)
-        raise LedgerUnavailable(number, f"the ledger cannot be {deed}: {cause}") from error
+        raise LedgerUnavailable(number, f"{what} cannot be {deed}: {cause}") from error
 
 
 def reason(error: Exception) -> BaseException:
@@ -125,7 +125,7 @@ def _found(path: Path) -> None:
     partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:6]}")
     try:
         with translated("made"):
-            engine = _sqlite(partial)
+            engine = open_sqlite(partial)
             with engine.begin() as connection:
                 _create(connection, "sqlite")
         _place(partial, path)
@@ -152,7 +152,8 @@ def _create(connection: sa.Connection, dialect: str) -> None:
         connection.exec_driver_sql(statement)
 
 
-def _sqlite(path: Path) -> sa.Engine:
+def open_sqlite(path: Path) -> sa.Engine:
+    """Return an engine for a SQLite file with a write-ahead log and full synchronisation."""
     # Without a pool the last to leave folds the log into the file, so that at rest the ledger is one file.
     engine = sa.create_engine(
         f"sqlite:///{path}", poolclass=sa.NullPool, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}

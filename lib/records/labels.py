@@ -93,6 +93,8 @@ class LabelVersions:
     def adopt(self, image: str, image_path: Path, tag: str, label: Path) -> Path:
         """Return the version of a label of the store; kept and recorded now, if it got there by another way.
 
+        So does what a killed process left: a label that the store has and that was not recorded any more.
+
         Args:
             image: Name of the image.
             image_path: Its file or folder.
@@ -100,7 +102,8 @@ class LabelVersions:
             label: The store's file.
         """
         digest, kept = self.hash(label), self.keep(image, label)
-        if not any(row.body.get("label") == digest for row in self.ledger.rows("label", image)):
+        rows = [row for row in self.ledger.rows("label", image) if row.body["tag"] == tag]
+        if not rows or rows[-1].body.get("label") != digest:
             self.record(image, image_path, tag, kept, Origin(source=FOUND))
         return kept
 

@@ -118,12 +118,19 @@ class Ledger:
         with self.writing() as writer:
             return writer.append(kind, subject, body)
 
-    def rows(self, kind: str | None = None, subject: str | None = None) -> list[Row]:
-        """Return the rows of a kind and a subject, oldest first; none where there is no ledger yet."""
+    def rows(self, kind: str | None = None, subject: str | None = None, *, after: int = 0) -> list[Row]:
+        """Return the rows of a kind and a subject beyond row `after`, oldest first; none where there is no ledger yet."""
         if not self.exists():
             return []
         with engine.translated("read"), engine.begin(self._open()) as connection:
-            return _select(connection, kind, subject)
+            return _select(connection, kind, subject, after)
+
+    def last(self) -> int:
+        """Return the number of the last row, 0 where there is none."""
+        if not self.exists():
+            return 0
+        with engine.translated("read"), engine.begin(self._open()) as connection:
+            return connection.execute(sa.select(sa.func.max(ROWS.c.seq))).scalar() or 0
 
     def exists(self) -> bool:
         """Say whether a row was ever written; another database than SQLite is taken to be there."""
@@ -135,8 +142,13 @@ class Ledger:
         Returns:
             What does not match, one sentence each, naming the row; empty where all is well.
         """
+        try:
+            # Before the rows are read: a row that another process adds meanwhile is no fault.
+            known = self._last_known()
+        except ValueError:
+            return [f"{WITNESS} cannot be read"]
         if not self.exists():
-            return ["the ledger is missing, though its last row is known"] if self._last_known() else []
+            return ["the ledger is missing, though its last row is known"] if known else []
         faults: list[str] = []
         hashes: dict[int, str] = {}
         try:
@@ -148,7 +160,7 @@ class Ledger:
                     previous = hashes[row.seq] = row.hash
         except engine.FAULTS as error:
             faults.append(f"the ledger cannot be read beyond row {max(hashes, default=0)}: {engine.reason(error)}")
-        return faults + self._cut(hashes)
+        return faults + _cut(known, hashes)
 
     def _open(self) -> sa.Engine:
         if self._engine is None:
@@ -169,15 +181,6 @@ class Ledger:
         except FileNotFoundError:
             return {}
 
-    def _cut(self, hashes: Mapping[int, str]) -> list[str]:
-        try:
-            known = self._last_known()
-        except ValueError:
-            return [f"{WITNESS} cannot be read"]
-        if not known or hashes.get(known.get("seq", 0)) == known.get("hash"):
-            return []
-        return [f"row {known.get('seq')} is not the one that {WITNESS} names: changed, or the end is cut off"]
-
 
 def canonical(value: Any) -> str:
     """Return the one JSON text of a value.
@@ -196,8 +199,14 @@ def hash_row(*, seq: int, at: str, kind: str, subject: str, body: str, previous:
     return sha256(canonical([seq, at, kind, subject, body, previous]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _select(connection: sa.Connection, kind: str | None, subject: str | None) -> list[Row]:
-    query = sa.select(ROWS).order_by(ROWS.c.seq)
+def _cut(known: Mapping[str, Any], hashes: Mapping[int, str]) -> list[str]:
+    if not known or hashes.get(known.get("seq", 0)) == known.get("hash"):
+        return []
+    return [f"row {known.get('seq')} is not the one that {WITNESS} names: changed, or the end is cut off"]
+
+
+def _select(connection: sa.Connection, kind: str | None, subject: str | None, after: int = 0) -> list[Row]:
+    query = sa.select(ROWS).where(ROWS.c.seq > after).order_by(ROWS.c.seq)
     for column, value in ((ROWS.c.kind, kind), (ROWS.c.subject, subject)):
         query = query if value is None else query.where(column == value)
     return [_row(found) for found in connection.execute(query)]

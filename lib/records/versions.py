@@ -5,10 +5,12 @@ under its name by one rename, whole; an alias is replaced by one rename. So a re
 a mixture, whatever is killed when.
 """
 
+import contextlib
 import json
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,6 +28,7 @@ STARTER = "starter"
 """What is served where no version is: the weights that came with the app."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNFINISHED = ".writing-"
+UNFINISHED_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -55,6 +58,11 @@ class Version:
         return load_file(self.weights_path, device=device)
 
 
+def new_name() -> str:
+    """Return the time in UTC and a random end."""
+    return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+
+
 def write_version(
     root: Path, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], *, name: str | None = None
 ) -> Path:
@@ -72,11 +80,12 @@ def write_version(
     """
     if name == STARTER:
         raise ValueError(f"{STARTER} names the weights that came with the app")
-    name = name or f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
+    name = name or new_name()
     target = _folder(root, name)
     if target.exists():
         raise ValueError(f"version {name} exists, and versions are written once")
     text = json.dumps(dict(card), indent=2, sort_keys=True, allow_nan=False)
+    _sweep(target.parent)
     partial = target.with_name(f"{_UNFINISHED}{name}-{uuid.uuid4().hex[:6]}")
     partial.mkdir(parents=True)
     try:
@@ -187,6 +196,14 @@ def _folder(root: Path, name: str) -> Path:
     if not _NAME.fullmatch(name):
         raise ValueError(f"a version's name has letters, digits, dots, dashes and underscores, got {name!r}")
     return root / FOLDER / name
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what killed writers left, once nobody can be writing it any more."""
+    for partial in folder.glob(f"{_UNFINISHED}*"):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - partial.stat().st_mtime > UNFINISHED_SECONDS:
+                shutil.rmtree(partial, ignore_errors=True)
 
 
 def _publish(partial: Path, target: Path) -> None:

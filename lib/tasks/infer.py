@@ -55,6 +55,10 @@ class SegmentationInfer(InferTask):
         """Say that the task is listed; without weights it answers with the reason."""
         return True
 
+    def release(self, idle_seconds: float) -> bool:
+        """Let go of the network if nobody asked for so long; see `Segmenter.release`."""
+        return self.segmenter.release(idle_seconds)
+
     def get_path(self, validate: bool = True) -> str | None:
         """Return the file of the served weights, None if there is none."""
         try:

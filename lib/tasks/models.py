@@ -1,6 +1,7 @@
 """The versions of an app's tasks as an admin sees them: what there is, what is served, and the word that changes it."""
 
 import logging
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -102,7 +103,10 @@ def rollback(app_dir: str | Path, task: str, *, by: str = "") -> dict[str, Any]:
 
 def take_back(app_dir: str | Path, task: TaskSpec, version: str, reason: str) -> None:
     """Serve the former version in the place of one that fails; for `lib.jobs.watch`."""
-    publish.rollback(shelf(app_dir, task), by=SERVER, reason=reason, failing=version)
+    place = shelf(app_dir, task)
+    publish.rollback(place, by=SERVER, reason=reason, failing=version)
+    # Nobody who waits for an image waits for MLflow.
+    threading.Thread(target=show_in_mlflow, args=(place,), daemon=True).start()
 
 
 def settle(app_dir: str | Path, task: TaskSpec) -> None:

@@ -1,10 +1,10 @@
 """Learn from submitted labels: a new version, served only if the gate finds it no worse on patients it never saw."""
 
+import json
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,28 +13,29 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case, find_cases
-from lib.jobs.gate import PUBLISH
+from lib.jobs.gate import PUBLISH, Decision
 from lib.jobs.judge import broken_weight
-from lib.jobs.publish import carry_out, register
+from lib.jobs.publish import Shelf, carry_out, decision_about, register
+from lib.jobs.recorded import recorded
 from lib.learning.calibrate import Calibration, calibrate
 from lib.learning.loop import Result, train
 from lib.learning.loop.progress import Report, Standing, default_report
 from lib.learning.recipe import Recipe
 from lib.records.card import Card, find_code_version, hash_data, hash_labels
-from lib.records.engine import LedgerUnavailable
 from lib.records.labels import LabelVersions
-from lib.records.ledger import Ledger
 from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
-from lib.records.versions import find_version, write_version
+from lib.records.versions import find_version, list_versions, new_name, write_version
 from lib.tasks.models import settle, show_in_mlflow
+from lib.tasks.run_start import OUTCOME, Start, close
 from lib.tasks.spec import AppSpec, SpecError, TaskSpec, load_app
 from lib.tasks.training_stats import TrainingStats
 from lib.tasks.trial import Trial, mean_dice, served_or_none, try_out
-from lib.tasks.weights import ServedWeights, build_network, shelf
+from lib.tasks.weights import build_network, shelf, weights_named
 
 logger = logging.getLogger(__name__)
 
 FINAL = "final"
+RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -79,8 +80,13 @@ def retrain(
     options: Mapping[str, Any] | None = None,
     *,
     device: str | torch.device | None = None,
+    run: str = "",
+    report: Report | None = None,
 ) -> Outcome:
     """Train a task on labelled cases and publish the new version if the gate allows.
+
+    A run of the same name goes on where it was interrupted, whenever that was: with the cases, labels and options it
+    began with, from its last checkpoint, and to one version and one decision.
 
     Args:
         app_dir: The app's folder.
@@ -88,6 +94,8 @@ def retrain(
         studies: Cases, or a folder of images with their labels in ``labels/final``; cases without a label are left out.
         options: Of the recipe, over those of app.toml.
         device: Where to train; None takes a GPU if there is one.
+        run: Its name, which the version bears as well; empty for a new one.
+        report: Told of every step, beside the log.
     Returns:
         What came of it.
     Raises:
@@ -96,30 +104,31 @@ def retrain(
     began = time.monotonic()
     app = load_app(app_dir)
     task = app.task(task) if isinstance(task, str) else task
-    recipe = _recipe(task, options or {})
-    cases = find_cases(studies, pattern=app.patient_pattern) if isinstance(studies, str | Path) else studies
     place = shelf(app_dir, task)
     settle(app_dir, task)
+    run = run or new_name()
+    workdir = place.root / RUNS / run
+    if (workdir / OUTCOME).is_file():
+        return Outcome(**json.loads((workdir / OUTCOME).read_text()))
     labels = LabelVersions(app_dir, place.ledger)
-    split = _split(app, labels, [case for case in cases if case.label])
+    start, resumed = _start(app, task, studies, options or {}, labels, workdir)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    with _job(place.ledger, task.name) as job, TrainingStats(place.root, recipe.max_epochs) as stats:
-        parent = served_or_none(app_dir, task)
+    with (
+        recorded(place.ledger, task.name, run, resumed=resumed) as job,
+        TrainingStats(place.root, start.recipe.max_epochs) as stats,
+    ):
+        split = start.split
         logger.info("training %s: %s", task.name, ", ".join(f"{len(each)} {part}" for part, each in split.items()))
-        network, result, chosen = _learn(task, recipe, split, parent, place.root, device, stats)
-        trial = try_out(app, task, network, split, place, device)
-        card = _card(task, recipe, split, result, parent, trial, chosen)
-        path = write_version(place.root, result.state_dict, card)
-        register(place, find_version(place.root, path.name), _provenance(split, card, labels))
-        decision = carry_out(place, path.name, trial.decision, against=trial.against)
-        job |= {"version": path.name, "verdict": decision.verdict}
+        network, result, chosen = _learn(task, start, workdir, device, _all(stats.report, default_report(), report))
+        trial, decision = _decide(app, task, network, start, place, device, (result, chosen, run), labels)
+        job |= {"version": run, "verdict": decision.verdict}
         outcome = Outcome(
-            version=path.name,
+            version=run,
             published=decision.verdict == PUBLISH,
             verdict=decision.verdict,
             reason=decision.reason,
             score=mean_dice(trial.challenger),
-            parent=parent.name if parent else "",
+            parent=start.parent,
             parent_score=mean_dice(trial.champion),
             train_cases=len(split[TRAIN]),
             val_cases=len(split[VAL]),
@@ -127,10 +136,53 @@ def retrain(
             seconds=time.monotonic() - began,
         )
         stats.finish(outcome.as_dict())
+    close(workdir, asdict(outcome))
     show_in_mlflow(place)
     state = {"publish": "served now", "hold": "held for the admin's word"}.get(decision.verdict, "kept, not served")
-    logger.info("version %s is %s: %s", path.name, state, decision.reason)
+    logger.info("version %s is %s: %s", run, state, decision.reason)
     return outcome
+
+
+def _start(
+    app: AppSpec,
+    task: TaskSpec,
+    studies: str | Path | Sequence[Case],
+    options: Mapping[str, Any],
+    labels: LabelVersions,
+    workdir: Path,
+) -> tuple[Start, bool]:
+    """Return what a run began with, written down now if it is new, and whether it was not."""
+    if start := Start.read(workdir, task):
+        return start, True
+    recipe = _recipe(task, options)
+    cases = find_cases(studies, pattern=app.patient_pattern) if isinstance(studies, str | Path) else studies
+    split = _split(app, labels, [case for case in cases if case.label])
+    parent = served_or_none(labels.app_dir, task)
+    start = Start(parent.name if parent else "", recipe, split)
+    start.write(workdir)
+    return start, False
+
+
+def _decide(
+    app: AppSpec,
+    task: TaskSpec,
+    network: nn.Module,
+    start: Start,
+    place: Shelf,
+    device: torch.device,
+    learned: tuple[Result, Calibration | None, str],
+    labels: LabelVersions,
+) -> tuple[Trial, Decision]:
+    """Write the version, judge it and do what the gate says, each of them once however often this is begun."""
+    result, chosen, run = learned
+    if decision := decision_about(place, run):
+        return Trial(decision, ""), decision
+    trial = try_out(app, task, network, start.split, place, device)
+    if not any(version.name == run for version in list_versions(place.root)):
+        write_version(place.root, result.state_dict, _card(task, start, result, trial, chosen), name=run)
+    version = find_version(place.root, run)
+    register(place, version, _provenance(start.split, version.card, labels))
+    return trial, carry_out(place, run, trial.decision, against=trial.against)
 
 
 def _recipe(task: TaskSpec, options: Mapping[str, Any]) -> Recipe:
@@ -152,51 +204,28 @@ def _split(app: AppSpec, labels: LabelVersions, cases: Sequence[Case]) -> dict[s
     return split
 
 
-@contextmanager
-def _job(ledger: Ledger, task: str) -> Iterator[dict[str, Any]]:
-    """Record that a training began and how it ended; what the block puts into the yielded dict is recorded too."""
-    name = f"train-{time.strftime('%Y%m%d-%H%M%S')}"
-    ledger.append("job", task, {"job": name, "state": "started"})
-    facts: dict[str, Any] = {}
-    try:
-        yield facts
-    except BaseException as error:
-        facts |= {"reason": f"{type(error).__name__}: {error}"}
-        # The ledger may be what failed; the first error is the one to tell.
-        with suppress(LedgerUnavailable):
-            ledger.append("job", task, {"job": name, "state": "failed", **facts})
-        raise
-    ledger.append("job", task, {"job": name, "state": "done", **facts})
-
-
 def _learn(
-    task: TaskSpec,
-    recipe: Recipe,
-    split: Mapping[str, Sequence[Case]],
-    parent: ServedWeights | None,
-    root: Path,
-    device: torch.device,
-    stats: TrainingStats,
+    task: TaskSpec, start: Start, workdir: Path, device: torch.device, report: Report
 ) -> tuple[nn.Module, Result, Calibration | None]:
     """Return the best network, calibrated, and the result with its weights."""
+    parent = weights_named(workdir.parents[3], task, start.parent) if start.parent else None
     network = build_network(task, parent.path if parent else None)
     result = train(
-        recipe,
+        start.recipe,
         network,
-        split[TRAIN],
-        split[VAL],
+        start.split[TRAIN],
+        start.split[VAL],
         spec=task.image,
         labels=task.labels,
-        workdir=root / "runs" / time.strftime("%Y%m%d-%H%M%S"),
-        cache=root / "cache",
+        workdir=workdir,
+        cache=workdir.parents[1] / "cache",
         device=device,
-        progress=_both(stats.report, default_report()),
-        resume=False,
+        progress=report,
     )
     network.load_state_dict(result.state_dict)
     if broken_weight(result.state_dict):
         return network, result, None
-    chosen = calibrate(network, split[VAL], task.image, task.labels, device=device)
+    chosen = calibrate(network, start.split[VAL], task.image, task.labels, device=device)
     if chosen is not None:
         result = replace(
             result, state_dict={name: value.detach().cpu() for name, value in network.state_dict().items()}
@@ -204,10 +233,11 @@ def _learn(
     return network, result, chosen
 
 
-def _both(first: Report, second: Report) -> Report:
+def _all(*reports: Report | None) -> Report:
     def report(standing: Standing) -> None:
-        first(standing)
-        second(standing)
+        for each in reports:
+            if each is not None:
+                each(standing)
 
     return report
 
@@ -223,16 +253,9 @@ def _provenance(split: Mapping[str, Sequence[Case]], card: Mapping[str, Any], la
     )
 
 
-def _card(
-    task: TaskSpec,
-    recipe: Recipe,
-    split: Mapping[str, Sequence[Case]],
-    result: Result,
-    parent: ServedWeights | None,
-    trial: Trial,
-    chosen: Calibration | None,
-) -> dict[str, Any]:
+def _card(task: TaskSpec, start: Start, result: Result, trial: Trial, chosen: Calibration | None) -> dict[str, Any]:
     assert task.train is not None, "only a task that trains gets here"
+    split = start.split
     files = {case.id: [case.image, case.label] for case in split[TRAIN] if case.label}
     notes = {
         "image": asdict(task.image),
@@ -243,11 +266,11 @@ def _card(
     card = Card(
         model=task.model,
         labels=task.labels,
-        recipe={"name": task.train.recipe, **asdict(recipe)},
+        recipe={"name": task.train.recipe, **asdict(start.recipe)},
         data=hash_data(files),
         label_schema=hash_labels(task.labels),
         metrics=[{"case": each.case, "dice": dict(each.dice), "cl_dice": each.cl_dice} for each in trial.challenger],
-        parent=parent.name if parent else "",
+        parent=start.parent,
         code_version=find_code_version(),
         notes=notes | {"steps": result.steps, "seconds": round(result.seconds, 1), "stopped": result.stopped},
     )

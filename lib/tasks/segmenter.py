@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -18,6 +19,8 @@ from lib.models.predictor import Predictor
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
+PATIENCE_SECONDS = 3.0
+"""So long an image waits for a new version that is being loaded; then the old one answers once more."""
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 
@@ -46,8 +49,8 @@ class Segmentation:
 class Segmenter:
     """Segment images with whatever version of a task's weights is served at that moment.
 
-    Threads may share it. An answer comes from one version as a whole: a version that becomes champion while an
-    image is being segmented serves the next one.
+    Threads may share it. An answer comes from one version as a whole: a version that becomes champion is loaded in
+    the background and answers from one image to the next.
 
     Args:
         task: The task.
@@ -70,6 +73,9 @@ class Segmenter:
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._loading = threading.Lock()
         self._loaded: tuple[ServedWeights, Predictor] | None = None
+        self._coming: tuple[ServedWeights, Future[Predictor]] | None = None
+        self._loader = ThreadPoolExecutor(1, "load")
+        self._used = time.monotonic()
 
     @classmethod
     def from_task(
@@ -112,6 +118,7 @@ class Segmenter:
             slabs = ((start, check_finite(slab)) for start, slab in predictor.slabs(volume, progress))
             label = reading.restore(clock.laps("infer", "restore", slabs))
         clock.lap("restore")
+        self._used = time.monotonic()
         return Segmentation(
             label=label,
             affine=reading.source_affine,
@@ -121,14 +128,47 @@ class Segmenter:
             reading=reading,
         )
 
-    def _current(self, image: str = "") -> tuple[ServedWeights, Predictor]:
-        # The pair is replaced as one object: a thread sees the old version or the new, never a mixture.
+    def release(self, idle_seconds: float = 0.0) -> bool:
+        """Let go of the network if nobody asked for so long, for a training that needs the memory.
+
+        Returns:
+            Whether there was one; the next image loads it again.
+        """
         with self._loading:
-            served = self._weights()
-            if self._loaded is None or self._loaded[0] != served:
-                with self._watch.over(served.name, image, answers=False):
-                    self._loaded = served, self._load(served)
-            return self._loaded
+            if self._loaded is None or time.monotonic() - self._used < idle_seconds:
+                return False
+            self._loaded = self._coming = None
+        if self._device.type == "cuda":
+            torch.cuda.empty_cache()
+        return True
+
+    def _current(self, image: str = "") -> tuple[ServedWeights, Predictor]:
+        # A pair is replaced as one object: a thread sees the old version or the new, never a mixture.
+        with self._loading:
+            served, self._used = self._weights(), time.monotonic()
+            if self._loaded is not None and self._loaded[0] == served:
+                return self._loaded
+            if self._coming is None or self._coming[0] != served:
+                self._coming = served, self._loader.submit(self._load, served)
+            former, future = self._loaded, self._coming[1]
+        wait([future], timeout=PATIENCE_SECONDS if former else None)
+        if former and not future.done():
+            return former
+        with self._watch.over(served.name, image, answers=False):
+            loaded = served, self._arrived(served, future)
+        with self._loading:
+            self._loaded = loaded
+        return loaded
+
+    def _arrived(self, served: ServedWeights, future: "Future[Predictor]") -> Predictor:
+        try:
+            return future.result()
+        except BaseException:
+            # The next image tries anew: what failed may have been the moment and not the version.
+            with self._loading:
+                if self._coming == (served, future):
+                    self._coming = None
+            raise
 
     def _load(self, served: ServedWeights) -> Predictor:
         image = self.task.image

@@ -9,6 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from lib.data.pipeline import ImageSpec
 from lib.jobs.gate import GateSpec
+from lib.jobs.policy import PolicySpec
 from lib.learning.finetune import Finetune
 from lib.learning.recipe import Recipe
 from lib.models import BUILDERS
@@ -77,6 +78,7 @@ class AppSpec:
         strategy: How the next case is chosen.
         patient_pattern: Regular expression that finds the patient in an image's name, where no DICOM tag tells it.
         held_out_patients: Patients that only judge, and without whom no new version is published by itself.
+        policy: When it trains by itself.
     """
 
     name: str
@@ -85,6 +87,7 @@ class AppSpec:
     strategy: str = "random"
     patient_pattern: str = ""
     held_out_patients: int = HELD_OUT_PATIENTS
+    policy: PolicySpec = dataclasses.field(default_factory=PolicySpec)
 
     def task(self, name: str) -> TaskSpec:
         """Return the task of that name.
@@ -123,11 +126,11 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     """Return the app that a parsed app.toml declares.
 
     Args:
-        table: ``{"app": {...}, "task": [{...}, ...]}``.
+        table: ``{"app": {...}, "policy": {...}, "task": [{...}, ...]}``.
     Raises:
         SpecError: As `load_app`.
     """
-    _only(table, {"app", "task"}, "the file")
+    _only(table, {"app", "policy", "task"}, "the file")
     blocks = table.get("task", [])
     if not isinstance(blocks, list) or not blocks:
         raise SpecError("needs at least one [[task]] block")
@@ -136,7 +139,7 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     if len(set(names)) < len(names):
         raise SpecError(f"two tasks have one name: {_names(names)}")
     head = _mapping(table.get("app", {}), "[app]")
-    app = _build(AppSpec, head, "[app]", tasks=tasks)
+    app = _build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(_mapping(table.get("policy", {}), "[policy]")))
     _one_of(app.strategy, STRATEGIES, "[app] strategy")
     if app.held_out_patients < 2:
         raise SpecError("[app] held_out_patients: two at least, for one patient gives no interval")
@@ -199,11 +202,18 @@ def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
     return gate
 
 
+def _policy(block: Mapping[str, Any]) -> PolicySpec:
+    policy = _build(PolicySpec, block, "[policy]")
+    if policy.retrain_after < 0 or policy.quiet_hours < 0 or len(policy.window) not in (0, 2):
+        raise SpecError("[policy]: retrain_after and quiet_hours are 0 or more, window takes two times")
+    return policy
+
+
 def _build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any:
     """Return `cls` from a table and from parts that were read apart, its field types held against the values."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if cls is AppSpec:
-        _only(block, fields.keys() - {"tasks"}, where)
+        _only(block, fields.keys() - {"tasks", "policy"}, where)
     _only(block, fields.keys(), where)
     absent = dataclasses.MISSING
     needed = {n for n, f in fields.items() if f.default is absent and f.default_factory is absent}

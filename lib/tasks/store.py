@@ -1,22 +1,26 @@
 """The studies, with every saved label kept: a folder, or a DICOMweb server behind MONAI Label's cache."""
 
+import contextlib
 import json
+import logging
 import os
 import shutil
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.local import DataModel, LocalDatastore
-from monailabel.interfaces.datastore import Datastore
+from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.data.save import replacing
 from lib.records.labels import LabelVersions
+from lib.records.ledger import FOLDER
 from lib.tasks.proposals import Proposals
+
+logger = logging.getLogger(__name__)
 
 
 class WholeFiles(LocalDatastore):
@@ -62,9 +66,23 @@ class WholeFiles(LocalDatastore):
             with FileLock(self._lock_file):
                 return self._update_datastore_file(lock=False)
         index = Path(self._datastore_config_path)
+        if index.is_file() and index.stat().st_mtime != self._config_ts:
+            self._take_in(LocalDatastoreModel.model_validate_json(index.read_text()))
         with replacing(index) as file:
             file.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
         self._config_ts = index.stat().st_mtime
+
+    def _take_in(self, theirs: LocalDatastoreModel) -> None:
+        """Take over what another process, a job that infers, added since this one last read the index."""
+        ours = self._datastore.objects
+        for image, other in theirs.objects.items():
+            if not (Path(self._datastore.image_path()) / f"{image}{other.image.ext}").exists():
+                continue
+            mine = ours.setdefault(image, other)
+            mine.image.info = {**other.image.info, **mine.image.info}
+            for tag, label in other.labels.items():
+                if tag not in mine.labels and self.label_files(image, tag):
+                    mine.labels[tag] = label
 
 
 class Keeping(WholeFiles):
@@ -77,7 +95,7 @@ class Keeping(WholeFiles):
 
     labels: LabelVersions
     proposals: Proposals
-    _saving: threading.Lock
+    _saving: FileLock
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
@@ -88,7 +106,7 @@ class Keeping(WholeFiles):
             raise ImageNotFoundException(f"Image {image_id} not found")
         file = Path(label_filename)
         origin = self.proposals.origin(image_id, file, label_info or {})
-        # One at a time, so that the label recorded last is the one the store has.
+        # One at a time, jobs in other processes included, so that the label recorded last is the one the store has.
         with self._saving:
             for former in self.label_files(image_id, label_tag):
                 self.labels.adopt(image_id, image, label_tag, former)
@@ -109,6 +127,17 @@ class Keeping(WholeFiles):
 class FolderStore(Keeping):
     """A folder of studies."""
 
+    def catch_up(self) -> None:
+        """Record the final labels that came by another way, those that a killed server could not record among them."""
+        try:
+            with self._saving:
+                for image in self.list_images():
+                    for label in self.label_files(image, DefaultLabelTag.FINAL.value):
+                        self.labels.adopt(image, Path(self.get_image_uri(image)), DefaultLabelTag.FINAL.value, label)
+        except OSError as error:
+            # Whoever only looks at studies needs no disk that can be written.
+            logger.warning("the labels of the store were not compared with the ledger: %s", error)
+
 
 class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
     """A DICOMweb server: a final label goes there by STOW, and its version stays here as it was submitted."""
@@ -126,6 +155,9 @@ def keeping(store: Datastore, labels: LabelVersions, proposals: Proposals) -> Da
         # MONAI Label names its class amid its settings; the finished store becomes ours here.
         store.__class__ = ArchiveStore
     if isinstance(store, Keeping):
-        store.labels, store.proposals, store._saving = labels, proposals, threading.Lock()
+        store.labels, store.proposals = labels, proposals
+        store._saving = FileLock(labels.app_dir / FOLDER / "labels.lock")
+        with contextlib.suppress(OSError):  # who saves a label is told
+            (labels.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         store.watch_moves()
     return store

@@ -11,6 +11,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 
 from lib.data.cases import Case, patient_from_name
 from lib.data.formats import stem
+from lib.learning.loop.progress import Report
 from lib.tasks.infer import first
 from lib.tasks.retrain import retrain
 from lib.tasks.spec import TaskSpec, load_app
@@ -50,12 +51,16 @@ class RecipeTrain(TrainTask):
         """Return where the training stands or what the last one led to."""
         return read_stats(versions_dir(self.app_dir, self.task))
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+    def __call__(
+        self, request: dict[str, Any], datastore: Datastore, *, run: str = "", report: Report | None = None
+    ) -> dict[str, Any]:
         """Train.
 
         Args:
             request: The recipe's options and ``device``; what else viewers send (model, client_id) means nothing here.
             datastore: The studies.
+            run: Name of a run that goes on where it was interrupted; see `retrain`.
+            report: Told of every step.
         Returns:
             The outcome, JSON-safe.
         """
@@ -63,8 +68,7 @@ class RecipeTrain(TrainTask):
         options = {key: first(value) for key, value in request.items() if key in known}
         device = name_to_device(first(request.get("device")))
         cases = labelled_cases(datastore, load_app(self.app_dir).patient_pattern)
-        outcome = retrain(self.app_dir, self.task, cases, options, device=device)
-        return outcome.as_dict()
+        return retrain(self.app_dir, self.task, cases, options, device=device, run=run, report=report).as_dict()
 
 
 def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:

@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from lib.jobs.queue.run import Stopped
 from lib.learning.loop.progress import Standing, clock
 
 FILE = "train_stats.json"
@@ -40,7 +41,9 @@ class TrainingStats:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None:
+        if isinstance(error, Stopped):
+            self._end({"status": "stopped"})
+        elif error is not None:
             self._end({"status": "failed", "reason": f"{type(error).__name__}: {error}"})
 
     def report(self, standing: Standing) -> None:

@@ -16,7 +16,7 @@ from lib.models import BUILDERS
 from lib.models.weights import load_weights
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
-from lib.records.versions import CARD, STARTER, WEIGHTS, Version, champion
+from lib.records.versions import CARD, STARTER, WEIGHTS, Version, champion, find_version
 from lib.tasks.spec import TaskSpec
 
 
@@ -88,6 +88,18 @@ def served_weights(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
     served = _as_served(version) if version is not None else _as_starter(app_dir, task)
     check_schema(task, served.name, served.card)
     return served
+
+
+def weights_named(app_dir: str | Path, task: TaskSpec, name: str) -> ServedWeights:
+    """Return the weights of a version, or the starter's.
+
+    Raises:
+        ValueError: If there is no such version.
+        NoWeights: If there is no starter.
+    """
+    if name == STARTER:
+        return _as_starter(app_dir, task)
+    return _as_served(find_version(versions_dir(app_dir, task), name))
 
 
 def _as_served(version: Version) -> ServedWeights:
