@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.machine import keep, keep_memory
-from benchmarks.pscan import selective_scan_pscan
+from benchmarks.pscan import image_scan_pscan, selective_scan_pscan
 from lib.ops.native.build import machine_isa
 from lib.ops.selective_scan import scan_orders
 from lib.ops.selective_scan.native import image_scan_native, selective_scan_native

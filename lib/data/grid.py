@@ -4,7 +4,8 @@ The grid follows the axes of the source, so an oblique volume stays oblique and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil, floor
 from typing import Any
 
 import nibabel as nib
@@ -12,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+from lib.data.body import Box
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NEGLIGIBLE_VOXELS = 0.02
@@ -55,6 +58,22 @@ class AxisMap:
         """Whether the axis is more than kept or flipped."""
         return abs(self.step) != 1.0 or self.size != self.source_size
 
+    def cropped(self, side: slice) -> "AxisMap":
+        """Return the map of the samples that lie between the first and the last index of a slice of the source."""
+        ends = sorted((end - self.offset) / self.step for end in (side.start, side.stop - 1))
+        first = min(max(ceil(ends[0]), 0), self.size - 1)
+        last = min(max(floor(ends[1]), first), self.size - 1)
+        return replace(self, size=last - first + 1, offset=self.offset + self.step * first)
+
+    def reads(self) -> slice:
+        """Return the indices of the source that interpolation reads."""
+        ends, reach = (self.offset, self.offset + self.step * (self.size - 1)), max(abs(self.step), 1.0)
+        return slice(max(floor(min(ends) - reach), 0), min(ceil(max(ends) + reach) + 1, self.source_size))
+
+    def within(self, side: slice) -> "AxisMap":
+        """Return the map from what a slice leaves of the source."""
+        return replace(self, offset=self.offset - side.start, source_size=side.stop - side.start)
+
     def weights(self) -> Tensor:
         """Return the interpolation ``(size, source_size)``: linear, widened to the step where it downsamples."""
         positions = torch.arange(self.size, dtype=torch.float64) * self.step + self.offset
@@ -94,11 +113,13 @@ class Grid:
         axes: The maps of the three axes, in RAS order.
         source_affine: ``(4, 4)``, source index to RAS+ mm.
         source_shape: ``(X, Y)`` or ``(X, Y, Z)``.
+        box: The part of the source that the grid covers, a slice per axis of three; None for all of it.
     """
 
     axes: tuple[AxisMap, AxisMap, AxisMap]
     source_affine: NDArray[Any]
     source_shape: tuple[int, ...]
+    box: Box | None = None
 
     @classmethod
     def over(cls, source_shape: Sequence[int], source_affine: ArrayLike, spacing_mm: Sequence[float]) -> "Grid":
@@ -116,6 +137,11 @@ class Grid:
         order = [int(np.flatnonzero(orientation[:, 0] == k)[0]) for k in range(3)]
         maps = [_axis_map(p, sizes[p], orientation[p, 1], source_mm[p], spacing_mm[k]) for k, p in enumerate(order)]
         return cls((maps[0], maps[1], maps[2]), affine, tuple(source_shape))
+
+    def cropped(self, box: Box) -> "Grid":
+        """Return the part of the grid whose samples lie in a box of the source, at least one sample along each axis."""
+        x, y, z = (axis.cropped(box[axis.source_axis]) for axis in self.axes)
+        return Grid((x, y, z), self.source_affine, self.source_shape, box)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -139,9 +165,11 @@ class Grid:
 
     def image(self, voxels: NDArray[Any]) -> Tensor:
         """Return source voxels interpolated on the grid, float32 ``(X, Y, Z)``."""
-        volume = _reversed(voxels).float()
+        parts = {axis.source_axis: axis.reads() for axis in self.axes}
+        axes = [axis.within(parts[axis.source_axis]) for axis in self.axes]
+        volume = _reversed(voxels)[parts[2], parts[1], parts[0]].float()
         # Shrinking axes first leaves less to do for the others.
-        for axis in sorted(self.axes, key=lambda a: a.size / a.source_size):
+        for axis in sorted(axes, key=lambda a: a.size / a.source_size):
             volume = _interpolate(volume, 2 - axis.source_axis, axis)
         return volume.permute([2 - axis.source_axis for axis in self.axes]).contiguous()
 
@@ -160,7 +188,12 @@ class Grid:
         volume = label.permute(by_source_axis[::-1])
         for axis in self.axes:
             volume = volume.index_select(2 - axis.source_axis, axis.grid_indices())
-        return volume.contiguous().numpy().T.reshape(self.source_shape, order="F")
+        labels = volume.contiguous().numpy().T
+        if self.box is not None:
+            inside = np.zeros_like(labels)
+            inside[self.box] = labels[self.box]
+            labels = inside
+        return labels.reshape(self.source_shape, order="F")
 
 
 def _reversed(voxels: NDArray[Any]) -> Tensor:

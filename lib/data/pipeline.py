@@ -11,6 +11,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
+from lib.data.body import body_box
 from lib.data.findings import reject
 from lib.data.formats import Volume, load
 from lib.data.grid import Grid
@@ -32,12 +33,15 @@ class ImageSpec:
         window_hu: Hounsfield units that become 0 and 1.
         roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D one.
         slice_offsets: Slices, relative to the labelled one, that a 2.5-D network takes as channels.
+        crop_margin_mm: How much to keep around the body, in mm; None keeps the whole field of view. What is cut off is
+            background in every answer.
     """
 
     spacing_mm: tuple[float, float, float]
     window_hu: tuple[float, float]
     roi: tuple[int, ...]
     slice_offsets: tuple[int, ...] = (0,)
+    crop_margin_mm: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +115,9 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     """
     volume = source if isinstance(source, Volume) else load(source)
     grid = Grid.over(volume.voxels.shape, volume.affine, spec.spacing_mm)
+    if spec.crop_margin_mm is not None:
+        box = body_box(volume.voxels, np.linalg.norm(volume.affine[:3, :3], axis=0), spec.crop_margin_mm)
+        grid = grid if box is None else grid.cropped(box)
     labels = None if label is None else grid.label(_load_label(label, volume))
     return Reading(grid.image(volume.voxels)[None], labels, grid)
 

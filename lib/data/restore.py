@@ -24,11 +24,12 @@ def restore(slabs: Iterable[tuple[int, torch.Tensor]], grid: Grid) -> NDArray[np
     Raises:
         ValueError: If the slabs do not lie on the grid.
     """
-    rows, columns, slices = (_source_positions(axis) for axis in grid.axes)
+    box = grid.box or tuple(slice(0, size) for size in (*grid.source_shape, 1)[:3])
+    rows, columns, slices = (_source_positions(axis, box[axis.source_axis]) for axis in grid.axes)
     by_source_axis = sorted(range(3), key=lambda k: grid.axes[k].source_axis)
     # Files keep the first axis fastest, so the result is laid out last axis first.
-    stored = torch.empty([grid.axes[k].source_size for k in reversed(by_source_axis)], dtype=torch.uint8)
-    volume = stored.permute([2 - axis.source_axis for axis in grid.axes])
+    stored = torch.zeros([grid.axes[k].source_size for k in reversed(by_source_axis)], dtype=torch.uint8)
+    volume = stored[box[2], box[1], box[0]].permute([2 - axis.source_axis for axis in grid.axes])
     above: list[list[int]] = [[] for _ in range(slices.size)]
     for index, high in enumerate(slices.high.tolist()):
         above[high].append(index)
@@ -42,11 +43,14 @@ def restore(slabs: Iterable[tuple[int, torch.Tensor]], grid: Grid) -> NDArray[np
                 here = current if below is None else torch.lerp(below, current, share)
                 volume[:, :, index] = interpolated_argmax(here, rows, columns)
             below, seen = current, seen + 1
+        # The slab may be written over once the next is asked for.
+        below = None if below is None else below.clone()
     if seen != slices.size:
         raise ValueError(f"slabs end at slice {seen} of {slices.size}")
     return stored.numpy().T.reshape(grid.source_shape, order="F")
 
 
-def _source_positions(axis: AxisMap) -> Positions:
-    """Return where the voxels of the source lie along an axis of the grid."""
-    return Positions.at((torch.arange(axis.source_size, dtype=torch.float64) - axis.offset) / axis.step, axis.size)
+def _source_positions(axis: AxisMap, side: slice) -> Positions:
+    """Return where voxels of the source lie along an axis of the grid."""
+    voxels = torch.arange(side.start, side.stop, dtype=torch.float64)
+    return Positions.at((voxels - axis.offset) / axis.step, axis.size)

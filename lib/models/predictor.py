@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
+from lib.models.engine import Engine
 from lib.ops.resample import running_argmax
 
 Progress = Callable[[int, int], None]
+Item = TypeVar("Item")
 SIGMA_SCALE = 0.125
 WEIGHT_FLOOR = 1e-3
 
@@ -28,13 +32,25 @@ def window_starts(size: int, window: int, overlap: float) -> list[int]:
     return [round(i * (size - window) / max(count - 1, 1)) for i in range(count)]
 
 
-def gaussian_weight(shape: Sequence[int]) -> torch.Tensor:
-    """Return a window's weights, 1 at its centre and never below a floor, so that no voxel is divided by zero."""
-    weight = torch.ones(())
-    for size in shape:
-        distance = (torch.arange(size, dtype=torch.float32) - (size - 1) / 2) / (SIGMA_SCALE * size)
-        weight = weight.unsqueeze(-1) * torch.exp(-0.5 * distance**2)
-    return weight.clamp_min(WEIGHT_FLOOR)
+@functools.lru_cache(maxsize=64)
+def window_weights(size: int, window: int, overlap: float) -> tuple[tuple[int, torch.Tensor], ...]:
+    """Return the windows that cover an axis: where each starts, and its weights ``(window,)``.
+
+    The weights are a bell, and those of all windows add up to 1 at every sample. Windows over several axes take the
+    products, which add up to 1 as well, so that nothing is left to divide by.
+
+    Args:
+        size: Samples of the axis.
+        window: Samples of a window, at most `size`.
+        overlap: Least fraction that neighbouring windows share, in [0, 1).
+    """
+    with torch.inference_mode(False):
+        distance = (torch.arange(window, dtype=torch.float32) - (window - 1) / 2) / (SIGMA_SCALE * window)
+        bell, total = torch.exp(-0.5 * distance**2).clamp_min(WEIGHT_FLOOR), torch.zeros(size)
+        starts = window_starts(size, window, overlap)
+        for start in starts:
+            total[start : start + window] += bell
+        return tuple((start, bell / total[start : start + window]) for start in starts)
 
 
 class Predictor:
@@ -49,7 +65,7 @@ class Predictor:
         roi: Window in samples, two axes or three.
         slice_offsets: Offsets of a 2.5-D network's channels, in slices.
         overlap: Least fraction that neighbouring windows share, in [0, 1).
-        batch_size: Images a forward pass takes; also the slices of a 2.5-D slab.
+        batch_size: Images a forward pass takes, see `Engine`; also the slices of a 2.5-D slab.
         device: Where the network runs.
         whole_slice_factor: How many times the roi a slice may be and still run whole; 2.5-D only.
     Raises:
@@ -63,7 +79,7 @@ class Predictor:
         roi: tuple[int, ...],
         slice_offsets: tuple[int, ...] = (0,),
         overlap: float = 0.25,
-        batch_size: int = 4,
+        batch_size: int | None = None,
         device: str | torch.device = "cpu",
         whole_slice_factor: float = 1.6,
     ) -> None:
@@ -71,12 +87,14 @@ class Predictor:
             raise ValueError(f"roi needs two or three positive sizes, got {roi}")
         if not 0.0 <= overlap < 1.0:
             raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
-        if batch_size < 1 or not slice_offsets:
+        if (batch_size is not None and batch_size < 1) or not slice_offsets:
             raise ValueError("batch_size must be positive and slice_offsets not empty")
-        self.network = network.to(device)
+        self.engine = Engine(network, device, batch_size)
+        self.network = network
         self.roi, self.slice_offsets = tuple(roi), tuple(slice_offsets)
-        self.overlap, self.batch_size = overlap, batch_size
-        self.device, self.whole_slice_factor = torch.device(device), whole_slice_factor
+        self.overlap, self.whole_slice_factor = overlap, whole_slice_factor
+        # Windows are stitched where the network runs, as long as there is room.
+        self.stitched_on = torch.device(device)
 
     def logits(self, volume: torch.Tensor, progress: Progress | None = None) -> torch.Tensor:
         """Return the logits ``(K, X, Y, Z)``, float32 on the CPU, of a prepared volume ``(1, X, Y, Z)``."""
@@ -104,97 +122,115 @@ class Predictor:
             result[..., start : start + slab.shape[-1]] = running_argmax(slab)
         return result
 
-    def slabs(self, volume: torch.Tensor, progress: Progress | None = None) -> Iterator[tuple[int, torch.Tensor]]:
+    def slabs(
+        self, volume: torch.Tensor, progress: Progress | None = None, notes: list[str] | None = None
+    ) -> Iterator[tuple[int, torch.Tensor]]:
         """Yield the logits slab by slab, float32 on the CPU.
 
         Args:
             volume: Prepared (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
             progress: Called with (slices done, slices in all) after each slab.
+            notes: Told what had to be done where memory ran out.
         Yields:
-            The slice a slab starts at, and its logits ``(K, X, Y, n)``; in order, without gap or overlap.
+            The slice a slab starts at, and its logits ``(K, X, Y, n)``; in order, without gap or overlap. The next slab
+            may overwrite them.
         Raises:
             ValueError: If `volume` has another shape or is empty.
+            torch.OutOfMemoryError: If one window does not fit into the device's memory.
         """
         if volume.ndim != 4 or volume.shape[0] != 1 or 0 in volume.shape:
             raise ValueError(f"a volume is (1, X, Y, Z) and not empty, got {tuple(volume.shape)}")
-        slabs = self._slice_slabs(volume[0]) if len(self.roi) == 2 else self._window_slabs(volume)
+        notes = [] if notes is None else notes
+        slabs = self._slice_slabs(volume[0], notes) if len(self.roi) == 2 else self._window_slabs(volume, notes)
         was_training = self.network.training
         self.network.eval()
         try:
             for start, slab in slabs:
-                yield start, slab
+                yield start, slab.cpu()
                 if progress is not None:
                     progress(start + slab.shape[-1], volume.shape[-1])
         finally:
             self.network.train(was_training)
 
-    def _slice_slabs(self, volume: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
+    def _slice_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
         offsets = torch.tensor(self.slice_offsets)
         slices = volume.movedim(-1, 0)
+        count = self.engine.batch(slices[offsets.clamp(0, len(slices) - 1)])
         whole = all(
             size <= self.whole_slice_factor * side for size, side in zip(volume.shape[:2], self.roi, strict=True)
         )
-        for start in range(0, len(slices), self.batch_size):
-            centres = torch.arange(start, min(start + self.batch_size, len(slices)))
+        start = 0
+        while start < len(slices):
+            centres = torch.arange(start, min(start + count, len(slices)))
             images = slices[(centres[:, None] + offsets).clamp_(0, len(slices) - 1)]
-            logits = self._forward(images) if whole else self._blend(images)
+            logits = self.engine(images, notes) if whole else self._stitched(self._blend, notes, images)
             yield start, logits.permute(1, 2, 3, 0)
+            start += len(centres)
 
-    def _blend(self, images: torch.Tensor) -> torch.Tensor:
+    def _stitched(self, stitch: Callable[..., torch.Tensor], notes: list[str], *inputs: Any) -> torch.Tensor:
+        """Return what `stitch` makes of its inputs, on the CPU where the device has no room for it."""
+        try:
+            return stitch(*inputs, notes)
+        except torch.OutOfMemoryError:
+            if self.stitched_on.type == "cpu":
+                raise
+        self.stitched_on = torch.device("cpu")
+        notes.append("memory ran out: windows are put together on the processor")
+        return stitch(*(each.cpu() if isinstance(each, torch.Tensor) else each for each in inputs), notes)
+
+    def _blend(self, images: torch.Tensor, notes: list[str]) -> torch.Tensor:
         """Return the logits ``(B, K, X, Y)`` of images larger than a window."""
-        total, weights = None, torch.zeros(images.shape[2:])
-        weight, windows = self._windows(images.shape[2:])
-        for window in windows:
-            logits = self._forward(images[(..., *window)])
-            if total is None:
-                total = torch.zeros(*logits.shape[:2], *images.shape[2:])
-            total[(..., *window)] += logits * weight
-            weights[window] += weight
-        assert total is not None
-        return total.div_(weights)
-
-    def _window_slabs(self, volume: torch.Tensor) -> Iterator[tuple[int, torch.Tensor]]:
-        """Blend 3-D windows layer by layer along the last axis, and let go of what no later layer meets."""
-        shape = volume.shape[1:]
-        depth = min(self.roi[-1], shape[-1])
-        starts = window_starts(shape[-1], depth, self.overlap)
-        total, weights = None, torch.zeros(*shape[:2], depth)
-        for start, following in itertools.zip_longest(starts, starts[1:], fillvalue=shape[-1]):
-            layer = self._layer(volume[..., start : start + depth], weights)
-            total = layer if total is None else total.add_(layer)
-            done = min(following - start, depth)
-            yield start, total[..., :done] / weights[..., :done]
-            total, weights = _shift(total, done), _shift(weights, done)
-
-    def _layer(self, volume: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Return the weighted logits ``(K, X, Y, n)`` of one layer of windows, and add their weights to `weights`."""
-        weight, windows = self._windows(volume.shape[1:])
         total = None
-        for first in range(0, len(windows), self.batch_size):
-            batch = windows[first : first + self.batch_size]
-            outputs = self._forward(torch.stack([volume[(..., *window)] for window in batch]))
-            for window, logits in zip(batch, outputs, strict=True):
-                if total is None:
-                    total = torch.zeros(len(logits), *volume.shape[1:])
-                total[(..., *window)] += logits * weight
-                weights[window] += weight
+        for window, weight in self._windows(images.shape[2:]):
+            logits = self.engine(images[(..., *window)], notes).to(self.stitched_on)
+            if total is None:
+                total = logits.new_zeros(*logits.shape[:2], *images.shape[2:])
+            total[(..., *window)].addcmul_(logits, weight.to(logits.device))
         assert total is not None
         return total
 
-    def _windows(self, shape: Sequence[int]) -> tuple[torch.Tensor, list[tuple[slice, ...]]]:
-        sides = [min(size, side) for size, side in zip(shape, self.roi, strict=True)]
-        starts = [window_starts(size, side, self.overlap) for size, side in zip(shape, sides, strict=True)]
-        corners = itertools.product(*starts)
-        windows = [tuple(slice(s, s + side) for s, side in zip(corner, sides, strict=True)) for corner in corners]
-        return gaussian_weight(sides), windows
+    def _window_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
+        """Blend 3-D windows layer by layer along the last axis, in one slab that moves along."""
+        shape = volume.shape[1:]
+        depth = min(self.roi[-1], shape[-1])
+        layers = window_weights(shape[-1], depth, self.overlap)
+        following = [start for start, _ in layers[1:]] + [shape[-1]]
+        total = None
+        for (start, along), after in zip(layers, following, strict=True):
+            layer = self._stitched(self._layer, notes, volume[..., start : start + depth], along)
+            # Adding to the slab comes last, so that a layer that failed half-way has left nothing in it.
+            total = layer if total is None else total.to(layer.device).add_(layer)
+            done = min(after - start, depth)
+            yield start, total[..., :done]
+            kept = total[..., done:].clone()
+            total[..., : depth - done] = kept
+            total[..., depth - done :] = 0
 
-    @torch.inference_mode()
-    def _forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network(images.to(self.device)).float().cpu()
+    def _layer(self, volume: torch.Tensor, along: torch.Tensor, notes: list[str]) -> torch.Tensor:
+        """Return the logits ``(K, X, Y, n)`` of one layer of windows, weighted by `along` on the last axis."""
+        total = None
+        windows = self._windows(volume.shape[1:3])
+        size = self.engine.batch(volume[(slice(None), *windows[0][0])])
+        for batch in _batches(windows, size):
+            outputs = self.engine(torch.stack([volume[(slice(None), *window)] for window, _ in batch]), notes)
+            for (window, weight), logits in zip(batch, outputs.to(self.stitched_on), strict=True):
+                if total is None:
+                    total = logits.new_zeros(len(logits), *volume.shape[1:])
+                weights = (weight.unsqueeze(-1) * along).to(logits.device)
+                total[(slice(None), *window)].addcmul_(logits, weights)
+        assert total is not None
+        return total
+
+    def _windows(self, shape: Sequence[int]) -> list[tuple[tuple[slice, ...], torch.Tensor]]:
+        """Return the windows over the first two axes and their weights ``(x, y)``."""
+        sides = [min(size, side) for size, side in zip(shape, self.roi, strict=False)]
+        axes = [window_weights(size, side, self.overlap) for size, side in zip(shape, sides, strict=True)]
+        return [
+            ((slice(x, x + sides[0]), slice(y, y + sides[1])), across.unsqueeze(-1) * down)
+            for (x, across), (y, down) in itertools.product(*axes)
+        ]
 
 
-def _shift(slab: torch.Tensor, count: int) -> torch.Tensor:
-    """Drop the first `count` slices and append as many of zeros."""
-    shifted = torch.zeros_like(slab)
-    shifted[..., : slab.shape[-1] - count] = slab[..., count:]
-    return shifted
+def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:
+    for first in range(0, len(items), size):
+        yield items[first : first + size]

@@ -119,7 +119,7 @@ class Ledger:
             return writer.append(kind, subject, body)
 
     def rows(self, kind: str | None = None, subject: str | None = None, *, after: int = 0) -> list[Row]:
-        """Return the rows of a kind and a subject beyond row `after`, oldest first; none where there is no ledger yet."""
+        """Return the rows of a kind and a subject beyond row `after`, oldest first; none where no ledger is yet."""
         if not self.exists():
             return []
         with engine.translated("read"), engine.begin(self._open()) as connection:

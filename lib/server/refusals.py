@@ -5,6 +5,7 @@ import logging
 import uuid
 from typing import Any
 
+import torch
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
     LabelNotFoundException,
@@ -64,6 +65,9 @@ def refusal(error: Exception, request: str) -> Refused:
     if isinstance(error, BrokenOutput):
         remedy = "Ask again: a version that goes on failing is taken back by itself."
         return Refused(503, "MODEL_FAILED", f"{error}.".capitalize(), remedy)
+    if isinstance(error, torch.OutOfMemoryError):
+        reason = "The device has no memory left for one window of this image."
+        return Refused(503, "OUT_OF_MEMORY", reason, "Ask again when training or other inference has ended.")
     if isinstance(error, ImageNotFoundException | LabelNotFoundException):
         return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:

@@ -73,7 +73,8 @@ class SegmentationInfer(InferTask):
             request: ``image`` is a path; ``result_extension``, ``result_dtype``, ``result_compress`` and
                 ``result_write_to_file`` are optional.
         Returns:
-            The label file (None if not asked for), and ``label_names``, ``latencies``, ``centroids``, ``version``.
+            The label file (None if not asked for), and ``label_names``, ``latencies``, ``centroids``, ``version``,
+            ``notes`` (what memory did not allow).
         Raises:
             InputRejected: If the gate refuses the image.
             NoWeights: If nothing serves the task.
@@ -92,6 +93,7 @@ class SegmentationInfer(InferTask):
             "latencies": {stage: round(seconds, 2) for stage, seconds in latencies.items()},
             "centroids": centroids(result.label, self.task.label_values),
             "version": result.version,
+            "notes": list(result.notes),
         }
         name = Path(request["image"]).name
         logger.info("%s: %s with version %s in %s", self.task.name, name, result.version, params["latencies"])

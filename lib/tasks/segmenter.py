@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ class Segmentation:
         version: The version of the weights that answered.
         labels: The value of each class, by name.
         reading: The image as the network saw it.
+        notes: What had to be done otherwise than asked, such as fewer windows at once where memory ran out.
     """
 
     label: NDArray[np.uint8]
@@ -44,6 +45,7 @@ class Segmentation:
     version: str
     labels: dict[str, int]
     reading: Reading
+    notes: tuple[str, ...] = ()
 
 
 class Segmenter:
@@ -57,6 +59,7 @@ class Segmenter:
         weights: Asked before every image for the version to serve.
         device: Where the network runs; None takes a GPU if there is one.
         watch: Told of every image that a version answered or failed on.
+        student: Answers where the network finds no memory.
     """
 
     def __init__(
@@ -66,8 +69,9 @@ class Segmenter:
         *,
         device: str | torch.device | None = None,
         watch: Watch | None = None,
+        student: "Segmenter | None" = None,
     ) -> None:
-        self.task = task
+        self.task, self.student = task, student
         self._weights = weights
         self._watch = watch or Watch(lambda version, reason: None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -95,7 +99,8 @@ class Segmenter:
             watch: Told of every image that a version answered or failed on.
         """
         task = load_app(app_dir).task(task) if isinstance(task, str) else task
-        return cls(task, lambda: served_weights(app_dir, task), device=device, watch=watch)
+        student = None if task.student is None else cls.from_task(app_dir, task.student, device=device)
+        return cls(task, lambda: served_weights(app_dir, task), device=device, watch=watch, student=student)
 
     def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
         """Return the labels of an image.
@@ -106,17 +111,25 @@ class Segmenter:
         Raises:
             InputRejected: If the gate refuses the image.
             NoWeights: If nothing serves the task.
+            torch.OutOfMemoryError: If not even one window fits and there is no student.
         """
-        clock = _Clock()
+        clock, notes = _Clock(), []
         source = check(path)
         clock.lap("check")
         reading = read(source, self.task.image)
         volume = window(reading.hu, self.task.image.window_hu)
         clock.lap("read")
         served, predictor = self._current(str(path))
-        with self._watch.over(served.name, str(path)):
-            slabs = ((start, check_finite(slab)) for start, slab in predictor.slabs(volume, progress))
-            label = reading.restore(clock.laps("infer", "restore", slabs))
+        try:
+            with self._watch.over(served.name, str(path)):
+                slabs = ((start, check_finite(slab)) for start, slab in predictor.slabs(volume, progress, notes))
+                label = reading.restore(clock.laps("infer", "restore", slabs))
+        except torch.OutOfMemoryError:
+            if self.student is None:
+                raise
+            label = None
+        if label is None:
+            return self._by_student(path, progress, notes)
         clock.lap("restore")
         self._used = time.monotonic()
         return Segmentation(
@@ -126,6 +139,7 @@ class Segmenter:
             version=served.name,
             labels=self.task.label_values,
             reading=reading,
+            notes=tuple(notes),
         )
 
     def release(self, idle_seconds: float = 0.0) -> bool:
@@ -141,6 +155,12 @@ class Segmenter:
         if self._device.type == "cuda":
             torch.cuda.empty_cache()
         return True
+
+    def _by_student(self, path: str | Path, progress: Progress | None, notes: list[str]) -> Segmentation:
+        assert self.student is not None
+        answer = self.student.segment(path, progress)
+        told = f"memory ran out: the student '{self.student.task.name}' answered"
+        return replace(answer, notes=(*notes, told, *answer.notes))
 
     def _current(self, image: str = "") -> tuple[ServedWeights, Predictor]:
         # A pair is replaced as one object: a thread sees the old version or the new, never a mixture.

@@ -45,6 +45,7 @@ class TaskSpec:
         train: Recipe and options; None where the task only infers.
         gate: What a new version must show to be served.
         description: One line for the viewer.
+        student: The task, of the same labels, that answers where this one's network finds no memory.
     """
 
     name: str
@@ -55,6 +56,7 @@ class TaskSpec:
     train: TrainSpec | None = None
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     description: str = ""
+    student: str | None = None
 
     @property
     def label_values(self) -> dict[str, int]:
@@ -147,6 +149,10 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
         re.compile(app.patient_pattern)
     except re.error as error:
         raise SpecError(f"[app] patient_pattern is no regular expression: {error}") from None
+    for task in tasks:
+        if task.student is not None:
+            same = tuple(other.name for other in tasks if other is not task and other.labels == task.labels)
+            _one_of(task.student, same, f"[[task]] ({task.name}) student")
     return app
 
 
@@ -230,6 +236,8 @@ def _typed(value: Any, hint: Any, where: str) -> Any:
             size = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"
             raise SpecError(f"{where} takes {size}, got {value!r}")
         return tuple(_typed(item, inner[0], where) for item in value)
+    if type(None) in get_args(hint):
+        hint = next(each for each in get_args(hint) if each is not type(None))
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.models.predictor import Predictor, gaussian_weight, window_starts
+from lib.models.predictor import Predictor, window_starts, window_weights
 
 
 class Channels(nn.Module):
@@ -83,9 +83,33 @@ def test_window_starts(size: int, window: int, overlap: float, starts: list[int]
     assert window_starts(size, window, overlap) == starts
 
 
-def test_weights_peak_in_the_middle_and_never_vanish() -> None:
-    weight = gaussian_weight((9, 65, 5))
-    assert weight.shape == (9, 65, 5) and weight.min() > 0 and weight[4, 32, 2] == weight.max() == 1
+@pytest.mark.parametrize(("size", "window", "overlap"), [(10, 10, 0.25), (33, 9, 0.25), (64, 16, 0.5), (5, 1, 0.0)])
+def test_weights_add_up_to_one_never_vanish_and_a_lone_window_has_all(size: int, window: int, overlap: float) -> None:
+    total = torch.zeros(size)
+    for start, weights in window_weights(size, window, overlap):
+        assert weights.shape == (window,) and weights.min() > 0
+        total[start : start + window] += weights
+    torch.testing.assert_close(total, torch.ones(size))
+
+
+@pytest.mark.parametrize(("roi", "shape"), [((8, 8), (20, 18, 3)), ((8, 8, 6), (20, 18, 15))])
+def test_memory_that_runs_out_changes_no_logit_and_is_told(roi: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    class Greedy(Channels):
+        room = 99
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if len(x) > self.room:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return super().forward(x)
+
+    network, notes = Greedy(), []
+    volume = torch.rand(1, *shape)
+    expected = Predictor(network, roi=roi, batch_size=4).logits(volume)
+    network.room = 1
+    predictor = Predictor(network, roi=roi, batch_size=4)
+    slabs = [slab.clone() for _, slab in predictor.slabs(volume, notes=notes)]
+    torch.testing.assert_close(torch.cat(slabs, -1), expected)
+    assert predictor.engine.batch_size == 1 and any("memory ran out" in note for note in notes)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import torch
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 
 from lib.data.findings import reject
@@ -15,6 +16,7 @@ from lib.tasks.weights import NoWeights
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
+        (torch.OutOfMemoryError("CUDA out of memory"), 503, "OUT_OF_MEMORY"),
         (Refused(418, "TEAPOT", "I am.", "Find a kettle."), 418, "TEAPOT"),
         (reject("EMPTY", "Nothing.", "Send more."), 422, "EMPTY"),
         (RequestError("result_dtype"), 400, "BAD_REQUEST"),

@@ -123,3 +123,30 @@ def test_without_weights_it_refuses(app_dir: Path, starter: Path, write_ct: Call
     starter.unlink()
     with pytest.raises(NoWeights):
         Segmenter.from_task(app_dir, "tubes").segment(write_ct(0))
+
+
+class Starved(torch.nn.Module):
+    """A network for which there is never memory."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+def starve(segmenter: Segmenter) -> None:
+    _, predictor = segmenter._current()
+    predictor.engine._run = Starved()
+
+
+def test_without_memory_the_student_answers_and_the_answer_says_so(
+    segmenter: Segmenter, app_dir: Path, write_ct: Callable[..., Path]
+) -> None:
+    path, student = write_ct(0), Segmenter.from_task(app_dir, "tubes", device="cpu")
+    expected = segmenter.segment(path)
+    assert expected.notes == ()
+    starve(segmenter)
+    with pytest.raises(torch.OutOfMemoryError):
+        segmenter.segment(path)
+    segmenter.student = student
+    result = segmenter.segment(path)
+    assert np.array_equal(result.label, expected.label)
+    assert result.notes == ("memory ran out: the student 'tubes' answered",)

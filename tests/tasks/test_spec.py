@@ -60,12 +60,12 @@ def test_train_is_optional() -> None:
 @pytest.mark.parametrize(
     ("where", "value", "says"),
     [
-        ("colour", 1, "the keys are app, task"),
+        ("colour", 1, "the keys are app, policy, task"),
         ("app.colour", 1, "the keys are description, held_out_patients, name, patient_pattern, strategy"),
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
-        ("task.colour", 1, "kind, labels, model, name, train"),
+        ("task.colour", 1, "kind, labels, model, name, student, train"),
         ("task.kind", "classify", "there is segmentation"),
         ("task.model", "unet9000", "topowmamba_small"),
         ("task.labels", "a", "takes a list"),
@@ -142,3 +142,30 @@ def test_the_airway_app_is_the_designed_one() -> None:
     task = load_app(ROOT / "apps" / "airway").task("topowmamba")
     assert task.labels == ("nasal_cavity", "sinuses", "pharynx", "larynx", "trachea")
     assert task.image == ImageSpec((0.9, 0.9, 1.5), (-1000.0, 400.0), (224, 224), (-6, -3, -1, 0, 1, 3, 6))
+
+
+def test_a_student_is_another_task_of_the_same_labels(tmp_path: Path) -> None:
+    text = """
+    [app]
+    name = "two"
+    [[task]]
+    name = "teacher"
+    kind = "segmentation"
+    model = "topowmamba_base"
+    labels = ["tube"]
+    student = "{student}"
+    image = {{ spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64], crop_margin_mm = 10 }}
+    [[task]]
+    name = "small"
+    kind = "segmentation"
+    model = "topowmamba_tiny"
+    labels = ["tube"]
+    image = {{ spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }}
+    """
+    (tmp_path / "app.toml").write_text(text.format(student="small"))
+    teacher = load_app(tmp_path).task("teacher")
+    assert teacher.student == "small" and teacher.image.crop_margin_mm == 10.0
+    for wrong in ("teacher", "nobody"):
+        (tmp_path / "app.toml").write_text(text.format(student=wrong))
+        with pytest.raises(SpecError, match="student"):
+            load_app(tmp_path)

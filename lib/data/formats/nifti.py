@@ -1,6 +1,5 @@
 """Read NIfTI-1 and -2, plain or gzipped, never holding more than the header promises."""
 
-import zlib
 from collections.abc import Iterator
 from io import BytesIO
 from math import prod
@@ -9,6 +8,8 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from isal import isal_zlib
+from isal.igzip_lib import IsalError
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
@@ -31,7 +32,7 @@ def stream(path: Path, piece_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
 
     Raises:
         EOFError: If a gzip stream stops early.
-        zlib.error: If it is damaged.
+        IsalError: If it is damaged.
     """
     with path.open("rb") as file:
         data = file.read(CHUNK_BYTES)
@@ -40,7 +41,7 @@ def stream(path: Path, piece_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
                 yield data
                 data = file.read(CHUNK_BYTES)
             return
-        inflater = zlib.decompressobj(wbits=31)
+        inflater = isal_zlib.decompressobj(wbits=31)
         while True:
             yield inflater.decompress(data, piece_bytes)
             data = inflater.unconsumed_tail
@@ -49,7 +50,7 @@ def stream(path: Path, piece_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
                 data = inflater.unused_data or file.read(CHUNK_BYTES)
                 if not data.startswith(GZIP_MAGIC):
                     return
-                inflater = zlib.decompressobj(wbits=31)
+                inflater = isal_zlib.decompressobj(wbits=31)
             elif not data:
                 data = file.read(CHUNK_BYTES)
                 if not data:
@@ -69,7 +70,7 @@ def _head(path: Path) -> bytes:
                 break
     except EOFError:
         pass  # what came before the end decides: a header, or no image at all
-    except zlib.error as error:
+    except IsalError as error:  # pyright: ignore[reportGeneralTypeIssues]  (its stub says less)
         raise reject("NOT_AN_IMAGE", f"'{path.name}' is no valid gzip stream ({error}).", _EXPORT) from error
     return head[:HEADER_BYTES]
 
@@ -120,7 +121,7 @@ def read_voxels(path: Path, header: Header) -> NDArray[Any]:
             if extra > SLACK_BYTES:
                 reason = f"'{path.name}' goes on after the {need:,} bytes that its header announces."
                 raise reject("TOO_LARGE", reason, _EXPORT)
-    except (EOFError, zlib.error) as error:
+    except (EOFError, IsalError) as error:  # pyright: ignore[reportGeneralTypeIssues]  (its stub says less)
         reason = f"'{path.name}' is cut off or damaged after {filled:,} of {need:,} bytes."
         raise reject("TRUNCATED", reason, "Copy or export the file again.") from error
     if filled < need:

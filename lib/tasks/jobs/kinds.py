@@ -90,6 +90,6 @@ def _app() -> "TopoLabelApp":
     return cast("TopoLabelApp", app_instance())
 
 
-def _recorded(app: "TopoLabelApp", run: Run) -> AbstractContextManager[dict[str, Any]]:
+def _recorded(app: "TopoLabelApp", run: Run) -> "AbstractContextManager[dict[str, Any], None]":
     resumed = run.job.fraction > 0
     return recorded(app.ledger, run.job.subject, run.job.id, kind=run.job.kind, resumed=resumed)

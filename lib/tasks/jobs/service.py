@@ -1,4 +1,4 @@
-"""What a server does for its queue: keep a worker running, follow the jobs' logs, make room on the GPU, heed the policy."""
+"""What a server does for its queue: keep a worker running, follow logs, make room on the GPU, heed the policy."""
 
 import logging
 import os

@@ -1,0 +1,90 @@
+"""How a network is run: in which precision, compiled or not, and on how many images at once."""
+
+from __future__ import annotations
+
+import contextlib
+
+import torch
+from torch import nn
+
+CPU_BATCH, MOST_IMAGES = 4, 32
+FREE_SHARE = 0.7
+"""How much of a GPU's free memory a batch may take: others use it as well."""
+
+
+class Engine:
+    """Run a network on batches, fewer images at a time where memory runs out.
+
+    On a GPU in bfloat16 where it has that, compiled, with CUDA graphs: batches are filled up to one size, since a graph
+    serves only the shapes that it was recorded with. On a CPU as the network is.
+
+    Args:
+        network: Logits ``(B, K, *S)`` from ``(B, C, *S)``.
+        device: Where it runs.
+        batch_size: Images at once; None takes what a GPU's free memory holds, and four on a CPU.
+    """
+
+    def __init__(self, network: nn.Module, device: str | torch.device = "cpu", batch_size: int | None = None) -> None:
+        self.device, self.batch_size = torch.device(device), batch_size
+        self.network = network.to(self.device)
+        self._graphs = self.device.type == "cuda"
+        self._run = torch.compile(network, mode="reduce-overhead", dynamic=False) if self._graphs else network
+
+    def batch(self, image: torch.Tensor) -> int:
+        """Return how many images like ``image (C, *S)`` to hand over at once."""
+        if self.batch_size is None:
+            self.batch_size = CPU_BATCH if self.device.type == "cpu" else self._fitting(image)
+        return self.batch_size
+
+    @torch.inference_mode()
+    def __call__(self, images: torch.Tensor, notes: list[str] | None = None) -> torch.Tensor:
+        """Return the logits of ``images (B, C, *S)``, float32 on the engine's device.
+
+        Args:
+            images: On any device.
+            notes: Told when the batch had to shrink.
+        Raises:
+            torch.OutOfMemoryError: If one image alone does not fit.
+        """
+        size = min(len(images), self.batch(images[0]))
+        try:
+            return torch.cat([self._forward(part, size) for part in images.split(size)])
+        except torch.OutOfMemoryError:
+            if size == 1:
+                raise
+        # Out of the handler, where the traceback would keep the failed pass's memory.
+        self.batch_size = size // 2
+        self._free()
+        if notes is not None:
+            notes.append(f"memory ran out: {self.batch_size} windows at once instead of {size}")
+        return self(images, notes)
+
+    def _forward(self, images: torch.Tensor, size: int) -> torch.Tensor:
+        count, images = len(images), images.to(self.device)
+        if self._graphs and count < size:
+            images = torch.cat([images, images[-1:].expand(size - count, *images.shape[1:])])
+        with self._precision():
+            # A graph writes every answer to the same place.
+            logits = self._run(images)[:count].float()
+        return logits.clone() if self._graphs else logits
+
+    def _precision(self) -> contextlib.AbstractContextManager:
+        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+            return torch.autocast("cuda", torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def _fitting(self, image: torch.Tensor) -> int:
+        """Return how many images a GPU's free memory holds, from what one takes."""
+        self._free()
+        before = torch.cuda.memory_allocated(self.device)
+        torch.cuda.reset_peak_memory_stats(self.device)
+        with torch.inference_mode(), self._precision():
+            self.network(image[None].to(self.device))
+        one = torch.cuda.max_memory_allocated(self.device) - before
+        self._free()
+        free, _ = torch.cuda.mem_get_info(self.device)
+        return int(min(max(free * FREE_SHARE // max(one, 1), 1), MOST_IMAGES))
+
+    def _free(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
