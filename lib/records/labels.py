@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib.data.atomic import replacing
 from lib.data.formats import stem
-from lib.data.save import replacing
 from lib.records.card import hash_file
 from lib.records.ledger import FOLDER, Ledger, Row
 

@@ -6,6 +6,7 @@ a mixture, whatever is killed when.
 """
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -20,6 +21,8 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from lib.data.atomic import replacing, sync
 
 WEIGHTS, CARD, FOLDER = "weights.safetensors", "card.json", "versions"
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -92,12 +95,12 @@ def write_version(
         save_file({key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}, partial / WEIGHTS)
         (partial / CARD).write_text(text)
         for path in (partial / WEIGHTS, partial / CARD, partial):
-            _sync(path)
+            sync(path)
         _publish(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
-    _sync(target.parent)
+    sync(target.parent)
     return target
 
 
@@ -150,17 +153,12 @@ def set_alias(root: Path, alias: str, name: str | None) -> None:
     pointer = _pointer(root, alias)
     if name is None:
         pointer.unlink(missing_ok=True)
+        if root.is_dir():
+            sync(root)
     else:
         find_version(root, name)
-        partial = root / f".{pointer.name}-{uuid.uuid4().hex[:6]}"
-        try:
+        with replacing(pointer) as partial:
             partial.write_text(json.dumps({"version": name}))
-            _sync(partial)
-            os.replace(partial, pointer)
-        finally:
-            partial.unlink(missing_ok=True)
-    if root.is_dir():
-        _sync(root)
 
 
 def aliased(root: Path, alias: str) -> Version | None:
@@ -210,13 +208,7 @@ def _publish(partial: Path, target: Path) -> None:
     try:
         os.rename(partial, target)
     except OSError as fault:
+        if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
         # Renaming onto a folder that is not empty fails: another writer was first.
         raise ValueError(f"version {target.name} exists, and versions are written once") from fault
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

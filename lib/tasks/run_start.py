@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lib.data.atomic import replacing
 from lib.data.cases import Case
-from lib.data.save import replacing
 from lib.learning.loop.session import BEST, CHECKPOINT
 from lib.learning.recipe import Recipe
 from lib.tasks.spec import TaskSpec

@@ -15,7 +15,7 @@ from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from lib.data.save import replacing
+from lib.data.atomic import replacing
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
 from lib.tasks.proposals import Proposals

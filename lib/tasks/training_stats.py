@@ -2,11 +2,11 @@
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from lib.data.atomic import replacing
 from lib.jobs.queue.run import Stopped
 from lib.learning.loop.progress import Standing, clock
 
@@ -73,10 +73,8 @@ class TrainingStats:
         self._write()
 
     def _write(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        partial = self._root / f".{FILE}-{os.getpid()}"
-        partial.write_text(json.dumps(self._stats))
-        os.replace(partial, self._root / FILE)
+        with replacing(self._root / FILE) as partial:
+            partial.write_text(json.dumps(self._stats))
         self._written = time.monotonic()
 
 

@@ -59,7 +59,8 @@ def scoring(run: Run) -> dict[str, Any]:
     """Score predicted labels against final ones."""
     app = _app()
     with _recorded(app, run):
-        return app.scoring(dict(run.job.request))
+        answer = app.scoring(dict(run.job.request))
+    return answer
 
 
 KINDS: dict[str, Kind] = {TRAIN: train, BATCH_INFER: batch_infer, SCORING: scoring}
@@ -90,6 +91,6 @@ def _app() -> "TopoLabelApp":
     return cast("TopoLabelApp", app_instance())
 
 
-def _recorded(app: "TopoLabelApp", run: Run) -> "AbstractContextManager[dict[str, Any], None]":
+def _recorded(app: "TopoLabelApp", run: Run) -> AbstractContextManager[dict[str, Any]]:
     resumed = run.job.fraction > 0
     return recorded(app.ledger, run.job.subject, run.job.id, kind=run.job.kind, resumed=resumed)
