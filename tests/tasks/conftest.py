@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lib.models.weights import save_weights
+from lib.tasks.app import TopoLabelApp
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import build_network
 
@@ -101,3 +102,13 @@ def write_ct(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def app(app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> TopoLabelApp:
+    """That app over one study, not served: no worker, no threads."""
+    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
+    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
+    write_ct(0, folder=tmp_path / "studies")
+    (tmp_path / "studies" / "cohort.png").write_bytes(b"a picture beside the studies")
+    return TopoLabelApp(str(app_dir), str(tmp_path / "studies"), {})
