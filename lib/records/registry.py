@@ -4,9 +4,9 @@ The folders and alias files of `lib.records.versions` are what serving follows; 
 """
 
 import contextlib
-import os
 from pathlib import Path
 
+from lib.data.mlflow_store import open_store
 from lib.records.versions import CHALLENGER, CHAMPION, aliased, list_versions
 
 DATABASE = "mlflow.db"
@@ -20,12 +20,10 @@ def mirror(model_dir: Path, task: str) -> None:
         model_dir: Folder of all tasks' versions; the registry is ``mlflow.db`` there.
         task: The task, whose name the registered model bears.
     """
+    client = open_store(model_dir / DATABASE)
     # Imported here: it takes seconds, and serving never needs it.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    client = MlflowClient(f"sqlite:///{(model_dir / DATABASE).resolve()}")
     root = model_dir / task
     with contextlib.suppress(MlflowException):  # it is there
         client.create_registered_model(task)
