@@ -87,7 +87,11 @@ def execute(
         jobs.finish(job.id, STOPPED, reason="stopped on request")
     except Exception as error:
         logger.exception("job %s failed", job.id)
-        jobs.finish(job.id, ERROR, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        try:
+            jobs.finish(job.id, ERROR, reason=f"{type(error).__name__}: {' '.join(str(error).split())}")
+        except OSError:
+            # Nor will its log say why; the status of the process does.
+            raise SystemExit(os.EX_IOERR) from None
         return False
     return True
 

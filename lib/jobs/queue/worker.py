@@ -22,6 +22,7 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 UPKEEP_SECONDS = 2.0
+CANNOT_WRITE = "it could write nothing any more: make room on the disk, or let it be written to, and submit it again"
 GRACE_SECONDS = 10.0
 """So long a stopped job has to leave by itself."""
 
@@ -133,7 +134,8 @@ class Worker:
             self.queue.put_back(name, crashed=True, reason=f"it was killed by {signal.Signals(-code).name}")
         else:
             last = next((line for line in reversed(self.queue.tail(job)) if line.strip()), "")
-            self.queue.jobs.finish(name, ERROR, reason=last or f"its process ended with status {code}")
+            said = CANNOT_WRITE if code == os.EX_IOERR else last
+            self.queue.jobs.finish(name, ERROR, reason=said or f"its process ended with status {code}")
 
     def _keep_up(self) -> None:
         while not self._ending.wait(UPKEEP_SECONDS):

@@ -59,7 +59,7 @@ def scoring(run: Run) -> dict[str, Any]:
     """Score predicted labels against final ones."""
     app = _app()
     with _recorded(app, run):
-        answer = app.scoring(dict(run.job.request))
+        answer: Any = app.scoring(dict(run.job.request))
     return answer
 
 

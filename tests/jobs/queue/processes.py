@@ -49,7 +49,12 @@ def leave(run: Run) -> None:
     os._exit(3)
 
 
-KINDS = {"count": count, "fail": fail, "die": die, "leave": leave}
+def lose_the_disk(run: Run) -> None:
+    """End as a job does that can write neither its end nor why."""
+    os._exit(os.EX_IOERR)
+
+
+KINDS = {"lose the disk": lose_the_disk, "count": count, "fail": fail, "die": die, "leave": leave}
 
 
 def start_worker(app_dir: Path, parent: int = 0) -> Process:

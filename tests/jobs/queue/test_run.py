@@ -1,8 +1,13 @@
 """One job in a process of its own: its end is written down, whatever it is."""
 
+import os
+
+import pytest
+
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, ERROR, RUNNING, STOPPED
 from lib.jobs.queue.run import Run, execute
+from lib.jobs.queue.table import Jobs
 from tests.jobs.queue.processes import KINDS, cpu
 
 
@@ -25,6 +30,14 @@ def test_a_failure_has_its_reason_in_one_line(queue: Queue) -> None:
     assert not execute(queue.app_dir, name, KINDS, cpu)
     job = queue.jobs.get(name)
     assert job.status == ERROR and job.reason == "ValueError: this one fails"
+
+
+def test_an_end_that_cannot_be_written_down_is_told_by_the_status(queue: Queue, monkeypatch) -> None:
+    name = begin(queue, "fail")
+    monkeypatch.setattr(Jobs, "finish", lambda *_, **__: (_ for _ in ()).throw(OSError("no space left")))
+    with pytest.raises(SystemExit) as ended:
+        execute(queue.app_dir, name, KINDS, cpu)
+    assert ended.value.code == os.EX_IOERR
 
 
 def test_what_was_ended_meanwhile_is_not_begun(queue: Queue) -> None:

@@ -46,6 +46,12 @@ def test_jobs_in_order_with_their_ends(queue: Queue, worker: Callable[[], Proces
     assert any("Traceback" in line for line in queue.tail(ends[1])), "its log says where"
 
 
+def test_a_job_that_could_write_nothing_says_what_to_do(queue: Queue, worker: Callable[[], Process]) -> None:
+    name = queue.submit("lose the disk", "a", {}).id
+    worker()
+    assert over(queue, name).status == ERROR and "make room on the disk" in queue.jobs.get(name).reason
+
+
 def test_stopped_on_request_while_it_runs(queue: Queue, worker: Callable[[], Process]) -> None:
     name, next_one = (
         queue.submit("count", "a", {"to": 10_000, "pause": 0.01}).id,
