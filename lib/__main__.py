@@ -16,9 +16,18 @@ import typer
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+models = typer.Typer(no_args_is_help=True, help="Model versions: what there is, what is served, and the admin's word.")
+ledger = typer.Typer(no_args_is_help=True, help="The ledger: what happened, and whether it is still as it was written.")
+jobs = typer.Typer(no_args_is_help=True, help="The queue: what runs, what waits, what came of it, and the worker.")
+cli.add_typer(jobs, name="jobs")
+cli.add_typer(models, name="models")
+cli.add_typer(ledger, name="ledger")
 
 App = Annotated[Path, typer.Argument(help="folder of the app, with its app.toml", metavar="APP")]
 Task = Annotated[str, typer.Option(help="name of the task in app.toml")]
+Version = Annotated[str, typer.Argument(help="name of the version", metavar="VERSION")]
+JobId = Annotated[str, typer.Argument(help="id of the job, or its beginning", metavar="JOB")]
+User = Annotated[str, typer.Option("--by", help="who decides this, for the ledger")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output, nothing else")]
 
 
@@ -148,18 +157,165 @@ def phantom(
     _run(work, as_json)
 
 
+@jobs.command("list")
+def jobs_list(
+    app: App,
+    last: Annotated[int, typer.Option(help="only so many, the newest", min=1)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Tell the jobs: what runs, how far, what waits where in the queue, and why one failed."""
+    from lib.jobs.queue.broker import Queue
+
+    def work() -> dict[str, Any]:
+        queue = Queue(_app(app))
+        found, waiting = queue.jobs.list(), queue.waiting()
+        told = [job.as_dict() | {"position": queue.position(job, waiting)} for job in found[-last:]]
+        return {"jobs": told, "of": len(found)}
+
+    _run(work, as_json)
+
+
+@jobs.command("show")
+def jobs_show(app: App, job: JobId, as_json: Json = False) -> None:
+    """Tell one job, with what came of it and the end of its log."""
+    from lib.jobs.queue.broker import Queue
+
+    def work() -> dict[str, Any]:
+        queue = Queue(_app(app))
+        return queue.show(queue.jobs.get(job))
+
+    _run(work, as_json)
+
+
+@jobs.command("stop")
+def jobs_stop(app: App, job: JobId, as_json: Json = False) -> None:
+    """Stop a job that waits or runs; nothing that it learned is served."""
+    from lib.jobs.queue.broker import Queue
+
+    _run(lambda: Queue(_app(app)).stop(job).as_dict(), as_json)
+
+
+@jobs.command("work")
+def jobs_work(
+    app: App,
+    studies: Annotated[str, typer.Option(help="folder of images, or the URL of a DICOMweb server")],
+    parent: Annotated[int, typer.Option(help="process that this one ends with", hidden=True)] = 0,
+) -> None:
+    """Do the jobs of an app, one per device, until interrupted; `serve` starts this by itself."""
+    from lib.server.work import work
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    try:
+        work(app, studies, parent)
+    except (ValueError, OSError, RuntimeError) as error:
+        _fail(error)
+
+
+@jobs.command("run", hidden=True)
+def jobs_run(app: App, job: JobId, parent: Annotated[int, typer.Option()] = 0) -> None:
+    """Do one job that a worker began, in this process."""
+    from lib.server.work import run
+
+    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] [%(levelname)s] %(message)s", stream=sys.stderr)
+    logging.getLogger("ignite").setLevel(logging.WARNING)
+    raise typer.Exit(0 if run(app, job, parent) else 1)
+
+
+@models.command("list")
+def models_list(app: App, task: Annotated[str, typer.Option(help="one task only")] = "", as_json: Json = False) -> None:
+    """Tell every version of every task: served, waiting or kept, and the last decision about it."""
+    from lib.tasks.models import list_models
+
+    _run(lambda: list_models(app, task), as_json)
+
+
+@models.command("show")
+def models_show(app: App, task: Task, version: Version, as_json: Json = False) -> None:
+    """Tell a version's card, the labels it learned from, and every decision about it."""
+    from lib.tasks.models import show_model
+
+    _run(lambda: show_model(app, task, version), as_json)
+
+
+@models.command("promote")
+def models_promote(app: App, task: Task, version: Version, by: User = "", as_json: Json = False) -> None:
+    """Serve a version that the gate held or rejected; the next image is answered by it."""
+    from lib.tasks.models import promote
+
+    _run(lambda: promote(app, task, version, by=by), as_json)
+
+
+@models.command("rollback")
+def models_rollback(app: App, task: Task, by: User = "", as_json: Json = False) -> None:
+    """Serve what was served before."""
+    from lib.tasks.models import rollback
+
+    _run(lambda: rollback(app, task, by=by), as_json)
+
+
+@ledger.command("verify")
+def ledger_verify(
+    app: App,
+    studies: Annotated[Path | None, typer.Option(help="folder whose final labels are compared as well")] = None,
+    as_json: Json = False,
+) -> None:
+    """Recompute the chain and the hashes of all label and model versions, and name what does not match."""
+    from lib.records.verify import verify
+
+    answer = _attempt(lambda: verify(_app(app), studies).as_dict())
+    faults = answer["faults"]
+    well = f"{answer['rows']} rows and {answer['files']} files are as they were recorded"
+    print(json.dumps(answer) if as_json else "\n".join(faults or [well]))
+    if faults:
+        _fail(ValueError(f"{len(faults)} of {answer['rows']} rows and {answer['files']} files do not match"))
+
+
+@ledger.command("show")
+def ledger_show(
+    app: App,
+    kind: Annotated[str, typer.Option(help="label, split, job, version or decision")] = "",
+    subject: Annotated[str, typer.Option(help="an image, a patient or a task")] = "",
+    label: Annotated[str, typer.Option(help="the models that learned from this label", metavar="SHA256")] = "",
+    last: Annotated[int, typer.Option(help="only so many rows, the newest", min=1)] = 20,
+    as_json: Json = False,
+) -> None:
+    """Tell the newest rows, or which models learned from a label; the other way is `models show`."""
+    from dataclasses import asdict
+
+    from lib.records.ledger import Ledger
+    from lib.tasks.models import models_of
+
+    def work() -> dict[str, Any]:
+        if label:
+            return {"models": models_of(app, label)}
+        rows = Ledger.of(_app(app)).rows(kind or None, subject or None)
+        return {"rows": [asdict(row) for row in rows[-last:]], "of": len(rows)}
+
+    _run(work, as_json)
+
+
 def _run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:
-    """Do the work; print its answer; on failure print one line of reason and leave with status 1."""
+    """Do the work and print its answer."""
+    answer = _attempt(work)
+    print(json.dumps(answer) if as_json else _readable(answer))
+
+
+def _attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """Return the work's answer; on failure print one line of reason and leave with status 1."""
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     logging.getLogger("ignite").setLevel(logging.WARNING)
-    answer: dict[str, Any] = {}
     try:
         # Libraries print where they like; standard output belongs to the answer.
         with redirect_stdout(sys.stderr):
-            answer = work()
+            return work()
     except (ValueError, OSError, RuntimeError) as error:
         _fail(error)
-    print(json.dumps(answer) if as_json else _readable(answer))
+
+
+def _app(path: Path) -> Path:
+    if not (path / "app.toml").is_file():
+        raise ValueError(f"there is no app.toml in {path}")
+    return path
 
 
 def _fail(error: Exception) -> NoReturn:
@@ -169,11 +325,13 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def _readable(answer: Any, indent: str = "") -> str:
+    if isinstance(answer, list) and answer and isinstance(answer[0], dict):
+        return "\n".join(f"{indent}- {_readable(item, indent + '  ').lstrip()}" for item in answer)
     if not isinstance(answer, dict):
         return f"{answer:.3f}" if isinstance(answer, float) else str(answer)
     lines = []
     for key, value in answer.items():
-        nested = isinstance(value, dict) and value
+        nested = value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict)))
         lines.append(f"{indent}{key}:" + ("\n" + _readable(value, indent + "  ") if nested else f" {_readable(value)}"))
     return "\n".join(lines)
 

@@ -9,6 +9,13 @@ import pytest
 from typer.testing import CliRunner
 
 from lib.__main__ import cli
+from lib.jobs.gate import PUBLISH, Decision
+from lib.jobs.publish import carry_out, register
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
+from lib.records.versions import find_version, write_version
+from lib.tasks.spec import load_app
+from lib.tasks.weights import build_network, shelf
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = {
@@ -18,6 +25,12 @@ VERBS = {
     "evaluate": ["APP", "--task", "--study", "--images", "--labels", "--json"],
     "validate": ["FILE", "--json"],
     "phantom": ["--count", "--seed", "--out", "--json"],
+    "models list": ["APP", "--task", "--json"],
+    "models show": ["APP", "VERSION", "--task", "--json"],
+    "models promote": ["APP", "VERSION", "--task", "--by", "--json"],
+    "models rollback": ["APP", "--task", "--by", "--json"],
+    "ledger verify": ["APP", "--studies", "--json"],
+    "ledger show": ["APP", "--kind", "--subject", "--label", "--last", "--json"],
 }
 
 
@@ -27,7 +40,7 @@ def run(*arguments: str | Path):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_help_names_every_argument(verb: str) -> None:
-    result = run(verb, "--help")
+    result = run(*verb.split(), "--help")
     assert result.exit_code == 0
     assert [word for word in VERBS[verb] if word not in result.stdout] == []
 
@@ -50,6 +63,10 @@ def test_validate_accepts_a_ct_and_refuses_text(tmp_path: Path) -> None:
     [
         (("evaluate", ROOT / "apps/airway", "--task", "topowmamba"), "either --study"),
         (("evaluate", ROOT / "apps/airway", "--task", "nonesuch", "--study", "head_ct"), "nonesuch"),
+        (("ledger", "verify", ROOT / "tests"), "no app.toml"),
+        (("ledger", "show", ROOT / "tests"), "no app.toml"),
+        (("models", "show", ROOT / "apps/airway", "v9", "--task", "topowmamba"), "no version v9"),
+        (("models", "promote", ROOT / "apps/airway", "../v9", "--task", "topowmamba"), "name has letters"),
         (("infer", ROOT / "tests", "--task", "t", "--image", "x.nii.gz", "--output", "y.nii.gz"), "app.toml"),
     ],
 )
@@ -62,3 +79,56 @@ def test_failure_is_one_line_and_a_status(arguments: tuple, reason: str) -> None
 def test_set_takes_pairs_only(tmp_path: Path) -> None:
     result = run("train", ROOT / "apps/airway", "--task", "topowmamba", "--studies", tmp_path, "--set", "epochs")
     assert result.exit_code != 0 and "KEY=VALUE" in result.stderr
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Path:
+    """An app with one label in its ledger and two versions, the first one served."""
+    folder, image = tmp_path / "app", tmp_path / "ct.nii.gz"
+    folder.mkdir()
+    (folder / "app.toml").write_text((ROOT / "apps/airway/app.toml").read_text())
+    image.write_bytes(b"image")
+    labels = LabelVersions(folder, Ledger.of(folder))
+    labels.adopt("ct", image, "final", image)
+    task = load_app(folder).task("topowmamba")
+    place, digest = shelf(folder, task), labels.hash(image)
+    for name in ("v1", "v2"):
+        write_version(place.root, build_network(task).state_dict(), {}, name=name)
+        facts = {"trained_on": {"ct": {"image": digest, "label": digest}}}
+        register(place, find_version(place.root, name), facts)
+    carry_out(place, "v1", Decision(PUBLISH, ("no worse",)), against="")
+    return folder
+
+
+def test_ledger_verifies_and_names_what_does_not_match(app: Path) -> None:
+    good = run("ledger", "verify", app, "--json")
+    assert good.exit_code == 0 and json.loads(good.stdout) == {"ok": True, "rows": 4, "files": 5, "faults": []}
+    assert "4 rows and 5 files are as they were recorded" in run("ledger", "verify", app).stdout
+    path = app / "model" / "topowmamba" / "versions" / "v1" / "card.json"
+    path.write_text("[]")
+    bad = run("ledger", "verify", app, "--json")
+    assert bad.exit_code == 1 and len(bad.stderr.strip().splitlines()) == 1
+    (fault,) = json.loads(bad.stdout)["faults"]
+    assert "model/topowmamba/versions/v1/card.json" in fault and fault in run("ledger", "verify", app).stdout
+
+
+def test_ledger_shows_rows_and_the_models_of_a_label(app: Path) -> None:
+    shown = json.loads(run("ledger", "show", app, "--last", "2", "--json").stdout)
+    assert shown["of"] == 4 and [row["seq"] for row in shown["rows"]] == [3, 4]
+    (row,) = json.loads(run("ledger", "show", app, "--kind", "label", "--json").stdout)["rows"]
+    assert row["subject"] == "ct" and "subject: ct" in run("ledger", "show", app, "--kind", "label").stdout
+    found = json.loads(run("ledger", "show", app, "--label", row["body"]["label"], "--json").stdout)["models"]
+    assert [each["version"] for each in found] == ["v1", "v2"]
+
+
+def test_models_are_listed_shown_promoted_and_rolled_back(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.tasks.models.mirror", lambda *_: None)
+    task = ("--task", "topowmamba", "--json")
+    assert json.loads(run("models", "list", app, "--json").stdout)["topowmamba"]["served"] == "v1"
+    assert json.loads(run("models", "show", app, "v1", *task).stdout)["labels"][0]["case"] == "ct"
+    promoted = json.loads(run("models", "promote", app, "v2", "--by", "Anna", *task).stdout)
+    assert (promoted["served"], promoted["before"]) == ("v2", "v1")
+    assert json.loads(run("models", "rollback", app, *task).stdout)["served"] == "v1"
+    again = run("models", "rollback", app, *task)
+    assert again.exit_code == 1 and "nothing was served before v1" in again.stderr
+    assert "v2:" in run("models", "list", app).stdout

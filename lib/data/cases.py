@@ -26,16 +26,23 @@ class Case:
     patient: str
 
 
-def patient_from_name(name: str) -> str:
+def patient_from_name(name: str, pattern: str = "") -> str:
     """Return the part of a case name that names the patient.
 
     A trailing visit is left out: ``sub-01_ses-02`` and ``sub-01_ses-03`` are both ``sub-01``, ``p7_scan2`` is ``p7``.
     Any other name is its own patient.
+
+    Args:
+        name: Of the case.
+        pattern: A regular expression that finds the patient instead, in its first group if it has one.
     """
+    if pattern:
+        found = re.search(pattern, name)
+        return (found[found.re.groups and 1] or name) if found else name
     return _VISIT.sub("", name) or name
 
 
-def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Case]:
+def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern: str = "") -> list[Case]:
     """Return the cases of a folder, by name.
 
     An image is a file with a known suffix, or a folder that holds DICOM files. Hidden files are left out.
@@ -43,6 +50,7 @@ def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Cas
     Args:
         images: A plain folder of images, or the studies folder of MONAI Label's local store.
         labels: The folder of labels, named as their images; by default ``labels/final`` in `images`.
+        pattern: Finds the patient in a name, where no DICOM tag tells it; see `patient_from_name`.
     Raises:
         FileNotFoundError: If a folder given does not exist.
     """
@@ -52,7 +60,7 @@ def find_cases(images: str | Path, labels: str | Path | None = None) -> list[Cas
             raise FileNotFoundError(f"there is no folder '{folder}'")
     by_name = _labels(Path(labels) if labels else images / FINAL_LABELS)
     paths = sorted(path for path in images.iterdir() if _is_image(path))
-    return [_case(path, by_name) for path in paths]
+    return [_case(path, by_name, pattern) for path in paths]
 
 
 def _labels(folder: Path) -> dict[str, Path]:
@@ -67,7 +75,7 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES) or dicom.is_dicom(path)
 
 
-def _case(path: Path, labels: dict[str, Path]) -> Case:
+def _case(path: Path, labels: dict[str, Path], pattern: str) -> Case:
     name = stem(path)
     known = dicom.patient_id(path) if path.is_dir() or dicom.is_dicom(path) else None
-    return Case(name, path, labels.get(name), known or patient_from_name(name))
+    return Case(name, path, labels.get(name), known or patient_from_name(name, pattern))

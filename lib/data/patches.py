@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lib.data.atomic import replacing
 from lib.data.augment import Augmentation, change, cut, draw_matrix
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read, window
-from lib.data.save import replacing
 
 CENTRED_PROB = 0.7
 """Share of patches centred in a class; the rest lie anywhere, to see what is not an airway."""

@@ -1,10 +1,6 @@
-"""Write label volumes so that a reader sees the old file or the new one whole, whatever is killed."""
+"""Write label volumes in the format of their suffix."""
 
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import nibabel as nib
@@ -13,38 +9,13 @@ import SimpleITK as sitk
 from isal import isal_zlib
 from numpy.typing import ArrayLike, NDArray
 
+from lib.data.atomic import replacing
 from lib.data.grid import itk_from_ras
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".mha")
 GZIP_LEVEL = 1
 """Labels are long runs: higher levels cost time and gain little."""
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden sibling to write to; it takes the place of `path` when the block ends well, and goes otherwise."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
-    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=suffix, delete=False) as file:
-        temporary = Path(file.name)
-    try:
-        yield temporary
-        _sync(temporary)
-        # The temporary file is private to its owner; the label is as readable as any new file.
-        temporary.chmod(0o644)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Path:

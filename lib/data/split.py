@@ -20,7 +20,7 @@ def split_by_patient(
     fractions: Mapping[str, float],
     seed: int = 0,
     patient_of: Callable[[CaseT], str] = patient_of,
-    minimum: int = 1,
+    minimum: int | Mapping[str, int] = 1,
     assigned: Mapping[str, str] | None = None,
 ) -> dict[str, list[CaseT]]:
     """Return the cases of every part, in the order given.
@@ -34,7 +34,7 @@ def split_by_patient(
         fractions: Part to share, summing to 1; ``{"train": 0.8, "val": 0.2}``.
         seed: Another seed gives another split.
         patient_of: The patient of a case.
-        minimum: Patients that every part with a share must have.
+        minimum: Patients that every part with a share must have; per part, a part not named needs none.
         assigned: Patient to part, from an earlier split; these are kept.
     Raises:
         ValueError: If the fractions do not sum to 1, `assigned` names an unknown part, or patients are too few.
@@ -46,7 +46,9 @@ def split_by_patient(
         raise ValueError(f"assigned names unknown parts {sorted(unknown)}; known are {sorted(fractions)}")
     patients = sorted({patient_of(case) for case in cases})
     part_of = {p: kept.get(p) or _part(_uniform(seed, p), fractions) for p in patients}
-    _fill(part_of, fixed=set(kept), fractions=fractions, seed=seed, minimum=minimum)
+    least = {part: minimum if isinstance(minimum, int) else minimum.get(part, 0) for part in fractions}
+    least = {part: least[part] if fractions[part] else 0 for part in fractions}
+    _fill(part_of, fixed=set(kept), seed=seed, minimum=least)
     return {part: [case for case in cases if part_of[patient_of(case)] == part] for part in fractions}
 
 
@@ -64,20 +66,19 @@ def _part(position: float, fractions: Mapping[str, float]) -> str:
     return max(fractions, key=lambda part: fractions[part])  # the sum fell short of 1 by rounding
 
 
-def _fill(part_of: dict[str, str], *, fixed: set[str], fractions: Mapping[str, float], seed: int, minimum: int) -> None:
-    """Move patients into parts below the minimum, in place."""
-    members = {part: [p for p in part_of if part_of[p] == part] for part in fractions}
-    for part in (part for part, share in fractions.items() if share > 0):
-        while len(members[part]) < minimum:
+def _fill(part_of: dict[str, str], *, fixed: set[str], seed: int, minimum: Mapping[str, int]) -> None:
+    """Move patients into parts below their minimum, in place."""
+    members = {part: [p for p in part_of if part_of[p] == part] for part in minimum}
+    for part, least in minimum.items():
+        while len(members[part]) < least:
             donors = [
                 (len(group), other, free)
                 for other, group in members.items()
-                if len(group) > (minimum if fractions[other] else 0) and (free := [p for p in group if p not in fixed])
+                if len(group) > minimum[other] and (free := [p for p in group if p not in fixed])
             ]
             if not donors:
-                raise ValueError(
-                    f"{len(part_of)} patients are too few for {minimum} in each of {sorted(fractions)}: add cases"
-                )
+                need = " and ".join(f"{count} in {name}" for name, count in minimum.items() if count)
+                raise ValueError(f"{len(part_of)} patients are too few for {need}: add cases")
             _, other, free = max(donors, key=lambda donor: donor[:2])
             moved = min(free, key=lambda p: _uniform(seed, part, p))
             members[other].remove(moved)

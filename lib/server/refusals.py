@@ -1,5 +1,6 @@
 """Every exception as an answer: what the client did wrong with code, reason and remedy, else a fault with an id."""
 
+import errno
 import logging
 import uuid
 from typing import Any
@@ -13,10 +14,16 @@ from monailabel.interfaces.exception import (
 )
 
 from lib.data.findings import InputRejected
+from lib.jobs.watch import BrokenOutput
+from lib.records.engine import LedgerUnavailable
 from lib.tasks.infer import RequestError
-from lib.tasks.weights import NoWeights
+from lib.tasks.weights import NoWeights, SchemaMismatch
 
 logger = logging.getLogger(__name__)
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+DISK_CLOSED = (errno.EROFS, errno.EACCES, errno.EPERM)
+_KEPT = "Nothing that was saved before is harmed."
 
 
 class Refused(Exception):
@@ -53,6 +60,11 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(400, "BAD_REQUEST", str(error), "Correct the request's params.")
     if isinstance(error, NoWeights):
         return Refused(503, "NO_WEIGHTS", str(error), "Then ask again; no restart is needed.")
+    if isinstance(error, SchemaMismatch):
+        return Refused(503, "LABELS_CHANGED", f"{error}.", "Then ask again; no restart is needed for a new version.")
+    if isinstance(error, BrokenOutput):
+        remedy = "Ask again: a version that goes on failing is taken back by itself."
+        return Refused(503, "MODEL_FAILED", f"{error}.".capitalize(), remedy)
     if isinstance(error, torch.OutOfMemoryError):
         reason = "The device has no memory left for one window of this image."
         return Refused(503, "OUT_OF_MEMORY", reason, "Ask again when training or other inference has ended.")
@@ -60,7 +72,23 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:
         return Refused(400, "BAD_REQUEST", error.msg, "See GET /info/ for what there is.")
+    if isinstance(error, OSError) and (refused := _disk(error)):
+        logger.error("%s: %s", request, error)
+        return refused
     return _fault(error, request)
+
+
+def _disk(error: OSError) -> Refused | None:
+    if error.errno in DISK_FULL:
+        remedy = "Make room on the server's disk, then send it again; no restart is needed."
+        return Refused(507, "DISK_FULL", f"The server's disk is full. {_KEPT}", remedy)
+    if error.errno in DISK_CLOSED:
+        remedy = "Give the server's user write access to the studies and the app's folder, then send it again."
+        return Refused(503, "DISK_READ_ONLY", f"The server may not write to its disk. {_KEPT}", remedy)
+    if isinstance(error, LedgerUnavailable):
+        remedy = "Run `python -m lib ledger verify` on the server, then send it again."
+        return Refused(503, "LEDGER_UNAVAILABLE", f"{error.strerror}. {_KEPT}", remedy)
+    return None
 
 
 def _fault(error: Exception, request: str) -> Refused:

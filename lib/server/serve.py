@@ -32,7 +32,7 @@ def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", por
     Raises:
         CannotServe: If the app or the studies are not there, or the port is taken.
     """
-    app_dir, studies = _existing_app(app_dir), _existing_studies(studies)
+    app_dir, studies = existing_app(app_dir), existing_studies(studies)
     # The port first: whoever chose a taken one hears it at once and not after ten seconds of imports.
     listener = _listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"
@@ -86,14 +86,16 @@ def next_steps(address: str, models: list[str], image: str | None) -> str:
     return "\n".join(lines)
 
 
-def _existing_app(app_dir: str | Path) -> Path:
+def existing_app(app_dir: str | Path) -> Path:
+    """Return the folder of an app, absolute."""
     path = Path(app_dir).expanduser().resolve()
     if not (path / "app.toml").is_file() or not (path / "main.py").is_file():
         raise CannotServe(f"{path} is no app: it needs main.py and app.toml")
     return path
 
 
-def _existing_studies(studies: str | Path) -> str:
+def existing_studies(studies: str | Path) -> str:
+    """Return the studies: an address as it is, a folder absolute."""
     if str(studies).startswith(("http://", "https://")):
         return str(studies)
     path = Path(studies).expanduser().resolve()

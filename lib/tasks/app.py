@@ -2,10 +2,9 @@
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from monailabel.config import settings
-from monailabel.datastore.local import LocalDatastore
 from monailabel.interfaces.app import MONAILabelApp
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.infer_v2 import InferTask
@@ -13,10 +12,19 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.jobs.policy import TRAIN
+from lib.jobs.queue.broker import Queue
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.infer import SegmentationInfer
+from lib.tasks.jobs.answers import active_first, answer_from
+from lib.tasks.jobs.service import Service
+from lib.tasks.models import settle
+from lib.tasks.proposals import Proposals
 from lib.tasks.scoring import DicePerClass
 from lib.tasks.spec import load_app
+from lib.tasks.store import FolderStore, keeping
 from lib.tasks.strategy import RandomUnlabelled
 from lib.tasks.train import RecipeTrain
 
@@ -38,7 +46,9 @@ class TopoLabelApp(MONAILabelApp):
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        self.spec = load_app(app_dir)
+        self.spec, self.queue = load_app(app_dir), Queue(app_dir)
+        for task in self.spec.tasks:
+            settle(app_dir, task)
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
         labels = list(dict.fromkeys(name for task in self.spec.tasks for name in task.labels))
         super().__init__(app_dir, studies, conf, self.spec.name, self.spec.description, labels=labels)
@@ -46,15 +56,34 @@ class TopoLabelApp(MONAILabelApp):
         self._auto_update_scoring = False
 
     def init_datastore(self) -> Datastore:
-        """Return the studies; of a folder only volumes, not the pictures that may lie beside them."""
-        if self.studies.startswith(("http://", "https://")):
-            return self.init_remote_datastore()
-        return LocalDatastore(
-            self.studies,
-            extensions=IMAGE_PATTERNS,
-            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
-            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
-        )
+        """Return the studies, every label saved to them kept; of a folder only volumes, not pictures beside them."""
+        self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals()
+        store = keeping(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals)
+        if isinstance(store, FolderStore):
+            store.catch_up()
+        return store
+
+    def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
+        """Infer, and remember what was proposed: a label that is saved later began with it."""
+        answer = super().infer(request, datastore)
+        if isinstance(request.get("image"), str):
+            self.proposals.remember(request["image"], request, answer)
+        return answer
+
+    def info(self) -> dict[str, Any]:
+        """Return what MONAI Label tells, the trainer at work first: viewers show the first trainer's standing only."""
+        told = super().info()
+        busy = [job.subject for job in active_first(self.queue.jobs.list(TRAIN, going=True))]
+        for part in ("trainers", "train_stats"):
+            names = sorted(told[part], key=lambda name: busy.index(name) if name in busy else len(busy))
+            told[part] = {name: told[part][name] for name in names}
+        return told
+
+    def on_init_complete(self) -> None:
+        """Begin to serve: jobs go through the durable queue, and a worker does them. Not called in a job's process."""
+        super().on_init_complete()
+        answer_from(self)
+        Service(self).start()
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return one infer task per task."""
@@ -73,6 +102,31 @@ class TopoLabelApp(MONAILabelApp):
         """Return Dice per class, over the classes of the first task."""
         return {"dice": DicePerClass(self.spec.tasks[0].label_values)}
 
+    @property
+    def infers(self) -> dict[str, InferTask]:
+        """The infer tasks, by name."""
+        return self._infers
+
+    @property
+    def trainers(self) -> dict[str, RecipeTrain]:
+        """The train tasks, by name."""
+        return cast(dict[str, RecipeTrain], self._trainers)
+
+    @property
+    def scorings(self) -> dict[str, ScoringMethod]:
+        """The scoring methods, by name."""
+        return self._scoring_methods
+
     def init_batch_infer(self) -> Callable[..., Any]:
         """Return batch inference, one study at a time."""
         return OneByOne()
+
+    def _studies(self) -> Datastore:
+        if self.studies.startswith(("http://", "https://")):
+            return self.init_remote_datastore()
+        return FolderStore(
+            self.studies,
+            extensions=IMAGE_PATTERNS,
+            auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
+            read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
+        )

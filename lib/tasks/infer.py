@@ -12,9 +12,11 @@ from monailabel.interfaces.tasks.infer_v2 import InferTask, InferType
 
 from lib.data.formats import SUFFIXES
 from lib.data.pipeline import save_label
+from lib.jobs.watch import Watch
+from lib.tasks.models import take_back
 from lib.tasks.segmenter import Segmentation, Segmenter
 from lib.tasks.spec import TaskSpec
-from lib.tasks.weights import NoWeights, served_weights
+from lib.tasks.weights import NoWeights, SchemaMismatch, served_weights
 
 logger = logging.getLogger(__name__)
 
@@ -46,17 +48,22 @@ class SegmentationInfer(InferTask):
             config={"result_extension": list(RESULT_SUFFIXES), "result_compress": False},
         )
         self.app_dir, self.task = Path(app_dir), task
-        self.segmenter = Segmenter.from_task(app_dir, task)
+        watch = Watch(lambda version, reason: take_back(app_dir, task, version, reason))
+        self.segmenter = Segmenter.from_task(app_dir, task, watch=watch)
 
     def is_valid(self) -> bool:
         """Say that the task is listed; without weights it answers with the reason."""
         return True
 
+    def release(self, idle_seconds: float) -> bool:
+        """Let go of the network if nobody asked for so long; see `Segmenter.release`."""
+        return self.segmenter.release(idle_seconds)
+
     def get_path(self, validate: bool = True) -> str | None:
         """Return the file of the served weights, None if there is none."""
         try:
             return str(served_weights(self.app_dir, self.task).path)
-        except NoWeights:
+        except (NoWeights, SchemaMismatch):
             return None
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:

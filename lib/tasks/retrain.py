@@ -1,9 +1,8 @@
-"""Learn from submitted labels: a new version, served only if it is no worse on studies it never saw."""
+"""Learn from submitted labels: a new version, served only if the gate finds it no worse on patients it never saw."""
 
 import json
 import logging
 import math
-import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -11,25 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from lib.data.cases import Case, find_cases
-from lib.data.split import split_by_patient
+from lib.jobs.gate import PUBLISH, Decision
+from lib.jobs.judge import broken_weight
+from lib.jobs.publish import Shelf, carry_out, decision_about, register
+from lib.jobs.recorded import recorded
 from lib.learning.calibrate import Calibration, calibrate
 from lib.learning.loop import Result, train
 from lib.learning.loop.progress import Report, Standing, default_report
-from lib.learning.loop.ranks import Ranks
-from lib.learning.loop.validation import CaseScore, Validation, mean_score
 from lib.learning.recipe import Recipe
 from lib.records.card import Card, find_code_version, hash_data, hash_labels
-from lib.records.versions import set_champion, write_version
-from lib.tasks.spec import SpecError, TaskSpec, load_app
+from lib.records.labels import LabelVersions
+from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
+from lib.records.versions import find_version, list_versions, new_name, write_version
+from lib.tasks.models import settle, show_in_mlflow
+from lib.tasks.run_start import OUTCOME, Start, close
+from lib.tasks.spec import AppSpec, SpecError, TaskSpec, load_app
 from lib.tasks.training_stats import TrainingStats
-from lib.tasks.weights import NoWeights, ServedWeights, build_network, served_weights, versions_dir
+from lib.tasks.trial import Trial, mean_dice, served_or_none, try_out
+from lib.tasks.weights import build_network, shelf, weights_named
 
 logger = logging.getLogger(__name__)
 
-FRACTIONS = {"train": 0.8, "val": 0.2}
-SPLIT_FILE = "split.json"
+FINAL = "final"
+RUNS = "runs"
 
 
 @dataclass(frozen=True)
@@ -39,23 +45,27 @@ class Outcome:
     Args:
         version: The version written.
         published: Whether it is served now.
-        reason: Why, or why not.
+        verdict: The gate's word: "publish", "hold" or "reject".
+        reason: Why.
         score: Its mean Dice on the held-out cases; nan if nothing there could be scored.
         parent: The version it started from; empty if from scratch.
-        parent_score: The parent's on the same cases.
+        parent_score: The served version's on the same cases.
         train_cases: Cases learned from.
-        val_cases: Cases held out.
+        val_cases: Cases that chose the epoch and the background's level.
+        held_out_cases: Cases that judged.
         seconds: Time spent.
     """
 
     version: str
     published: bool
+    verdict: str
     reason: str
     score: float
     parent: str
     parent_score: float
     train_cases: int
     val_cases: int
+    held_out_cases: int
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
@@ -70,8 +80,13 @@ def retrain(
     options: Mapping[str, Any] | None = None,
     *,
     device: str | torch.device | None = None,
+    run: str = "",
+    report: Report | None = None,
 ) -> Outcome:
-    """Train a task on labelled cases and publish the new version if the held-out cases allow.
+    """Train a task on labelled cases and publish the new version if the gate allows.
+
+    A run of the same name goes on where it was interrupted, whenever that was: with the cases, labels and options it
+    began with, from its last checkpoint, and to one version and one decision.
 
     Args:
         app_dir: The app's folder.
@@ -79,83 +94,95 @@ def retrain(
         studies: Cases, or a folder of images with their labels in ``labels/final``; cases without a label are left out.
         options: Of the recipe, over those of app.toml.
         device: Where to train; None takes a GPU if there is one.
+        run: Its name, which the version bears as well; empty for a new one.
+        report: Told of every step, beside the log.
     Returns:
         What came of it.
     Raises:
         ValueError: If the task is not trained, an option is unknown, or fewer than two patients have labels.
     """
     began = time.monotonic()
-    task = load_app(app_dir).task(task) if isinstance(task, str) else task
-    recipe = _recipe(task, options or {})
-    cases = find_cases(studies) if isinstance(studies, str | Path) else studies
-    root = versions_dir(app_dir, task)
-    split = _split([case for case in cases if case.label], root)
+    app = load_app(app_dir)
+    task = app.task(task) if isinstance(task, str) else task
+    place = shelf(app_dir, task)
+    settle(app_dir, task)
+    run = run or new_name()
+    workdir = place.root / RUNS / run
+    if (workdir / OUTCOME).is_file():
+        return Outcome(**json.loads((workdir / OUTCOME).read_text()))
+    labels = LabelVersions(app_dir, place.ledger)
+    start, resumed = _start(app, task, studies, options or {}, labels, workdir)
     device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    parent = _parent(app_dir, task)
-    parent_scores = _judge(task, parent, split["val"], device)
-    workdir = root / "runs" / time.strftime("%Y%m%d-%H%M%S")
-    logger.info(
-        "training %s on %d cases, %d held out, in %s", task.name, len(split["train"]), len(split["val"]), workdir
-    )
-    with TrainingStats(root, recipe.max_epochs) as stats:
-        network = build_network(task, parent.path if parent else None)
-        result = train(
-            recipe,
-            network,
-            split["train"],
-            split["val"],
-            spec=task.image,
-            labels=task.labels,
-            workdir=workdir,
-            cache=root / "cache",
-            device=device,
-            progress=_both(stats.report, default_report()),
-            resume=False,
-        )
-        network.load_state_dict(result.state_dict)
-        chosen = calibrate(network, split["val"], task.image, task.labels, device=device)
-        if chosen is not None:
-            weights = {name: value.detach().cpu() for name, value in network.state_dict().items()}
-            result = replace(result, state_dict=weights, score=chosen.score, metrics=chosen.metrics)
-        published, reason = verdict(result.score, mean_score(parent_scores) if parent_scores else None)
-        path = write_version(root, result.state_dict, _card(task, recipe, split, result, parent, reason, chosen))
-        if published:
-            set_champion(root, path.name)
+    with (
+        recorded(place.ledger, task.name, run, resumed=resumed) as job,
+        TrainingStats(place.root, start.recipe.max_epochs) as stats,
+    ):
+        split = start.split
+        logger.info("training %s: %s", task.name, ", ".join(f"{len(each)} {part}" for part, each in split.items()))
+        network, result, chosen = _learn(task, start, workdir, device, _all(stats.report, default_report(), report))
+        trial, decision = _decide(app, task, network, start, place, device, (result, chosen, run), labels)
+        job |= {"version": run, "verdict": decision.verdict}
         outcome = Outcome(
-            version=path.name,
-            published=published,
-            reason=reason,
-            score=result.score,
-            parent=parent.name if parent else "",
-            parent_score=mean_score(parent_scores),
-            train_cases=len(split["train"]),
-            val_cases=len(split["val"]),
+            version=run,
+            published=decision.verdict == PUBLISH,
+            verdict=decision.verdict,
+            reason=decision.reason,
+            score=mean_dice(trial.challenger),
+            parent=start.parent,
+            parent_score=mean_dice(trial.champion),
+            train_cases=len(split[TRAIN]),
+            val_cases=len(split[VAL]),
+            held_out_cases=len(split[HELD_OUT]),
             seconds=time.monotonic() - began,
         )
         stats.finish(outcome.as_dict())
-    logger.info("version %s is %s: %s", path.name, "served now" if published else "kept, not served", reason)
+    close(workdir, asdict(outcome))
+    show_in_mlflow(place)
+    state = {"publish": "served now", "hold": "held for the admin's word"}.get(decision.verdict, "kept, not served")
+    logger.info("version %s is %s: %s", run, state, decision.reason)
     return outcome
 
 
-def verdict(score: float, parent_score: float | None) -> tuple[bool, str]:
-    """Say whether a new version is served, and why.
+def _start(
+    app: AppSpec,
+    task: TaskSpec,
+    studies: str | Path | Sequence[Case],
+    options: Mapping[str, Any],
+    labels: LabelVersions,
+    workdir: Path,
+) -> tuple[Start, bool]:
+    """Return what a run began with, written down now if it is new, and whether it was not."""
+    if start := Start.read(workdir, task):
+        return start, True
+    recipe = _recipe(task, options)
+    cases = find_cases(studies, pattern=app.patient_pattern) if isinstance(studies, str | Path) else studies
+    split = _split(app, labels, [case for case in cases if case.label])
+    parent = served_or_none(labels.app_dir, task)
+    start = Start(parent.name if parent else "", recipe, split)
+    start.write(workdir)
+    return start, False
 
-    A first measure, not the whole gate: one number, on few cases, without an interval.
 
-    Args:
-        score: Mean Dice of the new version on the held-out cases.
-        parent_score: The served version's on the same cases; nan if nothing there was scored, None if there is none.
-    """
-    if math.isnan(score):
-        return False, "the held-out cases have nothing to score, so nothing says that it is no worse"
-    if parent_score is None or math.isnan(parent_score):
-        return True, f"mean Dice {score:.3f} on the held-out cases, and nothing to compare with"
-    if score < parent_score:
-        return False, f"mean Dice {score:.3f} on the held-out cases is below {parent_score:.3f} of the served version"
-    return (
-        True,
-        f"mean Dice {score:.3f} on the held-out cases is no worse than the {parent_score:.3f} before",
-    )
+def _decide(
+    app: AppSpec,
+    task: TaskSpec,
+    network: nn.Module,
+    start: Start,
+    place: Shelf,
+    device: torch.device,
+    learned: tuple[Result, Calibration | None, str],
+    labels: LabelVersions,
+) -> tuple[Trial, Decision]:
+    """Write the version, judge it and do what the gate says, each of them once however often this is begun."""
+    result, chosen, run = learned
+    if decision := decision_about(place, run):
+        return Trial(decision, ""), decision
+    trial = try_out(app, task, network, start.split, place, device)
+    if not any(version.name == run for version in list_versions(place.root)):
+        write_version(place.root, result.state_dict, _card(task, start, result, trial, chosen), name=run)
+    version = find_version(place.root, run)
+    register(place, version, _provenance(start.split, version.card, labels))
+    return trial, carry_out(place, run, trial.decision, against=trial.against)
 
 
 def _recipe(task: TaskSpec, options: Mapping[str, Any]) -> Recipe:
@@ -165,67 +192,85 @@ def _recipe(task: TaskSpec, options: Mapping[str, Any]) -> Recipe:
     return type(base).from_options({**asdict(base), **options})
 
 
-def _split(cases: Sequence[Case], root: Path) -> dict[str, list[Case]]:
-    """Return train and val by patient; who was once assigned stays, for what was trained on cannot judge."""
-    file = root / SPLIT_FILE
-    assigned = json.loads(file.read_text()) if file.is_file() else {}
-    if len({case.patient for case in cases}) < len(FRACTIONS):
+def _split(app: AppSpec, labels: LabelVersions, cases: Sequence[Case]) -> dict[str, list[Case]]:
+    """Return the parts, each label as the version that stays: a label submitted meanwhile is for the next training."""
+    if len({case.patient for case in cases}) < 2:
         raise ValueError("training needs labels of two patients at least, one of them held out: submit another label")
-    split = split_by_patient(cases, fractions=FRACTIONS, assigned=assigned)
-    assigned |= {case.patient: part for part, members in split.items() for case in members}
-    root.mkdir(parents=True, exist_ok=True)
-    partial = file.with_name(f".{SPLIT_FILE}-{os.getpid()}")
-    partial.write_text(json.dumps(assigned, indent=2, sort_keys=True))
-    os.replace(partial, file)
+    kept = [replace(c, label=labels.adopt(c.id, c.image, FINAL, c.label)) for c in cases if c.label]
+    frozen = FrozenSplit(labels.ledger, held_out_patients=app.held_out_patients, hash_image=labels.hash)
+    split = frozen.assign(kept)
+    if leaks := frozen.leaks(split[TRAIN]):
+        raise ValueError(f"the training list leaks: {'; '.join(leaks)}")
     return split
 
 
-def _parent(app_dir: str | Path, task: TaskSpec) -> ServedWeights | None:
-    try:
-        return served_weights(app_dir, task)
-    except NoWeights:
-        logger.warning("task %s has no weights yet: training from scratch", task.name)
-        return None
+def _learn(
+    task: TaskSpec, start: Start, workdir: Path, device: torch.device, report: Report
+) -> tuple[nn.Module, Result, Calibration | None]:
+    """Return the best network, calibrated, and the result with its weights."""
+    parent = weights_named(workdir.parents[3], task, start.parent) if start.parent else None
+    network = build_network(task, parent.path if parent else None)
+    result = train(
+        start.recipe,
+        network,
+        start.split[TRAIN],
+        start.split[VAL],
+        spec=task.image,
+        labels=task.labels,
+        workdir=workdir,
+        cache=workdir.parents[1] / "cache",
+        device=device,
+        progress=report,
+    )
+    network.load_state_dict(result.state_dict)
+    if broken_weight(result.state_dict):
+        return network, result, None
+    chosen = calibrate(network, start.split[VAL], task.image, task.labels, device=device)
+    if chosen is not None:
+        result = replace(
+            result, state_dict={name: value.detach().cpu() for name, value in network.state_dict().items()}
+        )
+    return network, result, chosen
 
 
-def _judge(
-    task: TaskSpec, parent: ServedWeights | None, cases: Sequence[Case], device: torch.device
-) -> list[CaseScore]:
-    if parent is None:
-        return []
-    network = build_network(task, parent.path)
-    return Validation(cases, task.image, task.labels)(network, Ranks(0, 1, device))
-
-
-def _both(first: Report, second: Report) -> Report:
+def _all(*reports: Report | None) -> Report:
     def report(standing: Standing) -> None:
-        first(standing)
-        second(standing)
+        for each in reports:
+            if each is not None:
+                each(standing)
 
     return report
 
 
-def _card(
-    task: TaskSpec,
-    recipe: Recipe,
-    split: Mapping[str, Sequence[Case]],
-    result: Result,
-    parent: ServedWeights | None,
-    reason: str,
-    chosen: Calibration | None,
-) -> dict[str, Any]:
+def _provenance(split: Mapping[str, Sequence[Case]], card: Mapping[str, Any], labels: LabelVersions) -> dict[str, Any]:
+    """Return what the ledger keeps of a version: its parent and every label that it learned from."""
+    learned = {c.id: {"image": labels.hash(c.image), "label": labels.hash(c.label)} for c in split[TRAIN] if c.label}
+    parts = {part: [case.id for case in split[part]] for part in (VAL, HELD_OUT)}
+    return (
+        {key: card[key] for key in ("parent", "recipe", "code_version", "label_schema")}
+        | parts
+        | {"trained_on": learned}
+    )
+
+
+def _card(task: TaskSpec, start: Start, result: Result, trial: Trial, chosen: Calibration | None) -> dict[str, Any]:
     assert task.train is not None, "only a task that trains gets here"
-    files = {case.id: [case.image, case.label] for case in split["train"] if case.label}
-    notes = {"image": asdict(task.image), "held_out": [case.id for case in split["val"]], "verdict": reason}
+    split = start.split
+    files = {case.id: [case.image, case.label] for case in split[TRAIN] if case.label}
+    notes = {
+        "image": asdict(task.image),
+        "held_out": [case.id for case in split[HELD_OUT]],
+        "gate": asdict(trial.decision),
+    }
     notes["background_shift"] = chosen.shift if chosen else 0.0
     card = Card(
         model=task.model,
         labels=task.labels,
-        recipe={"name": task.train.recipe, **asdict(recipe)},
+        recipe={"name": task.train.recipe, **asdict(start.recipe)},
         data=hash_data(files),
         label_schema=hash_labels(task.labels),
-        metrics=result.metrics,
-        parent=parent.name if parent else "",
+        metrics=[{"case": each.case, "dice": dict(each.dice), "cl_dice": each.cl_dice} for each in trial.challenger],
+        parent=start.parent,
         code_version=find_code_version(),
         notes=notes | {"steps": result.steps, "seconds": round(result.seconds, 1), "stopped": result.stopped},
     )

@@ -1,15 +1,19 @@
 """What an app declares: `app.toml` as frozen dataclasses, every key and type checked."""
 
 import dataclasses
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from lib.data.pipeline import ImageSpec
+from lib.jobs.gate import GateSpec
+from lib.jobs.policy import PolicySpec
 from lib.learning.finetune import Finetune
 from lib.learning.recipe import Recipe
 from lib.models import BUILDERS
+from lib.records.split import HELD_OUT_PATIENTS
 
 KINDS = ("segmentation",)
 STRATEGIES = ("random",)
@@ -39,6 +43,7 @@ class TaskSpec:
         labels: Class names in the order of their values.
         image: Spacing, window and network input.
         train: Recipe and options; None where the task only infers.
+        gate: What a new version must show to be served.
         description: One line for the viewer.
         student: The task, of the same labels, that answers where this one's network finds no memory.
     """
@@ -49,6 +54,7 @@ class TaskSpec:
     labels: tuple[str, ...]
     image: ImageSpec
     train: TrainSpec | None = None
+    gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     description: str = ""
     student: str | None = None
 
@@ -65,12 +71,25 @@ class TaskSpec:
 
 @dataclasses.dataclass(frozen=True)
 class AppSpec:
-    """An app: its name, its tasks, and how the next case is chosen."""
+    """An app.
+
+    Args:
+        name: Its name.
+        tasks: What it serves.
+        description: One line for the viewer.
+        strategy: How the next case is chosen.
+        patient_pattern: Regular expression that finds the patient in an image's name, where no DICOM tag tells it.
+        held_out_patients: Patients that only judge, and without whom no new version is published by itself.
+        policy: When it trains by itself.
+    """
 
     name: str
     tasks: tuple[TaskSpec, ...]
     description: str = ""
     strategy: str = "random"
+    patient_pattern: str = ""
+    held_out_patients: int = HELD_OUT_PATIENTS
+    policy: PolicySpec = dataclasses.field(default_factory=PolicySpec)
 
     def task(self, name: str) -> TaskSpec:
         """Return the task of that name.
@@ -109,11 +128,11 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     """Return the app that a parsed app.toml declares.
 
     Args:
-        table: ``{"app": {...}, "task": [{...}, ...]}``.
+        table: ``{"app": {...}, "policy": {...}, "task": [{...}, ...]}``.
     Raises:
         SpecError: As `load_app`.
     """
-    _only(table, {"app", "task"}, "the file")
+    _only(table, {"app", "policy", "task"}, "the file")
     blocks = table.get("task", [])
     if not isinstance(blocks, list) or not blocks:
         raise SpecError("needs at least one [[task]] block")
@@ -122,8 +141,14 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     if len(set(names)) < len(names):
         raise SpecError(f"two tasks have one name: {_names(names)}")
     head = _mapping(table.get("app", {}), "[app]")
-    app = _build(AppSpec, head, "[app]", tasks=tasks)
+    app = _build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(_mapping(table.get("policy", {}), "[policy]")))
     _one_of(app.strategy, STRATEGIES, "[app] strategy")
+    if app.held_out_patients < 2:
+        raise SpecError("[app] held_out_patients: two at least, for one patient gives no interval")
+    try:
+        re.compile(app.patient_pattern)
+    except re.error as error:
+        raise SpecError(f"[app] patient_pattern is no regular expression: {error}") from None
     for task in tasks:
         if task.student is not None:
             same = tuple(other.name for other in tasks if other is not task and other.labels == task.labels)
@@ -139,6 +164,8 @@ def _task(block: Any, where: str) -> TaskSpec:
         parts["image"] = _image(_mapping(block.pop("image"), f"{where} image"), f"{where} image")
     if "train" in block:
         parts["train"] = _train(_mapping(block.pop("train"), f"{where} train"), f"{where} train")
+    if "gate" in block:
+        parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
     task = _build(TaskSpec, block, where, **parts)
     _one_of(task.kind, KINDS, f"{where} kind")
     _one_of(task.model, tuple(BUILDERS), f"{where} model")
@@ -170,11 +197,29 @@ def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
         raise SpecError(f"{where}: {error}") from None
 
 
+def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
+    block = dict(block)
+    floors = dict(_mapping(block.pop("floors", {}), f"{where} floors"))
+    _only(floors, labels, f"{where} floors")
+    floors = {name: _typed(value, float, f"{where} floors {name}") for name, value in floors.items()}
+    gate = _build(GateSpec, block, where, floors=floors)
+    if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= floor <= 1 for floor in floors.values()):
+        raise SpecError(f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors lie in [0, 1]")
+    return gate
+
+
+def _policy(block: Mapping[str, Any]) -> PolicySpec:
+    policy = _build(PolicySpec, block, "[policy]")
+    if policy.retrain_after < 0 or policy.quiet_hours < 0 or len(policy.window) not in (0, 2):
+        raise SpecError("[policy]: retrain_after and quiet_hours are 0 or more, window takes two times")
+    return policy
+
+
 def _build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any:
     """Return `cls` from a table and from parts that were read apart, its field types held against the values."""
     fields = {field.name: field for field in dataclasses.fields(cls)}
     if cls is AppSpec:
-        _only(block, fields.keys() - {"tasks"}, where)
+        _only(block, fields.keys() - {"tasks", "policy"}, where)
     _only(block, fields.keys(), where)
     absent = dataclasses.MISSING
     needed = {n for n, f in fields.items() if f.default is absent and f.default_factory is absent}

@@ -10,13 +10,20 @@ from monailabel.interfaces.tasks.train import TrainTask
 from monailabel.utils.others.generic import device_list, name_to_device
 
 from lib.data.cases import Case, patient_from_name
+from lib.data.formats import stem
+from lib.learning.loop.progress import Report
 from lib.tasks.infer import first
 from lib.tasks.retrain import retrain
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import TaskSpec, load_app
+from lib.tasks.store import ArchiveStore
 from lib.tasks.training_stats import read_stats
 from lib.tasks.weights import versions_dir
 
 FINAL = DefaultLabelTag.FINAL.value
+PATIENT_TAGS = ("PatientID", "StudyInstanceUID")
+"""Without the first, at least the series of one study are of one patient."""
+UNKNOWN = (None, "", "UNK", "None")
+"""What MONAI Label's cache has for a tag that is not there."""
 
 
 class RecipeTrain(TrainTask):
@@ -28,7 +35,7 @@ class RecipeTrain(TrainTask):
     """
 
     def __init__(self, app_dir: str | Path, task: TaskSpec) -> None:
-        super().__init__(f"Learn {task.name} from submitted labels; served only if no worse on held-out studies")
+        super().__init__(f"Learn {task.name} from submitted labels; served only if no worse on held-out patients")
         assert task.train is not None, "the app makes this of tasks that train"
         self.app_dir, self.task, self.recipe = Path(app_dir), task, task.train
 
@@ -44,31 +51,41 @@ class RecipeTrain(TrainTask):
         """Return where the training stands or what the last one led to."""
         return read_stats(versions_dir(self.app_dir, self.task))
 
-    def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
+    def __call__(
+        self, request: dict[str, Any], datastore: Datastore, *, run: str = "", report: Report | None = None
+    ) -> dict[str, Any]:
         """Train.
 
         Args:
             request: The recipe's options and ``device``; what else viewers send (model, client_id) means nothing here.
             datastore: The studies.
+            run: Name of a run that goes on where it was interrupted; see `retrain`.
+            report: Told of every step.
         Returns:
             The outcome, JSON-safe.
         """
         known = asdict(self.recipe.options)
         options = {key: first(value) for key, value in request.items() if key in known}
         device = name_to_device(first(request.get("device")))
-        outcome = retrain(self.app_dir, self.task, labelled_cases(datastore), options, device=device)
-        return outcome.as_dict()
+        cases = labelled_cases(datastore, load_app(self.app_dir).patient_pattern)
+        return retrain(self.app_dir, self.task, cases, options, device=device, run=run, report=report).as_dict()
 
 
-def labelled_cases(datastore: Datastore) -> Sequence[Case]:
-    """Return the studies that have a final label.
+def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
+    """Return the studies that have a final label, by name.
 
     Args:
         datastore: A folder, or a DICOMweb server, which knows patients by their id.
+        pattern: Finds the patient in a name, where no DICOM tag tells it.
     """
     cases = []
-    for image in sorted(datastore.get_labeled_images()):
-        label = datastore.get_label_uri(datastore.get_label_by_image_id(image, FINAL), FINAL)
-        patient = datastore.get_image_info(image).get("PatientID") or patient_from_name(image)
-        cases.append(Case(image, Path(datastore.get_image_uri(image)), Path(label), str(patient)))
-    return cases
+    for pair in datastore.datalist():
+        image = stem(Path(pair["image"]))
+        known = datastore.get_image_info(image)
+        patient = next((str(known[tag]) for tag in PATIENT_TAGS if known.get(tag) not in UNKNOWN), "")
+        label = Path(pair["label"])
+        if isinstance(datastore, ArchiveStore):
+            # The archive gives back what became of a label as DICOM SEG; what was submitted is kept here.
+            label = datastore.labels.newest(image, FINAL) or label
+        cases.append(Case(image, Path(pair["image"]), label, patient or patient_from_name(image, pattern)))
+    return sorted(cases, key=lambda case: case.id)

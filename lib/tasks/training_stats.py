@@ -2,11 +2,12 @@
 
 import json
 import math
-import os
 import time
 from pathlib import Path
 from typing import Any
 
+from lib.data.atomic import replacing
+from lib.jobs.queue.run import Stopped
 from lib.learning.loop.progress import Standing, clock
 
 FILE = "train_stats.json"
@@ -40,7 +41,9 @@ class TrainingStats:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if error is not None:
+        if isinstance(error, Stopped):
+            self._end({"status": "stopped"})
+        elif error is not None:
             self._end({"status": "failed", "reason": f"{type(error).__name__}: {error}"})
 
     def report(self, standing: Standing) -> None:
@@ -61,17 +64,17 @@ class TrainingStats:
 
     def finish(self, outcome: dict[str, Any]) -> None:
         """Write what came of it."""
-        self._end({"status": "done", "best_metric": outcome.get("score") or 0.0, **outcome})
+        score = outcome.get("score")
+        # Without a held-out score the bar keeps the one that chose the epoch.
+        self._end({"status": "done", **outcome} | ({} if score is None else {"best_metric": score}))
 
     def _end(self, facts: dict[str, Any]) -> None:
         self._stats |= {**facts, "total_time": clock(time.time() - self._start)}
         self._write()
 
     def _write(self) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        partial = self._root / f".{FILE}-{os.getpid()}"
-        partial.write_text(json.dumps(self._stats))
-        os.replace(partial, self._root / FILE)
+        with replacing(self._root / FILE) as partial:
+            partial.write_text(json.dumps(self._stats))
         self._written = time.monotonic()
 
 

@@ -31,6 +31,19 @@ def test_patient_is_the_name_without_its_visit(name: str, patient: str) -> None:
     assert patient_from_name(name) == patient
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern", "patient"),
+    [
+        ("20240102-P17-ct", r"-(P\d+)-", "P17"),
+        ("20240102-P17-ct", r"P\d+", "P17"),
+        ("phantom_3", r"-(P\d+)-", "phantom_3"),
+        ("p7_scan2", r"^(x)?p", "p7_scan2"),
+    ],
+)
+def test_a_pattern_finds_the_patient_else_the_image_is_one(name: str, pattern: str, patient: str) -> None:
+    assert patient_from_name(name, pattern) == patient
+
+
 def test_studies_folder_of_monai_label(tmp_path: Path, nifti: Write) -> None:
     voxels = np.zeros((3, 3, 3), np.uint8)
     b = nifti(voxels, name="b_scan1.nii.gz")
@@ -40,6 +53,7 @@ def test_studies_folder_of_monai_label(tmp_path: Path, nifti: Write) -> None:
     nifti(voxels, name=".a.nii.gz.half.nii.gz")
     (tmp_path / "datastore_v2.json").write_text("{}")
     assert find_cases(tmp_path) == [Case("a", a, None, "a"), Case("b_scan1", b, label, "b")]
+    assert [case.patient for case in find_cases(tmp_path, pattern=r"scan\d")] == ["a", "scan1"]
 
 
 def test_labels_may_have_another_folder_and_format(tmp_path: Path, nifti: Write) -> None:

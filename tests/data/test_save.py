@@ -1,6 +1,5 @@
 """Files are written whole or not at all, on the grid given."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,9 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from lib.data import save
 from lib.data.formats import load
-from lib.data.save import replacing, write_volume
+from lib.data.save import write_volume
 
 
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha"])
@@ -44,25 +42,6 @@ def test_same_label_gives_same_bytes(tmp_path: Path) -> None:
     label = np.random.default_rng(0).integers(0, 3, (8, 8, 8), dtype=np.uint8)
     first, second = (write_volume(label, np.eye(4), tmp_path / f"{n}.nii.gz") for n in "ab")
     assert first.read_bytes() == second.read_bytes()
-
-
-def test_old_file_survives_a_failure(tmp_path: Path) -> None:
-    path = tmp_path / "a.nii.gz"
-    path.write_text("old")
-    with pytest.raises(RuntimeError, match="cut"), replacing(path) as temporary:
-        temporary.write_text("half")
-        raise RuntimeError("cut")
-    assert path.read_text() == "old"
-    assert list(tmp_path.iterdir()) == [path]
-
-
-def test_data_is_on_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    events: list[str] = []
-    sync, swap = save._sync, os.replace
-    monkeypatch.setattr(save, "_sync", lambda p: (events.append("sync dir" if p.is_dir() else "sync file"), sync(p)))
-    monkeypatch.setattr(os, "replace", lambda a, b: (events.append("replace"), swap(a, b)))
-    write_volume(np.ones((2, 2, 2), np.uint8), np.eye(4), tmp_path / "a.nii.gz")
-    assert events == ["sync file", "replace", "sync dir"]
 
 
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:

@@ -66,6 +66,13 @@ def test_every_part_gets_its_minimum(minimum: int) -> None:
         split_by_patient(cases[1:], fractions=FRACTIONS, minimum=minimum)
 
 
+def test_parts_may_have_minimums_of_their_own() -> None:
+    split = split_by_patient(make(8, 1), fractions=FRACTIONS, minimum={"train": 1, "test": 5})
+    assert len(split["test"]) == 5 and len(split["train"]) >= 1
+    with pytest.raises(ValueError, match="too few for 1 in train and 8 in test"):
+        split_by_patient(make(8, 1), fractions=FRACTIONS, minimum={"train": 1, "test": 8})
+
+
 def test_part_without_a_share_stays_empty() -> None:
     assert split_by_patient(make(9), fractions={"train": 1.0, "val": 0.0})["val"] == []
 

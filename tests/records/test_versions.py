@@ -87,7 +87,7 @@ def test_a_card_that_json_cannot_say_is_refused(tmp_path: Path, card: dict[str, 
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("where", ["save_file", "_sync", "_publish"])
+@pytest.mark.parametrize("where", ["save_file", "sync", "_publish"])
 def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
@@ -98,7 +98,7 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert names(tmp_path) == [] and not list((tmp_path / "versions").iterdir())
 
 
-@pytest.mark.parametrize("where", ["_sync", "_publish"])
+@pytest.mark.parametrize("where", ["sync", "_publish"])
 def test_a_killed_writer_leaves_no_half_version(tmp_path: Path, where: str) -> None:
     write_version(tmp_path, weights(1), {}, name="v1")
     set_champion(tmp_path, "v1")

@@ -191,6 +191,20 @@ def launch() -> Iterator[Callable[..., Server]]:
         end(server)
 
 
+@pytest.fixture
+def launch_at() -> Iterator[Callable[..., Server]]:
+    """Start a server on a port that a former one had; the last one is ended after the test."""
+    servers: list[Server] = []
+
+    def launched(app: Path, studies: Path, where: Path, port: int = 0) -> Server:
+        port = port or free_port()
+        servers.append(start(serve_command(app, studies, port), app, studies, port, where))
+        return servers[-1]
+
+    yield launched
+    end(servers[-1])
+
+
 @pytest.fixture(scope="session")
 def make_ct() -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     return tiny_ct

@@ -12,6 +12,11 @@ import requests
 import SimpleITK as sitk
 from monailabel.client import MONAILabelClient
 
+from lib.jobs.publish import Shelf
+from lib.records.ledger import Ledger
+from lib.records.verify import verify
+from lib.tasks.models import labels_of, models_of, promote
+
 pytestmark = pytest.mark.server
 LABELS = {"tube": 1, "cavity": 2}
 GOING = ("SUBMITTED", "RUNNING")
@@ -98,19 +103,33 @@ def test_the_whole_loop(
     status = client.train_status()
     assert status["status"] == "DONE", "\n".join(status["details"])
     stats = client.info()["train_stats"]["tubes"]
-    assert stats["published"], stats["reason"]
-    assert stats["total_time"] and stats["total_epochs"] == 4 and stats["best_metric"] > stats["parent_score"]
+    assert stats["total_time"] and stats["total_epochs"] == 4 and stats["score"] > stats["parent_score"]
+    assert stats["verdict"] == "hold" and "held-out patients are too few" in stats["reason"]
 
+    held, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
+    assert params["version"] == "starter", "four patients are too few for the gate: a person decides"
+    promote(server.app, "tubes", stats["version"], by="Anna")
     after, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
     assert params["version"] == stats["version"]
-    arrays = [sitk.GetArrayFromImage(sitk.ReadImage(file)) for file in (before, after)]
-    assert not np.array_equal(*arrays), "the new weights answer"
+    arrays = [sitk.GetArrayFromImage(sitk.ReadImage(file)) for file in (before, held, after)]
+    assert np.array_equal(*arrays[:2]) and not np.array_equal(*arrays[1:]), "the new weights answer, without a restart"
+    provenance(server, stats["version"], labelled)
 
     batch_and_scoring(server, wait)
     log = requests.get(f"{server.url}/logs/?lines=4000&text=true", timeout=10).text
-    assert "left" in log and f"version {stats['version']} is served now" in log, (
-        "progress with time left, and the verdict"
-    )
+    assert "left" in log and f"version {stats['version']} is held" in log, "progress with time left, and the verdict"
+
+
+def provenance(server: Any, version: str, labelled: list[str]) -> None:
+    """From the model to its labels and back, every file as it was recorded."""
+    ledger = Ledger.of(server.app)
+    learned = labels_of(Shelf(server.app, "tubes", server.app / "model" / "tubes", ledger), version)
+    assert learned and {each["case"] for each in learned} < set(labelled), "one patient is held out"
+    for each in learned:
+        assert each["source"] == "submitted" and [m["version"] for m in models_of(server.app, each["label"])] == [
+            version
+        ]
+    assert verify(server.app, server.studies).faults == []
 
 
 def batch_and_scoring(server: Any, wait: Callable) -> None:
@@ -133,3 +152,20 @@ def batch_and_scoring(server: Any, wait: Callable) -> None:
 
     wait(lambda: "dice" in facts(), 20, "the scores")
     assert set(facts()["dice"]) == {*LABELS, "mean"} and 0 <= facts()["dice"]["mean"] <= 1
+
+
+def test_a_label_that_is_mended_keeps_its_predecessor_and_its_story(
+    client: MONAILabelClient, server: Any, make_ct: Callable, write_nifti: Callable, tmp_path: Path
+) -> None:
+    client.infer("tubes", "ct_3", {"result_extension": ".nrrd"})
+    before, label = len(Ledger.of(server.app).rows("label", "ct_3")), make_ct(3)[1]
+    for value in (1, 2):
+        voxels = np.where(label > 0, value, 0).astype(np.uint8)
+        client.save_label("ct_3", str(write_nifti(voxels, tmp_path / "mine.nii.gz")), "final", {"seconds": 7})
+    first, second = Ledger.of(server.app).rows("label", "ct_3")[before:]
+    kept = [server.app / name for row in (first, second) for name in row.body["files"]]
+    assert kept[0].read_bytes() != kept[1].read_bytes() == (tmp_path / "mine.nii.gz").read_bytes()
+    assert (server.studies / "labels" / "final" / "ct_3.nii.gz").read_bytes() == kept[1].read_bytes()
+    assert second.body["task"] == "tubes" and second.body["seconds"] == 7
+    assert second.body["version"] and second.body["edit_ml"] > 0
+    assert verify(server.app, server.studies).faults == []

@@ -1,10 +1,13 @@
 """Exceptions as answers."""
 
+import errno
+
 import pytest
 import torch
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 
 from lib.data.findings import reject
+from lib.records.engine import LedgerUnavailable
 from lib.server.refusals import Refused, refusal
 from lib.tasks.infer import RequestError
 from lib.tasks.weights import NoWeights
@@ -22,6 +25,11 @@ from lib.tasks.weights import NoWeights
         (MONAILabelException(MONAILabelError.INVALID_INPUT, "no model"), 400, "BAD_REQUEST"),
         (MONAILabelException(MONAILabelError.INFERENCE_ERROR, "broke"), 500, "INTERNAL"),
         (ValueError("broke"), 500, "INTERNAL"),
+        (OSError(errno.ENOSPC, "No space left on device"), 507, "DISK_FULL"),
+        (PermissionError(errno.EACCES, "Permission denied"), 503, "DISK_READ_ONLY"),
+        (LedgerUnavailable(errno.ENOSPC, "the ledger cannot be written"), 507, "DISK_FULL"),
+        (LedgerUnavailable(errno.EIO, "the ledger cannot be written"), 503, "LEDGER_UNAVAILABLE"),
+        (FileNotFoundError(errno.ENOENT, "gone"), 500, "INTERNAL"),
     ],
 )
 def test_status_and_code(error: Exception, status: int, code: str) -> None:

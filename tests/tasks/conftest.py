@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from lib.models.weights import save_weights
+from lib.tasks.app import TopoLabelApp
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import build_network
 
 APP = """
 [app]
 name = "tiny"
+held_out_patients = 2
 
 [[task]]
 name = "tubes"
@@ -58,6 +60,7 @@ def one_thread() -> Iterator[None]:
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out curves: MLflow's tables take longer to make than the tiny network to train."""
     monkeypatch.setattr("lib.learning.loop.training._trackers", lambda *_: [])
+    monkeypatch.setattr("lib.tasks.models.mirror", lambda *_: None)
 
 
 @pytest.fixture
@@ -99,3 +102,13 @@ def write_ct(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def app(app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> TopoLabelApp:
+    """That app over one study, not served: no worker, no threads."""
+    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
+    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
+    write_ct(0, folder=tmp_path / "studies")
+    (tmp_path / "studies" / "cohort.png").write_bytes(b"a picture beside the studies")
+    return TopoLabelApp(str(app_dir), str(tmp_path / "studies"), {})

@@ -1,6 +1,5 @@
 """Any app.toml as a MONAI Label app, found as MONAI Label finds it."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -9,15 +8,6 @@ from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 from lib.tasks.app import TopoLabelApp
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture
-def app(app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> TopoLabelApp:
-    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
-    monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
-    write_ct(0, folder=tmp_path / "studies")
-    (tmp_path / "studies" / "cohort.png").write_bytes(b"a picture beside the studies")
-    return TopoLabelApp(str(app_dir), str(tmp_path / "studies"), {})
 
 
 def test_info_is_what_viewers_want(app: TopoLabelApp) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lib.data.pipeline import ImageSpec
+from lib.jobs.gate import GateSpec
 from lib.tasks.spec import SpecError, load_app, read_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,12 @@ def test_reads_every_key_into_its_type() -> None:
     assert task.train is not None and task.train.options.max_epochs == 3
 
 
+def test_the_gate_has_defaults_and_floors_per_class() -> None:
+    assert read_app(GOOD).task("seg").gate == GateSpec() and read_app(GOOD).held_out_patients == 5
+    gate = read_app(changed("task.gate", {"tolerance": 0.02, "floors": {"a": 0.5, "b": 1}})).task("seg").gate
+    assert gate == GateSpec(tolerance=0.02, floors={"a": 0.5, "b": 1.0})
+
+
 def test_train_is_optional() -> None:
     table = copy.deepcopy(GOOD)
     del table["task"][0]["train"]
@@ -53,8 +60,8 @@ def test_train_is_optional() -> None:
 @pytest.mark.parametrize(
     ("where", "value", "says"),
     [
-        ("colour", 1, "the keys are app, task"),
-        ("app.colour", 1, "the keys are description, name, strategy"),
+        ("colour", 1, "the keys are app, policy, task"),
+        ("app.colour", 1, "the keys are description, held_out_patients, name, patient_pattern, strategy"),
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
@@ -81,6 +88,13 @@ def test_train_is_optional() -> None:
         ("task.train.epochs", 3, "max_epochs"),
         ("task.train.max_epochs", 0, "must be positive"),
         ("task.train.max_epochs", "many", "takes int"),
+        ("app.patient_pattern", "(", "no regular expression"),
+        ("app.held_out_patients", 1, "two at least"),
+        ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, tolerance"),
+        ("task.gate", {"tolerance": -0.1}, "0 or more"),
+        ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),
+        ("task.gate", {"floors": {"a": 80}}, "lie in"),
+        ("task.gate", {"floors": {"a": "high"}}, "takes float"),
         ("task", [], "at least one"),
     ],
 )

@@ -2,12 +2,16 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from monailabel.datastore.local import LocalDatastore
 
+from lib.records.labels import LabelVersions, Origin
+from lib.records.ledger import Ledger
 from lib.records.versions import list_versions
 from lib.tasks.spec import TaskSpec
+from lib.tasks.store import ArchiveStore
 from lib.tasks.train import RecipeTrain, labelled_cases
 from lib.tasks.weights import versions_dir
 
@@ -31,6 +35,32 @@ def test_cases_are_the_final_labels(store: LocalDatastore) -> None:
     cases = labelled_cases(store)
     assert [(case.id, case.patient) for case in cases] == [("p1_scan1", "p1"), ("p1_scan2", "p1"), ("p2", "p2")]
     assert all(case.image.is_file() and case.label and case.label.is_file() for case in cases)
+
+
+def test_patients_are_known_by_tag_by_pattern_or_by_name(store: LocalDatastore) -> None:
+    tags = {"p1_scan1": {"PatientID": "Anna"}, "p1_scan2": {"PatientID": "UNK", "StudyInstanceUID": "1.2.3"}}
+    for image, known in tags.items():
+        store.update_image_info(image, known)
+    assert [case.patient for case in labelled_cases(store, r"^p")] == ["Anna", "1.2.3", "p"]
+
+
+def test_of_an_archive_the_label_as_it_was_submitted_is_learned_from(
+    store: LocalDatastore, app_dir: Path, tmp_path: Path
+) -> None:
+    """What comes back from an archive went through DICOM SEG."""
+    labels = LabelVersions(app_dir, Ledger.of(app_dir))
+    (tmp_path / "submitted.nii.gz").write_bytes(b"as it was submitted")
+    kept = labels.keep("p2", tmp_path / "submitted.nii.gz")
+    labels.record("p2", Path(store.get_image_uri("p2")), "final", kept, Origin())
+
+    class Archive(ArchiveStore):
+        def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+            return LocalDatastore.datalist(self, full_path)
+
+    store.__class__ = Archive
+    store.labels = labels  # type: ignore[attr-defined]
+    found = {case.id: case.label for case in labelled_cases(store)}
+    assert found["p2"] == kept and found["p1_scan1"] != kept
 
 
 def test_a_viewer_request_trains(app_dir: Path, task: TaskSpec, starter: Path, store: LocalDatastore) -> None:

@@ -1,12 +1,13 @@
 """Checkpoints that a killed writer cannot halve and that load without running code."""
 
-import os
 import random
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from lib.data.atomic import replacing
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
@@ -16,16 +17,8 @@ def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
         path: Where to; what stands there is replaced in one step.
         state: Tensors, numbers, strings, lists and dicts: what ``weights_only`` loading accepts.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial:
+        torch.save(state, partial)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:

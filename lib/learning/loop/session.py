@@ -1,6 +1,7 @@
 """One run of a recipe on MONAI's trainer: the step, what follows an epoch, and what survives an interruption."""
 
 import dataclasses
+import logging
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ from lib.learning.loop.validation import CaseScore, Judge, class_means, mean_sco
 from lib.learning.recipe import Recipe
 
 MAX_SKIPS_IN_A_ROW = 25
+logger = logging.getLogger(__name__)
+
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
 
@@ -295,6 +298,7 @@ class Session:
             {"iteration": self.tally.step, "epoch_length": self.epoch_steps, "max_epochs": self.recipe.max_epochs}
         )
         self.sampler.start = self.tally.step % self.epoch_steps * self.recipe.batch_size
+        logger.info("goes on after step %d of %d", self.tally.step, self.epoch_steps * self.recipe.max_epochs)
         return True
 
 

@@ -1,9 +1,10 @@
 """Curves of a run in TensorBoard and MLflow, both inside the run's folder."""
 
 import math
-import os
 from pathlib import Path
 from typing import Any, Protocol
+
+from lib.data.mlflow_store import open_store
 
 
 class Tracker(Protocol):
@@ -51,11 +52,7 @@ class MLflow:
     """
 
     def __init__(self, workdir: Path, options: dict[str, Any], run_id: str = "") -> None:
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-        # Imported here: it takes seconds.
-        from mlflow import MlflowClient
-
-        self._client = MlflowClient(f"sqlite:///{(workdir / 'mlflow.db').resolve()}")
+        self._client = open_store(workdir / "mlflow.db")
         experiment = self._client.get_experiment_by_name("training")
         # Without a location of its own mlflow writes ./mlruns, wherever the process happens to stand.
         place = (workdir / "artifacts").resolve().as_uri()

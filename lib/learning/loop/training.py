@@ -10,6 +10,7 @@ import torch
 from ignite.utils import manual_seed
 from torch import nn
 
+from lib.data.atomic import replacing
 from lib.data.cases import Case
 from lib.data.patches import PatchDataset
 from lib.data.pipeline import ImageSpec
@@ -174,7 +175,8 @@ def _trackers(recipe: Recipe, workdir: Path, resumed: bool) -> list[Tracker]:
     note = workdir / MLFLOW_RUN
     known = json.loads(note.read_text())["run_id"] if resumed and note.exists() else ""
     mlflow = MLflow(workdir, {"recipe": type(recipe).__name__, **asdict(recipe)}, known)
-    note.write_text(json.dumps({"run_id": mlflow.run_id}))
+    with replacing(note) as partial:
+        partial.write_text(json.dumps({"run_id": mlflow.run_id}))
     return [TensorBoard(workdir), mlflow]
 
 

@@ -34,7 +34,7 @@ def test_a_writer_that_dies_leaves_the_old_one(tmp_path: Path, monkeypatch: pyte
     save_checkpoint(tmp_path / "c.pt", {"step": 1})
 
     def die(state: Any, file: Any) -> None:
-        file.write(b"half")
+        file.write_bytes(b"half")
         raise OSError("disk full")
 
     monkeypatch.setattr(torch, "save", die)

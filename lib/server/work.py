@@ -1,0 +1,50 @@
+"""The worker's process and those of its jobs: their settings are the server's own."""
+
+import os
+import sys
+from pathlib import Path
+
+from lib.jobs.queue.run import execute
+from lib.jobs.queue.worker import Worker
+from lib.server.serve import configure, existing_app, existing_studies
+
+
+def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
+    """Do the jobs of an app until interrupted.
+
+    Args:
+        app_dir: The app's folder.
+        studies: Folder of studies, or the address of a DICOMweb server.
+        parent: The server that started this, and that it ends with; 0 for none.
+    Raises:
+        CannotServe: If the app or the studies are not there.
+    """
+    app_dir, studies = existing_app(app_dir), existing_studies(studies)
+    configure(app_dir, studies, int(os.environ.get("MONAI_LABEL_SERVER_PORT", "8000")))
+    environment = os.environ | {
+        # A job reads the store once, and nobody changes it under its hands.
+        "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
+        "MONAI_LABEL_RELOAD_APP_LIB": "false",
+        # Threads that wait must not keep the cores from whoever waits for an answer.
+        "OMP_WAIT_POLICY": "PASSIVE",
+    }
+
+    def command(job: str) -> list[str]:
+        return [sys.executable, "-m", "lib", "jobs", "run", str(app_dir), job, "--parent", str(os.getpid())]
+
+    gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
+    Worker(app_dir, command, at_once=max(1, gpus), environment=environment).run(parent)
+
+
+def run(app_dir: str | Path, job: str, parent: int = 0) -> bool:
+    """Do one job in this process; say whether it ended well.
+
+    Args:
+        app_dir: The app's folder.
+        job: The job's id.
+        parent: The worker.
+    """
+    from lib.tasks.jobs.kinds import KINDS, devices, give_way
+
+    give_way()
+    return execute(app_dir, job, KINDS, devices, parent)

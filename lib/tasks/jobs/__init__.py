@@ -1,0 +1,1 @@
+"""What the queue does for an app, and how MONAI Label's routes speak of it."""

@@ -1,0 +1,96 @@
+"""What each kind of job does: the app is opened in the job's own process, and asked as MONAI Label would."""
+
+import logging
+import os
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from monailabel.interfaces.utils.app import app_instance
+
+from lib.jobs.policy import TRAIN
+from lib.jobs.queue.job import Job
+from lib.jobs.queue.run import Kind, Run
+from lib.jobs.recorded import recorded
+from lib.learning.loop.progress import Standing
+from lib.tasks.batch_infer import OneByOne
+from lib.tasks.infer import first
+
+if TYPE_CHECKING:
+    from lib.tasks.app import TopoLabelApp
+
+logger = logging.getLogger(__name__)
+
+BATCH_INFER, SCORING = "batch_infer", "scoring"
+NICENESS = 15
+"""Jobs give way to people who wait for an answer."""
+
+
+def train(run: Run) -> dict[str, Any]:
+    """Train a task; an interrupted training goes on from its last checkpoint."""
+    app, job = _app(), run.job
+
+    def report(standing: Standing) -> None:
+        eta = standing.eta_seconds if standing.eta_seconds < float("inf") else None
+        facts = {"fraction": standing.step / standing.steps, "text": str(standing), "eta_seconds": eta}
+        run.tell(facts | {"epoch": standing.epoch, "step": standing.step})
+
+    trainer = app.trainers[job.subject]
+    return trainer({**job.request, "device": run.device}, app.datastore(), run=run_name(job), report=report)
+
+
+def batch_infer(run: Run) -> dict[str, Any]:
+    """Infer many studies; after an interruption, those that are left."""
+    app, done = _app(), list(run.job.progress.get("done", ()))
+
+    def tell(image: str, total: int) -> None:
+        done.append(image)
+        run.tell({"done": done, "fraction": len(done) / total, "text": f"study {len(done)} of {total}"})
+
+    before = {image: {"label": image} for image in done}
+    with _recorded(app, run):
+        answer = OneByOne(done, tell)({**run.job.request, "device": run.device}, app.datastore(), app.infer)
+    return before | answer
+
+
+def scoring(run: Run) -> dict[str, Any]:
+    """Score predicted labels against final ones."""
+    app = _app()
+    with _recorded(app, run):
+        answer: Any = app.scoring(dict(run.job.request))
+    return answer
+
+
+KINDS: dict[str, Kind] = {TRAIN: train, BATCH_INFER: batch_infer, SCORING: scoring}
+
+
+def run_name(job: Job) -> str:
+    """Return the name of a train job's run and version; names sort by age."""
+    return f"{datetime.fromtimestamp(job.created, UTC):%Y%m%d-%H%M%S}-{job.id[:6]}"
+
+
+def devices(job: Job) -> Sequence[str]:
+    """Return the devices that will do for a job: the one it asks for, else any GPU, else the CPU."""
+    asked = str(first(job.request.get("device")) or "")
+    if not torch.cuda.is_available() or asked.startswith("cpu"):
+        return ["cpu"]
+    every = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [each for each in every if asked.startswith(each)] or every
+
+
+def give_way() -> None:
+    """Let this process run only where nobody waits for an answer, and leave half the cores free of it."""
+    os.nice(NICENESS)
+    if "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
+
+
+def _app() -> "TopoLabelApp":
+    return cast("TopoLabelApp", app_instance())
+
+
+def _recorded(app: "TopoLabelApp", run: Run) -> AbstractContextManager[dict[str, Any]]:
+    resumed = run.job.fraction > 0
+    return recorded(app.ledger, run.job.subject, run.job.id, kind=run.job.kind, resumed=resumed)

@@ -1,0 +1,120 @@
+"""What a server does for its queue: keep a worker running, follow logs, make room on the GPU, heed the policy."""
+
+import logging
+import os
+import sys
+import threading
+import time
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+
+import lib
+from lib.jobs.policy import TRAIN, train_what_is_due
+from lib.jobs.queue.job import GOING, RUNNING, Job
+from lib.jobs.queue.supervisor import Supervisor
+from lib.tasks.models import settle
+
+if TYPE_CHECKING:
+    from lib.tasks.app import TopoLabelApp
+
+logger = logging.getLogger(__name__)
+
+INTERVAL_SECONDS = 1.0
+POLICY_SECONDS = 5.0
+IDLE_SECONDS = 30.0
+"""A network that nobody asked for so long leaves the GPU to a training."""
+
+
+class Service(threading.Thread):
+    """A thread of the server beside its requests.
+
+    Args:
+        app: The app that is served.
+    """
+
+    def __init__(self, app: "TopoLabelApp") -> None:
+        super().__init__(name="service", daemon=True)
+        self._app, self._queue = app, app.queue
+        self._followed: dict[str, int] = {}
+        self._seen, self._states, self._asked = 0, dict[str, str](), 0.0
+
+    def start(self) -> None:
+        """Start the worker and this thread."""
+        root = str(Path(lib.__file__).resolve().parents[1])
+        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-m", "lib", "jobs", "work", str(self._app.app_dir), "--studies", self._app.studies]
+        Supervisor(command, Path(self._app.app_dir) / "logs" / "worker.log").start()
+        for job in self._queue.jobs.list():
+            self._seen = job.number
+            if job.status in GOING:
+                self._followed[job.id] = _size(self._queue.log(job))
+        super().start()
+
+    def run(self) -> None:
+        """Look after everything, again and again; what fails once may do better the next time."""
+        while True:
+            time.sleep(INTERVAL_SECONDS)
+            for deed in (self.follow, self.make_room, self.settle, self.heed_policy):
+                try:
+                    deed()
+                except Exception as error:
+                    logger.warning("%s: %s", deed.__name__, error)
+
+    def follow(self) -> None:
+        """Pass on what jobs say to the server's log, where viewers look for it."""
+        for job in self._queue.jobs.list(after=self._seen):
+            self._seen = job.number
+            self._followed.setdefault(job.id, 0)
+        for name in list(self._followed):
+            job = self._queue.jobs.get(name)
+            self._followed[name] = self._pass_on(job, self._followed[name])
+            if job.status not in GOING and self._followed[name] >= _size(self._queue.log(job)):
+                del self._followed[name]
+
+    def make_room(self) -> None:
+        """Take networks that nobody uses off the GPU while a training runs."""
+        if not torch.cuda.is_available() or not any(
+            j.status == RUNNING for j in self._queue.jobs.list(TRAIN, going=True)
+        ):
+            return
+        for name, task in self._app.infers.items():
+            release = getattr(task, "release", None)
+            if release is not None and release(IDLE_SECONDS):
+                logger.info("%s leaves the GPU to the training", name)
+
+    def settle(self) -> None:
+        """Carry out a decision whose publisher was killed, once its job is no longer what it was."""
+        states = {job.id: job.status for job in self._queue.jobs.list(TRAIN, going=True)}
+        if states != self._states:
+            for task in self._app.spec.tasks:
+                settle(self._app.app_dir, task)
+            self._states = states
+
+    def heed_policy(self) -> None:
+        """Submit the trainings that are due by the app's policy."""
+        if time.monotonic() - self._asked < POLICY_SECONDS:
+            return
+        self._asked = time.monotonic()
+        names = list(self._app.trainers)
+        for job in train_what_is_due(self._app.spec.policy, self._queue, names, datetime.now()):
+            logger.info("%s has enough new labels: job %s", job.subject, job.id)
+
+    def _pass_on(self, job: Job, offset: int) -> int:
+        """Log the whole lines beyond an offset; return the offset behind them."""
+        if _size(self._queue.log(job)) <= offset:
+            return offset
+        with self._queue.log(job).open("rb") as file:
+            file.seek(offset)
+            data = file.read()
+        whole = len(data) if job.status not in GOING else data.rfind(b"\n") + 1
+        for line in data[:whole].decode("utf-8", "replace").splitlines():
+            if line.strip():
+                logging.getLogger(f"task_{job.kind}").info(line.rstrip())
+        return offset + whole
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0

@@ -1,0 +1,104 @@
+"""What the server proposed lately: whoever submits a label began with one of these."""
+
+import tempfile
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.data.formats import load
+from lib.records.labels import PREDICTED, Origin
+
+MAX_BYTES = 256 << 20
+PROMPTS = ("foreground", "background", "roi", "scribbles", "label", "slice")
+"""What viewers call clicks, boxes and strokes."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One answer: who gave it to which prompts, when work on the image began, and the label file's content."""
+
+    task: str
+    version: str
+    prompts: dict[str, Any]
+    began: float
+    suffix: str
+    content: bytes
+
+
+class Proposals:
+    """The latest proposal per image, the oldest forgotten beyond `MAX_BYTES`. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._latest: OrderedDict[str, Proposal] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def remember(self, image: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
+        """Keep an answer of the app's inference.
+
+        Args:
+            image: Name of the image.
+            request: What was asked.
+            answer: ``file`` and ``params`` with the version.
+        """
+        file = Path(answer.get("file") or "")
+        content = file.read_bytes() if file.is_file() else b""
+        prompts = {name: request[name] for name in PROMPTS if request.get(name)}
+        version = (answer.get("params") or {}).get("version", "")
+        with self._lock:
+            known = self._latest.pop(image, None)
+            began = known.began if known else time.time()
+            suffix = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
+            self._latest[image] = Proposal(str(request.get("model", "")), version, prompts, began, suffix, content)
+            while sum(len(each.content) for each in self._latest.values()) > MAX_BYTES and len(self._latest) > 1:
+                self._latest.popitem(last=False)
+
+    def origin(self, image: str, label: Path, info: Mapping[str, Any]) -> Origin:
+        """Return how a label that is being saved came to be.
+
+        Args:
+            image: Name of the image.
+            label: The label's file.
+            info: What the client tells: ``user``, and ``seconds`` and ``findings`` if it knows them. MONAI Label itself
+                saves predictions with ``model`` and ``params``.
+        """
+        params = info.get("params")
+        if info.get("model") and isinstance(params, Mapping):
+            return Origin(source=PREDICTED, task=str(info["model"]), version=str(params.get("version", "")))
+        now = time.time()
+        with self._lock:
+            proposal = self._latest.get(image)
+            if proposal is not None:
+                # What is done to the image from here on is other work.
+                self._latest[image] = replace(proposal, began=now)
+        told, findings = info.get("seconds"), info.get("findings")
+        seconds = float(told) if isinstance(told, int | float) and np.isfinite(told) else None
+        facts: dict[str, Any] = {"who": str(info.get("user") or ""), "seconds": seconds}
+        facts["findings"] = findings if isinstance(findings, list) else []
+        if proposal is None:
+            return Origin(**facts)
+        facts["seconds"] = round(now - proposal.began, 1) if seconds is None else seconds
+        made = {"task": proposal.task, "version": proposal.version, "prompts": proposal.prompts}
+        return Origin(**facts, **made, edit_ml=_edit_ml(proposal, label))
+
+
+def _edit_ml(proposal: Proposal, label: Path) -> float | None:
+    """Return the volume where a label differs from its proposal, None where they cannot be compared."""
+    if not proposal.content:
+        return None
+    with tempfile.NamedTemporaryFile(suffix=proposal.suffix) as file:
+        file.write(proposal.content)
+        file.flush()
+        try:
+            before, after = load(Path(file.name)), load(label)
+        except ValueError:
+            return None
+    if before.voxels.shape != after.voxels.shape or not np.allclose(before.affine, after.affine, atol=1e-2):
+        return None
+    voxel_ml = abs(float(np.linalg.det(np.asarray(after.affine)[:3, :3]))) / 1000
+    return round(float(np.count_nonzero(before.voxels != after.voxels)) * voxel_ml, 4)

@@ -1,0 +1,13 @@
+"""A job in the words of viewers."""
+
+import json
+
+from lib.jobs.queue.job import RUNNING, Job, said
+
+
+def test_as_json_without_what_is_the_kind_s_own() -> None:
+    progress = {"fraction": 0.5, "text": "half", "eta_seconds": None, "done": ["a", "b"]}
+    job = Job(1, "abc", "train", "tubes", {}, "Anna", RUNNING, 1e9, 1e9 + 1, None, progress)
+    told = json.loads(json.dumps(job.as_dict()))
+    assert told["progress"] == {"fraction": 0.5, "text": "half"} and told["ended"] is None
+    assert told["submitted"] == said(1e9) and len(told["started"]) == len("2001-09-09 01:46:40")

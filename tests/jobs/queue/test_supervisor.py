@@ -1,0 +1,29 @@
+"""A worker is started again when it ends, and ends with its server."""
+
+import os
+import sys
+from pathlib import Path
+
+from lib.jobs.queue.supervisor import Supervisor
+from tests.jobs.queue.processes import alive, wait_for
+
+STAY = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()} {sys.argv[3]}\\n'); time.sleep(600)"
+
+
+def test_started_started_again_and_ended(tmp_path: Path) -> None:
+    pids = tmp_path / "pids"
+    supervisor = Supervisor([sys.executable, "-c", STAY, str(pids)], tmp_path / "logs" / "worker.log")
+
+    def lines() -> list[str]:
+        return pids.read_text().splitlines() if pids.exists() else []
+
+    supervisor.start()
+    wait_for(lambda: len(lines()) == 1)
+    assert supervisor.process is not None
+    supervisor.process.kill()
+    wait_for(lambda: len(lines()) == 2)
+    supervisor.end()
+    (first, told), (second, _) = (line.split() for line in lines())
+    assert int(told) == os.getpid() and first != second
+    wait_for(lambda: not alive(int(second)))
+    assert len(lines()) == 2

@@ -1,0 +1,103 @@
+"""When an app trains by itself, under a clock that the test sets."""
+
+from datetime import datetime, time, timedelta
+from pathlib import Path
+
+import pytest
+
+from lib.jobs.policy import PolicySpec, hindrance, new_labels, train_what_is_due
+from lib.jobs.queue.broker import Queue
+from lib.jobs.queue.job import DONE
+
+NOON, NIGHT = datetime(2026, 3, 2, 12, 0), datetime(2026, 3, 2, 23, 30)
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    return Queue(tmp_path)
+
+
+def accept(queue: Queue, count: int, source: str = "submitted", tag: str = "final") -> None:
+    for number in range(count):
+        queue.ledger.append("label", f"ct_{number}", {"tag": tag, "source": source})
+
+
+def due(queue: Queue, policy: PolicySpec, now: datetime = NOON, tasks: tuple[str, ...] = ("tubes",)) -> list[str]:
+    return [job.subject for job in train_what_is_due(policy, queue, tasks, now)]
+
+
+def run(queue: Queue) -> None:
+    """Let the last job begin and end, as a worker would."""
+    job = queue.jobs.list()[-1]
+    queue.jobs.claim(job.id)
+    queue.jobs.finish(job.id, DONE)
+
+
+def test_on_request_only_by_default(queue: Queue) -> None:
+    accept(queue, 1000)
+    assert due(queue, PolicySpec()) == [] and "request" in hindrance(PolicySpec(), NOON)
+
+
+def test_a_burst_of_a_thousand_labels_makes_one_job(queue: Queue) -> None:
+    policy, made = PolicySpec(retrain_after=5), []
+    with queue.ledger.writing() as writer:
+        for number in range(1000):
+            writer.append("label", f"ct_{number % 40}", {"tag": "final", "source": "submitted"})
+    for _ in range(20):
+        made += due(queue, policy)
+    assert made == ["tubes"] == [job.subject for job in queue.jobs.list()]
+    run(queue)
+    assert due(queue, policy) == [], "that job saw them all"
+    accept(queue, 4)
+    assert due(queue, policy) == []
+    accept(queue, 1)
+    assert due(queue, policy) == ["tubes"] and queue.jobs.list()[-1].origin == "policy"
+
+
+def test_only_accepted_final_labels_count(queue: Queue) -> None:
+    accept(queue, 9, source="predicted")
+    accept(queue, 9, source="found")
+    accept(queue, 9, tag="original")
+    assert due(queue, PolicySpec(retrain_after=1)) == []
+
+
+def test_labels_that_came_while_a_job_waited_are_for_the_next(queue: Queue) -> None:
+    policy = PolicySpec(retrain_after=3)
+    accept(queue, 3)
+    assert due(queue, policy) == ["tubes"]
+    accept(queue, 3)
+    assert due(queue, policy) == [], "one at a time"
+    run(queue)
+    assert due(queue, policy) == ["tubes"]
+
+
+def test_every_task_by_itself(queue: Queue) -> None:
+    accept(queue, 2)
+    assert due(queue, PolicySpec(retrain_after=2), tasks=("tubes", "bones")) == ["tubes", "bones"]
+
+
+def test_a_window_over_midnight() -> None:
+    policy = PolicySpec(retrain_after=1, window=(time(22), time(5)))
+    assert hindrance(policy, NOON) == "training by itself begins between 22:00 and 05:00"
+    assert not hindrance(policy, NIGHT) and not hindrance(policy, NIGHT + timedelta(hours=5))
+    assert hindrance(policy, NIGHT + timedelta(hours=5, minutes=30))
+    day = PolicySpec(retrain_after=1, window=(time(8), time(17)))
+    assert not hindrance(day, NOON) and hindrance(day, NIGHT)
+
+
+def test_peace_before_a_deadline_and_not_after_it(queue: Queue) -> None:
+    accept(queue, 1)
+    policy = PolicySpec(retrain_after=1, deadlines=(NOON,), quiet_hours=12.0)
+    for hours, held in ((-13, False), (-11, True), (-1, True), (1, False)):
+        assert bool(hindrance(policy, NOON + timedelta(hours=hours))) == held
+    assert due(queue, policy, NOON - timedelta(hours=1)) == [] and due(queue, policy, NOON + timedelta(hours=1))
+
+
+def test_what_the_update_button_trains(queue: Queue) -> None:
+    accept(queue, 2, source="found")
+    assert new_labels(queue.ledger, "tubes") == 2
+    queue.ledger.append("job", "tubes", {"job": "a", "kind": "train", "state": "started"})
+    assert new_labels(queue.ledger, "tubes") == 2, "it may fail"
+    accept(queue, 1)
+    queue.ledger.append("job", "tubes", {"job": "a", "kind": "train", "state": "done"})
+    assert new_labels(queue.ledger, "tubes") == 1 and new_labels(queue.ledger, "bones") == 3

@@ -1,0 +1,30 @@
+"""A ledger, and other processes that write to it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lib.records.ledger import Ledger
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(tmp_path / "records")
+
+
+@pytest.fixture
+def run_writers() -> Callable[..., None]:
+    """Run a function of ``tests/records/writers.py`` in processes of their own."""
+
+    def run(name: str, folder: Path, *arguments: int) -> None:
+        command = [sys.executable, "-m", "tests.records.writers", name, str(folder), json.dumps(arguments)]
+        subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
+
+    return run

@@ -1,0 +1,90 @@
+"""Label versions: each stays, byte for byte, whatever is submitted or fails after it."""
+
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+
+from lib.records.card import hash_file
+from lib.records.labels import FOUND, LabelVersions, Origin
+from lib.records.ledger import Ledger
+
+
+@pytest.fixture
+def labels(tmp_path: Path) -> LabelVersions:
+    return LabelVersions(tmp_path, Ledger.of(tmp_path))
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    (tmp_path / "ct.nii.gz").write_bytes(b"image")
+    return tmp_path / "ct.nii.gz"
+
+
+def label(folder: Path, content: bytes, suffix: str = ".nii.gz") -> Path:
+    path = folder / f"upload{suffix}"
+    path.write_bytes(content)
+    return path
+
+
+def test_every_version_stays_and_the_last_is_the_newest(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+    for content, suffix in ((b"one", ".nii.gz"), (b"two", ".nrrd"), (b"one", ".nii.gz")):
+        kept = labels.keep("ct", label(tmp_path, content, suffix))
+        labels.record("ct", image, "final", kept, Origin(who="Anna", version="v1", seconds=3.5))
+        newest = labels.newest("ct", "final")
+        assert newest == kept and newest.read_bytes() == content and newest.name.endswith(suffix)
+    assert {path.read_bytes() for path in kept.parent.iterdir()} == {b"one", b"two"}
+    row = labels.ledger.rows("label", "ct")[0]
+    assert row.body["image"] == hash_file(image) and row.body["label"] == hash_file(kept)
+    assert row.body["files"] == {kept.relative_to(tmp_path).as_posix(): row.body["label"]}
+    assert (row.body["who"], row.body["version"], row.body["seconds"]) == ("Anna", "v1", 3.5)
+    assert labels.newest("ct", "original") is None and labels.newest("other", "final") is None
+
+
+def test_a_removed_label_is_no_longer_the_newest_but_stays(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+    kept = labels.keep("ct", label(tmp_path, b"one"))
+    labels.record("ct", image, "final", kept, Origin())
+    labels.forget("ct", "final")
+    assert labels.newest("ct", "final") is None and kept.read_bytes() == b"one"
+
+
+def test_a_label_found_in_the_store_is_adopted_once(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+    found = label(tmp_path, b"copied there by hand")
+    (kept,) = {labels.adopt("ct", image, "final", found) for _ in range(2)}
+    (row,) = labels.ledger.rows("label")
+    assert kept.read_bytes() == b"copied there by hand" and kept != found
+    assert row.body["label"] == hash_file(found) and row.body["source"] == FOUND
+
+
+@pytest.mark.parametrize("name", ["", "../out", "a/b", "..", ".hidden"])
+def test_names_that_leave_the_folder_are_refused(labels: LabelVersions, tmp_path: Path, name: str) -> None:
+    with pytest.raises(ValueError, match="no name"):
+        labels.keep(name, label(tmp_path, b"x"))
+
+
+def test_a_damaged_version_is_mended_by_submitting_the_label_again(labels: LabelVersions, tmp_path: Path) -> None:
+    kept = labels.keep("ct", label(tmp_path, b"one"))
+    kept.write_bytes(b"oXe")
+    assert labels.keep("ct", label(tmp_path, b"one")).read_bytes() == b"one"
+
+
+def test_a_write_that_fails_leaves_what_was_there(
+    labels: LabelVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = labels.keep("ct", label(tmp_path, b"one"))
+
+    def half(source: Path, target: Path) -> None:
+        target.write_bytes(source.read_bytes()[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(shutil, "copyfile", half)
+    with pytest.raises(OSError, match="No space"):
+        labels.keep("ct", label(tmp_path, b"two"))
+    assert [path.read_bytes() for path in kept.parent.iterdir()] == [b"one"]
+
+
+def test_a_changed_file_gets_a_new_hash(labels: LabelVersions, image: Path) -> None:
+    before = labels.hash(image)
+    image.write_bytes(b"another image")
+    assert labels.hash(image) == hash_file(image) != before

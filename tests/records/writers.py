@@ -1,0 +1,60 @@
+"""Processes that write to a ledger at once, and some that are killed at it: forked from one that has the imports."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from lib.records.ledger import Ledger
+
+
+def fork(work: Callable[[int], None], reports: Path) -> int:
+    """Start a process that runs `work` with a file to report to."""
+    if child := os.fork():
+        return child
+    try:
+        work(os.open(reports, os.O_WRONLY | os.O_CREAT | os.O_APPEND))
+    finally:
+        os._exit(0)
+
+
+def append(folder: Path, name: str, count: int) -> Callable[[int], None]:
+    """Return work that appends rows, and reports each once it counts."""
+
+    def work(file: int) -> None:
+        ledger = Ledger(folder)
+        for number in range(count):
+            row = ledger.append("job", name, {"number": number})
+            os.write(file, f"{row.seq} {row.hash}\n".encode())
+
+    return work
+
+
+def race(folder: Path, writers: int, count: int) -> None:
+    """Let several writers append their rows at once."""
+    children = [fork(append(folder, f"writer {index}", count), folder / "reports") for index in range(writers)]
+    for child in children:
+        os.waitpid(child, 0)
+
+
+def kill(folder: Path, rounds: int, seed: int) -> None:
+    """Kill two writers at a random moment, again and again, and look at the chain each time."""
+    rng = random.Random(seed)
+    for _ in range(rounds):
+        children = [fork(append(folder, "killed", 1_000_000), folder / "reports") for _ in range(2)]
+        time.sleep(rng.uniform(0.0, 0.1))
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+        for child in children:
+            assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        assert (faults := Ledger(folder).verify()) == [], faults
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[2])
+    folder.mkdir(parents=True, exist_ok=True)
+    {"race": race, "kill": kill}[sys.argv[1]](folder, *json.loads(sys.argv[3]))

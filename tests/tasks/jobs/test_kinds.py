@@ -1,0 +1,121 @@
+"""What each kind of job does with the app that is opened in its process."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lib.jobs.queue.job import Job
+from lib.jobs.queue.run import Run
+from lib.records.ledger import Ledger
+from lib.records.versions import list_versions
+from lib.tasks.app import TopoLabelApp
+from lib.tasks.jobs import kinds
+from lib.tasks.jobs.kinds import KINDS, devices, give_way, run_name
+from lib.tasks.spec import TaskSpec
+from lib.tasks.weights import versions_dir
+
+
+@pytest.fixture
+def begin(app: TopoLabelApp, app_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """Submit and begin a job of the app."""
+    monkeypatch.setattr(kinds, "app_instance", lambda: app)
+
+    def begun(kind: str, subject: str, request: dict[str, Any], progress: dict[str, Any] | None = None) -> Run:
+        app.datastore().refresh()
+        name = app.queue.submit(kind, subject, request).id
+        app.queue.jobs.claim(name)
+        app.queue.jobs.tell(name, progress or {})
+        return Run(app_dir, app.queue.jobs.get(name), "cpu", app.queue.jobs)
+
+    return begun
+
+
+def states(app_dir: Path) -> Sequence[tuple[str, str]]:
+    return [(row.body["kind"], row.body["state"]) for row in Ledger.of(app_dir).rows("job")]
+
+
+def test_train_writes_a_version_that_bears_the_jobs_name(
+    begin: Callable[..., Run], app_dir: Path, task: TaskSpec, starter: Path, tmp_path: Path, write_ct: Callable
+) -> None:
+    for seed in range(3):
+        write_ct(seed, folder=tmp_path / "studies", label_folder=tmp_path / "studies" / "labels" / "final")
+    run = begin("train", "tubes", {"model": "tubes", "max_epochs": 1, "client_id": "Anna"})
+    answer = KINDS["train"](run)
+    told = run.jobs.get(run.job.id)
+    assert [version.name for version in list_versions(versions_dir(app_dir, task))] == [answer["version"]]
+    assert answer["version"] == run_name(run.job)
+    assert told.progress["device"] == "cpu" and 0 < told.fraction <= 1 and told.progress["text"]
+    assert states(app_dir) == [("train", "started"), ("train", "done")]
+    assert KINDS["train"](run) == answer, "begun again, it has nothing left to do"
+    assert len(list_versions(versions_dir(app_dir, task))) == 1
+
+
+def test_batch_infer_goes_on_with_what_is_left(
+    begin: Callable[..., Run], app_dir: Path, starter: Path, tmp_path: Path, write_ct: Callable
+) -> None:
+    for seed in range(1, 3):
+        write_ct(seed, folder=tmp_path / "studies")
+    run = begin(
+        "batch_infer",
+        "tubes",
+        {"model": "tubes", "images": "all", "save_label": True, "label_tag": "original"},
+        {"done": ["ct_0"], "fraction": 1 / 3},
+    )
+    answer = KINDS["batch_infer"](run)
+    assert set(answer) == {"ct_0", "ct_1", "ct_2"} and answer["ct_0"] == {"label": "ct_0"}
+    written = sorted(path.name for path in (tmp_path / "studies" / "labels" / "original").glob("*.nii.gz"))
+    assert written == ["ct_1.nii.gz", "ct_2.nii.gz"], "the first one was inferred before the interruption"
+    assert states(app_dir) == [("batch_infer", "resumed"), ("batch_infer", "done")]
+
+
+def test_scoring_is_recorded_too(begin: Callable[..., Run], app_dir: Path, tmp_path: Path, write_ct: Callable) -> None:
+    for tag in ("final", "original"):
+        write_ct(0, folder=tmp_path / "studies", label_folder=tmp_path / "studies" / "labels" / tag)
+    answer = KINDS["scoring"](begin("scoring", "dice", {"method": "dice"}))
+    assert answer["ct_0"]["mean"] == 1.0
+    assert states(app_dir) == [("scoring", "started"), ("scoring", "done")]
+
+
+def job(**facts: Any) -> Job:
+    plain = {"number": 1, "id": "ab" * 16, "kind": "train", "subject": "a", "request": {}, "origin": ""}
+    return Job(**{**plain, "status": "RUNNING", "created": 0.0, "started": None, "ended": None, **facts})
+
+
+def test_names_of_runs_sort_by_age() -> None:
+    names = [run_name(job(created=seconds, id=f"{9 - k}" * 32)) for k, seconds in enumerate((1e9, 1e9 + 1, 2e9))]
+    assert names == sorted(names) and names[0] == "20010909-014640-999999"
+
+
+@pytest.mark.parametrize(
+    ("gpus", "asked", "fit"),
+    [
+        (0, "cuda", ["cpu"]),
+        (2, "", ["cuda:0", "cuda:1"]),
+        (2, "cpu", ["cpu"]),
+        (2, "cuda:1", ["cuda:1"]),
+        (2, ["cuda:1 (NVIDIA)"], ["cuda:1"]),
+        (2, "cuda:7", ["cuda:0", "cuda:1"]),
+    ],
+)
+def test_devices(monkeypatch: pytest.MonkeyPatch, gpus: int, asked: Any, fit: list[str]) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert list(devices(job(request={"device": asked}))) == fit
+
+
+def test_jobs_give_way_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: dict[str, int] = {}
+    monkeypatch.setattr(os, "nice", lambda step: said.update(nice=step))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: said.update(threads=count))
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "environ", {})
+    give_way()
+    assert said == {"nice": kinds.NICENESS, "threads": 4}
+    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
+    said.clear()
+    give_way()
+    assert "threads" not in said, "somebody chose"

@@ -1,0 +1,138 @@
+"""Beside the requests: logs passed on, decisions settled, policies heeded, GPUs cleared."""
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.jobs import publish
+from lib.jobs.gate import PUBLISH, Decision
+from lib.jobs.policy import PolicySpec
+from lib.jobs.publish import register
+from lib.jobs.queue.job import DONE
+from lib.records.versions import champion, find_version, write_version
+from lib.tasks.app import TopoLabelApp
+from lib.tasks.jobs import service as module
+from lib.tasks.jobs.service import Service
+from lib.tasks.weights import build_network, shelf
+
+
+@pytest.fixture
+def service(app: TopoLabelApp) -> Service:
+    return Service(app)
+
+
+def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "task_train"]
+
+
+def test_what_a_job_says_is_in_the_servers_log_once(
+    app: TopoLabelApp, service: Service, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    job = app.queue.submit("train", "tubes", {})
+    log = app.queue.log(job)
+    log.parent.mkdir(parents=True)
+    log.write_bytes("épo".encode()[:1])
+    service.follow()
+    assert lines(caplog) == [], "a line is passed on when it is whole"
+    log.write_bytes("époque 1\nhalf".encode())
+    service.follow()
+    assert lines(caplog) == ["époque 1"]
+    app.queue.jobs.claim(job.id)
+    app.queue.jobs.finish(job.id, DONE)
+    for _ in range(3):
+        service.follow()
+    assert lines(caplog) == ["époque 1", "half"]
+
+
+def test_many_labels_make_one_job(app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    app.spec = replace(app.spec, policy=PolicySpec(retrain_after=2))
+    monkeypatch.setattr(module, "POLICY_SECONDS", 0.0)
+    for number in range(1000):
+        app.ledger.append("label", f"ct_{number}", {"tag": "final", "source": "submitted"})
+        if number % 100 == 99:
+            service.heed_policy()
+    (job,) = app.queue.jobs.list()
+    assert (job.kind, job.subject, job.origin) == ("train", "tubes", "policy")
+
+
+def test_what_a_killed_publisher_decided_is_carried_out(
+    app: TopoLabelApp, service: Service, app_dir: Path, starter: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = app.spec.tasks[0]
+    place = shelf(app_dir, task)
+    write_version(place.root, build_network(task).state_dict(), {"parent": "starter"}, name="v1")
+    register(place, find_version(place.root, "v1"), {})
+    job = app.queue.submit("train", "tubes", {})
+    service.settle()
+    with monkeypatch.context() as killed:
+        killed.setattr(publish, "settle", lambda _: None)
+        publish.carry_out(place, "v1", Decision(PUBLISH, ("better",)), against=place.served)
+    assert champion(place.root) is None
+    app.queue.jobs.claim(job.id)
+    service.settle()
+    served = champion(place.root)
+    assert served is not None and served.name == "v1"
+
+
+def test_networks_that_nobody_uses_leave_the_gpu_to_a_training(
+    app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+    monkeypatch.setattr(app.infers["tubes"], "release", lambda seconds: asked.append(seconds) or True, raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    service.make_room()
+    assert asked == [], "nothing trains"
+    app.queue.jobs.claim(app.queue.submit("train", "tubes", {}).id)
+    service.make_room()
+    assert asked == [module.IDLE_SECONDS]
+
+
+def test_it_starts_a_worker_and_follows_only_what_is_new(
+    app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    commands: list[list[str]] = []
+
+    class Recorded:
+        def __init__(self, command: list[str], log: Path) -> None:
+            commands.append(command)
+
+        def start(self) -> None: ...
+
+    started: list[object] = []
+    monkeypatch.setattr(module, "Supervisor", Recorded)
+    monkeypatch.setattr(module.threading.Thread, "start", lambda thread: started.append(thread))
+    old = app.queue.submit("train", "tubes", {})
+    app.queue.log(old).parent.mkdir(parents=True)
+    app.queue.log(old).write_text("said before\n")
+    service.start()
+    with app.queue.log(old).open("a") as file:
+        file.write("said since\n")
+    service.follow()
+    assert lines(caplog) == ["said since"] and started == [service]
+    assert commands[0][1:5] == ["-m", "lib", "jobs", "work"] and commands[0][5] == app.app_dir
+
+
+def test_one_deed_that_fails_keeps_no_other_from_its_turn(
+    service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("the disk is full")
+
+    class Enough(BaseException):
+        pass
+
+    def end() -> None:
+        raise Enough
+
+    fail.__name__ = "follow"
+    monkeypatch.setattr(service, "follow", fail)
+    monkeypatch.setattr(service, "heed_policy", end)
+    monkeypatch.setattr(module, "INTERVAL_SECONDS", 0.0)
+    with pytest.raises(Enough):
+        service.run()
+    assert "follow: the disk is full" in caplog.text

@@ -1,0 +1,55 @@
+"""Processes that save labels to a store and are killed at it: forked from one that has the imports."""
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
+from lib.tasks.proposals import Proposals
+from lib.tasks.store import FolderStore, keeping
+
+
+def open_store(app_dir: Path, studies: Path) -> FolderStore:
+    """Return a store that keeps what is saved to it."""
+    store = FolderStore(str(studies), extensions=["*.nii.gz", "*.nrrd"])
+    kept = keeping(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
+    assert isinstance(kept, FolderStore)
+    return kept
+
+
+def save(app_dir: Path, studies: Path, seed: int) -> None:
+    """Save labels for ever, and report each once it was acknowledged."""
+    store, rng = open_store(app_dir, studies), random.Random(seed)
+    upload = app_dir / f"upload-{seed}.nii.gz"
+    file = os.open(app_dir / "reports", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    while True:
+        image, content = rng.choice(store.list_images()), rng.randbytes(200_000)
+        upload.write_bytes(content)
+        store.save_label(image, str(upload), "final", {"user": "Anna"})
+        os.write(file, f"{json.dumps([image, content[:16].hex()])}\n".encode())
+
+
+def kill(app_dir: Path, studies: Path, rounds: int, seed: int) -> None:
+    """Kill a saver at a random moment, again and again, and open the store each time."""
+    rng = random.Random(seed)
+    for number in range(rounds):
+        child = os.fork()
+        if child == 0:
+            try:
+                save(app_dir, studies, seed + number)
+            finally:
+                os._exit(1)
+        time.sleep(rng.uniform(0.02, 0.12))
+        os.kill(child, signal.SIGKILL)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL, "the saver ended by itself"
+        assert Ledger.of(app_dir).verify() == []
+        assert len(open_store(app_dir, studies).list_images()) == 3
+
+
+if __name__ == "__main__":
+    kill(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
