@@ -24,7 +24,8 @@ from benchmarks.machine import keep, peak_mib
 from benchmarks.torso import ORGANS, SHAPE, Organs, truth, write_scan
 from lib.data.pipeline import ImageSpec, read, save_label, window
 from lib.data.validate import check
-from lib.models.predictor import Predictor, window_starts
+from lib.models.predictor import Predictor
+from lib.ops.windows import window_starts
 
 SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window_hu=(-1000.0, 400.0), roi=(192, 192, 64), crop_margin_mm=10.0)
 OVERLAP, BATCH = 0.25, 4

@@ -39,9 +39,8 @@ def restore(slabs: Iterable[tuple[int, torch.Tensor]], grid: Grid) -> NDArray[np
             raise ValueError(f"slab {tuple(slab.shape)} at slice {start} does not continue the grid {grid.shape}")
         for current in slab.unbind(-1):
             for index in above[seen]:
-                share = float(slices.share[index])
-                here = current if below is None else torch.lerp(below, current, share)
-                volume[:, :, index] = interpolated_argmax(here, rows, columns)
+                share, before = float(slices.share[index]), current if below is None else below
+                volume[:, :, index] = interpolated_argmax(before, current, share, rows, columns)
             below, seen = current, seen + 1
         # The slab may be written over once the next is asked for.
         below = None if below is None else below.clone()

@@ -2,55 +2,20 @@
 
 from __future__ import annotations
 
-import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import nn
 
 from lib.models.engine import Engine
+from lib.models.slab import Place, Slab
 from lib.ops.resample import running_argmax
+from lib.ops.windows import Span, spans
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
-SIGMA_SCALE = 0.125
-WEIGHT_FLOOR = 1e-3
-
-
-def window_starts(size: int, window: int, overlap: float) -> list[int]:
-    """Return evenly spread starts of windows that cover an axis.
-
-    Args:
-        size: Samples of the axis.
-        window: Samples of a window, at most `size`.
-        overlap: Least fraction that neighbouring windows share, in [0, 1).
-    """
-    step = max(int(window * (1.0 - overlap)), 1)
-    count = -(-(size - window) // step) + 1
-    return [round(i * (size - window) / max(count - 1, 1)) for i in range(count)]
-
-
-@functools.lru_cache(maxsize=64)
-def window_weights(size: int, window: int, overlap: float) -> tuple[tuple[int, torch.Tensor], ...]:
-    """Return the windows that cover an axis: where each starts, and its weights ``(window,)``.
-
-    The weights are a bell, and those of all windows add up to 1 at every sample. Windows over several axes take the
-    products, which add up to 1 as well, so that nothing is left to divide by.
-
-    Args:
-        size: Samples of the axis.
-        window: Samples of a window, at most `size`.
-        overlap: Least fraction that neighbouring windows share, in [0, 1).
-    """
-    with torch.inference_mode(False):
-        distance = (torch.arange(window, dtype=torch.float32) - (window - 1) / 2) / (SIGMA_SCALE * window)
-        bell, total = torch.exp(-0.5 * distance**2).clamp_min(WEIGHT_FLOOR), torch.zeros(size)
-        starts = window_starts(size, window, overlap)
-        for start in starts:
-            total[start : start + window] += bell
-        return tuple((start, bell / total[start : start + window]) for start in starts)
 
 
 class Predictor:
@@ -163,72 +128,37 @@ class Predictor:
         while start < len(slices):
             centres = torch.arange(start, min(start + count, len(slices)))
             images = slices[(centres[:, None] + offsets).clamp_(0, len(slices) - 1)]
-            logits = self.engine(images, notes) if whole else self._stitched(self._blend, notes, images)
-            yield start, logits.permute(1, 2, 3, 0)
+            yield start, self.engine(images, notes).permute(1, 2, 3, 0) if whole else self._blend(images, notes)
             start += len(centres)
 
-    def _stitched(self, stitch: Callable[..., torch.Tensor], notes: list[str], *inputs: Any) -> torch.Tensor:
-        """Return what `stitch` makes of its inputs, on the CPU where the device has no room for it."""
-        try:
-            return stitch(*inputs, notes)
-        except torch.OutOfMemoryError:
-            if self.stitched_on.type == "cpu":
-                raise
-        self.stitched_on = torch.device("cpu")
-        notes.append("memory ran out: windows are put together on the processor")
-        return stitch(*(each.cpu() if isinstance(each, torch.Tensor) else each for each in inputs), notes)
-
     def _blend(self, images: torch.Tensor, notes: list[str]) -> torch.Tensor:
-        """Return the logits ``(B, K, X, Y)`` of images larger than a window."""
-        total = None
-        for window, weight in self._windows(images.shape[2:]):
-            logits = self.engine(images[(..., *window)], notes).to(self.stitched_on)
-            if total is None:
-                total = logits.new_zeros(*logits.shape[:2], *images.shape[2:])
-            total[(..., *window)].addcmul_(logits, weight.to(logits.device))
-        assert total is not None
-        return total
+        """Return the logits ``(K, X, Y, n)`` of slices larger than a window."""
+        slab = Slab(self.engine, images.shape[2:], len(images), self.stitched_on)
+        for place in self._places(images.shape[2:], Span(0, torch.ones(len(images)), 0)):
+            slab.add(images[..., place.x.side, place.y.side], [place], notes)
+        self.stitched_on = slab.device
+        return slab.logits
 
     def _window_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
         """Blend 3-D windows layer by layer along the last axis, in one slab that moves along."""
-        shape = volume.shape[1:]
-        depth = min(self.roi[-1], shape[-1])
-        layers = window_weights(shape[-1], depth, self.overlap)
-        following = [start for start, _ in layers[1:]] + [shape[-1]]
-        total = None
-        for (start, along), after in zip(layers, following, strict=True):
-            layer = self._stitched(self._layer, notes, volume[..., start : start + depth], along)
-            # Adding to the slab comes last, so that a layer that failed half-way has left nothing in it.
-            total = layer if total is None else total.to(layer.device).add_(layer)
-            done = min(after - start, depth)
-            yield start, total[..., :done]
-            kept = total[..., done:].clone()
-            total[..., : depth - done] = kept
-            total[..., depth - done :] = 0
+        *size, length = volume.shape[1:]
+        depth = min(self.roi[-1], length)
+        slab = Slab(self.engine, size, depth, self.stitched_on)
+        layers = spans(length, depth, self.overlap)
+        for layer, after in zip(layers, [*(each.start for each in layers[1:]), length], strict=True):
+            places = self._places(size, layer)
+            images = [volume[:, place.x.side, place.y.side, layer.side] for place in places]
+            for batch in _batches(list(zip(images, places, strict=True)), self.engine.batch(images[0])):
+                slab.add(torch.stack([image for image, _ in batch]), [place for _, place in batch], notes)
+            self.stitched_on = slab.device
+            done = min(after - layer.start, depth)
+            yield layer.start, slab.logits[..., :done]
+            slab.move(done)
 
-    def _layer(self, volume: torch.Tensor, along: torch.Tensor, notes: list[str]) -> torch.Tensor:
-        """Return the logits ``(K, X, Y, n)`` of one layer of windows, weighted by `along` on the last axis."""
-        total = None
-        windows = self._windows(volume.shape[1:3])
-        size = self.engine.batch(volume[(slice(None), *windows[0][0])])
-        for batch in _batches(windows, size):
-            outputs = self.engine(torch.stack([volume[(slice(None), *window)] for window, _ in batch]), notes)
-            for (window, weight), logits in zip(batch, outputs.to(self.stitched_on), strict=True):
-                if total is None:
-                    total = logits.new_zeros(len(logits), *volume.shape[1:])
-                weights = (weight.unsqueeze(-1) * along).to(logits.device)
-                total[(slice(None), *window)].addcmul_(logits, weights)
-        assert total is not None
-        return total
-
-    def _windows(self, shape: Sequence[int]) -> list[tuple[tuple[slice, ...], torch.Tensor]]:
-        """Return the windows over the first two axes and their weights ``(x, y)``."""
-        sides = [min(size, side) for size, side in zip(shape, self.roi, strict=False)]
-        axes = [window_weights(size, side, self.overlap) for size, side in zip(shape, sides, strict=True)]
-        return [
-            ((slice(x, x + sides[0]), slice(y, y + sides[1])), across.unsqueeze(-1) * down)
-            for (x, across), (y, down) in itertools.product(*axes)
-        ]
+    def _places(self, size: Sequence[int], z: Span) -> list[Place]:
+        """Return the windows over the first two axes, in some slices."""
+        x, y = (spans(n, min(n, side), self.overlap) for n, side in zip(size, self.roi, strict=False))
+        return [Place(*across, z) for across in itertools.product(x, y)]
 
 
 def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:

@@ -4,10 +4,13 @@ from dataclasses import dataclass
 
 import torch
 
+from lib.ops.native import slab as native
+
 
 def running_argmax(logits: torch.Tensor) -> torch.Tensor:
     """Return the class of the largest logit, uint8 ``S``, of ``(K, *S)``; several times faster than ``argmax(0)``."""
-    best, label = logits[0].clone(), torch.zeros(logits.shape[1:], dtype=torch.uint8, device=logits.device)
+    best = logits[0].clone()
+    label = torch.zeros_like(best, dtype=torch.uint8)
     for index in range(1, logits.shape[0]):
         label.masked_fill_(logits[index] > best, index)
         torch.maximum(best, logits[index], out=best)
@@ -46,19 +49,29 @@ class Positions:
         return torch.where(self.share > 0.5, self.high, self.low)
 
 
-def interpolated_argmax(logits: torch.Tensor, rows: Positions, columns: Positions) -> torch.Tensor:
-    """Return the class of the largest bilinearly interpolated logit.
+def interpolated_argmax(
+    below: torch.Tensor, above: torch.Tensor, share: float, rows: Positions, columns: Positions
+) -> torch.Tensor:
+    """Return the class of the largest linearly interpolated logit, in a slice between two others.
 
     Where the four samples around a position agree on a class, so does every mean of them; only the cells that a border
     crosses, a few in a hundred, are interpolated. The result is that of interpolating every logit.
 
     Args:
-        logits: ``(K, X, Y)``.
+        below: ``(K, X, Y)``.
+        above: ``(K, X, Y)``.
+        share: How far the slice lies towards `above`, in [0, 1].
         rows: Where along X.
         columns: Where along Y.
     Returns:
         uint8 ``(len(rows.low), len(columns.low))``.
     """
+    if native.serves(below, above):
+        return native.classes(below, above, share, (rows.low, rows.share), (columns.low, columns.share))
+    return _interpolated_argmax(torch.lerp(below, above, share), rows, columns)
+
+
+def _interpolated_argmax(logits: torch.Tensor, rows: Positions, columns: Positions) -> torch.Tensor:
     label = running_argmax(logits)
     # Pad by the edge, so that an axis of one sample has a cell as well.
     wide = torch.nn.functional.pad(label[None].float(), (0, 1, 0, 1), mode="replicate")[0].to(torch.uint8)

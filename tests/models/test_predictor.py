@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from lib.models.predictor import Predictor, window_starts, window_weights
+from lib.models.predictor import Predictor
+from lib.ops.windows import window_starts
 
 
 class Channels(nn.Module):
@@ -73,23 +74,6 @@ def test_overlapping_windows_are_blended_smoothly() -> None:
     logits = Predictor(Ramp(), roi=(8, 8), overlap=0.5, whole_slice_factor=1.0).logits(volume(16, 8, 1))
     # Unblended, the ramp falls from 1 to 0 in one step at each window's end.
     assert logits[0, :, 0, 0].diff().abs().max() < 0.5
-
-
-@pytest.mark.parametrize(
-    ("size", "window", "overlap", "starts"),
-    [(10, 10, 0.25, [0]), (11, 10, 0.25, [0, 1]), (20, 8, 0.5, [0, 4, 8, 12]), (5, 1, 0.9, [0, 1, 2, 3, 4])],
-)
-def test_window_starts(size: int, window: int, overlap: float, starts: list[int]) -> None:
-    assert window_starts(size, window, overlap) == starts
-
-
-@pytest.mark.parametrize(("size", "window", "overlap"), [(10, 10, 0.25), (33, 9, 0.25), (64, 16, 0.5), (5, 1, 0.0)])
-def test_weights_add_up_to_one_never_vanish_and_a_lone_window_has_all(size: int, window: int, overlap: float) -> None:
-    total = torch.zeros(size)
-    for start, weights in window_weights(size, window, overlap):
-        assert weights.shape == (window,) and weights.min() > 0
-        total[start : start + window] += weights
-    torch.testing.assert_close(total, torch.ones(size))
 
 
 @pytest.mark.parametrize(("roi", "shape"), [((8, 8), (20, 18, 3)), ((8, 8, 6), (20, 18, 15))])

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from lib.ops.native import slab
 from lib.ops.resample import Positions, interpolated_argmax, running_argmax
 
 
@@ -29,17 +30,31 @@ def test_running_argmax_takes_the_first_of_equals() -> None:
 @pytest.mark.parametrize(
     ("size", "target"), [((9, 12), (31, 17)), ((12, 9), (5, 8)), ((1, 7), (1, 20)), ((4, 1), (9, 3))]
 )
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (0, 2, 1)])
+@pytest.mark.parametrize("native", [True, False])
 def test_interpolated_argmax_is_that_of_every_logit(
-    classes: int, size: tuple[int, int], target: tuple[int, int]
+    classes: int,
+    size: tuple[int, int],
+    target: tuple[int, int],
+    share: float,
+    order: tuple[int, ...],
+    native: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     generator = torch.Generator().manual_seed(classes)
     # Broad blobs, so that some cells agree and some do not.
-    logits = torch.nn.functional.avg_pool2d(torch.randn(classes, *size, generator=generator), 3, 1, 1)
+    logits = torch.nn.functional.avg_pool2d(torch.randn(2, classes, *size, generator=generator), 3, 1, 1)
+    back = sorted(range(3), key=lambda axis: order[axis])
+    below, above = (each.permute(order).contiguous().permute(back) for each in logits)
     rows, columns = (
         Positions.at(torch.linspace(-0.7, n - 0.2, m, dtype=torch.float64), n)
         for n, m in zip(size, target, strict=True)
     )
-    assert torch.equal(interpolated_argmax(logits, rows, columns), dense(logits, rows, columns))
+    if not native:
+        monkeypatch.setattr(slab, "serves", lambda *tensors: False)
+    found = interpolated_argmax(below, above, share, rows, columns)
+    assert torch.equal(found, dense(torch.lerp(below, above, share), rows, columns))
 
 
 def test_positions_outside_take_the_end() -> None:
