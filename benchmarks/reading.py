@@ -24,6 +24,7 @@ from benchmarks.machine import keep, peak_mib
 from benchmarks.torso import ORGANS, SHAPE, Organs, truth, write_scan
 from lib.data.pipeline import ImageSpec, read, save_label, window
 from lib.data.validate import check
+from lib.jobs.watch import check_finite
 from lib.models.predictor import Predictor
 from lib.ops.windows import window_starts
 
@@ -110,10 +111,11 @@ def lean(image: Path, result: Path, stages: Stages) -> None:
     predictor = Predictor(network, roi=SPEC.roi, overlap=OVERLAP, batch_size=BATCH)
 
     def slabs() -> Iterator[tuple[int, torch.Tensor]]:
-        for slab in predictor.slabs(volume):
+        for start, slab in predictor.slabs(volume):
+            check_finite(slab)
             stages.end("blend", network.seconds)
             network.seconds = 0.0
-            yield slab
+            yield start, slab
             stages.end("to the file's grid")
 
     label = reading.restore(slabs())

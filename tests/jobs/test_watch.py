@@ -76,6 +76,8 @@ def test_an_alarm_that_fails_itself_leaves_the_first_error() -> None:
 def test_only_numbers_pass() -> None:
     whole = torch.ones(2, 3)
     assert check_finite(whole) is whole
-    for bad in (torch.nan, torch.inf):
+    huge = torch.full((4,), 3e38)
+    assert check_finite(huge) is huge, "their sum is too large for a number, they are not"
+    for bad in ([1.0, torch.nan], [torch.inf, 1.0], [torch.inf, -torch.inf]):
         with pytest.raises(BrokenOutput):
-            check_finite(torch.tensor([1.0, bad]))
+            check_finite(torch.tensor(bad))

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lib.models.predictor import Predictor
-from lib.ops.windows import window_starts
+from lib.ops.windows import add_window, window_starts
 
 
 class Channels(nn.Module):
@@ -94,6 +94,28 @@ def test_memory_that_runs_out_changes_no_logit_and_is_told(roi: tuple[int, ...],
     slabs = [slab.clone() for _, slab in predictor.slabs(volume, notes=notes)]
     torch.testing.assert_close(torch.cat(slabs, -1), expected)
     assert predictor.engine.batch_size == 1 and any("memory ran out" in note for note in notes)
+
+
+@pytest.mark.parametrize(("roi", "shape"), [((8, 8), (20, 18, 3)), ((8, 8, 6), (20, 18, 15))])
+def test_without_room_for_the_sum_the_processor_puts_windows_together(
+    roi: tuple[int, ...], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, notes, calls = volume(*shape), [], []
+    expected = Predictor(Channels(), roi=roi, batch_size=2).logits(x)
+
+    def crowded(*arguments: object) -> None:
+        calls.append(arguments)
+        if len(calls) == 4:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        add_window(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("lib.models.slab.add_window", crowded)
+    # To the predictor "cpu:0" is a device like a GPU, whose memory may run out.
+    predictor = Predictor(Channels(), roi=roi, batch_size=2, device="cpu:0")
+    slabs = [slab.clone() for _, slab in predictor.slabs(x, notes=notes)]
+    assert torch.equal(torch.cat(slabs, -1), expected)
+    assert notes == ["memory ran out: windows are put together on the processor"]
+    assert predictor.stitched_on == torch.device("cpu"), "what was learnt about the memory is kept"
 
 
 @pytest.mark.parametrize(
