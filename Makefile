@@ -38,7 +38,7 @@ test-slow: sample  ## the longer proofs
 	@$(RUN) -m pytest -m slow
 
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
-	@for name in scan scan_gpu kernels networks reading busy; do $(RUN) -m benchmarks.$$name || exit 1; done
+	@for name in scan scan_gpu kernels networks reading busy summary; do $(RUN) -m benchmarks.$$name || exit 1; done
 
 starter: setup  ## train the starter weights again, on the procedural cohort only
 	@VENV="$(VENV)" COHORT="$(COHORT)" sh apps/airway/starter/train.sh

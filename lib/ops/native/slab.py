@@ -23,10 +23,7 @@ class _Blend(ctypes.Structure):
 
 class _Classes(ctypes.Structure):
     _fields_ = [
-        *[
-            (name, _POINTER)
-            for name in ("below", "above", "rows", "columns", "down", "across", "corners", "result")
-        ],
+        *[(name, _POINTER) for name in ("below", "above", "rows", "columns", "down", "across", "corners", "result")],
         *[(name, _NUMBER) for name in ("K", "X", "Y")],
         *[(name, _NUMBER * 3) for name in ("below_strides", "above_strides")],
         *[(name, _NUMBER) for name in ("height", "width", "threads")],
