@@ -1,4 +1,4 @@
-"""The smaller kernels, forward and with their gradients, against the plain way in PyTorch, one thread.
+"""The smaller kernels, forward and with their gradients if they have any, against the plain way in PyTorch, one thread.
 
 ``python -m benchmarks.kernels``
 """
@@ -6,6 +6,7 @@
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,8 +16,10 @@ from torch import Tensor, nn
 from benchmarks.machine import keep, keep_memory
 from lib.models.layout import channels_last
 from lib.ops.linear import Linear
+from lib.ops.resample import Positions, interpolated_argmax
 from lib.ops.snake_conv import DynamicSnakeConv
 from lib.ops.wavelet import dwt, idwt
+from lib.ops.windows import add_window
 
 ROUNDS = 15
 
@@ -59,12 +62,40 @@ def wavelet_pair(x: Tensor) -> Tensor:
     return idwt(dwt(x), x.shape[2:])
 
 
+def plain_window(slab: Tensor, window: Tensor, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """Return the slab with a weighted window added."""
+    return slab.addcmul_(window, x[:, None, None] * y[:, None] * z)
+
+
+def native_window(slab: Tensor, window: Tensor, *weights: Tensor) -> Tensor:
+    """Return the slab with a weighted window added."""
+    add_window(slab, window, weights, slab.shape[1:])
+    return slab
+
+
+def plain_classes(below: Tensor, above: Tensor) -> Tensor:
+    """Return the classes at twice the samples, every logit interpolated."""
+    between = torch.lerp(below, above, 0.4)[None]
+    return F.interpolate(between, scale_factor=2.0, mode="bilinear", align_corners=True)[0].argmax(0)
+
+
+def native_classes(below: Tensor, above: Tensor) -> Tensor:
+    """Return the classes at twice the samples."""
+    axes = (torch.linspace(0, size - 1, 2 * size, dtype=torch.float64) for size in below.shape[1:])
+    rows, columns = (Positions.at(axis, size) for axis, size in zip(axes, below.shape[1:], strict=True))
+    return interpolated_argmax(below, above, 0.4, rows, columns)
+
+
 def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tuple[Tensor, ...]]]:
     """Return by name the plain way, ours, and the operands of both."""
     torch.manual_seed(0)
     image = channels_last(torch.randn(1, 64, 128, 128)).requires_grad_()
     tokens = torch.randn(4096, 192).requires_grad_()
     offsets = (torch.rand(1, 9, 128, 128) - 0.5).requires_grad_()
+    # Each in the layout of its own path: the slab with whole slices, what PyTorch adds to with the window's own order.
+    window, weights = torch.randn(14, 192, 192, 64), [torch.rand(size) for size in (192, 192, 64)]
+    flat, slab = torch.zeros(14, 192, 192, 64), torch.zeros(64, 14, 192, 192).permute(1, 2, 3, 0)
+    slices = F.avg_pool2d(torch.randn(2, 14, 360, 280), 15, 1, 7).unbind()
     snake, linear = DynamicSnakeConv(2, 64, 64, axis=1), Linear(192, 384)
     return {
         "Haar pair, 64 x 128 x 128 (grouped convolutions)": (HaarByConvolution(64), wavelet_pair, (image,)),
@@ -73,6 +104,16 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tup
             lambda x: F.linear(x, linear.weight, linear.bias),
             linear,
             (tokens,),
+        ),
+        "window into a slab, 14 x 192 x 192 x 64 (addcmul)": (
+            partial(plain_window, flat),
+            partial(native_window, slab),
+            (window, *weights),
+        ),
+        "classes between slices, 14 x 360 x 280 to double (lerp, interpolate, argmax)": (
+            plain_classes,
+            native_classes,
+            slices,
         ),
     }
 
@@ -94,7 +135,7 @@ def main() -> None:
     lines = ["| kernel (plain way) | pass | plain, ms | ours over plain |", "|---|---|---:|---:|"]
     figures: list[dict[str, Any]] = []
     for name, (plain, ours, operands) in cases().items():
-        for backward in (False, True):
+        for backward in (False, True)[: 1 + any(each.requires_grad for each in operands)]:
             rounds = [[seconds(each, operands, backward=backward) for each in (plain, ours)] for _ in range(ROUNDS + 1)]
             slow, fast = zip(*rounds[1:], strict=True)
             ratios = [a / b for a, b in zip(slow, fast, strict=True)]
