@@ -144,12 +144,14 @@ class Predictor:
         *size, length = volume.shape[1:]
         depth = min(self.roi[-1], length)
         slab = Slab(self.engine, size, depth, self.stitched_on)
-        layers = spans(length, depth, self.overlap)
+        layers, inputs = spans(length, depth, self.overlap), volume.new_empty(0)
         for layer, after in zip(layers, [*(each.start for each in layers[1:]), length], strict=True):
             places = self._places(size, layer)
             images = [volume[:, place.x.side, place.y.side, layer.side] for place in places]
             for batch in _batches(list(zip(images, places, strict=True)), self.engine.batch(images[0])):
-                slab.add(torch.stack([image for image, _ in batch]), [place for _, place in batch], notes)
+                # In one memory again and again: a fresh one of this size costs more than what is written to it.
+                torch.stack([image for image, _ in batch], out=inputs.resize_(len(batch), *images[0].shape))
+                slab.add(inputs, [place for _, place in batch], notes)
             self.stitched_on = slab.device
             done = min(after - layer.start, depth)
             yield layer.start, slab.logits[..., :done]
