@@ -9,7 +9,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.records.ledger import Ledger
+from lib.records.ledger import URL_VARIABLE, Ledger
+
+
+def ledger_in(folder: Path) -> Ledger:
+    """Return the ledger of a folder, or of the database that the environment names."""
+    return Ledger(folder, os.environ.get(URL_VARIABLE, ""))
 
 
 def fork(work: Callable[[int], None], reports: Path) -> int:
@@ -26,7 +31,7 @@ def append(folder: Path, name: str, count: int) -> Callable[[int], None]:
     """Return work that appends rows, and reports each once it counts."""
 
     def work(file: int) -> None:
-        ledger = Ledger(folder)
+        ledger = ledger_in(folder)
         for number in range(count):
             row = ledger.append("job", name, {"number": number})
             os.write(file, f"{row.seq} {row.hash}\n".encode())
@@ -51,7 +56,7 @@ def kill(folder: Path, rounds: int, seed: int) -> None:
             os.kill(child, signal.SIGKILL)
         for child in children:
             assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        assert (faults := Ledger(folder).verify()) == [], faults
+        assert (faults := ledger_in(folder).verify()) == [], faults
 
 
 if __name__ == "__main__":

@@ -233,3 +233,8 @@ def new_app() -> Callable[[Path], Path]:
 @pytest.fixture(scope="session")
 def new_studies() -> Callable[[Path, int], Path]:
     return make_studies
+
+
+@pytest.fixture(scope="session")
+def free() -> Callable[[], int]:
+    return free_port
