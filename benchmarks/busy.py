@@ -47,7 +47,8 @@ def measured(url: str) -> dict[str, list[float]]:
     ask(url)
     seconds = {"idle": [ask(url) for _ in range(ROUNDS // 2)]}
     requests.post(f"{url}/train/{TASK}", json={"max_epochs": 1000}, timeout=30).raise_for_status()
-    while "step" not in (told := requests.get(f"{url}/train/", timeout=30).json())["progress"]:
+    # A job tells how long yet once it has made a step.
+    while "eta_seconds" not in (told := requests.get(f"{url}/train/", timeout=30).json())["progress"]:
         assert told["status"] in GOING, told["reason"]
         time.sleep(0.5)
     seconds["training"] = [ask(url) for _ in range(ROUNDS)]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib.records.ledger import URL_VARIABLE, Ledger
+from tests.waiting import wait_for
 
 
 def ledger_in(folder: Path) -> Ledger:
@@ -48,9 +49,12 @@ def race(folder: Path, writers: int, count: int) -> None:
 
 def kill(folder: Path, rounds: int, seed: int) -> None:
     """Kill two writers at a random moment, again and again, and look at the chain each time."""
-    rng = random.Random(seed)
+    rng, reports = random.Random(seed), folder / "reports"
+    reports.touch()
     for _ in range(rounds):
-        children = [fork(append(folder, "killed", 1_000_000), folder / "reports") for _ in range(2)]
+        before = reports.stat().st_size
+        children = [fork(append(folder, "killed", 1_000_000), reports) for _ in range(2)]
+        wait_for(lambda before=before: reports.stat().st_size > before)
         time.sleep(rng.uniform(0.0, 0.1))
         for child in children:
             os.kill(child, signal.SIGKILL)

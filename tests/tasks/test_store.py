@@ -132,7 +132,7 @@ def test_killed_savers_lose_nothing_they_acknowledged(app_dir: Path, studies: Pa
     command = [sys.executable, "-m", "tests.tasks.savers", str(app_dir), str(studies), "24", "11"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=180)
     reported = [json.loads(line) for line in (app_dir / "reports").read_text().splitlines()]
-    assert len(reported) > 50
+    assert len(reported) >= 24, "one in every round at least"
     ledger = Ledger.of(app_dir)
     held: dict[str, list[str]] = {}
     for row in ledger.rows("label"):

@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from lib.jobs.queue.supervisor import Supervisor
-from tests.jobs.queue.processes import alive, wait_for
+from tests.jobs.queue.processes import alive
+from tests.waiting import wait_for
 
 STAY = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()} {sys.argv[3]}\\n'); time.sleep(600)"
 

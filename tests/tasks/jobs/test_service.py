@@ -53,10 +53,11 @@ def test_what_a_job_says_is_in_the_servers_log_once(
 def test_many_labels_make_one_job(app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     app.spec = replace(app.spec, policy=PolicySpec(retrain_after=2))
     monkeypatch.setattr(module, "POLICY_SECONDS", 0.0)
-    for number in range(1000):
-        app.ledger.append("label", f"ct_{number}", {"tag": "final", "source": "submitted"})
-        if number % 100 == 99:
-            service.heed_policy()
+    for hundred in range(10):
+        with app.ledger.writing() as writer:
+            for number in range(100):
+                writer.append("label", f"ct_{hundred}_{number}", {"tag": "final", "source": "submitted"})
+        service.heed_policy()
     (job,) = app.queue.jobs.list()
     assert (job.kind, job.subject, job.origin) == ("train", "tubes", "policy")
 
