@@ -267,7 +267,8 @@ def ledger_verify(
     well = f"{answer['rows']} rows and {answer['files']} files are as they were recorded"
     print(json.dumps(answer) if as_json else "\n".join(faults or [well]))
     if faults:
-        _fail(ValueError(f"{len(faults)} of {answer['rows']} rows and {answer['files']} files do not match"))
+        found = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        _fail(ValueError(f"{found} in {answer['rows']} rows and {answer['files']} files"))
 
 
 @ledger.command("show")

@@ -129,19 +129,19 @@ def test_processes_that_write_at_once_make_one_chain(
     ledger: Ledger, url: str, run_writers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, url)
-    run_writers("race", ledger.folder, 4, 25)
-    assert len(ledger.rows()) == 100 and ledger.verify() == []
-    assert len({row.subject for row in ledger.rows()[:50]}) > 1, "the writers took turns"
+    run_writers("race", ledger.folder, 3, 20)
+    assert len(ledger.rows()) == 60 and ledger.verify() == []
+    assert len({row.subject for row in ledger.rows()[:40]}) > 1, "the writers took turns"
 
 
 def test_killed_writers_leave_a_whole_chain_with_all_they_reported(
     ledger: Ledger, url: str, run_writers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, url)
-    run_writers("kill", ledger.folder, 20, 5)
+    run_writers("kill", ledger.folder, 12, 5)
     reported = dict(line.split() for line in (ledger.folder / "reports").read_text().splitlines())
     found = {str(row.seq): row.hash for row in ledger.rows()}
-    assert len(reported) >= 20 and reported.items() <= found.items() and ledger.verify() == []
+    assert len(reported) >= 12 and reported.items() <= found.items() and ledger.verify() == []
 
 
 def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
@@ -149,4 +149,6 @@ def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
     with pytest.raises(LedgerUnavailable, match="cannot be written") as caught:
         away.append("job", "x", {})
     assert caught.value.errno == errno.EIO
-    assert [fault for fault in away.verify() if "cannot be read" in fault]
+    (tmp_path / WITNESS).write_text('{"seq": 5, "hash": "x"}')
+    (fault,) = away.verify()
+    assert fault.startswith("the ledger cannot be read beyond row 0: connection ")
