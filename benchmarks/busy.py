@@ -18,7 +18,7 @@ from benchmarks.machine import keep
 from lib.data.phantom import write_cohort
 
 ROOT = Path(__file__).resolve().parents[1]
-TASK, CASES, SEED, ROUNDS = "topowmamba", 3, 0, 10
+TASK, CASES, SEED, ROUNDS = "topowmamba", 3, 0, 16
 GOING = ("SUBMITTED", "RUNNING")
 
 
