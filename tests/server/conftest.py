@@ -118,7 +118,7 @@ def start(command: list[str], app: Path, studies: Path, port: int, where: Path) 
         process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=subprocess.STDOUT)
     server = Server(app, studies, port, log, process, 0.0)
     try:
-        wait_until(lambda: answers(server), 120, f"the server to answer ({log})")
+        wait_until(lambda: answers(server), 240, f"the server to answer ({log})")
     except BaseException:
         process.kill()
         print(log.read_text()[-4000:])

@@ -51,7 +51,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory, free: Callable[[], int], w
         process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
     url = f"http://127.0.0.1:{port}"
     try:
-        wait(lambda: process.poll() is not None or answers(f"{url}/system"), 30, "Orthanc")
+        wait(lambda: process.poll() is not None or answers(f"{url}/system"), 60, "Orthanc")
         assert process.poll() is None, (folder / "log").read_text()
         yield url
     finally:
@@ -154,7 +154,7 @@ def test_the_loop_over_an_archive(
 
     assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be mended"
     requests.post(f"{archive}/tools/shutdown", timeout=30)
-    wait(lambda: not answers(f"{archive}/system"), 30, "Orthanc to end")
+    wait(lambda: not answers(f"{archive}/system"), 60, "Orthanc to end")
     refused = put(url, series[2], tmp_path / "mine_0.nii.gz", [])
     assert refused.status_code == 502 and refused.json()["code"] == "ARCHIVE_UNAVAILABLE", refused.text
     assert len(Ledger.of(app).rows("label", series[2])) == 2, "both versions, and not the one that was refused"
@@ -198,7 +198,7 @@ def trained_by_patient(url: str, app: Path, series: list[str], wait: Callable) -
     answer = requests.post(f"{url}/train/tubes", json={"max_epochs": 1, "val_interval": 1}, timeout=30)
     assert answer.ok, answer.text
     name = answer.json()["id"]
-    wait(lambda: queue.jobs.get(name).status not in GOING, 120, "the training")
+    wait(lambda: queue.jobs.get(name).status not in GOING, 240, "the training")
     job = queue.jobs.get(name)
     assert job.status == DONE, queue.tail(job)
     split = {row.body["case"]: (row.subject, row.body["part"]) for row in Ledger.of(app).rows("split")}
