@@ -7,7 +7,7 @@ PORT ?= 8000
 STUDIES ?= sample-data/studies
 COHORT ?= build/cohort
 
-.PHONY: help setup sample start test test-slow lint types format bench starter
+.PHONY: help setup sample servers start test test-slow lint types format bench starter
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -17,6 +17,9 @@ setup:  ## virtual environment and dependencies, once per requirements.txt
 
 sample: setup  ## the sample study, once
 	@$(RUN) sample-data/build.py
+
+servers:
+	@sh sample-data/servers.sh
 
 start: sample  ## serve the airway app on http://127.0.0.1:8000 from a local folder
 	@$(RUN) -m lib serve apps/airway --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)"
@@ -30,11 +33,11 @@ types: setup
 format: setup  ## let ruff mend what it can
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
-test: sample lint types  ## everything CI runs: lint, types, architecture, tests
+test: sample servers lint types  ## everything CI runs: lint, types, architecture, tests
 	@$(RUN) -m pytest -m "not slow and not gpu and not server"
 	@$(RUN) -m pytest -m "server and not slow"
 
-test-slow: sample  ## the longer proofs
+test-slow: sample servers  ## the longer proofs
 	@$(RUN) -m pytest -m slow
 
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)

@@ -267,7 +267,8 @@ def ledger_verify(
     well = f"{answer['rows']} rows and {answer['files']} files are as they were recorded"
     print(json.dumps(answer) if as_json else "\n".join(faults or [well]))
     if faults:
-        _fail(ValueError(f"{len(faults)} of {answer['rows']} rows and {answer['files']} files do not match"))
+        found = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
+        _fail(ValueError(f"{found} in {answer['rows']} rows and {answer['files']} files"))
 
 
 @ledger.command("show")
@@ -325,13 +326,14 @@ def _fail(error: Exception) -> NoReturn:
 
 
 def _readable(answer: Any, indent: str = "") -> str:
-    if isinstance(answer, list) and answer and isinstance(answer[0], dict):
+    """Return an answer as indented lines, a dash where there is nothing."""
+    if isinstance(answer, list) and answer:
         return "\n".join(f"{indent}- {_readable(item, indent + '  ').lstrip()}" for item in answer)
-    if not isinstance(answer, dict):
-        return f"{answer:.3f}" if isinstance(answer, float) else str(answer)
+    if not isinstance(answer, dict) or not answer:
+        return f"{answer:.3f}" if isinstance(answer, float) else "-" if answer in (None, "", [], {}) else str(answer)
     lines = []
     for key, value in answer.items():
-        nested = value and (isinstance(value, dict) or (isinstance(value, list) and isinstance(value[0], dict)))
+        nested = value and isinstance(value, dict | list)
         lines.append(f"{indent}{key}:" + ("\n" + _readable(value, indent + "  ") if nested else f" {_readable(value)}"))
     return "\n".join(lines)
 

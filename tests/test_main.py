@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from lib.__main__ import cli
 from lib.jobs.gate import PUBLISH, Decision
 from lib.jobs.publish import carry_out, register
+from lib.jobs.queue.broker import Queue
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version, write_version
@@ -25,6 +26,10 @@ VERBS = {
     "evaluate": ["APP", "--task", "--study", "--images", "--labels", "--json"],
     "validate": ["FILE", "--json"],
     "phantom": ["--count", "--seed", "--out", "--json"],
+    "jobs list": ["APP", "--last", "--json"],
+    "jobs show": ["APP", "JOB", "--json"],
+    "jobs stop": ["APP", "JOB", "--json"],
+    "jobs work": ["APP", "--studies"],
     "models list": ["APP", "--task", "--json"],
     "models show": ["APP", "VERSION", "--task", "--json"],
     "models promote": ["APP", "VERSION", "--task", "--by", "--json"],
@@ -110,6 +115,45 @@ def test_ledger_verifies_and_names_what_does_not_match(app: Path) -> None:
     assert bad.exit_code == 1 and len(bad.stderr.strip().splitlines()) == 1
     (fault,) = json.loads(bad.stdout)["faults"]
     assert "model/topowmamba/versions/v1/card.json" in fault and fault in run("ledger", "verify", app).stdout
+
+
+@pytest.mark.parametrize(
+    ("where", "at", "says"),
+    [
+        ("records/ledger.db", b"found", "row 1 (label ct) does not match its hash"),
+        ("records/labels/ct/*.nii.gz", b"mag", "label version records/labels/ct/"),
+        ("model/topowmamba/versions/v2/weights.safetensors", b"", "model version model/topowmamba/versions/v2/weights"),
+    ],
+)
+def test_one_flipped_byte_is_named_by_the_command(app: Path, where: str, at: bytes, says: str) -> None:
+    (path,) = app.glob(where)
+    data = bytearray(path.read_bytes())
+    place = data.find(at) if at else len(data) // 2
+    assert place >= 0
+    data[place] ^= 1
+    path.write_bytes(data)
+    told = run("ledger", "verify", app)
+    assert told.exit_code == 1 and says in told.stdout, told.stdout
+    assert told.stderr.startswith("error: ") and len(told.stderr.strip().splitlines()) == 1
+
+
+def test_jobs_are_told_to_a_person(app: Path) -> None:
+    """How far, how long yet, what waits where; and a stop that is one."""
+    queue = Queue(app)
+    running, waiting = (queue.submit("train", "topowmamba", {"model": "topowmamba"}, origin="Anna") for _ in range(2))
+    queue.jobs.claim(running.id)
+    queue.jobs.tell(running.id, {"fraction": 0.25, "text": "epoch 1/4, 0:03:00 left", "eta_seconds": 180.0})
+    told = run("jobs", "list", app).stdout
+    assert "epoch 1/4, 0:03:00 left" in told and "origin: Anna" in told and "position: 1" in told and "None" not in told
+    ours, theirs = json.loads(run("jobs", "list", app, "--json").stdout)["jobs"]
+    assert (ours["status"], ours["progress"]["eta_seconds"], ours["position"]) == ("RUNNING", 180.0, None)
+    assert (theirs["status"], theirs["position"]) == ("SUBMITTED", 1)
+    queue.log(running).parent.mkdir(parents=True)
+    queue.log(running).write_text("one line\nanother\n")
+    assert "log:\n  - one line\n  - another" in run("jobs", "show", app, running.id[:8]).stdout
+    assert json.loads(run("jobs", "stop", app, waiting.id, "--json").stdout)["status"] == "STOPPED"
+    again = run("jobs", "stop", app, waiting.id)
+    assert again.exit_code == 1 and "is over: STOPPED" in again.stderr
 
 
 def test_ledger_shows_rows_and_the_models_of_a_label(app: Path) -> None:

@@ -70,9 +70,14 @@ def connect(url: str) -> sa.Engine:
     """Return an engine for a ledger, made if absent.
 
     Args:
-        url: SQLAlchemy's address of a database.
+        url: SQLAlchemy's address of a database: SQLite or PostgreSQL.
+    Raises:
+        LedgerUnavailable: If the address is of neither.
     """
-    if not url.startswith("sqlite"):
+    if not url.startswith(("sqlite:", "postgresql:", "postgresql+")):
+        kind = url.partition(":")[0]
+        raise LedgerUnavailable(errno.EINVAL, f"no ledger is kept in {kind}: use postgresql://USER@HOST/DATABASE")
+    if not url.startswith("sqlite:"):
         engine = sa.create_engine(url, pool_pre_ping=True)
         with engine.begin() as connection:
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))

@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 KINDS = ("label", "split", "job", "version", "decision")
 GENESIS = "0" * 64
+UNREADABLE = "the ledger cannot be read"
 FOLDER, FILE, WITNESS = "records", "ledger.db", "ledger.last.json"
 URL_VARIABLE = "TOPOLABEL_LEDGER"
 """Address of another database, such as ``postgresql+psycopg://...``; one ledger per app."""
@@ -159,7 +160,8 @@ class Ledger:
                     faults += _faults(row, number, previous)
                     previous = hashes[row.seq] = row.hash
         except engine.FAULTS as error:
-            faults.append(f"the ledger cannot be read beyond row {max(hashes, default=0)}: {engine.reason(error)}")
+            reason = " ".join(str(engine.reason(error)).split())
+            return [*faults, f"{UNREADABLE} beyond row {max(hashes, default=0)}: {reason}"]
         return faults + _cut(known, hashes)
 
     def _open(self) -> sa.Engine:

@@ -7,7 +7,7 @@ from typing import Any
 from lib.data.cases import find_cases
 from lib.records.card import hash_file
 from lib.records.engine import LedgerUnavailable
-from lib.records.ledger import Ledger, Row
+from lib.records.ledger import UNREADABLE, Ledger, Row
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,8 @@ def verify(app_dir: str | Path, studies: str | Path | None = None) -> Verdict:
     try:
         rows = ledger.rows()
     except LedgerUnavailable as error:
-        return Verdict(0, 0, [*faults, str(error.strerror or error)])
+        told = any(fault.startswith(UNREADABLE) for fault in faults)
+        return Verdict(0, 0, faults if told else [*faults, str(error.strerror or error)])
     named = {(name, digest): row for row in rows for name, digest in row.body.get("files", {}).items()}
     faults += [fault for (name, digest), row in named.items() if (fault := _fault(app_dir, name, digest, row))]
     return Verdict(len(rows), len(named), faults + (_finals(Path(studies), rows) if studies else []))

@@ -5,6 +5,7 @@ import logging
 import uuid
 from typing import Any
 
+import requests
 import torch
 from monailabel.interfaces.exception import (
     ImageNotFoundException,
@@ -72,6 +73,9 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:
         return Refused(400, "BAD_REQUEST", error.msg, "See GET /info/ for what there is.")
+    if isinstance(error, requests.RequestException):
+        remedy = "See that it runs at the address that the server was started with, then send it again."
+        return Refused(502, "ARCHIVE_UNAVAILABLE", f"The DICOMweb server did not do its part: {error}. {_KEPT}", remedy)
     if isinstance(error, OSError) and (refused := _disk(error)):
         logger.error("%s: %s", request, error)
         return refused

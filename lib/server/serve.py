@@ -61,7 +61,11 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
         # A training process has no entry for this, and MONAI Label reads it without asking.
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
+    # MONAI Label calls dcmqi's itkimage2segimage by its name, and downloads it where no name leads to it.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ.setdefault("MONAI_LABEL_APP_CONF", json.dumps({}))
+    # Else two apps on one archive share what is kept of it, labels of other classes included.
+    os.environ.setdefault("MONAI_LABEL_DICOMWEB_CACHE_PATH", str(app_dir / "model" / ".dicomweb"))
     # MONAI Label cannot start with its own variable set; lib.server.app has another.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
 

@@ -58,7 +58,8 @@ class TopoLabelApp(MONAILabelApp):
     def init_datastore(self) -> Datastore:
         """Return the studies, every label saved to them kept; of a folder only volumes, not pictures beside them."""
         self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals()
-        store = keeping(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals)
+        names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
+        store = keeping(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals, names)
         if isinstance(store, FolderStore):
             store.catch_up()
         return store

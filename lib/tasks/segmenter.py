@@ -143,14 +143,15 @@ class Segmenter:
         )
 
     def release(self, idle_seconds: float = 0.0) -> bool:
-        """Let go of the network if nobody asked for so long, for a training that needs the memory.
+        """Let go of the network, and of the student's, if nobody asked for so long: a training needs the memory.
 
         Returns:
             Whether there was one; the next image loads it again.
         """
+        too = self.student is not None and self.student.release(idle_seconds)
         with self._loading:
             if self._loaded is None or time.monotonic() - self._used < idle_seconds:
-                return False
+                return too
             self._loaded = self._coming = None
         if self._device.type == "cuda":
             torch.cuda.empty_cache()

@@ -1,88 +1,26 @@
 """The studies, with every saved label kept: a folder, or a DICOMweb server behind MONAI Label's cache."""
 
 import contextlib
-import json
 import logging
-import os
 import shutil
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock
 from monailabel.datastore.dicom import DICOMWebDatastore
-from monailabel.datastore.local import DataModel, LocalDatastore, LocalDatastoreModel
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
-from monailabel.interfaces.exception import ImageNotFoundException
+from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 
-from lib.data.atomic import replacing
+from lib.data.findings import reject
+from lib.data.formats import load
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
 from lib.tasks.proposals import Proposals
+from lib.tasks.whole_files import WholeFiles
 
 logger = logging.getLogger(__name__)
-
-
-class WholeFiles(LocalDatastore):
-    """A folder whose labels and index are replaced whole: MONAI Label writes over them in place."""
-
-    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Put a label in its place; the one before stays whole until then."""
-        _, suffix = self._to_id(os.path.basename(label_filename))
-        target = Path(self._datastore.label_path(label_tag)) / f"{image_id}{suffix}"
-        with FileLock(self._lock_file):
-            image = self._datastore.objects.get(image_id)
-            if image is None:
-                raise ImageNotFoundException(f"Image {image_id} not found")
-            with replacing(target) as file:
-                shutil.copyfile(label_filename, file)
-            for other in self.label_files(image_id, label_tag):
-                if other != target:
-                    other.unlink()
-            facts = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
-            image.labels[label_tag] = DataModel(info=facts, ext=suffix)
-            self._update_datastore_file(lock=False)
-        return image_id
-
-    def label_files(self, image_id: str, label_tag: str) -> list[Path]:
-        """Return the label's files: one, or several of different suffixes that another program left."""
-        folder = Path(self._datastore.label_path(label_tag))
-        names = [f"{image_id}{pattern.lstrip('*')}" for pattern in self._extensions]
-        return [folder / name for name in names if (folder / name).is_file()]
-
-    def watch_moves(self) -> None:
-        """See what another process replaces: it is moved into its place, and MONAI Label looks for other changes."""
-        if self._auto_reload:
-            self._handler.on_moved = self._on_moved
-
-    def _on_moved(self, event: Any) -> None:
-        if event.dest_path == self._datastore_config_path:
-            self._init_from_datastore_file()
-        else:
-            self.refresh()
-
-    def _update_datastore_file(self, lock: bool = True) -> None:
-        if lock:
-            with FileLock(self._lock_file):
-                return self._update_datastore_file(lock=False)
-        index = Path(self._datastore_config_path)
-        if index.is_file() and index.stat().st_mtime != self._config_ts:
-            self._take_in(LocalDatastoreModel.model_validate_json(index.read_text()))
-        with replacing(index) as file:
-            file.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
-        self._config_ts = index.stat().st_mtime
-
-    def _take_in(self, theirs: LocalDatastoreModel) -> None:
-        """Take over what another process, a job that infers, added since this one last read the index."""
-        ours = self._datastore.objects
-        for image, other in theirs.objects.items():
-            if not (Path(self._datastore.image_path()) / f"{image}{other.image.ext}").exists():
-                continue
-            mine = ours.setdefault(image, other)
-            mine.image.info = {**other.image.info, **mine.image.info}
-            for tag, label in other.labels.items():
-                if tag not in mine.labels and self.label_files(image, tag):
-                    mine.labels[tag] = label
 
 
 class Keeping(WholeFiles):
@@ -140,20 +78,81 @@ class FolderStore(Keeping):
 
 
 class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
-    """A DICOMweb server: a final label goes there by STOW, and its version stays here as it was submitted."""
+    """A DICOMweb server: a final label goes there by STOW, and its version stays here as it was submitted.
+
+    Args:
+        names: What the values of a label mean; set by `keeping`.
+    """
+
+    names: Mapping[int, str]
+    _fetching: FileLock
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Return a series as NIfTI, empty if the server has none of that name; it is fetched whole or anew."""
+        target = Path(self._datastore.image_path()) / f"{image_id}.nii.gz"
+        if target.exists():
+            return str(target)
+        if image_id not in self.list_images():
+            return ""
+        with self._fetching:
+            if not target.exists():
+                # The NIfTI is made last: without it, the slices here are what a killed process left.
+                shutil.rmtree(target.parent / image_id, ignore_errors=True)
+                Path(super().get_image_uri(image_id)).unlink()
+        return str(target)
+
+    def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
+        """Return a label's file here; `image_id` is given where MONAI Label means a series of the server."""
+        if not image_id:
+            return WholeFiles.get_label_uri(self, label_id, label_tag)
+        return super().get_label_uri(label_id, label_tag, image_id)
+
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
+    ) -> str:
+        """Save a label; a final one is a study labelled from the next question on."""
+        if label_tag == DefaultLabelTag.FINAL.value:
+            label_info = {**(label_info or {}), "label_info": self._segments(label_filename, label_info or {})}
+        saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+        for lister in (DICOMWebDatastore.list_images, DICOMWebDatastore.get_labeled_images):
+            lister.cache.clear()  # type: ignore[attr-defined]
+        return saved
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Take a label out; a final one is the server's, which offers no removal to its clients."""
+        if label_tag == DefaultLabelTag.FINAL.value:
+            told = "A final label is a DICOM SEG of the archive: remove it there, or submit another one"
+            raise MONAILabelException(MONAILabelError.INVALID_INPUT, told)
+        super().remove_label(label_id, label_tag)
+
+    def _segments(self, label_filename: str, label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return what the segments of a label are called: MONAI Label takes the names by their order alone."""
+        values = [value for value in np.unique(load(label_filename).voxels).astype(int).tolist() if value]
+        if not values:
+            reason, remedy = "The label is empty, and a DICOM SEG cannot be.", "Label something, or leave it out."
+            raise reject("EMPTY_LABEL", reason, remedy)
+        told = label_info.get("label_info")
+        known = {each.get("name"): each for each in told if isinstance(each, dict)} if isinstance(told, list) else {}
+        named = [(value, self.names.get(value, "ignore")) for value in values]
+        return [{**known.get(name, {}), "name": name, "idx": value} for value, name in named]
 
 
-def keeping(store: Datastore, labels: LabelVersions, proposals: Proposals) -> Datastore:
+def keeping(
+    store: Datastore, labels: LabelVersions, proposals: Proposals, names: Mapping[int, str] | None = None
+) -> Datastore:
     """Return a store that keeps what is saved to it.
 
     Args:
         store: A `FolderStore`, or MONAI Label's DICOMweb store; others (XNAT, DSA) are returned as they are.
         labels: Where labels are kept.
         proposals: What the server proposed.
+        names: What the values of a label mean, for DICOM SEG.
     """
     if isinstance(store, DICOMWebDatastore):
         # MONAI Label names its class amid its settings; the finished store becomes ours here.
         store.__class__ = ArchiveStore
+        assert isinstance(store, ArchiveStore)
+        store.names, store._fetching = names or {}, FileLock(Path(store._datastore_path) / ".fetch.lock")
     if isinstance(store, Keeping):
         store.labels, store.proposals = labels, proposals
         store._saving = FileLock(labels.app_dir / FOLDER / "labels.lock")

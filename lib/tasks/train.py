@@ -1,5 +1,6 @@
 """A task's training as MONAI Label's train task: the viewer's knobs and the store's labels in, a version out."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +19,8 @@ from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.store import ArchiveStore
 from lib.tasks.training_stats import read_stats
 from lib.tasks.weights import versions_dir
+
+logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
 PATIENT_TAGS = ("PatientID", "StudyInstanceUID")
@@ -85,7 +88,11 @@ def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
         patient = next((str(known[tag]) for tag in PATIENT_TAGS if known.get(tag) not in UNKNOWN), "")
         label = Path(pair["label"])
         if isinstance(datastore, ArchiveStore):
-            # The archive gives back what became of a label as DICOM SEG; what was submitted is kept here.
-            label = datastore.labels.newest(image, FINAL) or label
+            # The archive's SEG has its own order of segments and leaves out slices; what was submitted is kept here.
+            kept = datastore.labels.newest(image, FINAL)
+            if kept is None:
+                logger.warning("%s: its label was not submitted here, and is not learned from", image)
+                continue
+            label = kept
         cases.append(Case(image, Path(pair["image"]), label, patient or patient_from_name(image, pattern)))
     return sorted(cases, key=lambda case: case.id)

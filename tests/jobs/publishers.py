@@ -12,6 +12,7 @@ from lib.jobs.publish import Shelf, carry_out, rollback, settle
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 from lib.records.versions import champion, list_versions
+from tests.waiting import wait_for
 
 
 def publish(shelf: Shelf, seed: int) -> None:
@@ -40,13 +41,15 @@ def kill(app_dir: Path, rounds: int, seed: int) -> None:
     """Kill a publisher at a random moment, again and again."""
     rng, shelf = random.Random(seed), Shelf(app_dir, "tubes", app_dir / "model" / "tubes", Ledger.of(app_dir))
     for number in range(rounds):
+        before = shelf.ledger.last()
         child = os.fork()
         if child == 0:
             try:
                 publish(shelf, seed + number)
             finally:
                 os._exit(1)
-        time.sleep(rng.uniform(0.02, 0.1))
+        wait_for(lambda before=before: shelf.ledger.last() > before)
+        time.sleep(rng.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL, "the publisher ended by itself"
         check(shelf)

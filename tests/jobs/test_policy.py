@@ -22,8 +22,10 @@ def accept(queue: Queue, count: int, source: str = "submitted", tag: str = "fina
         queue.ledger.append("label", f"ct_{number}", {"tag": tag, "source": source})
 
 
-def due(queue: Queue, policy: PolicySpec, now: datetime = NOON, tasks: tuple[str, ...] = ("tubes",)) -> list[str]:
-    return [job.subject for job in train_what_is_due(policy, queue, tasks, now)]
+def due(
+    queue: Queue, policy: PolicySpec, now: datetime = NOON, tasks: tuple[str, ...] = ("tubes",), **students: str
+) -> list[str]:
+    return [job.subject for job in train_what_is_due(policy, queue, tasks, now, students)]
 
 
 def run(queue: Queue) -> None:
@@ -34,8 +36,8 @@ def run(queue: Queue) -> None:
 
 
 def test_on_request_only_by_default(queue: Queue) -> None:
-    accept(queue, 1000)
-    assert due(queue, PolicySpec()) == [] and "request" in hindrance(PolicySpec(), NOON)
+    accept(queue, 20)
+    assert due(queue, PolicySpec()) == [] and hindrance(PolicySpec(), NOON) == ""
 
 
 def test_a_burst_of_a_thousand_labels_makes_one_job(queue: Queue) -> None:
@@ -101,3 +103,40 @@ def test_what_the_update_button_trains(queue: Queue) -> None:
     accept(queue, 1)
     queue.ledger.append("job", "tubes", {"job": "a", "kind": "train", "state": "done"})
     assert new_labels(queue.ledger, "tubes") == 1 and new_labels(queue.ledger, "bones") == 3
+
+
+def decide(queue: Queue, verdict: str, task: str = "teacher") -> None:
+    queue.ledger.append("decision", task, {"verdict": verdict, "version": "v1"})
+
+
+def test_a_student_is_queued_once_after_its_teacher_was_published(queue: Queue) -> None:
+    policy, both = PolicySpec(), ("teacher", "pupil")
+    for verdict in ("hold", "reject", "rollback"):
+        decide(queue, verdict)
+    decide(queue, "publish", task="pupil")
+    assert due(queue, policy, tasks=both, teacher="pupil") == []
+    for verdict in ("publish", "promote"):
+        decide(queue, verdict)
+        assert due(queue, policy, tasks=both, teacher="pupil") == ["pupil"]
+        assert due(queue, policy, tasks=both, teacher="pupil") == [], "it waits"
+        run(queue)
+        assert due(queue, policy, tasks=both, teacher="pupil") == [], "it learned from that teacher"
+    assert due(queue, policy, tasks=("teacher",), teacher="pupil") == [], "a student that is not trained"
+
+
+def test_a_teacher_that_is_published_while_its_student_trains_is_for_the_next_training(queue: Queue) -> None:
+    decide(queue, "publish")
+    assert due(queue, PolicySpec(), tasks=("pupil",), teacher="pupil") == ["pupil"]
+    queue.jobs.claim(queue.jobs.list()[-1].id)
+    decide(queue, "publish")
+    assert due(queue, PolicySpec(), tasks=("pupil",), teacher="pupil") == []
+    queue.jobs.finish(queue.jobs.list()[-1].id, DONE)
+    assert due(queue, PolicySpec(), tasks=("pupil",), teacher="pupil") == ["pupil"]
+
+
+def test_a_student_waits_for_the_window_and_the_deadline(queue: Queue) -> None:
+    decide(queue, "publish")
+    nightly, quiet = PolicySpec(window=(time(22), time(5))), PolicySpec(deadlines=(NOON + timedelta(hours=1),))
+    for policy in (nightly, quiet):
+        assert due(queue, policy, tasks=("pupil",), teacher="pupil") == []
+    assert due(queue, nightly, NIGHT, tasks=("pupil",), teacher="pupil") == ["pupil"]

@@ -160,4 +160,4 @@ def test_two_who_decide_at_once_agree_with_the_ledger(shelf: Shelf) -> None:
 def test_killed_publishers_leave_one_whole_version_and_a_clean_ledger(shelf: Shelf) -> None:
     command = [sys.executable, "-m", "tests.jobs.publishers", str(shelf.app_dir), "25", "3"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=120)
-    assert len(shelf.ledger.rows("decision")) > 50
+    assert len(shelf.ledger.rows("decision")) >= 25, "one in every round at least"

@@ -71,6 +71,12 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
         pass
 
 
+@pytest.mark.parametrize("url", ["postgres://x@/y", "nonsense", "mysql://a@b/c"])
+def test_an_address_of_no_ledger_is_told(url: str) -> None:
+    with pytest.raises(LedgerUnavailable, match="use postgresql://"):
+        connect(url)
+
+
 def test_postgresql_can_say_the_same() -> None:
     text = str(CreateTable(ROWS).compile(dialect=postgresql.dialect()))
     assert "seq INTEGER NOT NULL" in text and "SERIAL" not in text

@@ -167,7 +167,7 @@ def test_killed_writers_leave_a_whole_chain_with_all_they_reported(
 ) -> None:
     run_writers("kill", ledger.folder, 25, 5)
     rows, known = {row.seq: row.hash for row in ledger.rows()}, reported(ledger)
-    assert len(known) > 100 and known.items() <= rows.items()
+    assert len(known) >= 25 and known.items() <= rows.items()
 
 
 def test_the_witness_names_the_last_row(ledger: Ledger) -> None:

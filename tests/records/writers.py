@@ -9,7 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from lib.records.ledger import Ledger
+from lib.records.ledger import URL_VARIABLE, Ledger
+from tests.waiting import wait_for
+
+
+def ledger_in(folder: Path) -> Ledger:
+    """Return the ledger of a folder, or of the database that the environment names."""
+    return Ledger(folder, os.environ.get(URL_VARIABLE, ""))
 
 
 def fork(work: Callable[[int], None], reports: Path) -> int:
@@ -26,7 +32,7 @@ def append(folder: Path, name: str, count: int) -> Callable[[int], None]:
     """Return work that appends rows, and reports each once it counts."""
 
     def work(file: int) -> None:
-        ledger = Ledger(folder)
+        ledger = ledger_in(folder)
         for number in range(count):
             row = ledger.append("job", name, {"number": number})
             os.write(file, f"{row.seq} {row.hash}\n".encode())
@@ -43,15 +49,18 @@ def race(folder: Path, writers: int, count: int) -> None:
 
 def kill(folder: Path, rounds: int, seed: int) -> None:
     """Kill two writers at a random moment, again and again, and look at the chain each time."""
-    rng = random.Random(seed)
+    rng, reports = random.Random(seed), folder / "reports"
+    reports.touch()
     for _ in range(rounds):
-        children = [fork(append(folder, "killed", 1_000_000), folder / "reports") for _ in range(2)]
+        before = reports.stat().st_size
+        children = [fork(append(folder, "killed", 1_000_000), reports) for _ in range(2)]
+        wait_for(lambda before=before: reports.stat().st_size > before)
         time.sleep(rng.uniform(0.0, 0.1))
         for child in children:
             os.kill(child, signal.SIGKILL)
         for child in children:
             assert os.waitpid(child, 0)[1] == signal.SIGKILL
-        assert (faults := Ledger(folder).verify()) == [], faults
+        assert (faults := ledger_in(folder).verify()) == [], faults
 
 
 if __name__ == "__main__":

@@ -118,7 +118,7 @@ def start(command: list[str], app: Path, studies: Path, port: int, where: Path) 
         process = subprocess.Popen(command, cwd=where, env=environment, stdout=output, stderr=subprocess.STDOUT)
     server = Server(app, studies, port, log, process, 0.0)
     try:
-        wait_until(lambda: answers(server), 120, f"the server to answer ({log})")
+        wait_until(lambda: answers(server), 240, f"the server to answer ({log})")
     except BaseException:
         process.kill()
         print(log.read_text()[-4000:])
@@ -233,3 +233,8 @@ def new_app() -> Callable[[Path], Path]:
 @pytest.fixture(scope="session")
 def new_studies() -> Callable[[Path, int], Path]:
     return make_studies
+
+
+@pytest.fixture(scope="session")
+def free() -> Callable[[], int]:
+    return free_port

@@ -99,7 +99,7 @@ def test_the_whole_loop(
     before, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
     assert params["version"] == "starter"
     assert client.train_start("tubes", {"max_epochs": 4})["id"]
-    wait(lambda: client.train_status()["status"] not in GOING, 150, "the training to end")
+    wait(lambda: client.train_status()["status"] not in GOING, 300, "the training to end")
     status = client.train_status()
     assert status["status"] == "DONE", "\n".join(status["details"])
     stats = client.info()["train_stats"]["tubes"]
@@ -138,19 +138,19 @@ def batch_and_scoring(server: Any, wait: Callable) -> None:
     answer = requests.post(f"{server.url}/batch/infer/tubes?images=all", json=body, timeout=30)
     assert answer.ok, answer.text
     url = f"{server.url}/batch/infer"
-    wait(lambda: requests.get(url, timeout=10).json()["status"] not in GOING, 120, "batch inference")
+    wait(lambda: requests.get(url, timeout=10).json()["status"] not in GOING, 240, "batch inference")
     assert requests.get(url, timeout=10).json()["status"] == "DONE"
     assert len(list((server.studies / "labels" / "original").glob("*.nii.gz"))) >= 4
 
     assert requests.post(f"{server.url}/scoring/dice", timeout=30).ok
     scores = f"{server.url}/scoring/"
-    wait(lambda: requests.get(scores, timeout=10).json()["status"] not in GOING, 120, "scoring")
+    wait(lambda: requests.get(scores, timeout=10).json()["status"] not in GOING, 240, "scoring")
 
     def facts() -> dict[str, Any]:
         store = requests.get(f"{server.url}/datastore/?output=all", timeout=10).json()
         return store["objects"]["ct_0"]["image"]["info"]
 
-    wait(lambda: "dice" in facts(), 20, "the scores")
+    wait(lambda: "dice" in facts(), 60, "the scores")
     assert set(facts()["dice"]) == {*LABELS, "mean"} and 0 <= facts()["dice"]["mean"] <= 1
 
 

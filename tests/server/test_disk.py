@@ -97,7 +97,7 @@ def test_a_full_disk_harms_nothing(
     for seed in range(3):
         assert put(server, f"ct_{seed}", labels[seed]).ok
     name = client.train_start("tubes", {"max_epochs": 400, "val_interval": 400})["id"]
-    wait(lambda: "step" in queue.jobs.get(name).progress, 90, "the training to begin")
+    wait(lambda: "step" in queue.jobs.get(name).progress, 240, "the training to begin")
 
     everything = fill(place)
     noise = np.random.default_rng(0).integers(0, 3, make_ct(0)[1].shape).astype(np.uint8)
@@ -106,7 +106,7 @@ def test_a_full_disk_harms_nothing(
     refused(requests.post(f"{server.url}/train/tubes?enqueue=true", json={}, timeout=60), "full")
     assert requests.get(f"{server.url}/info/", timeout=30).ok
     assert requests.post(f"{server.url}/infer/tubes?image=ct_1&output=json", timeout=60).ok
-    wait(lambda: queue.jobs.get(name).status not in GOING or not alive(app, name), 120, "the trainer to fail")
+    wait(lambda: queue.jobs.get(name).status not in GOING or not alive(app, name), 240, "the trainer to fail")
     everything.unlink()
 
     final = studies / "labels" / "final"
@@ -146,7 +146,7 @@ def test_a_read_only_disk_harms_nothing(
     version = trains_again(client, queue, wait)
 
     for each in disks:
-        wait(lambda: remount(each, "ro"), 30, "whoever still writes there")  # noqa: B023
+        wait(lambda: remount(each, "ro"), 60, "whoever still writes there")  # noqa: B023
     refused(put(server, "ct_3", labels[3]), "read_only")
     refused(put(server, "ct_0", labels[1]), "read_only")
     promote = [sys.executable, "-m", "lib", "models", "promote", str(app), version, "--task", "tubes"]
@@ -154,7 +154,7 @@ def test_a_read_only_disk_harms_nothing(
     assert told.returncode == 1 and "read-only" in told.stderr.lower(), told.stderr
     assert client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})[1]["version"] == "starter"
     name = client.train_start("tubes", {"max_epochs": 1, "val_interval": 1})["id"]
-    wait(lambda: queue.jobs.get(name).status not in GOING, 90, "the training to fail")
+    wait(lambda: queue.jobs.get(name).status not in GOING, 240, "the training to fail")
     assert queue.jobs.get(name).status == ERROR and "read-only" in queue.jobs.get(name).reason.lower()
 
     for each in disks:
@@ -165,14 +165,14 @@ def test_a_read_only_disk_harms_nothing(
     assert not (final / "ct_3.nii.gz").exists() and verify(app, studies).faults == []
     assert put(server, "ct_3", labels[3]).ok
     # The word was in the ledger before the alias failed: it is carried out when it can be, as after a kill.
-    wait(lambda: client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})[1]["version"] == version, 30, "the word")
+    wait(lambda: client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})[1]["version"] == version, 60, "the word")
     assert verify(app, studies).faults == []
 
 
 def trains_again(client: MONAILabelClient, queue: Queue, wait: Callable) -> str:
     """Train to the end; return the version."""
     name = client.train_start("tubes", {"max_epochs": 1, "val_interval": 1})["id"]
-    wait(lambda: queue.jobs.get(name).status not in GOING, 120, "a training")
+    wait(lambda: queue.jobs.get(name).status not in GOING, 240, "a training")
     job = queue.jobs.get(name)
     assert job.status == DONE, queue.tail(job)
     return job.result["version"]

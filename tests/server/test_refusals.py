@@ -3,6 +3,7 @@
 import errno
 
 import pytest
+import requests
 import torch
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 
@@ -29,6 +30,7 @@ from lib.tasks.weights import NoWeights
         (PermissionError(errno.EACCES, "Permission denied"), 503, "DISK_READ_ONLY"),
         (LedgerUnavailable(errno.ENOSPC, "the ledger cannot be written"), 507, "DISK_FULL"),
         (LedgerUnavailable(errno.EIO, "the ledger cannot be written"), 503, "LEDGER_UNAVAILABLE"),
+        (requests.ConnectionError("refused"), 502, "ARCHIVE_UNAVAILABLE"),
         (FileNotFoundError(errno.ENOENT, "gone"), 500, "INTERNAL"),
     ],
 )

@@ -51,7 +51,7 @@ def test_next_steps_of_an_empty_store_say_how_to_fill_it() -> None:
 
 @pytest.mark.server
 def test_the_printed_curl_line_works(server: Any, wait: Callable, tmp_path: Path) -> None:
-    wait(lambda: "curl" in server.log.read_text(), 20, "the next step")
+    wait(lambda: "curl" in server.log.read_text(), 60, "the next step")
     line = next(line for line in server.log.read_text().splitlines() if line.strip().startswith("curl"))
     subprocess.run([*shlex.split(line), "-sS"], cwd=tmp_path, check=True, timeout=60)
     assert (tmp_path / "label.nii.gz").stat().st_size > 0

@@ -72,17 +72,17 @@ def test_both_clients_train_stop_and_read_status_and_logs(
 
     task = either.train_start("tubes", LONG)
     assert task["status"] in GOING and task["request"]["client_id"] == "Anna"
-    wait(lambda: "step" in Queue(served.app).jobs.get(task["id"]).progress, 90, "the first steps")
+    wait(lambda: "step" in Queue(served.app).jobs.get(task["id"]).progress, 240, "the first steps")
     assert either.train_status(check_if_running=True)
     status = either.train_status()
     assert status["status"] == RUNNING and status["id"] == task["id"] and status["progress"]["eta_seconds"] > 0
     assert next(iter(either.info()["train_stats"])) == "tubes"
     stopped = either.train_stop()
     assert stopped["id"] == task["id"] and stopped["status"] == STOPPED
-    wait(lambda: Queue(served.app).ledger.rows("job")[-1].body["state"] == "stopped", 30, "the trainer to stop")
+    wait(lambda: Queue(served.app).ledger.rows("job")[-1].body["state"] == "stopped", 60, "the trainer to stop")
     assert not either.train_status(check_if_running=True) and either.train_status()["status"] == STOPPED
     logs = f"{served.url}/logs/?lines=4000&text=true"
-    wait(lambda: "stopped on request" in requests.get(logs, timeout=10).text, 20, "the log")
+    wait(lambda: "stopped on request" in requests.get(logs, timeout=10).text, 60, "the log")
     assert "training tubes" in requests.get(logs, timeout=10).text
     assert list_versions(served.app / "model" / "tubes") == [], "nothing that a stopped training learned is kept"
 
@@ -98,7 +98,7 @@ def test_update_model_trains_what_is_due_and_nothing_else(
     assert begun["result"]["status"] in GOING
     again = client.train_start(None, {})["tubes"]
     assert again["result"]["id"] == begun["result"]["id"] and "Already Running" in again["detail"]
-    wait(lambda: queue.jobs.get(begun["result"]["id"]).status not in GOING, 120, "the training")
+    wait(lambda: queue.jobs.get(begun["result"]["id"]).status not in GOING, 240, "the training")
     job = queue.jobs.get(begun["result"]["id"])
     assert job.status == DONE, queue.tail(job)
     nothing = client.train_start(None, {})["tubes"]
@@ -140,15 +140,15 @@ def test_a_restart_in_mid_training_goes_on_within_one_checkpoint(
     name = client.train_start("tubes", {"max_epochs": 30, "val_interval": 10})["id"]
     body = {"max_epochs": 1, "val_interval": 1}
     waits = requests.post(f"{first.url}/train/tubes?enqueue=true", json=body, timeout=30).json()["id"]
-    wait(lambda: queue.jobs.get(name).progress.get("epoch", 0) >= 4, 90, "four epochs")
+    wait(lambda: queue.jobs.get(name).progress.get("epoch", 0) >= 4, 240, "four epochs")
     stood = queue.jobs.get(name).progress
     for pid in group_of(first.process.pid):
         os.kill(pid, signal.SIGKILL)
     first.process.wait()
 
     second = launch(command, app, studies, tmp_path)
-    wait(lambda: queue.jobs.get(name).progress.get("step", 0) > stood["step"], 90, "it to go on")
-    wait(lambda: queue.jobs.get(waits).status not in GOING, 150, "both jobs")
+    wait(lambda: queue.jobs.get(name).progress.get("step", 0) > stood["step"], 240, "it to go on")
+    wait(lambda: queue.jobs.get(waits).status not in GOING, 300, "both jobs")
     job = queue.jobs.get(name)
     assert job.status == DONE and queue.jobs.get(waits).status == DONE, queue.tail(job)
     states = [row.body["state"] for row in Ledger.of(app).rows("job") if row.body["job"] == job.result["version"]]

@@ -12,6 +12,7 @@ from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.tasks.proposals import Proposals
 from lib.tasks.store import FolderStore, keeping
+from tests.waiting import wait_for
 
 
 def open_store(app_dir: Path, studies: Path) -> FolderStore:
@@ -36,15 +37,18 @@ def save(app_dir: Path, studies: Path, seed: int) -> None:
 
 def kill(app_dir: Path, studies: Path, rounds: int, seed: int) -> None:
     """Kill a saver at a random moment, again and again, and open the store each time."""
-    rng = random.Random(seed)
+    rng, reports = random.Random(seed), app_dir / "reports"
+    reports.touch()
     for number in range(rounds):
+        before = reports.stat().st_size
         child = os.fork()
         if child == 0:
             try:
                 save(app_dir, studies, seed + number)
             finally:
                 os._exit(1)
-        time.sleep(rng.uniform(0.02, 0.12))
+        wait_for(lambda before=before: reports.stat().st_size > before)
+        time.sleep(rng.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
         assert os.waitpid(child, 0)[1] == signal.SIGKILL, "the saver ended by itself"
         assert Ledger.of(app_dir).verify() == []

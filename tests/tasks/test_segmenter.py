@@ -1,6 +1,8 @@
 """A file in, labels on exactly its grid out, from the version that is champion at that moment."""
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from lib.records.versions import set_champion, write_version
 from lib.tasks.segmenter import Segmenter
 from lib.tasks.spec import TaskSpec
 from lib.tasks.weights import NoWeights, build_network, versions_dir
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("starter")
 
@@ -150,3 +153,30 @@ def test_without_memory_the_student_answers_and_the_answer_says_so(
     result = segmenter.segment(path)
     assert np.array_equal(result.label, expected.label)
     assert result.notes == ("memory ran out: the student 'tubes' answered",)
+
+
+def test_a_released_network_is_gone_with_its_students_and_comes_back(
+    segmenter: Segmenter, app_dir: Path, write_ct: Callable[..., Path]
+) -> None:
+    path, segmenter.student = write_ct(0), Segmenter.from_task(app_dir, "tubes", device="cpu")
+    expected = segmenter.segment(path), segmenter.student.segment(path)
+    held = [weakref.ref(each._current()[1]) for each in (segmenter, segmenter.student)]
+    assert not segmenter.release(60.0) and all(reference() for reference in held), "somebody asked a moment ago"
+    assert segmenter.release() and not segmenter.release()
+    gc.collect()
+    assert [reference() for reference in held] == [None, None]
+    assert np.array_equal(segmenter.segment(path).label, expected[0].label)
+
+
+def test_while_a_new_version_is_loaded_the_old_one_answers(
+    segmenter: Segmenter, app_dir: Path, task: TaskSpec, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, come = write_ct(0), threading.Event()
+    assert segmenter.segment(path).version == "starter"
+    monkeypatch.setattr("lib.tasks.segmenter.PATIENCE_SECONDS", 0.05)
+    real = segmenter._load
+    monkeypatch.setattr(segmenter, "_load", lambda served: come.wait(30) and real(served))
+    name = serve(app_dir, task, 1)
+    assert [segmenter.segment(path).version for _ in range(2)] == ["starter"] * 2
+    come.set()
+    wait_for(lambda: segmenter.segment(path).version == name)

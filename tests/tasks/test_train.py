@@ -47,7 +47,7 @@ def test_patients_are_known_by_tag_by_pattern_or_by_name(store: LocalDatastore) 
 def test_of_an_archive_the_label_as_it_was_submitted_is_learned_from(
     store: LocalDatastore, app_dir: Path, tmp_path: Path
 ) -> None:
-    """What comes back from an archive went through DICOM SEG."""
+    """What comes back from an archive went through DICOM SEG, and of another program's nobody knows the classes."""
     labels = LabelVersions(app_dir, Ledger.of(app_dir))
     (tmp_path / "submitted.nii.gz").write_bytes(b"as it was submitted")
     kept = labels.keep("p2", tmp_path / "submitted.nii.gz")
@@ -60,7 +60,7 @@ def test_of_an_archive_the_label_as_it_was_submitted_is_learned_from(
     store.__class__ = Archive
     store.labels = labels  # type: ignore[attr-defined]
     found = {case.id: case.label for case in labelled_cases(store)}
-    assert found["p2"] == kept and found["p1_scan1"] != kept
+    assert found == {"p2": kept}
 
 
 def test_a_viewer_request_trains(app_dir: Path, task: TaskSpec, starter: Path, store: LocalDatastore) -> None:

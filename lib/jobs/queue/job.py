@@ -55,6 +55,9 @@ class Job:
     def as_dict(self) -> dict[str, Any]:
         """Return it as JSON can say it."""
         progress = {key: self.progress.get(key) for key in ("fraction", "text", "eta_seconds", "device")}
+        # What a job tells last is a moment before its end, and one that does not run has no time left.
+        progress |= {} if self.status == RUNNING else {"eta_seconds": None}
+        progress |= {"fraction": 1.0} if self.status == DONE else {}
         return {
             "id": self.id,
             "kind": self.kind,

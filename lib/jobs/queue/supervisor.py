@@ -56,8 +56,9 @@ class Supervisor:
     def _once(self) -> int:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("ab") as output:
-            # Apart from the terminal's group: Ctrl+C is for the server, which the worker then follows.
+            # Apart from the terminal's group: Ctrl+C is for the server, which the worker then follows. But of its
+            # session: Linux shares the processor among sessions first, and a nice job in another one takes half of it.
             self.process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                self._command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, process_group=0
             )
         return self.process.wait()

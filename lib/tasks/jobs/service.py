@@ -98,9 +98,10 @@ class Service(threading.Thread):
         if time.monotonic() - self._asked < POLICY_SECONDS:
             return
         self._asked = time.monotonic()
-        names = list(self._app.trainers)
-        for job in train_what_is_due(self._app.spec.policy, self._queue, names, datetime.now()):
-            logger.info("%s has enough new labels: job %s", job.subject, job.id)
+        spec, names = self._app.spec, list(self._app.trainers)
+        students = {task.name: task.student for task in spec.tasks if task.student}
+        for job in train_what_is_due(spec.policy, self._queue, names, datetime.now(), students):
+            logger.info("%s is due by the policy: job %s", job.subject, job.id)
 
     def _pass_on(self, job: Job, offset: int) -> int:
         """Log the whole lines beyond an offset; return the offset behind them."""

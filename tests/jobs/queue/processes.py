@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +61,6 @@ def start_worker(app_dir: Path, parent: int = 0) -> Process:
     command = [sys.executable, "-m", "tests.jobs.queue.processes", "work", str(app_dir), str(parent)]
     with (app_dir / "worker.txt").open("ab") as output:
         return subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
-
-
-def wait_for(condition: Callable[[], Any], seconds: float = 30.0) -> None:
-    """Wait until something holds; fail after so long."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "waited too long"
-        time.sleep(0.02)
 
 
 def alive(pid: int) -> bool:

@@ -6,7 +6,7 @@ import threading
 from pathlib import Path
 
 from lib.jobs.queue.lease import lease_file, leased
-from tests.jobs.queue.processes import wait_for
+from tests.waiting import wait_for
 
 
 def test_the_first_free_device_and_then_none(tmp_path: Path) -> None:

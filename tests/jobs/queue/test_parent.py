@@ -5,7 +5,8 @@ import signal
 from pathlib import Path
 
 from lib.jobs.queue.parent import end_with
-from tests.jobs.queue.processes import alive, wait_for
+from tests.jobs.queue.processes import alive
+from tests.waiting import wait_for
 
 
 def test_it_ends_when_its_parent_is_killed(tmp_path: Path) -> None:

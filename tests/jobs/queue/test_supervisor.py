@@ -5,7 +5,8 @@ import sys
 from pathlib import Path
 
 from lib.jobs.queue.supervisor import Supervisor
-from tests.jobs.queue.processes import alive, wait_for
+from tests.jobs.queue.processes import alive
+from tests.waiting import wait_for
 
 STAY = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()} {sys.argv[3]}\\n'); time.sleep(600)"
 
@@ -22,6 +23,11 @@ def test_started_started_again_and_ended(tmp_path: Path) -> None:
     assert supervisor.process is not None
     supervisor.process.kill()
     wait_for(lambda: len(lines()) == 2)
+    worker = int(lines()[1].split()[0])
+    assert os.getpgid(worker) == worker, "Ctrl+C is not for it"
+    assert os.getsid(worker) == os.getsid(0), (
+        "else its niceness counts among its own only, and it takes half of the cores"
+    )
     supervisor.end()
     (first, told), (second, _) = (line.split() for line in lines())
     assert int(told) == os.getpid() and first != second

@@ -10,7 +10,8 @@ import pytest
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, ERROR, GOING, RUNNING, STOPPED, SUBMITTED, Job
 from lib.jobs.queue.table import MAX_CRASHES
-from tests.jobs.queue.processes import Process, alive, wait_for
+from tests.jobs.queue.processes import Process, alive
+from tests.waiting import wait_for
 
 
 def over(queue: Queue, name: str) -> Job:

@@ -16,6 +16,8 @@ from lib.records.versions import champion, find_version, write_version
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.jobs import service as module
 from lib.tasks.jobs.service import Service
+from lib.tasks.models import promote
+from lib.tasks.spec import load_app
 from lib.tasks.weights import build_network, shelf
 
 
@@ -51,12 +53,33 @@ def test_what_a_job_says_is_in_the_servers_log_once(
 def test_many_labels_make_one_job(app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
     app.spec = replace(app.spec, policy=PolicySpec(retrain_after=2))
     monkeypatch.setattr(module, "POLICY_SECONDS", 0.0)
-    for number in range(1000):
-        app.ledger.append("label", f"ct_{number}", {"tag": "final", "source": "submitted"})
-        if number % 100 == 99:
-            service.heed_policy()
+    for hundred in range(10):
+        with app.ledger.writing() as writer:
+            for number in range(100):
+                writer.append("label", f"ct_{hundred}_{number}", {"tag": "final", "source": "submitted"})
+        service.heed_policy()
     (job,) = app.queue.jobs.list()
     assert (job.kind, job.subject, job.origin) == ("train", "tubes", "policy")
+
+
+def test_a_student_is_queued_after_its_teacher_was_published(
+    app: TopoLabelApp, app_dir: Path, service: Service, starter: Path
+) -> None:
+    """One that was published by nobody's word but a person's counts as well; the student is declared in app.toml."""
+    text = (app_dir / "app.toml").read_text()
+    block = text[text.index("[[task]]") :].replace('name = "tubes"', 'name = "quick"')
+    (app_dir / "app.toml").write_text(text.replace('name = "tubes"', 'name = "tubes"\nstudent = "quick"') + block)
+    app.spec = load_app(app_dir)
+    app._trainers = app.init_trainers()
+    service.heed_policy()
+    assert app.queue.jobs.list() == []
+    task = app.spec.task("tubes")
+    write_version(shelf(app_dir, task).root, build_network(task).state_dict(), {}, name="v1")
+    promote(app_dir, "tubes", "v1")
+    service._asked = 0.0
+    service.heed_policy()
+    (job,) = app.queue.jobs.list()
+    assert (job.kind, job.subject, job.origin) == ("train", "quick", "policy")
 
 
 def test_what_a_killed_publisher_decided_is_carried_out(
