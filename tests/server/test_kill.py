@@ -203,7 +203,7 @@ def test_kills_lose_nothing(
         clients.ending.set()
         for thread in threads:
             thread.join(70)
-    wait(lambda: not queue.jobs.list(going=True), 240, "the queue to be worked off")
+    wait(lambda: not queue.jobs.list(going=True), 600, "the queue to be worked off")
     report(killed, clients, queue, app)
 
     assert clients.faults == [], clients.faults[:5]
