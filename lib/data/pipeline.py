@@ -30,7 +30,7 @@ class ImageSpec:
 
     Args:
         spacing_mm: Sample spacing towards right, anterior and superior, in mm.
-        window_hu: Hounsfield units that become 0 and 1.
+        window_hu: Hounsfield units that become 0 and 1; the first above the second makes dark bright.
         roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D one.
         slice_offsets: Slices, relative to the labelled one, that a 2.5-D network takes as channels.
         crop_margin_mm: How much to keep around the body, in mm; None keeps the whole field of view. What is cut off is
