@@ -9,7 +9,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelEr
 from lib.data.findings import reject
 from lib.records.engine import LedgerUnavailable
 from lib.server.refusals import Refused, refusal
-from lib.tasks.infer import RequestError
+from lib.tasks.result import RequestError
 from lib.tasks.weights import NoWeights
 
 

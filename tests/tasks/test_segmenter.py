@@ -133,7 +133,7 @@ class Starved(torch.nn.Module):
 
 
 def starve(segmenter: Segmenter) -> None:
-    _, predictor = segmenter._current()
+    _, predictor = segmenter._follower.current()
     predictor.engine._run = Starved()
 
 

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
-from lib.models.sam.foundation import LITE_MEDSAM_SHA256, NoFoundation, fold_batch_norm, lite_medsam, load_foundation
+from lib.models.sam.foundation import LITE_MEDSAM_SHA256, NoFoundation, existing, fold_batch_norm, lite_medsam, load_foundation
 from lib.models.sam.lora import adapt
 from lib.models.sam.network import PromptedNetwork
 from lib.models.sam.tiny_vit import STRIDE, TinyViT
@@ -37,8 +37,7 @@ def sam_tiny(image_size: int = 256, *, rank: int = RANK, foundation: str | Path 
         ValueError: If the size or the rank cannot be.
     """
     network = _assemble(TinyViT(EMBED_DIM), image_size, STRIDE)
-    path = Path(foundation) if foundation else lite_medsam()
-    load_foundation(network, path, _tiny_names, LITE_MEDSAM_SHA256)
+    load_foundation(network, foundation_of("sam_tiny", foundation), _tiny_names, LITE_MEDSAM_SHA256)
     return _adapted(network, rank, TINY_LAYERS)
 
 
@@ -55,11 +54,24 @@ def sam_vit_b(image_size: int = 512, *, rank: int = RANK, foundation: str | Path
     Source:
         Kirillov et al. 2023, arXiv:2304.02643.
     """
-    if not foundation:
-        raise NoFoundation("sam_vit_b needs the file of SAM's weights: set `foundation` of the task in app.toml")
+    path = foundation_of("sam_vit_b", foundation)
     network = _assemble(vit_b(image_size), image_size, VIT_PATCH, normalise=(VIT_MEAN, VIT_DEVIATION))
-    load_foundation(network, Path(foundation), partial(resized_positions, side=image_size // VIT_PATCH))
+    load_foundation(network, path, partial(resized_positions, side=image_size // VIT_PATCH))
     return _adapted(network, rank)
+
+
+def foundation_of(model: str, given: str | Path | None = None) -> Path:
+    """Return the file of the weights below a network, which is there, if not known to be whole.
+
+    Args:
+        model: "sam_tiny" or "sam_vit_b".
+        given: The file; None takes what a package carries.
+    Raises:
+        NoFoundation: If there is no such file, with what to do.
+    """
+    if not given and model != "sam_tiny":
+        raise NoFoundation(f"{model} needs the file of SAM's weights: set `foundation` of the task in app.toml")
+    return existing(Path(given)) if given else lite_medsam()
 
 
 def vit_b(image_size: int = VIT_SIZE) -> ImageEncoderViT:

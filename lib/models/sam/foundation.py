@@ -35,6 +35,17 @@ def lite_medsam() -> Path:
     return path
 
 
+def existing(path: Path) -> Path:
+    """Return the path of weights that are there.
+
+    Raises:
+        NoFoundation: If they are not.
+    """
+    if not path.is_file():
+        raise NoFoundation(f"there are no weights at {path}: name the file in app.toml, `foundation`")
+    return path
+
+
 def load_foundation(
     network: nn.Module, path: Path, rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], sha256: str = ""
 ) -> None:
@@ -48,9 +59,7 @@ def load_foundation(
     Raises:
         NoFoundation: If there is no such file, it is another one, or its weights are not the network's.
     """
-    if not path.is_file():
-        raise NoFoundation(f"there are no weights at {path}: name the file in app.toml, `foundation`")
-    content = path.read_bytes()
+    content = existing(path).read_bytes()
     digest = hashlib.sha256(content).digest()
     if sha256 and digest.hex() != sha256:
         raise NoFoundation(f"{path.name} is not the published file: its SHA-256 is {digest.hex()}, not {sha256}")
