@@ -31,9 +31,9 @@ UNUSED = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1,
 class Click(Recipe):
     """Clicks on simulated objects: all labels together, one of them, or one connected part.
 
-    A session of clicks goes on for some rounds: the first click lies inside the object, each further one in the largest
-    error region, with or without the mask before as a prompt. Some objects begin with the mask of a slice beside it, and
-    some images are asked without any prompt, which is what a distillation learns from.
+    A session goes on for some rounds: the first click lies inside the object, each further one in the largest error
+    region, with or without the mask before as a prompt. Some objects begin with the mask of a slice beside it, and some
+    images are asked without any prompt, which is what a distillation learns from.
 
     Args:
         objects: Objects asked of one image.
@@ -47,8 +47,8 @@ class Click(Recipe):
         zoom_out: Largest field of view, as a multiple of the roi at the task's spacing.
         zoom_in: Largest magnification.
     Source:
-        Kirillov et al. 2023, arXiv:2304.02643 (interactive training); Zhang & Liu 2023, SAMed, arXiv:2304.13785 (adapters,
-        prompt-free training, 0.2 cross entropy + 0.8 Dice).
+        Kirillov et al. 2023, arXiv:2304.02643 (interactive training); Zhang & Liu 2023, SAMed, arXiv:2304.13785
+        (adapters, prompt-free training, 0.2 cross entropy + 0.8 Dice).
     """
 
     objects: int = 2
@@ -177,7 +177,7 @@ def neighbour(mask: NDArray, rng: np.random.Generator) -> NDArray:
 
 
 def as_points(marks: list[list[Mark]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return sessions of clicks as one tensor of places ``(P, n, 2)`` and one of kinds ``(P, n)``, the shorter filled up."""
+    """Return sessions of clicks as places ``(P, n, 2)`` and kinds ``(P, n)``, the shorter ones filled up."""
     longest = max(len(session) for session in marks)
     points = torch.zeros(len(marks), longest, 2)
     kinds = torch.full((len(marks), longest), NO_POINT)

@@ -77,6 +77,7 @@ class Recipe(abc.ABC):
 
     def prepare(self, network: nn.Module) -> None:
         """Choose which parameters learn, before the optimiser is made; all of them, if a recipe does not say."""
+        network.requires_grad_(True)
 
     def augmentation(self) -> Augmentation:
         """Return how patches change."""

@@ -22,7 +22,7 @@ VIT_MEAN, VIT_DEVIATION = 0.449, 0.226
 """Of grey images: the mean over the three colours that SAM was trained with."""
 RANK = 4
 TINY_LAYERS = r"layers\.[23]\..*\.qkv"
-"""The eight blocks at the embedding's scale: no gradient goes through the two stages before, half of the encoder's time."""
+"""The eight blocks at the embedding's scale: no gradient goes through the stages before, half of the encoder's time."""
 
 
 def sam_tiny(image_size: int = 256, *, rank: int = RANK, foundation: str | Path | None = None) -> PromptedNetwork:

@@ -1,4 +1,4 @@
-"""The published weights that a segment-anything network stands on: where they lie, that they are whole, how they load."""
+"""The published weights that a segment-anything network stands on: where they lie, whether whole, how they load."""
 
 from __future__ import annotations
 

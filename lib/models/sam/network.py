@@ -48,8 +48,8 @@ Decode = Callable[[int, Prompts], torch.Tensor]
 class PromptedNetwork(nn.Module):
     """Masks of images for clicks, boxes, earlier masks, or for no prompt at all.
 
-    Its state is what it learned: adapters, prompt encoder and decoder. The frozen encoder below them is a file of its own,
-    the foundation, and a state is refused on another foundation than it was learned on.
+    Its state is what it learned: adapters, prompt encoder and decoder. The frozen encoder below them is a file of its
+    own, the foundation, and a state is refused on another foundation than it was learned on.
 
     Args:
         image_encoder: ``(B, 3, H, W)`` to ``(B, C, h, w)``.

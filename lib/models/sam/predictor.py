@@ -78,9 +78,9 @@ def keep_nothing(key: Hashable, make: Callable[[], Tensor]) -> Tensor:
 class ClickPredictor:
     """Answer clicks; the same clicks get the same mask, whoever asks and whatever was asked before.
 
-    Framing decides whether the network sees an object, so it looks twice: at a wide frame around the first click, then at
-    one around what it found there. The second depends on the first click and on what later clicks lie outside it, so it
-    stays while a person mends, and so does its embedding.
+    Framing decides whether the network sees an object, so it looks twice: at a wide frame around the first click, then
+    at one around what it found there. The second depends on the first click and on what later clicks lie outside it, so
+    it stays while a person mends, and so does its embedding.
 
     Args:
         network: Its adapters are merged in a copy.

@@ -1,7 +1,7 @@
 """TinyViT, the small image encoder of LiteMedSAM: convolutions first, then attention in windows, one stage a scale.
 
-Batch normalisation is folded into the convolutions when weights are loaded (`lib.models.sam.foundation`): the encoder is
-frozen but for its adapters, so its statistics never change. Every part takes any image size.
+Batch normalisation is folded into the convolutions when weights are loaded (`lib.models.sam.foundation`): the encoder
+is frozen but for its adapters, so its statistics never change. Every part takes any image size.
 """
 
 from __future__ import annotations
