@@ -35,8 +35,7 @@ class Stack:
         grid = Grid.over(shape, affine, [float(sizes_mm[axis]) for axis in by_direction])
         # At the source's own spacing a grid permutes and flips, nothing else.
         self._rows, self._columns = (axis for axis in grid.axes if axis.source_axis != THROUGH)
-        self.spacing_mm = tuple(float(sizes_mm[a.source_axis]) for a in (self._rows, self._columns))
-        self.thickness_mm = float(sizes_mm[THROUGH])
+        self.spacing_mm = float(sizes_mm[self._rows.source_axis]), float(sizes_mm[self._columns.source_axis])
         self._voxels = volume.voxels if len(shape) == 3 else volume.voxels[..., None]
 
     def __len__(self) -> int:

@@ -33,7 +33,7 @@ from lib.tasks.submission import accept_label
 RESERVED = ("image", "model", "session", "description", UPLOADED, STORED)
 STORED_SUFFIXES = tuple(pattern.lstrip("*") for pattern in IMAGE_PATTERNS)
 
-# Plain functions, not coroutines: the framework runs them in threads. One image at a time takes the device; a click does
+# Plain functions, not coroutines: the framework runs them in threads. One image at a time takes the device; clicks do
 # not wait for it.
 router = APIRouter()
 _device = threading.BoundedSemaphore(1)

@@ -36,16 +36,16 @@ class ServedInfer(InferTask):
     needs_clicks = False
 
     def __init__(
-        self, app_dir: str | Path, task: TaskSpec, *, type: InferType, labels: Mapping[str, int], dimension: int = 3
+        self, app_dir: str | Path, task: TaskSpec, *, type: str, labels: Mapping[str, int], dimension: int = 3
     ) -> None:
+        self.app_dir, self.task, self.values = Path(app_dir), task, dict(labels)
         super().__init__(
             type=type,
-            labels=dict(labels),
+            labels=self.values,
             dimension=dimension,
             description=task.description,
             config={"result_extension": list(RESULT_SUFFIXES), "result_compress": False},
         )
-        self.app_dir, self.task = Path(app_dir), task
 
     def is_valid(self) -> bool:
         """Say that the task is listed; without weights it answers with the reason."""
@@ -111,7 +111,7 @@ class SegmentationInfer(ServedInfer):
             file = write_result(result.label, result.affine, suffix, dtype)
         latencies |= {"write": time.perf_counter() - before, "total": time.perf_counter() - start}
         params = {
-            "label_names": self.labels,
+            "label_names": self.values,
             "latencies": {stage: round(seconds, 2) for stage, seconds in latencies.items()},
             "centroids": centroids(result.label, self.task.label_values),
             "version": result.version,

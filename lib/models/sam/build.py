@@ -11,7 +11,14 @@ import torch.nn.functional as F
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
-from lib.models.sam.foundation import LITE_MEDSAM_SHA256, NoFoundation, existing, fold_batch_norm, lite_medsam, load_foundation
+from lib.models.sam.foundation import (
+    LITE_MEDSAM_SHA256,
+    NoFoundation,
+    existing,
+    fold_batch_norm,
+    lite_medsam,
+    load_foundation,
+)
 from lib.models.sam.lora import adapt
 from lib.models.sam.network import PromptedNetwork
 from lib.models.sam.tiny_vit import STRIDE, TinyViT

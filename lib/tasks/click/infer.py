@@ -16,14 +16,14 @@ from lib.data.pipeline import IGNORE
 from lib.tasks.click.clicker import Clicker, Drawn
 from lib.tasks.click.request import Asked, asked_for_labels, asked_for_one
 from lib.tasks.click.volumes import Opened
-from lib.tasks.infer import ServedInfer, watch_over
+from lib.tasks.infer import ServedInfer
 from lib.tasks.result import RESULT_SUFFIXES, centroids, result_dtype, result_suffix, write_result
 from lib.tasks.spec import TaskSpec
 
 logger = logging.getLogger(__name__)
 
 UPLOADED, STORED = "uploaded_mask", "stored_mask"
-"""Paths of a mask to mend, which the server sets and no client may: one that came with the request, one of the store."""
+"""Paths of a mask to mend, which the server alone sets: one that came with the request, one of the store."""
 
 
 class Mode(Enum):
@@ -86,7 +86,7 @@ class ClickInfer(ServedInfer):
         earlier = next((request[key] for key in (UPLOADED, STORED) if request.get(key)), None)
         asked = self._asked(request, opened, mending=earlier is not None)
         masks = self._earlier(opened, asked, earlier, by_name=bool(request.get(STORED)))
-        drawn = self.clicker.draw(opened, asked, self.labels, masks)
+        drawn = self.clicker.draw(opened, asked, self.values, masks)
         before, file = time.perf_counter(), None
         if request.get("result_write_to_file", True):
             file = write_result(drawn.label, drawn.affine, suffix, dtype)
@@ -110,7 +110,9 @@ class ClickInfer(ServedInfer):
             return {}
         label = opened.label(path)
         if self.mode is Mode.LABELS:
-            return {name: {index: plane == value for index, plane in label.items()} for name, value in self.labels.items()}
+            return {
+                name: {index: plane == value for index, plane in label.items()} for name, value in self.values.items()
+            }
         # A client sends the one segment that it shows; the store has all of them.
         value = self.task.label_values.get(asked.label) if by_name else None
         chosen = {k: (plane > 0) & (plane != IGNORE) if value is None else plane == value for k, plane in label.items()}
@@ -120,9 +122,9 @@ class ClickInfer(ServedInfer):
         stages = {"encode": drawn.encode_seconds, "decode": drawn.decode_seconds, **seconds}
         latencies: dict[str, float | bool] = {stage: round(value, 4) for stage, value in stages.items()}
         return {
-            "label_names": self.labels,
+            "label_names": self.values,
             "latencies": latencies | {"cached": drawn.encoded == 0},
-            "centroids": _centroids(drawn.label, drawn.slices, self.labels),
+            "centroids": _centroids(drawn.label, drawn.slices, self.values),
             "version": drawn.version,
             "notes": [],
         }

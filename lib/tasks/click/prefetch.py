@@ -9,7 +9,7 @@ logger = logging.getLogger(__name__)
 
 
 class Prefetch:
-    """One thread beside the requests: it begins nothing while one is being answered, and drops what is no longer wanted.
+    """One thread beside the requests: it begins nothing while one is being answered, and drops what nobody wants now.
 
     A request that comes waits, at the most, for the one step that was just being taken.
     """

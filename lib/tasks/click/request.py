@@ -58,8 +58,8 @@ def asked_for_one(
     """Return a request for one thing (MONAI Label's deepgrow).
 
     Args:
-        request: ``foreground`` and ``background`` are lists of ``[i, j, k]``; ``roi`` is a box, ``label`` the segment that
-            the viewer draws into, ``slice`` the slice it shows.
+        request: ``foreground`` and ``background`` are lists of ``[i, j, k]``; ``roi`` is a box, ``label`` the segment
+            that the viewer draws into, ``slice`` the slice it shows.
         shape: The image's, ``(X, Y)`` or ``(X, Y, Z)``.
         name: What is drawn.
         known: Labels that the client may name.

@@ -1,12 +1,14 @@
 """From the slices that were clicked to their neighbours, until the object fades."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 
 from torch import Tensor
 
 from lib.models.sam.predictor import Answer
 
-LEAST_OVERLAP, MOST_GROWTH = 0.2, 3.0
+LEAST_OVERLAP, MOST_GROWTH = 0.2, 4.0
+"""Of 3341 steps between the true slices of procedural labels, 0.1 % overlap less and under 1 % grow more."""
 Step = Callable[[int, Answer], Answer]
 """What is found on a slice, given what was found on the one before."""
 Reached = tuple[int, Answer, int]
@@ -27,7 +29,7 @@ def spread(clicked: Mapping[int, Answer], step: Step, first: int, last: int) -> 
     indices = sorted(clicked)
     yield from ((index, clicked[index], 0) for index in indices)
     yield from _walk(indices[0], clicked[indices[0]], range(indices[0] - 1, first - 1, -1), step)
-    for low, high in zip(indices, indices[1:], strict=False):
+    for low, high in pairwise(indices):
         reached = low
         for found in _walk(low, clicked[low], range(low + 1, (low + high) // 2 + 1), step):
             reached = found[0]
