@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,7 @@ import torch
 from lib.data.findings import InputRejected
 from lib.records.versions import set_champion, write_version
 from lib.tasks.segmenter import Segmenter
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import SpecError, TaskSpec
 from lib.tasks.weights import NoWeights, build_network, versions_dir
 
 pytestmark = pytest.mark.usefixtures("starter")
@@ -150,3 +151,8 @@ def test_without_memory_the_student_answers_and_the_answer_says_so(
     result = segmenter.segment(path)
     assert np.array_equal(result.label, expected.label)
     assert result.notes == ("memory ran out: the student 'tubes' answered",)
+
+
+def test_a_task_of_clicks_segments_nothing_by_itself(app_dir: Path, task: TaskSpec) -> None:
+    with pytest.raises(SpecError, match="segments nothing by itself"):
+        Segmenter.from_task(app_dir, replace(task, kind="click"))

@@ -17,7 +17,7 @@ FOLLOW_POINTS = 3
 MOST_POINTS = 32
 """Of one kind on one slice; of a scribble's denser points, so many are taken, evenly."""
 NEARER = 64.0
-"""More than any logit: of two labels that claim a pixel, the one that was clicked nearer wins."""
+"""Twice the largest logit that counts: of two labels that claim a pixel, the one that was clicked nearer wins."""
 Earlier = Mapping[str, Mapping[int, Tensor]]
 """Masks ``(H, W)`` to mend, by label and slice."""
 
@@ -35,18 +35,33 @@ class Canvas:
     claims: dict[int, Tensor] = field(default_factory=dict)
 
     def put(self, value: int, reached: Iterable[Reached], *, alone: bool) -> None:
-        """Draw what is found of a label; between labels, the nearer click decides, then the larger logit."""
+        """Draw what is found of a label.
+
+        Between labels, the nearer click decides, then the larger logit. Where most of what one finds on a slice is
+        another's that was clicked nearer, it has run into the other, and has nothing there.
+        """
         for index, answer, away in reached:
             if alone:
                 self.values[index] = answer.mask.to(torch.uint8) * value
-                continue
-            claim = torch.where(answer.mask, answer.logits.clamp(max=NEARER / 2) - NEARER * away, -torch.inf)
-            if index not in self.values:
-                self.values[index] = torch.zeros_like(claim, dtype=torch.uint8)
-                self.claims[index] = torch.full_like(claim, -torch.inf)
-            wins = claim > self.claims[index]
-            self.values[index][wins] = value
-            self.claims[index][wins] = claim[wins]
+            else:
+                self._share(index, value, answer, away)
+
+    def _share(self, index: int, value: int, answer: Answer, away: int) -> None:
+        mask = answer.mask
+        values = self.values.setdefault(index, torch.zeros_like(mask, dtype=torch.uint8))
+        claims = self.claims.setdefault(index, torch.full_like(answer.logits, -torch.inf))
+        # A label that was clicked n slices away claims with more than -n * NEARER, and no more than half of that above.
+        if _mostly(mask, claims > NEARER / 2 - NEARER * away):
+            return
+        farther = (claims <= -NEARER * away) & (values > 0)
+        for other in values[mask & farther].unique():
+            theirs = farther & (values == other)
+            if _mostly(theirs, mask):
+                values[theirs], claims[theirs] = 0, -torch.inf
+        claim = torch.where(mask, answer.logits.clamp(max=NEARER / 2) - NEARER * away, -torch.inf)
+        wins = claim > claims
+        values[wins] = value
+        claims[wins] = claim[wins]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +143,10 @@ class Drawing:
     def _places(self, points: Iterable[Voxel]) -> tuple[tuple[float, float], ...]:
         places = (self.opened.stack.place(point) for point in points)
         return tuple((float(row), float(column)) for _, row, column in places)
+
+
+def _mostly(part: Tensor, of: Tensor) -> bool:
+    return 2 * int((part & of).sum()) > int(part.sum())
 
 
 def _thinned(points: tuple[Voxel, ...]) -> tuple[Voxel, ...]:

@@ -1,5 +1,6 @@
 """Do ahead, in the background, what the next click will want, and only while nobody waits for an answer."""
 
+import atexit
 import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -16,7 +17,7 @@ class Prefetch:
 
     def __init__(self) -> None:
         self._turn = threading.Condition()
-        self._asking = 0
+        self._asking, self._over = 0, False
         self._steps: Iterator[Callable[[], object]] = iter(())
         self._thread: threading.Thread | None = None
 
@@ -39,11 +40,20 @@ class Prefetch:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="prefetch", daemon=True)
                 self._thread.start()
+                # A process that ends within a step, deep in native code, would be aborted.
+                atexit.register(self.end)
             self._turn.notify_all()
 
+    def end(self) -> None:
+        """Take no further step, and wait for the one at work."""
+        with self._turn:
+            self._over = True
+            self._turn.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
     def _run(self) -> None:
-        while True:
-            step = self._next()
+        while step := self._next():
             try:
                 step()
             except Exception as error:
@@ -52,9 +62,10 @@ class Prefetch:
             # Not to hold an image until the next click comes.
             del step
 
-    def _next(self) -> Callable[[], object]:
+    def _next(self) -> Callable[[], object] | None:
         with self._turn:
-            while True:
+            while not self._over:
                 if not self._asking and (step := next(self._steps, None)) is not None:
                     return step
                 self._turn.wait()
+            return None

@@ -49,3 +49,18 @@ def test_a_step_that_fails_harms_nobody() -> None:
     prefetch, after = Prefetch(), threading.Event()
     prefetch.want([lambda: 1 // 0, after.set])
     assert after.wait(SECONDS)
+
+
+def test_at_the_end_the_step_at_work_is_waited_for_and_no_other_begins() -> None:
+    prefetch, begun, go, done, second = Prefetch(), threading.Event(), threading.Event(), [], threading.Event()
+
+    def step() -> None:
+        begun.set()
+        go.wait()
+        done.append(1)
+
+    prefetch.want([step, second.set])
+    assert begun.wait(SECONDS)
+    threading.Timer(0.05, go.set).start()
+    prefetch.end()
+    assert done == [1] and not second.is_set()

@@ -73,7 +73,7 @@ def test_a_mask_can_be_mended_from_outside_alone() -> None:
 
 
 WRONG = [
-    ({"foreground": [[60, 1, 1]]}, "CLICK_OUTSIDE"),
+    ({"foreground": [[64, 1, 1]]}, "CLICK_OUTSIDE"),
     ({"foreground": [[1, -1, 1]]}, "CLICK_OUTSIDE"),
     ({"foreground": [[1, 1, 1]], "background": [[1, 1, 20]]}, "CLICK_OUTSIDE"),
     ({"foreground": [[1.5, 1, 1]]}, "CLICK_FORMAT"),
