@@ -6,6 +6,7 @@ HOST ?= 127.0.0.1
 PORT ?= 8000
 STUDIES ?= sample-data/studies
 COHORT ?= build/cohort
+TASK ?= topowmamba
 
 .PHONY: help setup sample servers start test test-slow lint types format bench starter
 
@@ -43,5 +44,5 @@ test-slow: sample servers  ## the longer proofs
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
 	@for name in scan scan_gpu kernels networks reading busy summary; do $(RUN) -m benchmarks.$$name || exit 1; done
 
-starter: setup  ## train the starter weights again, on the procedural cohort only
-	@VENV="$(VENV)" COHORT="$(COHORT)" sh apps/airway/starter/train.sh
+starter: setup  ## train the starter weights of TASK (topowmamba, sam_lora) again, on the procedural cohort only
+	@VENV="$(VENV)" COHORT="$(COHORT)" TASK="$(TASK)" sh apps/airway/starter/train.sh

@@ -43,7 +43,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         classes: Classes of the network, background included.
         patches_per_epoch: Length of the set.
         seed: Of everything random here.
-        augment: Change the patches at random (`lib.data.augment`).
+        augment: How patches change at random; None leaves them as they are.
         cache: Folder for what was read, by content and grid; a later run then starts at once.
     Raises:
         ValueError: If a case has no label or one outside the classes, or there is no case.
@@ -57,14 +57,14 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         classes: int,
         patches_per_epoch: int,
         seed: int = 0,
-        augment: bool = True,
+        augment: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
         cache: Path | None = None,
     ) -> None:
         if not cases:
             raise ValueError("there are no cases to draw patches from")
         self.spec, self.seed, self.epoch = spec, seed, 0
         self.patches_per_epoch = patches_per_epoch
-        self.augmentation = Augmentation() if augment else None
+        self.augmentation = augment
         self._cases = [_store(case, spec, classes, cache) for case in cases]
         names = sorted({name for case in self._cases for name in case.places})
         self._holders = {name: [i for i, case in enumerate(self._cases) if name in case.places] for name in names}

@@ -30,7 +30,7 @@ class ImageSpec:
 
     Args:
         spacing_mm: Sample spacing towards right, anterior and superior, in mm.
-        window_hu: Hounsfield units that become 0 and 1.
+        window_hu: Hounsfield units that become 0 and 1; the first above the second makes dark bright.
         roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D one.
         slice_offsets: Slices, relative to the labelled one, that a 2.5-D network takes as channels.
         crop_margin_mm: How much to keep around the body, in mm; None keeps the whole field of view. What is cut off is
@@ -118,11 +118,16 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     if spec.crop_margin_mm is not None:
         box = body_box(volume.voxels, np.linalg.norm(volume.affine[:3, :3], axis=0), spec.crop_margin_mm)
         grid = grid if box is None else grid.cropped(box)
-    labels = None if label is None else grid.label(_load_label(label, volume))
+    labels = None if label is None else grid.label(load_label(label, volume))
     return Reading(grid.image(volume.voxels)[None], labels, grid)
 
 
-def _load_label(path: str | Path, image: Volume) -> NDArray[np.uint8]:
+def load_label(path: str | Path, image: Volume) -> NDArray[np.uint8]:
+    """Return the voxels of a label file that lies on the grid of an image, in the image's shape.
+
+    Raises:
+        InputRejected: If it cannot be opened, lies on another grid, or holds no labels.
+    """
     label = load(path)
     if label.voxels.size != image.voxels.size or _corner_drift(label, image) > SAME_GRID_VOXELS:
         reason = (

@@ -1,5 +1,6 @@
 """Write label volumes in the format of their suffix."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +35,26 @@ def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Pa
         ValueError: For another suffix.
     """
     path = Path(path)
+    _writer(path)
+    with replacing(path) as temporary:
+        put_volume(array, affine, temporary)
+    return path
+
+
+def put_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> None:
+    """Write an array as `write_volume` does, but in place and without waiting for the disk: for passing files.
+
+    Raises:
+        ValueError: For another suffix.
+    """
+    _writer(Path(path))(array, np.asarray(affine, np.float64), Path(path))
+
+
+def _writer(path: Path) -> Callable[[NDArray[Any], NDArray[Any], Path], None]:
     name = path.name.lower()
     if not name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
         raise ValueError(f"cannot write '{path.name}': use one of {', '.join((*NIFTI_SUFFIXES, *ITK_SUFFIXES))}")
-    write = _write_nifti if name.endswith(NIFTI_SUFFIXES) else _write_itk
-    with replacing(path) as temporary:
-        write(array, np.asarray(affine, np.float64), temporary)
-    return path
+    return _write_nifti if name.endswith(NIFTI_SUFFIXES) else _write_itk
 
 
 def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 
 import torch
 
+from lib.models.sam.foundation import NoFoundation
+
 logger = logging.getLogger(__name__)
 
 LIMIT = 3
@@ -56,8 +58,8 @@ class Watch:
 
     def failed(self, version: str, image: str, error: BaseException) -> None:
         """Note that a version raised an error on an image; the alarm's own failure is logged, never raised."""
-        # Too little memory is the machine's fault, and an older version needs no less.
-        if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError):
+        # Too little memory, or a file that is not there, is the machine's fault, and an older version needs no less.
+        if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError | NoFoundation):
             return
         with self._lock:
             if version != self._version:

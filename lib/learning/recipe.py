@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from lib.data.augment import Augmentation
+
 Batch = dict[str, Any]
 Losses = dict[str, torch.Tensor]
 RecipeT = TypeVar("RecipeT", bound="Recipe")
@@ -72,6 +74,14 @@ class Recipe(abc.ABC):
     def _require(self, name: str, holds: bool, rule: str) -> None:
         if not holds:
             raise ValueError(f"option {name} {rule}, got {getattr(self, name)!r}")
+
+    def prepare(self, network: nn.Module) -> None:
+        """Choose which parameters learn, before the optimiser is made; all of them, if a recipe does not say."""
+        network.requires_grad_(True)
+
+    def augmentation(self) -> Augmentation:
+        """Return how patches change."""
+        return Augmentation()
 
     def feed(self, patches: Dataset) -> Dataset:
         """Return the patches with whatever else the step needs; made where patches are made."""

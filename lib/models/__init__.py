@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from lib.models.peers import dynunet, dynunet_small, segresnet
+from lib.models.sam import PromptedNetwork, sam_tiny, sam_vit_b
 from lib.models.topowmamba import topowmamba_base, topowmamba_small, topowmamba_tiny
 from lib.models.vmunet import vmunet, vmunet_small
 
@@ -18,3 +19,7 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "dynunet_small": dynunet_small,
     "segresnet": segresnet,
 }
+"""Networks that segment by themselves: ``(spatial_dims, in_channels, out_channels)``."""
+
+PROMPTED: dict[str, Callable[..., PromptedNetwork]] = {"sam_tiny": sam_tiny, "sam_vit_b": sam_vit_b}
+"""Networks that answer clicks: ``(image_size, rank=, foundation=)``."""

@@ -16,8 +16,9 @@ from monailabel.interfaces.exception import (
 
 from lib.data.findings import InputRejected
 from lib.jobs.watch import BrokenOutput
+from lib.models.sam.foundation import NoFoundation
 from lib.records.engine import LedgerUnavailable
-from lib.tasks.infer import RequestError
+from lib.tasks.result import RequestError
 from lib.tasks.weights import NoWeights, SchemaMismatch
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(400, "BAD_REQUEST", str(error), "Correct the request's params.")
     if isinstance(error, NoWeights):
         return Refused(503, "NO_WEIGHTS", str(error), "Then ask again; no restart is needed.")
+    if isinstance(error, NoFoundation):
+        return Refused(503, "NO_FOUNDATION", f"{error}.", "Then start the server again.")
     if isinstance(error, SchemaMismatch):
         return Refused(503, "LABELS_CHANGED", f"{error}.", "Then ask again; no restart is needed for a new version.")
     if isinstance(error, BrokenOutput):

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -24,14 +24,17 @@ from lib.data.validate import check
 from lib.server.guard import check_name
 from lib.server.refusals import Refused
 from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
+from lib.tasks.click.infer import STORED, UPLOADED
+from lib.tasks.infer import ServedInfer
 from lib.tasks.strategy import NOTHING_LEFT
 from lib.tasks.submission import accept_label
 
 # What a request's own address and session say, its params may not say again.
-RESERVED = ("image", "model", "session", "label", "description")
+RESERVED = ("image", "model", "session", "description", UPLOADED, STORED)
 STORED_SUFFIXES = tuple(pattern.lstrip("*") for pattern in IMAGE_PATTERNS)
 
-# Plain functions, not coroutines: the framework runs them in threads, and one inference at a time takes the device.
+# Plain functions, not coroutines: the framework runs them in threads. One image at a time takes the device; clicks do
+# not wait for it.
 router = APIRouter()
 _device = threading.BoundedSemaphore(1)
 
@@ -48,9 +51,13 @@ def infer(
     session_id: str = "",
     params: Annotated[str, Form()] = "{}",
     file: Annotated[UploadFile | None, File()] = None,
+    label: Annotated[UploadFile | None, File()] = None,
     output: ResultType | None = None,
 ) -> Any:
-    """Answer as MONAI Label does: ``output`` is image, json, dicom_seg, or both parts of a multipart answer."""
+    """Answer as MONAI Label does: ``output`` is image, json, dicom_seg, or both parts of a multipart answer.
+
+    Clicks mend a mask that comes with them as ``label``, or the stored label whose tag the params name as ``mend``.
+    """
     app = _app()
     _one_of(model, app.info()["models"], "model")
     options = {key: value for key, value in _options(params).items() if key not in RESERVED}
@@ -62,7 +69,8 @@ def infer(
         _known(app, image)
     if output == ResultType.dicom_seg and isinstance(app.datastore(), LocalDatastore):
         raise Refused(400, "NO_DICOM_STORE", "DICOM SEG needs a DICOMweb store.", "Ask for output=image.")
-    with _device:
+    with _turn(app.infers[model]), _mask(label) as uploaded:
+        options |= uploaded | _stored(app, image, options.pop("mend", None))
         return run_inference(background_tasks, model, image, session_id, json.dumps(options), file, None, output)  # type: ignore[arg-type]
 
 
@@ -112,6 +120,31 @@ def next_study(user: Reader, strategy: str, params: dict[str, Any] | None = None
     """Return the study that a strategy chooses, or say that nothing is left."""
     _one_of(strategy, _app().info()["strategies"], "strategy")
     return activelearning.sample(strategy, params, user.username) or NOTHING_LEFT
+
+
+def _turn(task: ServedInfer) -> AbstractContextManager[Any]:
+    return nullcontext() if task.needs_clicks else _device
+
+
+@contextmanager
+def _mask(label: UploadFile | None) -> Iterator[dict[str, str]]:
+    if label is None:
+        yield {}
+        return
+    with _upload(label, "mask") as path:
+        yield {UPLOADED: str(path)}
+
+
+def _stored(app: TopoLabelApp, image: str, tag: Any) -> dict[str, str]:
+    if not tag:
+        return {}
+    check_name(str(tag), "mend")
+    store = app.datastore()
+    found = store.get_label_by_image_id(image, str(tag)) if image else ""
+    if not found:
+        remedy = "List the labels with GET /datastore/?output=all, or send the mask as `label`."
+        raise Refused(404, "NO_SUCH_LABEL", f"'{image}' has no label '{tag}'.", remedy)
+    return {STORED: store.get_label_uri(found, str(tag))}
 
 
 def _app() -> TopoLabelApp:

@@ -75,14 +75,14 @@ def next_steps(address: str, models: list[str], image: str | None) -> str:
 
     Args:
         address: Where it listens.
-        models: Names of its infer tasks.
+        models: Names of its infer tasks that segment by themselves.
         image: A study of the store, None if it is empty.
     """
     lines = [f"serving on {address}", f"  {SLICER_STEPS.format(address=address)}"]
     if image is None:
         upload = f'curl -f -X PUT -F file=@study.nii.gz "{address}/datastore/image?image=study"'
         lines.append(f"  The store is empty; add a study:\n    {upload}")
-    else:
+    elif models:
         url = f"{address}/infer/{models[0]}?image={quote(image)}&output=image"
         params = """'params={"result_extension": ".nii.gz"}'"""
         lines.append(f'  Segment a study:\n    curl -f -X POST -F {params} -o label.nii.gz "{url}"')
@@ -133,8 +133,9 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
             instance: Any = app_instance()
-            images = instance.datastore().list_images()
-            print(next_steps(address, list(instance.info()["models"]), min(images, default=None)), flush=True)
+            images, infers = instance.datastore().list_images(), instance.infers
+            models = [name for name, infer in infers.items() if not infer.needs_clicks]
+            print(next_steps(address, models, min(images, default=None)), flush=True)
 
     log_config = init_log_config(None, str(app_dir), "app.log", "INFO")
     config = uvicorn.Config(

@@ -1,7 +1,8 @@
 """Any app.toml as a MONAI Label app."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from monailabel.config import settings
@@ -14,16 +15,20 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
+from lib.models.sam.build import foundation_of
+from lib.models.sam.foundation import NoFoundation
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.tasks.batch_infer import OneByOne
-from lib.tasks.infer import SegmentationInfer
+from lib.tasks.click.clicker import Clicker
+from lib.tasks.click.infer import ClickInfer, Mode
+from lib.tasks.infer import SegmentationInfer, ServedInfer, watch_over
 from lib.tasks.jobs.answers import active_first, answer_from
 from lib.tasks.jobs.service import Service
 from lib.tasks.models import settle
 from lib.tasks.proposals import Proposals
 from lib.tasks.scoring import DicePerClass
-from lib.tasks.spec import load_app
+from lib.tasks.spec import CLICK, AppSpec, TaskSpec, load_app
 from lib.tasks.store import FolderStore, keeping
 from lib.tasks.strategy import RandomUnlabelled
 from lib.tasks.train import RecipeTrain
@@ -42,11 +47,11 @@ class TopoLabelApp(MONAILabelApp):
     Args:
         app_dir: The app's folder.
         studies: Folder of studies, or the address of a DICOMweb server.
-        conf: What MONAI Label was started with; nothing of it is used.
+        conf: What MONAI Label was started with: the file of the weights below a prompted network, by its name.
     """
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
-        self.spec, self.queue = load_app(app_dir), Queue(app_dir)
+        self.spec, self.queue = configured(load_app(app_dir), conf), Queue(app_dir)
         for task in self.spec.tasks:
             settle(app_dir, task)
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
@@ -87,8 +92,9 @@ class TopoLabelApp(MONAILabelApp):
         Service(self).start()
 
     def init_infers(self) -> dict[str, InferTask]:
-        """Return one infer task per task."""
-        return {task.name: SegmentationInfer(self.app_dir, task) for task in self.spec.tasks}
+        """Return one infer task per task, three for one that answers clicks."""
+        served: list[Mapping[str, InferTask]] = [offered(self.app_dir, task) for task in self.spec.tasks]
+        return {name: infer for each in served for name, infer in each.items()}
 
     def init_trainers(self) -> dict[str, TrainTask]:
         """Return one train task per task that can be trained, named like its infer task."""
@@ -104,9 +110,9 @@ class TopoLabelApp(MONAILabelApp):
         return {"dice": DicePerClass(self.spec.tasks[0].label_values)}
 
     @property
-    def infers(self) -> dict[str, InferTask]:
+    def infers(self) -> dict[str, ServedInfer]:
         """The infer tasks, by name."""
-        return self._infers
+        return cast(dict[str, ServedInfer], self._infers)
 
     @property
     def trainers(self) -> dict[str, RecipeTrain]:
@@ -131,3 +137,28 @@ class TopoLabelApp(MONAILabelApp):
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
+
+
+def configured(spec: AppSpec, conf: Mapping[str, str]) -> AppSpec:
+    """Return an app whose prompted networks stand on the files that a server's `--conf` names.
+
+    Args:
+        spec: What app.toml declares.
+        conf: ``{"sam_tiny": path}``, for one.
+    """
+    tasks = (replace(task, foundation=conf.get(task.model) or task.foundation) for task in spec.tasks)
+    return replace(spec, tasks=tuple(tasks))
+
+
+def offered(app_dir: str, task: TaskSpec) -> dict[str, ServedInfer]:
+    """Return the infer tasks of a task, by name; none where the weights below its network are not there."""
+    if task.kind != CLICK:
+        return {task.name: SegmentationInfer(app_dir, task)}
+    try:
+        foundation_of(task.model, task.foundation)
+    except NoFoundation as error:
+        logger.warning("%s is not offered: %s", task.name, error)
+        return {}
+    clicker = Clicker.from_task(app_dir, task, watch=watch_over(app_dir, task))
+    modes = [ClickInfer(app_dir, task, mode, clicker) for mode in Mode]
+    return {each.name: each for each in modes}

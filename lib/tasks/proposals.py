@@ -48,7 +48,7 @@ class Proposals:
         """
         file = Path(answer.get("file") or "")
         content = file.read_bytes() if file.is_file() else b""
-        prompts = {name: request[name] for name in PROMPTS if request.get(name)}
+        prompts = {name: value for name, value in request.items() if value and (name in PROMPTS or _are_clicks(value))}
         version = (answer.get("params") or {}).get("version", "")
         with self._lock:
             known = self._latest.pop(image, None)
@@ -85,6 +85,11 @@ class Proposals:
         facts["seconds"] = round(now - proposal.began, 1) if seconds is None else seconds
         made = {"task": proposal.task, "version": proposal.version, "prompts": proposal.prompts}
         return Origin(**facts, **made, edit_ml=_edit_ml(proposal, label))
+
+
+def _are_clicks(value: Any) -> bool:
+    """Say whether something is a list of points: clicks on several labels are sent under the labels' names."""
+    return isinstance(value, list) and all(isinstance(each, list) for each in value)
 
 
 def _edit_ml(proposal: Proposal, label: Path) -> float | None:

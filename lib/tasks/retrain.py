@@ -18,8 +18,10 @@ from lib.jobs.judge import broken_weight
 from lib.jobs.publish import Shelf, carry_out, decision_about, register
 from lib.jobs.recorded import recorded
 from lib.learning.calibrate import Calibration, calibrate
+from lib.learning.click_validation import ClickValidation
 from lib.learning.loop import Result, train
 from lib.learning.loop.progress import Report, Standing, default_report
+from lib.learning.loop.validation import Judge
 from lib.learning.recipe import Recipe
 from lib.records.card import Card, find_code_version, hash_data, hash_labels
 from lib.records.labels import LabelVersions
@@ -27,7 +29,7 @@ from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
 from lib.records.versions import find_version, list_versions, new_name, write_version
 from lib.tasks.models import settle, show_in_mlflow
 from lib.tasks.run_start import OUTCOME, Start, close
-from lib.tasks.spec import AppSpec, SpecError, TaskSpec, load_app
+from lib.tasks.spec import CLICK, AppSpec, SpecError, TaskSpec, load_app
 from lib.tasks.training_stats import TrainingStats
 from lib.tasks.trial import Trial, mean_dice, served_or_none, try_out
 from lib.tasks.weights import build_network, shelf, weights_named
@@ -218,6 +220,7 @@ def _learn(
         spec=task.image,
         labels=task.labels,
         workdir=workdir,
+        judge=_judge(task, start.split[VAL]),
         cache=workdir.parents[1] / "cache",
         device=device,
         progress=report,
@@ -231,6 +234,13 @@ def _learn(
             result, state_dict={name: value.detach().cpu() for name, value in network.state_dict().items()}
         )
     return network, result, chosen
+
+
+def _judge(task: TaskSpec, cases: Sequence[Case]) -> Judge | None:
+    """Return what chooses the epoch of a task that answers clicks; None leaves it to whole volumes."""
+    if task.kind != CLICK or not cases:
+        return None
+    return ClickValidation(cases, task.image, task.labels, task.object)
 
 
 def _all(*reports: Report | None) -> Report:

@@ -1,9 +1,7 @@
 """One image in, its labels on the very same grid out; the same for the server, the command line and the tests."""
 
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -16,11 +14,10 @@ from lib.data.pipeline import Reading, read, window
 from lib.data.validate import check
 from lib.jobs.watch import Watch, check_finite
 from lib.models.predictor import Predictor
-from lib.tasks.spec import TaskSpec, load_app
+from lib.tasks.follower import Follower
+from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
-PATIENCE_SECONDS = 3.0
-"""So long an image waits for a new version that is being loaded; then the old one answers once more."""
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
 
@@ -51,8 +48,7 @@ class Segmentation:
 class Segmenter:
     """Segment images with whatever version of a task's weights is served at that moment.
 
-    Threads may share it. An answer comes from one version as a whole: a version that becomes champion is loaded in
-    the background and answers from one image to the next.
+    Threads may share it. An answer comes from one version as a whole; see `lib.tasks.follower`.
 
     Args:
         task: The task.
@@ -72,14 +68,9 @@ class Segmenter:
         student: "Segmenter | None" = None,
     ) -> None:
         self.task, self.student = task, student
-        self._weights = weights
         self._watch = watch or Watch(lambda version, reason: None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self._loading = threading.Lock()
-        self._loaded: tuple[ServedWeights, Predictor] | None = None
-        self._coming: tuple[ServedWeights, Future[Predictor]] | None = None
-        self._loader = ThreadPoolExecutor(1, "load")
-        self._used = time.monotonic()
+        self._follower = Follower(weights, self._load, self._watch)
 
     @classmethod
     def from_task(
@@ -97,8 +88,12 @@ class Segmenter:
             task: One of its tasks, or its name.
             device: Where the network runs; None takes a GPU if there is one.
             watch: Told of every image that a version answered or failed on.
+        Raises:
+            SpecError: If the task does not segment.
         """
         task = load_app(app_dir).task(task) if isinstance(task, str) else task
+        if task.kind != SEGMENTATION:
+            raise SpecError(f"task '{task.name}' is of kind '{task.kind}' and segments nothing by itself")
         student = None if task.student is None else cls.from_task(app_dir, task.student, device=device)
         return cls(task, lambda: served_weights(app_dir, task), device=device, watch=watch, student=student)
 
@@ -119,7 +114,7 @@ class Segmenter:
         reading = read(source, self.task.image)
         volume = window(reading.hu, self.task.image.window_hu)
         clock.lap("read")
-        served, predictor = self._current(str(path))
+        served, predictor = self._follower.current(str(path))
         try:
             with self._watch.over(served.name, str(path)):
                 slabs = ((start, check_finite(slab)) for start, slab in predictor.slabs(volume, progress, notes))
@@ -131,7 +126,7 @@ class Segmenter:
         if label is None:
             return self._by_student(path, progress, notes)
         clock.lap("restore")
-        self._used = time.monotonic()
+        self._follower.used()
         return Segmentation(
             label=label,
             affine=reading.source_affine,
@@ -143,53 +138,15 @@ class Segmenter:
         )
 
     def release(self, idle_seconds: float = 0.0) -> bool:
-        """Let go of the network, and of the student's, if nobody asked for so long: a training needs the memory.
-
-        Returns:
-            Whether there was one; the next image loads it again.
-        """
-        too = self.student is not None and self.student.release(idle_seconds)
-        with self._loading:
-            if self._loaded is None or time.monotonic() - self._used < idle_seconds:
-                return too
-            self._loaded = self._coming = None
-        if self._device.type == "cuda":
-            torch.cuda.empty_cache()
-        return True
+        """Let go of the network, and of the student's, if nobody asked for so long; see `Follower.release`."""
+        student = self.student is not None and self.student.release(idle_seconds)
+        return self._follower.release(idle_seconds) or student
 
     def _by_student(self, path: str | Path, progress: Progress | None, notes: list[str]) -> Segmentation:
         assert self.student is not None
         answer = self.student.segment(path, progress)
         told = f"memory ran out: the student '{self.student.task.name}' answered"
         return replace(answer, notes=(*notes, told, *answer.notes))
-
-    def _current(self, image: str = "") -> tuple[ServedWeights, Predictor]:
-        # A pair is replaced as one object: a thread sees the old version or the new, never a mixture.
-        with self._loading:
-            served, self._used = self._weights(), time.monotonic()
-            if self._loaded is not None and self._loaded[0] == served:
-                return self._loaded
-            if self._coming is None or self._coming[0] != served:
-                self._coming = served, self._loader.submit(self._load, served)
-            former, future = self._loaded, self._coming[1]
-        wait([future], timeout=PATIENCE_SECONDS if former else None)
-        if former and not future.done():
-            return former
-        with self._watch.over(served.name, image, answers=False):
-            loaded = served, self._arrived(served, future)
-        with self._loading:
-            self._loaded = loaded
-        return loaded
-
-    def _arrived(self, served: ServedWeights, future: "Future[Predictor]") -> Predictor:
-        try:
-            return future.result()
-        except BaseException:
-            # The next image tries anew: what failed may have been the moment and not the version.
-            with self._loading:
-                if self._coming == (served, future):
-                    self._coming = None
-            raise
 
     def _load(self, served: ServedWeights) -> Predictor:
         image = self.task.image

@@ -10,14 +10,18 @@ from typing import Any, get_args, get_origin, get_type_hints
 from lib.data.pipeline import ImageSpec
 from lib.jobs.gate import GateSpec
 from lib.jobs.policy import PolicySpec
+from lib.learning.click import Click
 from lib.learning.finetune import Finetune
 from lib.learning.recipe import Recipe
-from lib.models import BUILDERS
+from lib.models import BUILDERS, PROMPTED
+from lib.models.sam.build import RANK
 from lib.records.split import HELD_OUT_PATIENTS
 
-KINDS = ("segmentation",)
+SEGMENTATION, CLICK = "segmentation", "click"
+KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED}
+"""What a task does, and the networks that can."""
 STRATEGIES = ("random",)
-RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune}
+RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune, "click": Click}
 
 
 class SpecError(ValueError):
@@ -37,15 +41,18 @@ class TaskSpec:
     """One task: a model, the labels it gives (their values are 1, 2, ...) and how it reads an image.
 
     Args:
-        name: What viewers show and requests name.
+        name: What viewers show and requests name; a click task is offered as ``<name>_2d``, ``_3d`` and ``_labels``.
         kind: One of `KINDS`.
-        model: A key of `lib.models.BUILDERS`.
+        model: A key of `lib.models.BUILDERS` or, for clicks, of `lib.models.PROMPTED`.
         labels: Class names in the order of their values.
         image: Spacing, window and network input.
         train: Recipe and options; None where the task only infers.
         gate: What a new version must show to be served.
         description: One line for the viewer.
         student: The task, of the same labels, that answers where this one's network finds no memory.
+        object: What the labels are together: the one label of the click tasks that draw one thing.
+        foundation: File of the weights that a prompted network stands on; empty takes those that a package carries.
+        rank: Of a prompted network's adapters.
     """
 
     name: str
@@ -57,6 +64,9 @@ class TaskSpec:
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     description: str = ""
     student: str | None = None
+    object: str = ""
+    foundation: str = ""
+    rank: int = RANK
 
     @property
     def label_values(self) -> dict[str, int]:
@@ -167,8 +177,9 @@ def _task(block: Any, where: str) -> TaskSpec:
     if "gate" in block:
         parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
     task = _build(TaskSpec, block, where, **parts)
-    _one_of(task.kind, KINDS, f"{where} kind")
-    _one_of(task.model, tuple(BUILDERS), f"{where} model")
+    _one_of(task.kind, tuple(KINDS), f"{where} kind")
+    _one_of(task.model, tuple(KINDS[task.kind]), f"{where} model")
+    _kind(task, where)
     if not task.name.replace("_", "").replace("-", "").isalnum():
         raise SpecError(f"{where} name: letters, digits, - and _ only, for it is part of an address")
     if not task.labels or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
@@ -176,10 +187,25 @@ def _task(block: Any, where: str) -> TaskSpec:
     return task
 
 
+def _kind(task: TaskSpec, where: str) -> None:
+    """Refuse what the kind of a task has no use for, or lacks."""
+    clicks = task.kind == CLICK
+    if not clicks and (task.object or task.foundation):
+        raise SpecError(f"{where}: object and foundation are for tasks of kind '{CLICK}'")
+    if clicks and (
+        len(task.image.roi) != 2 or task.image.roi[0] != task.image.roi[1] or len(task.image.slice_offsets) > 1
+    ):
+        raise SpecError(f"{where} image: a click is answered on one slice, in a square roi")
+    if clicks and not task.object:
+        raise SpecError(f"{where} needs object: the name of what its labels are together")
+    if task.train is not None and isinstance(task.train.options, Click) != clicks:
+        raise SpecError(f"{where} train: the recipe 'click' is for tasks of kind '{CLICK}', and they have no other")
+
+
 def _image(block: Mapping[str, Any], where: str) -> ImageSpec:
     image = _build(ImageSpec, block, where)
-    if min(image.spacing_mm) <= 0 or image.window_hu[0] >= image.window_hu[1]:
-        raise SpecError(f"{where}: spacing_mm must be positive and window_hu rise")
+    if min(image.spacing_mm) <= 0 or image.window_hu[0] == image.window_hu[1]:
+        raise SpecError(f"{where}: spacing_mm must be positive and the ends of window_hu differ")
     if len(image.roi) not in (2, 3) or min(image.roi) < 1 or not image.slice_offsets:
         raise SpecError(f"{where}: roi takes two or three positive sizes, slice_offsets at least one")
     if len(image.roi) == 3 and len(image.slice_offsets) > 1:

@@ -13,7 +13,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from lib.data.cases import Case, patient_from_name
 from lib.data.formats import stem
 from lib.learning.loop.progress import Report
-from lib.tasks.infer import first
+from lib.tasks.result import first
 from lib.tasks.retrain import retrain
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.store import ArchiveStore

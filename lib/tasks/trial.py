@@ -13,9 +13,10 @@ from torch import nn
 from lib.data.cases import Case
 from lib.jobs.gate import Decision, Judged, decide
 from lib.jobs.judge import judge
+from lib.jobs.judge_clicks import judge_clicks
 from lib.jobs.publish import Shelf
 from lib.records.split import HELD_OUT, TRAIN, VAL
-from lib.tasks.spec import AppSpec, TaskSpec
+from lib.tasks.spec import CLICK, AppSpec, TaskSpec
 from lib.tasks.weights import NoWeights, SchemaMismatch, ServedWeights, build_network, served_weights
 
 logger = logging.getLogger(__name__)
@@ -59,6 +60,8 @@ def try_out(
     against, champion = place.served, served_or_none(place.app_dir, task)
 
     def judged(version: nn.Module, cases: Sequence[Case]) -> list[Judged]:
+        if task.kind == CLICK:
+            return judge_clicks(version, cases, task.image, task.labels, task.object, device=device)
         return judge(version, cases, task.image, task.labels, device=device)
 
     ours = judged(network, split[HELD_OUT])

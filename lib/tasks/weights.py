@@ -12,12 +12,12 @@ from torch import nn
 from lib.jobs.judge import broken_weight
 from lib.jobs.publish import Shelf
 from lib.jobs.watch import BrokenOutput
-from lib.models import BUILDERS
+from lib.models import BUILDERS, PROMPTED
 from lib.models.weights import load_weights
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
 from lib.records.versions import CARD, STARTER, WEIGHTS, Version, champion, find_version
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import CLICK, TaskSpec
 
 
 class NoWeights(RuntimeError):
@@ -130,15 +130,22 @@ def build_network(task: TaskSpec, weights: Path | None = None) -> nn.Module:
     Raises:
         WeightsMismatch: If the file's weights are those of another network.
         BrokenOutput: If a weight holds values that are no numbers.
+        NoFoundation: If the weights that a prompted network stands on are not there.
     """
-    with torch.random.fork_rng(devices=[]):
-        network = BUILDERS[task.model](
-            spatial_dims=task.dimension,
-            in_channels=len(task.image.slice_offsets),
-            out_channels=len(task.labels) + 1,
-        )
+    network = _built(task)
     if weights is not None:
         load_weights(network, weights)
         if name := broken_weight(network.state_dict()):
             raise BrokenOutput(f"{weights.parent.name} cannot serve: {name} holds values that are no numbers")
     return network.eval()
+
+
+def _built(task: TaskSpec) -> nn.Module:
+    if task.kind == CLICK:
+        return PROMPTED[task.model](task.image.roi[0], rank=task.rank, foundation=task.foundation or None)
+    with torch.random.fork_rng(devices=[]):
+        return BUILDERS[task.model](
+            spatial_dims=task.dimension,
+            in_channels=len(task.image.slice_offsets),
+            out_channels=len(task.labels) + 1,
+        )

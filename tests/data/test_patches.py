@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lib.data import patches
+from lib.data.augment import Augmentation
 from lib.data.cases import Case
 from lib.data.formats import Volume
 from lib.data.grid import Grid
@@ -37,11 +38,13 @@ def make(spec: ImageSpec, cases: list[Reading], classes: int = 6, **options: obj
     return PatchDataset(cases, spec, classes=classes, **settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("augment", [True, False])
+@pytest.mark.parametrize("augment", [Augmentation(), None])
 @pytest.mark.parametrize(
     ("spec", "image", "label"), [(FLAT, (3, 16, 12), (16, 12)), (BOX, (1, 16, 12, 8), (16, 12, 8))]
 )
-def test_shapes_types_and_range(spec: ImageSpec, image: tuple[int, ...], label: tuple[int, ...], augment: bool) -> None:
+def test_shapes_types_and_range(
+    spec: ImageSpec, image: tuple[int, ...], label: tuple[int, ...], augment: Augmentation | None
+) -> None:
     for patch in DataLoader(make(spec, [reading(1, 2)], augment=augment), batch_size=10):
         assert patch["image"].shape == (10, *image) and patch["image"].dtype == torch.float32
         assert patch["label"].shape == (10, *label) and patch["label"].dtype == torch.int64
@@ -54,7 +57,7 @@ def test_unchanged_patch_is_found_in_the_volume(spec: ImageSpec) -> None:
     whole = reading(1, 2, 3)
     assert whole.label is not None
     volume, depth = window(whole.hu[0], spec.window_hu), spec.roi[2] if len(spec.roi) == 3 else 1
-    for patch in make(spec, [whole], augment=False, patches_per_epoch=6):
+    for patch in make(spec, [whole], augment=None, patches_per_epoch=6):
         label = patch["label"].reshape(16, 12, depth)
         inside = (label != IGNORE).nonzero()
         low, high = inside.min(0).values, inside.max(0).values + 1
@@ -83,7 +86,7 @@ def _shows(volume: torch.Tensor, patch: dict, spec: ImageSpec, spot: tuple, low:
 
 def test_classes_are_drawn_evenly_whatever_their_cases() -> None:
     cases = [reading(1, seed=0), reading(1, seed=1), reading(1, seed=2), reading(4, seed=3)]
-    data = make(FLAT, cases, augment=False, patches_per_epoch=300)
+    data = make(FLAT, cases, augment=None, patches_per_epoch=300)
     middles = Counter(int(patch["label"][8, 6]) for patch in data)
     assert 0.25 < middles[1] / 300 < 0.45 and 0.25 < middles[4] / 300 < 0.45 and middles[0] > 50
 
@@ -98,8 +101,8 @@ def test_patch_depends_on_seed_epoch_and_index_alone() -> None:
     assert not torch.equal(first[7]["image"], make(FLAT, [reading(1)], seed=4)[7]["image"])
 
 
-@pytest.mark.parametrize("augment", [True, False])
-def test_roi_larger_than_the_volume(augment: bool) -> None:
+@pytest.mark.parametrize("augment", [Augmentation(), None])
+def test_roi_larger_than_the_volume(augment: Augmentation | None) -> None:
     spec = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (64, 64, 32))
     patch = make(spec, [reading(1)], augment=augment)[0]
     assert patch["image"].shape == (1, 64, 64, 32)
@@ -107,7 +110,7 @@ def test_roi_larger_than_the_volume(augment: bool) -> None:
 
 
 def test_case_without_classes_still_gives_background() -> None:
-    assert (make(FLAT, [reading()], augment=False)[0]["label"] % IGNORE == 0).all()
+    assert (make(FLAT, [reading()], augment=None)[0]["label"] % IGNORE == 0).all()
 
 
 def test_faulty_cases_are_refused() -> None:

@@ -8,9 +8,10 @@ import torch
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
 
 from lib.data.findings import reject
+from lib.models.sam.foundation import NoFoundation
 from lib.records.engine import LedgerUnavailable
 from lib.server.refusals import Refused, refusal
-from lib.tasks.infer import RequestError
+from lib.tasks.result import RequestError
 from lib.tasks.weights import NoWeights
 
 
@@ -22,6 +23,7 @@ from lib.tasks.weights import NoWeights
         (reject("EMPTY", "Nothing.", "Send more."), 422, "EMPTY"),
         (RequestError("result_dtype"), 400, "BAD_REQUEST"),
         (NoWeights("none"), 503, "NO_WEIGHTS"),
+        (NoFoundation("no weights"), 503, "NO_FOUNDATION"),
         (ImageNotFoundException("x not found"), 404, "NOT_FOUND"),
         (MONAILabelException(MONAILabelError.INVALID_INPUT, "no model"), 400, "BAD_REQUEST"),
         (MONAILabelException(MONAILabelError.INFERENCE_ERROR, "broke"), 500, "INTERNAL"),

@@ -77,3 +77,8 @@ def test_monailabels_own_command_serves_from_anywhere(
     stock = launch(start_server, new_app(tmp_path / "an app"), new_studies(tmp_path / "s", 1), tmp_path)
     answer = requests.post(f"{stock.url}/infer/tubes?image=ct_0&output=json", timeout=60)
     assert answer.ok and answer.json()["version"] == "starter"
+
+
+def test_next_steps_without_a_task_that_segments() -> None:
+    text = next_steps("http://h:1", [], "ct")
+    assert "curl" not in text and "3D Slicer" in text

@@ -14,7 +14,8 @@ from lib.jobs.publish import carry_out, register
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version, set_champion, write_version
-from lib.tasks.infer import RequestError, SegmentationInfer, centroids, first
+from lib.tasks.infer import SegmentationInfer
+from lib.tasks.result import RequestError
 from lib.tasks.spec import TaskSpec
 from lib.tasks.weights import NoWeights, SchemaMismatch, build_network, served_weights, shelf
 
@@ -64,18 +65,6 @@ def test_without_weights_it_stays_listed_and_refuses(
     assert infer.is_valid() and infer.get_path() is None
     with pytest.raises(NoWeights):
         infer({"image": str(write_ct(0))})
-
-
-def test_centroid_lies_in_its_class() -> None:
-    label = np.zeros((9, 9), np.uint8)
-    label[1:8, 1] = label[1, 1:8] = label[7, 1:8] = 3  # a C: its centre of mass is not in it
-    found = centroids(label, {"a": 1, "c": 3})
-    assert list(found) == ["c"] and label[tuple(int(i) for i in found["c"])] == 3
-
-
-@pytest.mark.parametrize(("value", "expected"), [([1, 2], 1), ("ab", "ab"), ([], []), (None, None)])
-def test_first(value: object, expected: object) -> None:
-    assert first(value) == expected
 
 
 def test_slice_result_has_two_axes(infer: SegmentationInfer, write_ct: Callable, tmp_path: Path) -> None:

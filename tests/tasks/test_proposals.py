@@ -73,3 +73,10 @@ def test_the_oldest_is_forgotten(write_label: Callable[..., Path], monkeypatch: 
         proposals.remember(image, {"model": "tubes"}, answer(file))
     known = [image for image in ("ct_1", "ct_2", "ct_3") if proposals.origin(image, file, {}).version]
     assert known == ["ct_1", "ct_3"]
+
+
+def test_clicks_on_labels_are_prompts_too(write_label: Callable[..., Path]) -> None:
+    proposals = Proposals()
+    request = {"model": "sam_labels", "tube": [[1, 2, 3]], "cavity": [], "label": "tube", "result_extension": [".nrrd"]}
+    proposals.remember("ct", request, answer(write_label("a")))
+    assert proposals.origin("ct", write_label("b"), {}).prompts == {"tube": [[1, 2, 3]], "label": "tube"}

@@ -4,6 +4,7 @@ import gc
 import threading
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -14,9 +15,8 @@ import torch
 from lib.data.findings import InputRejected
 from lib.records.versions import set_champion, write_version
 from lib.tasks.segmenter import Segmenter
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import SpecError, TaskSpec
 from lib.tasks.weights import NoWeights, build_network, versions_dir
-from tests.waiting import wait_for
 
 pytestmark = pytest.mark.usefixtures("starter")
 
@@ -136,7 +136,7 @@ class Starved(torch.nn.Module):
 
 
 def starve(segmenter: Segmenter) -> None:
-    _, predictor = segmenter._current()
+    _, predictor = segmenter._follower.current()
     predictor.engine._run = Starved()
 
 
@@ -160,7 +160,7 @@ def test_a_released_network_is_gone_with_its_students_and_comes_back(
 ) -> None:
     path, segmenter.student = write_ct(0), Segmenter.from_task(app_dir, "tubes", device="cpu")
     expected = segmenter.segment(path), segmenter.student.segment(path)
-    held = [weakref.ref(each._current()[1]) for each in (segmenter, segmenter.student)]
+    held = [weakref.ref(each._follower.current()[1]) for each in (segmenter, segmenter.student)]
     assert not segmenter.release(60.0) and all(reference() for reference in held), "somebody asked a moment ago"
     assert segmenter.release() and not segmenter.release()
     gc.collect()
@@ -168,15 +168,6 @@ def test_a_released_network_is_gone_with_its_students_and_comes_back(
     assert np.array_equal(segmenter.segment(path).label, expected[0].label)
 
 
-def test_while_a_new_version_is_loaded_the_old_one_answers(
-    segmenter: Segmenter, app_dir: Path, task: TaskSpec, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path, come = write_ct(0), threading.Event()
-    assert segmenter.segment(path).version == "starter"
-    monkeypatch.setattr("lib.tasks.segmenter.PATIENCE_SECONDS", 0.05)
-    real = segmenter._load
-    monkeypatch.setattr(segmenter, "_load", lambda served: come.wait(30) and real(served))
-    name = serve(app_dir, task, 1)
-    assert [segmenter.segment(path).version for _ in range(2)] == ["starter"] * 2
-    come.set()
-    wait_for(lambda: segmenter.segment(path).version == name)
+def test_a_task_of_clicks_segments_nothing_by_itself(app_dir: Path, task: TaskSpec) -> None:
+    with pytest.raises(SpecError, match="segments nothing by itself"):
+        Segmenter.from_task(app_dir, replace(task, kind="click"))

@@ -1,17 +1,31 @@
 #!/bin/sh
-# Train the starter weights on the procedural cohort only, from scratch, in a copy of the app. Run as `make starter`.
+# Train a task's starter weights on the procedural cohort only, in a copy of the app. Run as `make starter TASK=...`.
 set -eu
 run="${VENV:-.venv}/bin/python"
 cohort="${COHORT:-build/cohort}"
-app=build/starter-app
-[ -f "$cohort/topology.json" ] || "$run" -m lib phantom --count 96 --seed 1 --out "$cohort"
+task="${TASK:-topowmamba}"
+app="build/starter-$task"
+minutes="${MINUTES:-50}"
+case "$task" in
+    topowmamba)
+        model=topowmamba_small
+        set -- patches_per_epoch=640 batch_size=4 learning_rate=2e-3 warmup_steps=200 ema_decay=0.998
+        ;;
+    sam_lora)
+        model=sam_tiny
+        set -- patches_per_epoch=200 batch_size=2 learning_rate=4e-4 warmup_steps=25 ema_decay=0.99
+        ;;
+    *) echo "there is no recipe for the starter of '$task'" >&2 && exit 1 ;;
+esac
+for option in "$@"; do options="${options:-} --set $option"; done
+[ -f "$cohort/topology.json" ] || "$run" -m lib phantom --count "${COUNT:-96}" --seed 1 --out "$cohort"
 rm -rf "$app"
 mkdir -p "$app"
 cp apps/airway/app.toml "$app/"
 # Passive waiting keeps two threads fast on a machine that does other things too.
-OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task topowmamba --studies "$cohort" --json \
-    --set max_minutes="${MINUTES:-50}" --set max_epochs=10000 --set patches_per_epoch=640 --set batch_size=4 \
-    --set learning_rate=2e-3 --set warmup_steps=200 --set ema_decay=0.998 --set val_interval=10000 --set seed=0
-version=$(ls -d "$app"/model/topowmamba/versions/*/)
-mkdir -p apps/airway/starter/topowmamba_small
-cp "$version"weights.safetensors "$version"card.json apps/airway/starter/topowmamba_small/
+# shellcheck disable=SC2086
+OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task "$task" --studies "$cohort" --json $options \
+    --set max_minutes="$minutes" --set max_epochs=10000 --set val_interval=10000 --set seed=0
+version=$(ls -d "$app/model/$task"/versions/*/)
+mkdir -p "apps/airway/starter/$model"
+cp "$version"weights.safetensors "$version"card.json "apps/airway/starter/$model/"

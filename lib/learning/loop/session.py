@@ -71,6 +71,7 @@ class Session:
     ) -> None:
         self.recipe, self.network, self.judge, self.ranks = recipe, network, judge, ranks
         self.workdir, self.report, self.should_stop, self.trackers = workdir, report, should_stop, trackers
+        recipe.prepare(network)
         self.parallel = ranks.wrap(network)
         self.average = WeightAverage(network, recipe.ema_decay)
         self.optimizer = build_optimizer(network, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)

@@ -60,6 +60,7 @@ def train(
     spec: ImageSpec,
     labels: Sequence[str],
     workdir: Path,
+    judge: Judge | None = None,
     cache: Path | None = None,
     device: str | torch.device = "cpu",
     progress: Report | None = None,
@@ -77,6 +78,7 @@ def train(
         spec: How images are read, cut and windowed.
         labels: Names of the classes 1, 2, ...
         workdir: Folder of checkpoints, curves and records; made if absent.
+        judge: Scores a network on the held-out cases; absent, by the Dice of whole volumes.
         cache: Folder for what was read of the cases; a later run then starts at once.
         device: Where to train; under torchrun ``cuda`` is this process's own GPU.
         progress: Told of every step; absent, a bar or log lines.
@@ -97,9 +99,11 @@ def train(
         classes=len(labels) + 1,
         patches_per_epoch=recipe.patches_per_epoch,
         seed=recipe.seed,
+        augment=recipe.augmentation(),
         cache=cache,
     )
-    judge = Validation(val_cases, spec, labels) if val_cases else None
+    if judge is None and val_cases:
+        judge = Validation(val_cases, spec, labels)
     return fit(
         recipe,
         network,

@@ -16,7 +16,7 @@ from lib.jobs.queue.run import Kind, Run
 from lib.jobs.recorded import recorded
 from lib.learning.loop.progress import Standing
 from lib.tasks.batch_infer import OneByOne
-from lib.tasks.infer import first
+from lib.tasks.result import first
 
 if TYPE_CHECKING:
     from lib.tasks.app import TopoLabelApp

@@ -55,6 +55,8 @@ class Service(threading.Thread):
 
     def run(self) -> None:
         """Look after everything, again and again; what fails once may do better the next time."""
+        time.sleep(INTERVAL_SECONDS)
+        self.prepare()
         while True:
             time.sleep(INTERVAL_SECONDS)
             for deed in (self.follow, self.make_room, self.settle, self.heed_policy):
@@ -62,6 +64,14 @@ class Service(threading.Thread):
                     deed()
                 except Exception as error:
                     logger.warning("%s: %s", deed.__name__, error)
+
+    def prepare(self) -> None:
+        """Load what the first click would wait for, now that the server answers."""
+        for name, task in self._app.infers.items():
+            try:
+                task.prepare()
+            except Exception as error:
+                logger.warning("%s cannot answer yet: %s", name, error)
 
     def follow(self) -> None:
         """Pass on what jobs say to the server's log, where viewers look for it."""
@@ -81,8 +91,7 @@ class Service(threading.Thread):
         ):
             return
         for name, task in self._app.infers.items():
-            release = getattr(task, "release", None)
-            if release is not None and release(IDLE_SECONDS):
+            if task.release(IDLE_SECONDS):
                 logger.info("%s leaves the GPU to the training", name)
 
     def settle(self) -> None:
