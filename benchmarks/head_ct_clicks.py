@@ -48,9 +48,9 @@ def main() -> None:
         means = [spread(found[f"after_{n}"]) for n in AFTER]
         rows.append(f"| {name} | {' | '.join(means)} | {np.mean(found['box']):.3f} | {found['volume']:.3f} |")
     note = (
-        f"{SLICES} evenly spaced axial slices of the one real head CT; the object is all air of the reference on a slice.\n"
+        f"{SLICES} evenly spaced axial slices of the one real head CT; the object is all air of the reference there.\n"
         "Clicks only, no box, at the innermost pixel of the largest error region; mean and range. The volume:\n"
-        f"{CLICKS} clicks on each of three slices, a quarter, half and three quarters of the way up, followed from there.\n"
+        f"{CLICKS} clicks on each of three slices, a quarter, half and three quarters up, followed from there.\n"
         "One patient: it shows transfer, and no accuracy."
     )
     keep("head_ct_clicks", "python -m benchmarks.head_ct_clicks", {"results": results}, "\n".join([*rows, "", note]))
