@@ -76,7 +76,7 @@ def next_click(
         mask: What there is, ``(H, W)``.
         target: What there should be.
         valid: Where the target is known; None for everywhere.
-        rng: Chooses among the pixels at least half as far inside as the innermost one, as hands do; None takes that one.
+        rng: Chooses among the pixels at least half as deep as the innermost one, as hands do; None takes that one.
     Returns:
         None where nothing is wrong.
     Source:

@@ -22,7 +22,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     operands = (x, weight) if bias is None else (x, weight, bias)
     single = all(each.device.type == "cpu" and each.dtype == torch.float32 for each in operands)
-    if not single or not x.numel() or torch.is_autocast_enabled("cpu") or not torch.backends.mkldnn.is_available():
+    # A traced network is for another engine, which has its own product.
+    elsewhere = torch.is_autocast_enabled("cpu") or torch.jit.is_tracing() or not torch.backends.mkldnn.is_available()
+    if not single or not x.numel() or elsewhere:
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled() and any(each.requires_grad for each in operands):
         return _Linear.apply(x, weight, bias)
