@@ -10,6 +10,7 @@ from fastapi.middleware.cors import CORSMiddleware
 from monailabel.app import app
 from monailabel.config import settings
 from starlette.middleware import Middleware
+from starlette.responses import FileResponse
 
 from lib.server.guard import Guard
 from lib.server.routes import router
@@ -39,4 +40,6 @@ def harden(app: FastAPI) -> FastAPI:
     return app
 
 
+# A label of a whole volume, in the pieces of 64 KiB that are usual, takes longer to send than a click takes to answer.
+FileResponse.chunk_size = 4 << 20
 app = harden(app)

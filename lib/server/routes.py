@@ -59,7 +59,7 @@ def infer(
     Clicks mend a mask that comes with them as ``label``, or the stored label whose tag the params name as ``mend``.
     """
     app = _app()
-    _one_of(model, app.info()["models"], "model")
+    _one_of(model, app.infers, "model")
     options = {key: value for key, value in _options(params).items() if key not in RESERVED}
     if file is None and session_id:
         sessions = app.sessions()
