@@ -101,7 +101,7 @@ def innermost(region: Mask, rng: np.random.Generator | None = None) -> tuple[int
     if not region.any():
         raise ValueError("an empty region has no inside")
     # The border of the image is a border of the region.
-    depth = distance_transform_edt(np.pad(region, 1))[1:-1, 1:-1]
+    depth = np.asarray(distance_transform_edt(np.pad(region, 1)))[1:-1, 1:-1]
     if rng is None:
         return tuple(int(i) for i in np.unravel_index(np.argmax(depth), depth.shape))  # type: ignore[return-value]
     choices = np.argwhere(depth >= depth.max() / 2)

@@ -52,11 +52,13 @@ def _judge(
 ) -> Judged:
     reading, names = read(case.image, spec, label=case.label), (whole, *labels)
     found: dict[str, list[float]] = {}
-    lines, constant, began = [], [], time.perf_counter()
+    lines, finite, constant, began = [], True, [], time.perf_counter()
     try:
         predictor = ClickPredictor(network, device=device, keep=Kept().keep)
         for thing in draw_objects(reading, spec, labels, whole):
-            session, mask = converse(predictor, thing)
+            session, answers = converse(predictor, thing)
+            mask = answers[-1].mask.numpy()
+            finite = finite and all(bool(answer.window.isfinite().all()) for answer in answers)
             found.setdefault(thing.name, []).append(session.after(CLICKS))
             constant.append(len(np.unique(mask)) == 1)
             if thing.name == whole:
@@ -71,6 +73,7 @@ def _judge(
         patient=case.patient,
         dice=class_dice(found, names),
         cl_dice=fmean(0.0 if np.isnan(line) else line for line in lines) if lines else None,
+        finite=finite,
         constant=bool(constant) and all(constant),
         seconds=time.perf_counter() - began,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import cc3d
 import numpy as np
@@ -23,8 +24,9 @@ from lib.models.sam.predictor import mask_logits
 SMALLEST = 12
 """Samples of an object that is worth a click."""
 FOLLOW_POINTS = 3
-UNUSED = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)))
-"""Parts of the decoder that answer several masks at once, which nobody asks for."""
+CORNERS = ("point_embeddings.2", "point_embeddings.3")
+UNUSED = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)), *CORNERS)
+"""Parts that answer several masks at once, which nobody asks for, and those of boxes, which no lesson has."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,8 @@ class Click(Recipe):
     zoom_out: float = 1.8
     zoom_in: float = 2.8
 
+    partly: ClassVar[bool] = True
+
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""
         super().__post_init__()
@@ -71,11 +75,17 @@ class Click(Recipe):
             self._require(name, 0 <= getattr(self, name) <= 1, "must lie in [0, 1]")
 
     def prepare(self, network: nn.Module) -> None:
-        """Free the adapters, and the decoder and the prompt encoder as the options say; freeze everything else."""
+        """Free the adapters, and the decoder and the prompt encoder as the options say; freeze everything else.
+
+        Raises:
+            ValueError: If nothing is left that could learn.
+        """
         for name, parameter in network.named_parameters():
             part, _, rest = name.partition(".")
             learns = {"prompt_encoder": self.train_prompt_encoder, "mask_decoder": self.train_decoder}
             parameter.requires_grad_(learns.get(part, ".lora_" in name) and not rest.startswith(UNUSED))
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            raise ValueError("nothing learns: the network has no adapters (rank 0), and decoder and prompts are frozen")
 
     def augmentation(self) -> Augmentation:
         """Return wide zooms: frames show an object from afar and from near."""
@@ -163,7 +173,8 @@ def draw_objects(label: NDArray, count: int, union_prob: float, rng: np.random.G
 
 def neighbour(mask: NDArray, rng: np.random.Generator) -> NDArray:
     """Return a mask as it might look on the slice beside: moved a little, grown or shrunk, parts of it gone."""
-    shifted = np.roll(mask, rng.integers(-3, 4, 2), (0, 1))
+    (height, width), (down, right) = mask.shape, rng.integers(0, 7, 2)
+    shifted = np.pad(mask, 3)[down : down + height, right : right + width]
     changed = torch.from_numpy(shifted)[None, None].float()
     radius = int(rng.integers(-2, 3))
     if radius:
@@ -171,8 +182,8 @@ def neighbour(mask: NDArray, rng: np.random.Generator) -> NDArray:
         changed = grown if radius > 0 else 1 - grown
     result = changed[0, 0].numpy() > 0.5
     if rng.random() < 0.3:
-        rows, columns = (int(rng.integers(0, size)) for size in mask.shape)
-        result[rows : rows + mask.shape[0] // 4, columns : columns + mask.shape[1] // 4] = False
+        row, column = (int(rng.integers(0, size)) for size in mask.shape)
+        result[row : row + height // 4, column : column + width // 4] = False
     return result if result.any() else mask
 
 

@@ -18,7 +18,7 @@ from lib.evaluation.clicks import Click, Session, annotate
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
 from lib.models.sam import PromptedNetwork
-from lib.models.sam.predictor import ClickPredictor, Clicks, Plane
+from lib.models.sam.predictor import Answer, ClickPredictor, Clicks, Plane
 
 SLICES, CLICKS = 4, 3
 SMALLEST = 12
@@ -62,16 +62,15 @@ def draw_objects(
             yield Object(labels[value - 1], plane, marks[..., index] == value, valid)
 
 
-def converse(predictor: ClickPredictor, thing: Object, most: int = CLICKS) -> tuple[Session, NDArray[np.bool_]]:
-    """Return how an annotator fares with an object, and the last mask."""
-    last = np.zeros_like(thing.target)
+def converse(predictor: ClickPredictor, thing: Object, most: int = CLICKS) -> tuple[Session, list[Answer]]:
+    """Return how an annotator fares with an object, and the answer to every click."""
+    answers: list[Answer] = []
 
     def answer(clicks: Sequence[Click]) -> NDArray[np.bool_]:
-        nonlocal last
-        last = predictor.answer(thing.plane, as_clicks(clicks)).mask.numpy()
-        return last
+        answers.append(predictor.answer(thing.plane, as_clicks(clicks)))
+        return answers[-1].mask.numpy()
 
-    return annotate(answer, thing.target, most=most, valid=thing.valid), last
+    return annotate(answer, thing.target, most=most, valid=thing.valid), answers
 
 
 def as_clicks(clicks: Sequence[Click]) -> Clicks:
@@ -98,9 +97,13 @@ class ClickValidation:
         spec: How images are read.
         labels: Names of the classes 1, 2, ...
         whole: What they are together.
+    Raises:
+        ValueError: If a case has no label.
     """
 
     def __init__(self, cases: Sequence[Case], spec: ImageSpec, labels: Sequence[str], whole: str) -> None:
+        if bare := [case.id for case in cases if case.label is None]:
+            raise ValueError(f"cases without a label cannot be judged: {', '.join(bare)}")
         self.cases, self.spec, self.labels, self.whole = list(cases), spec, tuple(labels), whole
 
     def __call__(self, network: nn.Module, ranks: Ranks) -> list[CaseScore]:

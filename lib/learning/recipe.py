@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import nn
@@ -59,6 +59,9 @@ class Recipe(abc.ABC):
     num_workers: int = 0
     amp: bool = True
     seed: int = 0
+
+    partly: ClassVar[bool] = False
+    """Whether a step may leave parameters out that others use."""
 
     def __post_init__(self) -> None:
         """Refuse values that cannot train."""

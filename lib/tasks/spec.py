@@ -190,11 +190,12 @@ def _task(block: Any, where: str) -> TaskSpec:
 def _kind(task: TaskSpec, where: str) -> None:
     """Refuse what the kind of a task has no use for, or lacks."""
     clicks = task.kind == CLICK
-    if not clicks and (task.object or task.foundation):
-        raise SpecError(f"{where}: object and foundation are for tasks of kind '{CLICK}'")
-    if clicks and (
-        len(task.image.roi) != 2 or task.image.roi[0] != task.image.roi[1] or len(task.image.slice_offsets) > 1
-    ):
+    if not clicks and (task.object or task.foundation or task.rank != RANK):
+        raise SpecError(f"{where}: object, foundation and rank are for tasks of kind '{CLICK}'")
+    if task.rank < 0:
+        raise SpecError(f"{where} rank: 0 or more")
+    roi = task.image.roi
+    if clicks and (len(roi) != 2 or roi[0] != roi[1] or task.image.slice_offsets != (0,)):
         raise SpecError(f"{where} image: a click is answered on one slice, in a square roi")
     if clicks and not task.object:
         raise SpecError(f"{where} needs object: the name of what its labels are together")

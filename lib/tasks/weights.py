@@ -132,7 +132,8 @@ def build_network(task: TaskSpec, weights: Path | None = None) -> nn.Module:
         BrokenOutput: If a weight holds values that are no numbers.
         NoFoundation: If the weights that a prompted network stands on are not there.
     """
-    network = _built(task)
+    with torch.random.fork_rng(devices=[]):
+        network = _built(task)
     if weights is not None:
         load_weights(network, weights)
         if name := broken_weight(network.state_dict()):
@@ -143,9 +144,8 @@ def build_network(task: TaskSpec, weights: Path | None = None) -> nn.Module:
 def _built(task: TaskSpec) -> nn.Module:
     if task.kind == CLICK:
         return PROMPTED[task.model](task.image.roi[0], rank=task.rank, foundation=task.foundation or None)
-    with torch.random.fork_rng(devices=[]):
-        return BUILDERS[task.model](
-            spatial_dims=task.dimension,
-            in_channels=len(task.image.slice_offsets),
-            out_channels=len(task.labels) + 1,
-        )
+    return BUILDERS[task.model](
+        spatial_dims=task.dimension,
+        in_channels=len(task.image.slice_offsets),
+        out_channels=len(task.labels) + 1,
+    )

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from lib.data.pipeline import ImageSpec
+from lib.data.pipeline import ImageSpec, window
 from lib.jobs.gate import GateSpec
+from lib.learning.click import Click
+from lib.models.sam.build import RANK
 from lib.tasks.spec import SpecError, load_app, read_app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,9 +29,9 @@ GOOD: dict[str, Any] = {
 }
 
 
-def changed(where: str, value: Any) -> dict[str, Any]:
+def changed(where: str, value: Any, good: dict[str, Any] = GOOD) -> dict[str, Any]:
     """Return the good table with one key set; ``task.image.roi`` names a key of the first task's image."""
-    table = copy.deepcopy(GOOD)
+    table = copy.deepcopy(good)
     block: Any = table
     *path, last = where.split(".")
     for key in path:
@@ -65,8 +68,8 @@ def test_train_is_optional() -> None:
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
-        ("task.colour", 1, "kind, labels, model, name, student, train"),
-        ("task.kind", "classify", "there is segmentation"),
+        ("task.colour", 1, "kind, labels, model, name, object, rank, student, train"),
+        ("task.kind", "classify", "there is segmentation, click"),
         ("task.model", "unet9000", "topowmamba_small"),
         ("task.labels", "a", "takes a list"),
         ("task.labels", ["a", 1], "takes str, got 1"),
@@ -79,12 +82,17 @@ def test_train_is_optional() -> None:
         ("task.image.spacing_mm", [1, 1], "a list of 3"),
         ("task.image.spacing_mm", [1, 1, 0], "must be positive"),
         ("task.image.spacing_mm", [1, 1, True], "takes float, got True"),
-        ("task.image.window_hu", [400, -1000], "window_hu rise"),
+        ("task.image.window_hu", [400, 400], "ends of window_hu differ"),
         ("task.image.roi", [1.5, 2], "takes int, got 1.5"),
         ("task.image.roi", [8], "two or three"),
         ("task.image.roi", [8, 8, 8], "a 3-D roi has one"),
         ("task.image.slice_offsets", [], "at least one"),
-        ("task.train.recipe", "distil", "there is finetune"),
+        ("task.train.recipe", "distil", "there is finetune, click"),
+        ("task.model", "sam_tiny", "there is topowmamba_tiny"),
+        ("task.object", "airway", "for tasks of kind 'click'"),
+        ("task.foundation", "sam.pth", "for tasks of kind 'click'"),
+        ("task.rank", 8, "for tasks of kind 'click'"),
+        ("task.train.recipe", "click", "is for tasks of kind 'click'"),
         ("task.train.epochs", 3, "max_epochs"),
         ("task.train.max_epochs", 0, "must be positive"),
         ("task.train.max_epochs", "many", "takes int"),
@@ -101,6 +109,70 @@ def test_train_is_optional() -> None:
 def test_refuses(where: str, value: Any, says: str) -> None:
     with pytest.raises(SpecError, match=says):
         read_app(changed(where, value))
+
+
+CLICKS: dict[str, Any] = {
+    "app": {"name": "demo"},
+    "task": [
+        {
+            "name": "clicks",
+            "kind": "click",
+            "model": "sam_tiny",
+            "object": "airway",
+            "labels": ["a", "b"],
+            "image": {"spacing_mm": [1, 1, 2], "window_hu": [200, -1000], "roi": [128, 128]},
+            "train": {"recipe": "click", "rounds": 2},
+            "foundation": "weights.pth",
+            "rank": 8,
+        }
+    ],
+}
+
+
+def test_reads_a_task_that_answers_clicks() -> None:
+    task = read_app(CLICKS).task("clicks")
+    assert (task.kind, task.model, task.object, task.foundation, task.rank) == (
+        "click", "sam_tiny", "airway", "weights.pth", 8,
+    )  # fmt: skip
+    assert task.image.window_hu == (200.0, -1000.0) and task.train is not None
+    assert isinstance(task.train.options, Click) and task.train.options.rounds == 2
+
+
+def test_a_click_task_needs_no_file_rank_or_recipe() -> None:
+    table = copy.deepcopy(CLICKS)
+    for key in ("foundation", "rank", "train"):
+        del table["task"][0][key]
+    task = read_app(table).task("clicks")
+    assert (task.foundation, task.rank, task.train) == ("", RANK, None)
+    assert read_app(changed("task.rank", 0, CLICKS)).task("clicks").rank == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        ("task.model", "topowmamba_tiny", "there is sam_tiny, sam_vit_b"),
+        ("task.object", "", "needs object"),
+        ("task.object", 3, "takes str"),
+        ("task.image.roi", [128, 96], "in a square roi"),
+        ("task.image.roi", [64, 64, 64], "in a square roi"),
+        ("task.image.slice_offsets", [-1, 0, 1], "answered on one slice"),
+        ("task.image.slice_offsets", [3], "answered on one slice"),
+        ("task.image.window_hu", [200, 200], "ends of window_hu differ"),
+        ("task.rank", -1, "rank: 0 or more"),
+        ("task.rank", 1.5, "takes int"),
+        ("task.foundation", 1, "takes str"),
+        ("task.train", {"recipe": "finetune"}, "they have no other"),
+        ("task.train.rounds", 0, "must be positive"),
+    ],
+)
+def test_refuses_clicks_that_cannot_be(where: str, value: Any, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        read_app(changed(where, value, CLICKS))
+
+
+def test_a_window_may_fall() -> None:
+    task = read_app(changed("task.image.window_hu", [400, -1000])).task("seg")
+    assert window(torch.tensor([500.0, 400, -300, -1000, -2000]), task.image.window_hu).tolist() == [0, 0, 0.5, 1, 1]
 
 
 @pytest.mark.parametrize("key", ["name", "kind", "model", "labels", "image"])

@@ -31,11 +31,17 @@ class Ranks:
         """Whether I am the one that writes."""
         return self.rank == 0
 
-    def wrap(self, network: nn.Module) -> nn.Module:
-        """Return the network with gradients averaged over the processes, or itself if alone."""
+    def wrap(self, network: nn.Module, partly: bool = False) -> nn.Module:
+        """Return the network with gradients averaged over the processes, or itself if alone.
+
+        Args:
+            network: On my device.
+            partly: Whether a step may leave parameters out, which then takes a search at every step.
+        """
         if self.world == 1:
             return network
-        return DistributedDataParallel(network, device_ids=[self.device.index] if self.device.type == "cuda" else None)
+        device_ids = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(network, device_ids=device_ids, find_unused_parameters=partly)
 
     def largest(self, *values: float) -> list[float]:
         """Return each value at its largest over the processes, so that all act alike."""

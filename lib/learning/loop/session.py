@@ -72,7 +72,7 @@ class Session:
         self.recipe, self.network, self.judge, self.ranks = recipe, network, judge, ranks
         self.workdir, self.report, self.should_stop, self.trackers = workdir, report, should_stop, trackers
         recipe.prepare(network)
-        self.parallel = ranks.wrap(network)
+        self.parallel = ranks.wrap(network, recipe.partly)
         self.average = WeightAverage(network, recipe.ema_decay)
         self.optimizer = build_optimizer(network, learning_rate=recipe.learning_rate, weight_decay=recipe.weight_decay)
         self.amp_dtype = _amp_dtype() if recipe.amp and ranks.device.type == "cuda" else torch.float32

@@ -83,12 +83,13 @@ def foundation_of(model: str, given: str | Path | None = None) -> Path:
 
 def vit_b(image_size: int = VIT_SIZE) -> ImageEncoderViT:
     """Return SAM's ViT-B encoder for square images, 89.7 M parameters at 1024 samples a side."""
+    _check_size(image_size, VIT_PATCH)
     return ImageEncoderViT(
         depth=12,
         embed_dim=768,
         img_size=image_size,
         mlp_ratio=4,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type] - the package does the same
         num_heads=12,
         patch_size=VIT_PATCH,
         qkv_bias=True,
@@ -126,8 +127,7 @@ def resized_positions(state: Mapping[str, Tensor], side: int) -> dict[str, Tenso
 def _assemble(
     encoder: nn.Module, image_size: int, stride: int, normalise: tuple[float, float] = (0.0, 1.0)
 ) -> PromptedNetwork:
-    if image_size < stride or image_size % stride:
-        raise ValueError(f"image_size must be a multiple of {stride}, got {image_size}")
+    _check_size(image_size, stride)
     side = image_size // stride
     prompts = PromptEncoder(
         embed_dim=EMBED_DIM,
@@ -140,6 +140,11 @@ def _assemble(
         transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=2048, num_heads=8),
     )
     return PromptedNetwork(encoder, prompts, decoder, normalise=normalise)
+
+
+def _check_size(image_size: int, stride: int) -> None:
+    if image_size < stride or image_size % stride:
+        raise ValueError(f"image_size must be a multiple of {stride}, got {image_size}")
 
 
 def _adapted(network: PromptedNetwork, rank: int, layers: str = "qkv") -> PromptedNetwork:

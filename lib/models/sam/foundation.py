@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 
 import torch
 from torch import Tensor, nn
@@ -62,13 +63,17 @@ def load_foundation(
     content = existing(path).read_bytes()
     digest = hashlib.sha256(content).digest()
     if sha256 and digest.hex() != sha256:
-        raise NoFoundation(f"{path.name} is not the published file: its SHA-256 is {digest.hex()}, not {sha256}")
+        raise NoFoundation(
+            f"{path.name} is not the published file, fetch it again: its SHA-256 is {digest.hex()}, not {sha256}"
+        )
     try:
         state = rename(torch.load(path, map_location="cpu", weights_only=True))
         # The plain method: the network's own takes only what was learned.
         nn.Module.load_state_dict(network, {**state, "foundation": torch.tensor(list(digest), dtype=torch.uint8)})
-    except (RuntimeError, ValueError, KeyError, AttributeError, EOFError) as error:
-        raise NoFoundation(f"{path.name} does not hold this network's weights: {str(error)[:300]}") from error
+    except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError, UnpicklingError) as error:
+        raise NoFoundation(
+            f"{path.name} does not hold this network's weights, fetch the published file again: {str(error)[:300]}"
+        ) from error
 
 
 def fold_batch_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

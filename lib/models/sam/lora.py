@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from torch import nn
 
@@ -37,7 +38,8 @@ def adapt(encoder: nn.Module, rank: int, layers: str = "qkv") -> nn.Module:
 def merged(network: nn.Module) -> nn.Module:
     """Return a copy with the adapters multiplied into the layers below them: the same answers, nothing beside them."""
     network = copy.deepcopy(network)
-    for name, module in list(network.named_modules()):
+    modules: list[tuple[str, Any]] = list(network.named_modules())
+    for name, module in modules:
         if hasattr(module, "lora_A"):
             parent, _, child = name.rpartition(".")
             module.merge(safe_merge=True)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import nn
 
@@ -20,25 +21,20 @@ ADAPTER = ".lora_"
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """What is asked of one image, P prompts at once.
+    """What is asked of one image, P prompts at once; without any, the image itself is one. On any device.
 
     Args:
         points: ``(P, n, 2)``, row and column in samples of the image, each a sample's index.
         kinds: ``(P, n)``: `FOREGROUND`, `BACKGROUND`, or `NO_POINT` where a prompt has fewer points than others.
         boxes: ``(P, 4)``, first row and column, last row and column.
-        masks: Logits of an earlier mask, ``(P, 1, H, W)``, as `PromptedNetwork.decode` gives them.
+        masks: Logits of an earlier mask, ``(P, 1, H, W)``; where they are not of the size that `PromptedNetwork.decode`
+            gives, they are resized.
     """
 
     points: torch.Tensor | None = None
     kinds: torch.Tensor | None = None
     boxes: torch.Tensor | None = None
     masks: torch.Tensor | None = None
-
-    @property
-    def count(self) -> int:
-        """P; without any prompt the image itself is one."""
-        given = (self.points, self.boxes, self.masks)
-        return next((len(each) for each in given if each is not None), 1)
 
 
 Decode = Callable[[int, Prompts], torch.Tensor]
@@ -110,10 +106,13 @@ class PromptedNetwork(nn.Module):
             prompts: What is asked.
             image_pe: What `PromptEncoder.get_dense_pe` gives, where somebody keeps it.
         """
-        sparse, dense = self._embed(prompts)
+        # In half precision a place would be known to a sample or two only.
+        with torch.autocast(embedding.device.type, enabled=False):
+            sparse, dense = self._embed(prompts, embedding.device)
+            image_pe = self.prompt_encoder.get_dense_pe() if image_pe is None else image_pe
         masks, _ = self.mask_decoder(
             image_embeddings=embedding,
-            image_pe=self.prompt_encoder.get_dense_pe() if image_pe is None else image_pe,
+            image_pe=image_pe,
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=False,
@@ -123,20 +122,24 @@ class PromptedNetwork(nn.Module):
     def _decode_one(self, embeddings: torch.Tensor, index: int, prompts: Prompts) -> torch.Tensor:
         return self.decode(embeddings[index : index + 1], prompts)
 
-    def _embed(self, prompts: Prompts) -> tuple[torch.Tensor, torch.Tensor]:
-        points = None
-        if prompts.points is not None:
-            # The package has points as (x, y): column before row.
-            points = (prompts.points.flip(-1).float(), prompts.kinds)
-        boxes = None if prompts.boxes is None else prompts.boxes[:, [1, 0, 3, 2]].float()
-        sparse, dense = self.prompt_encoder(points=points, boxes=boxes, masks=prompts.masks)
-        return sparse.expand(prompts.count, -1, -1), dense
+    def _embed(self, prompts: Prompts, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        points = boxes = masks = None
+        # The package has points as (x, y): column before row.
+        if prompts.points is not None and prompts.kinds is not None:
+            points = (prompts.points.flip(-1).float().to(device), prompts.kinds.to(device))
+        if prompts.boxes is not None:
+            boxes = prompts.boxes[:, [1, 0, 3, 2]].float().to(device)
+        if prompts.masks is not None:
+            masks, size = prompts.masks.float().to(device), self.prompt_encoder.mask_input_size
+            if masks.shape[2:] != size:
+                masks = F.interpolate(masks, size, mode="bilinear", align_corners=False, antialias=True)
+        return self.prompt_encoder(points=points, boxes=boxes, masks=masks)
 
     def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
         """Return what was learned, without the frozen encoder."""
         state = super().state_dict(*args, **options)
         base = options.get("prefix", "") + BASE
-        for name in [name for name in state if name.startswith(base) and ADAPTER not in name]:
+        for name in [name for name in state if _is_frozen(name, base)]:
             del state[name]
         return state
 
@@ -153,4 +156,8 @@ class PromptedNetwork(nn.Module):
         return super().load_state_dict({**self._frozen(), **state_dict}, strict, assign)
 
     def _frozen(self) -> dict[str, torch.Tensor]:
-        return {name: value for name, value in super().state_dict().items() if name.startswith(BASE)}
+        return {name: value for name, value in super().state_dict().items() if _is_frozen(name)}
+
+
+def _is_frozen(name: str, base: str = BASE) -> bool:
+    return name.startswith(base) and ADAPTER not in name

@@ -112,11 +112,12 @@ class ClickPredictor:
         Args:
             plane: The slice.
             clicks: At least one on the object, or a box.
-            earlier: A mask to mend, ``(H, W)`` bool.
+            earlier: A mask to mend, ``(H, W)`` bool; an empty one is none.
         Raises:
             ValueError: If nothing marks the object.
         """
-        if not clicks.foreground and clicks.box is None and (earlier is None or not earlier.any()):
+        earlier = earlier if earlier is not None and earlier.any() else None
+        if not clicks.foreground and clicks.box is None and earlier is None:
             raise ValueError("nothing marks the object: it takes a click on it, a box or a mask")
         frame = self.frame(plane, clicks, earlier)
         return self.look(plane, frame, clicks, earlier)
@@ -124,7 +125,7 @@ class ClickPredictor:
     def frame(self, plane: Plane, clicks: Clicks, earlier: Tensor | None = None) -> Frame:
         """Return where to look."""
         marked = [*clicks.foreground, *clicks.background]
-        if earlier is not None and earlier.any():
+        if earlier is not None:
             found = _box_of(earlier, plane)
         elif clicks.box is not None:
             found = _in_mm(((clicks.box[0], clicks.box[1]), (clicks.box[2], clicks.box[3])), plane)
@@ -146,7 +147,11 @@ class ClickPredictor:
             plane: The next slice, of the same size and spacing.
             before: What was found on the one before.
             clicks: Where the object is expected, from the mask before.
+        Raises:
+            ValueError: If nothing was found there.
         """
+        if not before.mask.any():
+            raise ValueError("there is nothing to follow: the mask before is empty")
         found = _box_of(before.mask, plane)
         frame = before.frame if before.frame.holds(found) else Frame.around(found, self.margin)
         given = before.window if frame == before.frame else self._as_logits(before.mask, frame, plane)
@@ -178,7 +183,7 @@ class ClickPredictor:
     def _decoded(self, plane: Plane, frame: Frame, clicks: Clicks, given: Tensor | None) -> Answer:
         prompts = self._prompts(plane, frame, clicks)
         if given is not None:
-            prompts = replace(prompts, masks=given[None, None].to(self.device))
+            prompts = replace(prompts, masks=given[None, None])
         window = self.network.decode(self.embedding(plane, frame), prompts, self._image_pe)[0, 0].float().cpu()
         logits = frame.restore(window, plane.image.shape, plane.spacing_mm, OUTSIDE)
         return Answer(logits, frame, window)
@@ -187,16 +192,16 @@ class ClickPredictor:
         marked = [(*point, FOREGROUND) for point in clicks.foreground]
         marked += [(*point, BACKGROUND) for point in clicks.background]
         where = torch.tensor([point[:2] for point in marked], dtype=torch.float64).view(-1, 2)
-        points = frame.samples(where, plane.spacing_mm, self.samples)[None].float().to(self.device)
-        kinds = torch.tensor([point[2] for point in marked], dtype=torch.long)[None].to(self.device)
+        points = frame.samples(where, plane.spacing_mm, self.samples)[None]
+        kinds = torch.tensor([point[2] for point in marked], dtype=torch.long)[None]
         boxes = None
         if clicks.box is not None:
             corners = torch.tensor(clicks.box, dtype=torch.float64).view(2, 2)
-            boxes = frame.samples(corners, plane.spacing_mm, self.samples).view(1, 4).float().to(self.device)
+            boxes = frame.samples(corners, plane.spacing_mm, self.samples).view(1, 4)
         return Prompts(points if marked else None, kinds if marked else None, boxes)
 
     def _as_logits(self, mask: Tensor, frame: Frame, plane: Plane) -> Tensor:
-        side = 4 * self.network.prompt_encoder.image_embedding_size[0]
+        side = self.network.prompt_encoder.mask_input_size[0]
         return mask_logits(frame.cut(mask.float(), plane.spacing_mm, side))
 
 
