@@ -11,15 +11,15 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from lib.data.stack import Stack
-from lib.tasks.click.clicker import Clicker
-from lib.tasks.click.request import Asked, Marks
 
 from benchmarks.machine import keep
 from lib.data.formats import load
+from lib.data.stack import Stack
 from lib.evaluation.clicks import Click, Session, annotate, summarise
 from lib.evaluation.overlap import dice
 from lib.models.weights import save_weights
+from lib.tasks.click.clicker import Clicker
+from lib.tasks.click.request import Asked, Marks
 from lib.tasks.spec import load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
