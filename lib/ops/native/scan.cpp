@@ -19,9 +19,11 @@
 #endif
 
 static const int MAX_STATES = 64;  // states a channel can have
-static const int CHUNK = 32;       // tokens whose states the backward pass holds: with 16 states they fit the L2 cache
+static const int MAX_RANKS = 256;  // ranks the steps can have
+static const int TILE = 32;        // tokens staged at a time, a multiple of four
+static const int STRIP = 32;       // channels of one task of the forward pass: two lines of the cache in float
 static const int SLAB = 64;        // channels of one task of the backward pass
-static const int MAX_RANKS = 256;   // ranks the steps can have
+static const int ABREAST = BYTES < 64 ? 4 : 8;  // states that the registers hold, with what their decays need
 static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
 // Where ranks is 0 delta holds the steps (batch, L, E); else they are the product of dt (batch, L, G, ranks) and a weight,
@@ -40,15 +42,18 @@ static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
 // exp2 without a library call: split off the integer by adding 1.5 * 2^mantissa, put it into the exponent, and take a
 // polynomial of the rest in [-1/2, 1/2]. Below the smallest normal number the result is that number.
+#define EACH for (int i = 0; i < COUNT; i++)
 #define EXP2(REAL, INT, LANES, NAME, MAGIC, MANTISSA, LOWEST, ...)                            \
-  static inline NAME(vec) NAME(exp2)(NAME(vec) x) {                                           \
+  template <bool SAFE, int COUNT> static inline void NAME(exp2)(NAME(vec) (&x)[COUNT]) {      \
     const REAL coefficients[] = {__VA_ARGS__};                                                \
     const NAME(vec) lowest = NAME(vec){} + (REAL)(LOWEST), highest = -lowest;                 \
-    x = x > lowest ? x : lowest;                                                              \
-    x = x < highest ? x : highest;                                                            \
-    NAME(vec) shifted = x + (REAL)(MAGIC), rest = x - (shifted - (REAL)(MAGIC)), p = {};      \
-    for (REAL c : coefficients) p = p * rest + c;                                             \
-    return (NAME(vec))((NAME(int_vec))p + ((NAME(int_vec))shifted << MANTISSA));              \
+    NAME(vec) shifted[COUNT], p[COUNT];                                                       \
+    EACH if (!SAFE) x[i] = x[i] > lowest ? x[i] : lowest, x[i] = x[i] < highest ? x[i] : highest; \
+    EACH shifted[i] = x[i] + (REAL)(MAGIC);                                                   \
+    EACH x[i] -= shifted[i] - (REAL)(MAGIC);                                                  \
+    EACH p[i] = x[i] * coefficients[0] + coefficients[1];                                     \
+    for (unsigned j = 2; j < sizeof coefficients / sizeof(REAL); j++) EACH p[i] = p[i] * x[i] + coefficients[j]; \
+    EACH x[i] = (NAME(vec))((NAME(int_vec))p[i] + ((NAME(int_vec))shifted[i] << MANTISSA));   \
   }
 
 #define VECTORS(REAL, INT, LANES, NAME)                                                                       \
@@ -59,33 +64,52 @@ static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 #define LANES (BYTES / 4)
 #define NAME(x) x##_f32
 #define SOFTPLUS_TOP 15
+#define RANGE 126
 PROBLEM(float, NAME)
 VECTORS(float, int32_t, LANES, NAME)
 // The polynomials in float are minimax of the relative error, 2e-9 at degree 6; the 7.5e-8 of
 // degree 5 would bias every step of a slow decay the same way.
 #if BYTES == 64
 // AVX-512 splits off the integer and puts it back in one instruction each, without a clamp.
-static inline vec_f32 exp2_f32(vec_f32 v) {
-  const __m512 x = (__m512)v, rest = _mm512_reduce_ps(x, _MM_FROUND_TO_NEG_INF);
-  __m512 p = _mm512_set1_ps(2.1702255423e-4f);
+template <bool SAFE, int COUNT> static inline void exp2_f32(vec_f32 (&x)[COUNT]) {
+  vec_f32 rest[COUNT], p[COUNT];
+  EACH rest[i] = (vec_f32)_mm512_reduce_ps((__m512)x[i], _MM_FROUND_TO_NEG_INF), p[i] = vec_f32{} + 2.1702255423e-4f;
   for (float c : {1.2439688073e-3f, 9.6788409383e-3f, 5.5483342034e-2f, 2.4022983626e-1f, 6.9314698384e-1f, 1.0f})
-    p = _mm512_fmadd_ps(p, rest, _mm512_set1_ps(c));
-  return (vec_f32)_mm512_scalef_ps(p, x);
+    EACH p[i] = p[i] * rest[i] + c;
+  EACH x[i] = (vec_f32)_mm512_scalef_ps((__m512)p[i], (__m512)x[i]);
+}
+#elif BYTES == 32 && defined(__AVX2__)
+static const int32_t EIGHTHS[8] = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
+template <bool SAFE, int COUNT> static inline void exp2_f32(vec_f32 (&x)[COUNT]) {
+  const float magic = 1572864.0f;
+  vec_f32 shifted[COUNT], p[COUNT];
+  const vec_f32 table = *(const vec_f32 *)EIGHTHS, lowest = vec_f32{} - 126.0f, highest = -lowest;
+  EACH if (!SAFE) x[i] = x[i] > lowest ? x[i] : lowest, x[i] = x[i] < highest ? x[i] : highest;
+  EACH shifted[i] = x[i] + magic;
+  EACH x[i] -= shifted[i] - magic;
+  EACH p[i] = x[i] * 5.54960283821e-2f + 2.40257633401e-1f;
+  EACH p[i] = p[i] * x[i] + 6.93147215026e-1f;
+  EACH x[i] *= p[i];
+  EACH p[i] = __builtin_shuffle(table, (int_vec_f32)shifted[i]);
+  EACH p[i] = (vec_f32)((int_vec_f32)p[i] + ((int_vec_f32)shifted[i] << 20));
+  EACH x[i] = p[i] * x[i] + p[i];
 }
 #else
-EXP2(float, int32_t, LANES, NAME, 12582912.0, 23, -126, 1.5345811989e-4, 1.3399931385e-3, 9.6184889586e-3,
-     5.5503287766e-2, 2.4022646891e-1, 6.9314720574e-1, 1.0)
+EXP2(float, int32_t, LANES, NAME, 12582912.0, 23, -126, 1.32646721890e-3, 9.67151205829e-3, 5.55073388163e-2,
+     2.40222421071e-1, 6.93146977609e-1, 1.0)
 #endif
 #include "scan.h"
 #undef REAL
 #undef LANES
 #undef NAME
 #undef SOFTPLUS_TOP
+#undef RANGE
 
 #define REAL double
 #define LANES (BYTES / 8)
 #define NAME(x) x##_f64
 #define SOFTPLUS_TOP 35
+#define RANGE 1022
 PROBLEM(double, NAME)
 VECTORS(double, int64_t, LANES, NAME)
 EXP2(double, int64_t, LANES, NAME, 6755399441055744.0, 52, -1022, 4.4455382718708e-10, 7.0549116208011e-9,

@@ -6,16 +6,17 @@
 
 #define vec NAME(vec)
 
+// A whole vector is read and written as one, not by memcpy: the compiler would pass its halves through the stack.
 static inline vec NAME(load)(const REAL *from, int64_t count) {
+  if (count >= LANES) return *(const vec *)from;
   vec v = {};
-  if (count >= LANES) memcpy(&v, from, sizeof v);
-  else memcpy(&v, from, count * sizeof(REAL));
+  for (int64_t i = 0; i < count; i++) v[i] = from[i];
   return v;
 }
 
 static inline void NAME(store)(REAL *to, vec v, int64_t count) {
-  if (count >= LANES) memcpy(to, &v, sizeof v);
-  else memcpy(to, &v, count * sizeof(REAL));
+  if (count >= LANES) *(vec *)to = v;
+  else for (int64_t i = 0; i < count; i++) to[i] = v[i];
 }
 
 static inline REAL NAME(sum)(vec v) {
@@ -24,205 +25,305 @@ static inline REAL NAME(sum)(vec v) {
   return total;
 }
 
-// softplus(x) = max(x, 0) + 2 artanh(s) with t = exp(-|x|), s = t / (2 + t) <= 1/3.
-static inline vec NAME(softplus)(vec x) {
-  vec t = NAME(exp2)((x < 0 ? x : -x) * (REAL)LOG2_E);
-  vec s = t / (t + (REAL)2), q = s * s, series = {};
-  for (int power = SOFTPLUS_TOP; power > 0; power -= 2) series = series * q + (REAL)1 / power;
-  return (x > 0 ? x : vec{}) + 2 * s * series;
-}
+static inline vec NAME(absolute)(vec x) { return x < 0 ? -x : x; }
 
-static inline vec NAME(sigmoid)(vec x) {
-  vec t = NAME(exp2)((x < 0 ? x : -x) * (REAL)LOG2_E);
-  return (x < 0 ? t : vec{} + 1) / (t + (REAL)1);
+// softplus(x) = max(x, 0) + 2 artanh(s) with t = exp(-|x|), s = t / (2 + t) <= 1/3; its slope is the logistic function.
+template <int COUNT> static inline void NAME(softplus)(vec *x, vec *slope) {
+  vec t[COUNT], s[COUNT], q[COUNT], series[COUNT];
+  EACH t[i] = NAME(absolute)(x[i]) * (REAL)-LOG2_E;
+  NAME(exp2)<false>(t);
+  EACH slope[i] = (x[i] < 0 ? t[i] : vec{} + 1) / (t[i] + (REAL)1);
+  EACH s[i] = t[i] / (t[i] + (REAL)2), q[i] = s[i] * s[i], series[i] = vec{} + (REAL)1 / SOFTPLUS_TOP;
+  for (int power = SOFTPLUS_TOP - 2; power > 0; power -= 2) EACH series[i] = series[i] * q[i] + (REAL)1 / power;
+  EACH x[i] = (x[i] > 0 ? x[i] : vec{}) + 2 * s[i] * series[i];
 }
 
 static inline int64_t NAME(place)(const NAME(Problem) & p, int64_t group, int64_t l) {
   return p.order ? p.order[group * p.L + l] : l;
 }
 
-// The biased step, before softplus, of `count` channels of a group from `first` on.
-static inline vec NAME(raw_step)(const NAME(Problem) & p, int64_t token, int64_t group, int64_t first, int64_t count, vec bias) {
-  const int64_t width = p.E / p.G;
-  if (!p.ranks) return NAME(load)(p.delta + token * p.E + group * width + first, count) + bias;
-  const REAL *dt = p.delta + (token * p.G + group) * p.ranks, *weight = p.weight + group * p.ranks * width + first;
-  vec even = bias, odd = {};
-  int64_t r = 0;
-  for (; r + 1 < p.ranks; r += 2) {
-    even += dt[r] * NAME(load)(weight + r * width, count);
-    odd += dt[r + 1] * NAME(load)(weight + (r + 1) * width, count);
-  }
-  if (r < p.ranks) even += dt[r] * NAME(load)(weight + r * width, count);
-  return even + odd;
+// One tile of tokens of one group, in the order of its scan, and what one vector of channels makes of them: staged in the
+// L1 cache, so that projection, softplus and memory overlap from token to token, and states then stay in registers.
+struct NAME(Tile) {
+  int64_t size, token[TILE];
+  vec x[TILE], step[TILE], slope[TILE], input[TILE], sum[TILE];
+};
+
+static inline void NAME(enter)(const NAME(Problem) & p, NAME(Tile) & tile, int64_t batch, int64_t group, int64_t from) {
+  tile.size = std::min<int64_t>(TILE, p.L - from);
+  for (int64_t k = 0; k < TILE; k++)
+    tile.token[k] = batch * p.L + NAME(place)(p, group, std::min(from + k, p.L - 1));
 }
 
-// WIDE vectors abreast hide the latency of the recurrence where there are few states.
-template <int STATES, int WIDE>
-static void NAME(forward_block)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t first) {
-  const int64_t E = p.E, L = p.L, GN = p.G * p.N, N = STATES ? STATES : p.N;
-  const int64_t base = group * (E / p.G) + first;
-  vec h[STATES ? STATES : MAX_STATES][WIDE], A[STATES ? STATES : MAX_STATES][WIDE], D[WIDE], bias[WIDE];
-  int64_t count[WIDE];
-  for (int w = 0; w < WIDE; w++) {
-    count[w] = std::max<int64_t>(0, std::min<int64_t>(LANES, E / p.G - first - w * LANES));
-    D[w] = NAME(load)(p.D + base + w * LANES, count[w]);
-    bias[w] = NAME(load)(p.bias + base + w * LANES, count[w]);
-    for (int n = 0; n < N; n++) {
-      h[n][w] = vec{};
-      A[n][w] = NAME(load)(p.A + n * E + base + w * LANES, count[w]);
+// Ask for the channels [first, last) of a tile that is still to come: in most orders its tokens lie too far apart for the
+// processor to guess.
+static inline void NAME(fetch)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t from, int64_t first, int64_t last, const REAL *also) {
+  const int64_t width = p.E / p.G, shift = p.order ? 0 : group * width, stride = p.order ? width : p.E;
+  for (int64_t l = std::max<int64_t>(0, from); l < std::min(p.L, from + TILE); l++) {
+    const int64_t token = batch * p.L + NAME(place)(p, group, l);
+    for (int64_t e = first; e < last; e += 64 / sizeof(REAL)) {
+      __builtin_prefetch(p.u + token * stride + shift + e);
+      __builtin_prefetch(also + token * stride + shift + e, 1);
+      if (!p.ranks) __builtin_prefetch(p.delta + token * p.E + group * width + e);
     }
   }
-  const int64_t Eu = p.order ? E / p.G : E, base_u = p.order ? first : base;
-  const bool add = p.order && group > 0;
-  for (int64_t l = 0; l < L; l++) {
-    const int64_t t = NAME(place)(p, group, l), token = batch * L + t;
-    const REAL *u = p.u + token * Eu + base_u;
-    const REAL *B = p.B + token * GN + group * N, *C = p.C + token * GN + group * N;
-    REAL *y = p.y + token * Eu + base_u;
-    for (int w = 0; w < WIDE; w++) {
-      if (WIDE > 1 && !count[w]) break;
-      vec x = NAME(load)(u + w * LANES, count[w]);
-      vec step = NAME(raw_step)(p, token, group, first + w * LANES, count[w], bias[w]);
-      if (p.use_softplus) step = NAME(softplus)(step);
-      vec input = step * x, out = D[w] * x, other = {};
-#pragma GCC unroll 16
-      for (int n = 0; n < N; n++) {
-        h[n][w] = NAME(exp2)(step * A[n][w]) * h[n][w] + input * B[n];
-        if (n % 2) other += h[n][w] * C[n];
-        else out += h[n][w] * C[n];
+}
+
+// The channels of a vector: the group's `first` and the next, `count` of them; `at` among those of all groups, `at_u`
+// among those of u.
+struct NAME(Channels) {
+  int64_t group, first, count, at, at_u, stride_u;
+  NAME(Channels)(const NAME(Problem) & p, int64_t group, int64_t first, int64_t last)
+      : group(group), first(first), count(last - first), at(group * (p.E / p.G) + first),
+        at_u(p.order ? first : at), stride_u(p.order ? p.E / p.G : p.E) {}
+};
+
+// The biased steps before softplus.
+static inline void NAME(raw_steps)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c) {
+  const vec bias = NAME(load)(p.bias + c.at, c.count);
+  if (!p.ranks) {
+    for (int64_t k = 0; k < TILE; k++)
+      tile.step[k] = NAME(load)(p.delta + tile.token[k] * p.E + c.at, c.count) + bias;
+    return;
+  }
+  vec weight[MAX_RANKS];
+  for (int64_t r = 0; r < p.ranks; r++)
+    weight[r] = NAME(load)(p.weight + (c.group * p.ranks + r) * (p.E / p.G) + c.first, c.count);
+  for (int64_t k = 0; k < tile.size; k += 4) {
+    const REAL *dt[4];
+    vec sum[4];
+    for (int j = 0; j < 4; j++) dt[j] = p.delta + (tile.token[k + j] * p.G + c.group) * p.ranks, sum[j] = bias;
+    for (int64_t r = 0; r < p.ranks; r++)
+      for (int j = 0; j < 4; j++) sum[j] += dt[j][r] * weight[r];
+    for (int j = 0; j < 4; j++) tile.step[k + j] = sum[j];
+  }
+}
+
+// Fill the tile. Says whether no decay of this tile can leave the range of exp2: `steepest` is the largest |A| of a channel.
+static inline bool NAME(stage)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, vec steepest) {
+  NAME(raw_steps)(p, tile, c);
+  vec reach = {};
+  for (int64_t k = 0; p.use_softplus && k < tile.size; k += 4) NAME(softplus)<4>(tile.step + k, tile.slope + k);
+  for (int64_t k = 0; k < tile.size; k++) {
+    tile.x[k] = NAME(load)(p.u + tile.token[k] * c.stride_u + c.at_u, c.count);
+    tile.input[k] = tile.step[k] * tile.x[k];
+    const vec length = NAME(absolute)(tile.step[k]);
+    reach = length > reach ? length : reach;
+  }
+  // After the last token nothing decays and nothing enters.
+  for (int64_t k = tile.size; k < TILE; k++) tile.step[k] = tile.input[k] = vec{};
+  bool safe = true;
+  for (int i = 0; i < LANES; i++) safe &= reach[i] * steepest[i] < RANGE;
+  return safe;
+}
+
+static inline vec NAME(steepest)(const NAME(Problem) & p, const NAME(Channels) & c) {
+  vec most = {};
+  for (int64_t n = 0; n < p.N; n++) {
+    const vec a = NAME(absolute)(NAME(load)(p.A + n * p.E + c.at, c.count));
+    most = a > most ? a : most;
+  }
+  return most;
+}
+
+// Walk STATES states from `n` on through the tile. What they answer is added to its sums, or they and their decays are kept.
+template <int STATES, bool SAFE, bool ANSWER, bool KEEP>
+static inline void NAME(walk)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, int64_t n, vec *states,
+                              vec (*kept)[STATES] = nullptr, vec (*decays)[STATES] = nullptr) {
+  constexpr int TOKENS = ABREAST / STATES;  // as many decays at a time as hide the latency of each
+  vec h[STATES], A[STATES];
+  for (int i = 0; i < STATES; i++) h[i] = states[n + i], A[i] = NAME(load)(p.A + (n + i) * p.E + c.at, c.count);
+  for (int64_t k = 0; k < tile.size; k += TOKENS) {
+    vec decay[ABREAST];
+    for (int j = 0; j < TOKENS; j++)
+      for (int i = 0; i < STATES; i++) decay[j * STATES + i] = tile.step[k + j] * A[i];
+    NAME(exp2)<SAFE>(decay);
+    for (int j = 0; j < TOKENS; j++) {
+      const int64_t at = (tile.token[k + j] * p.G + c.group) * p.N + n;
+      const REAL *B = p.B + at, *C = p.C + at;
+      const vec input = tile.input[k + j];
+      vec even = {}, odd = {};
+      if (ANSWER) even = tile.sum[k + j];
+      for (int i = 0; i < STATES; i++) {
+        if (KEEP) kept[k + j][i] = h[i], decays[k + j][i] = decay[j * STATES + i];
+        h[i] = decay[j * STATES + i] * h[i] + input * B[i];
+        if (ANSWER && i % 2) odd += h[i] * C[i];
+        if (ANSWER && i % 2 == 0) even += h[i] * C[i];
       }
-      if (add) out += NAME(load)(y + w * LANES, count[w]);
-      NAME(store)(y + w * LANES, out + other, count[w]);
+      if (ANSWER) tile.sum[k + j] = STATES > 1 ? even + odd : even;
     }
   }
+  for (int i = 0; i < STATES; i++) states[n + i] = h[i];
+}
+
+template <bool ANSWER>
+static inline void NAME(walk_all)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, bool safe, vec *states) {
+  for (int64_t n = 0; n < p.N;)
+    if (p.N - n >= ABREAST) {
+      if (safe) NAME(walk)<ABREAST, true, ANSWER, false>(p, tile, c, n, states);
+      else NAME(walk)<ABREAST, false, ANSWER, false>(p, tile, c, n, states);
+      n += ABREAST;
+    } else {
+      NAME(walk)<1, false, ANSWER, false>(p, tile, c, n, states);
+      n++;
+    }
+}
+
+static void NAME(forward_task)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t first, int64_t last) {
+  const int64_t blocks = (last - first + LANES - 1) / LANES;
+  std::vector<vec> states(blocks * p.N, vec{}), steepest(blocks);
+  for (int64_t from = first, block = 0; from < last; from += LANES, block++)
+    steepest[block] = NAME(steepest)(p, NAME(Channels)(p, group, from, last));
+  const bool add = p.order && group > 0;
+  NAME(Tile) tile;
+  for (int64_t start = 0; start < p.L; start += TILE) {
+    NAME(enter)(p, tile, batch, group, start);
+    for (int64_t from = first, block = 0; from < last; from += LANES, block++) {
+      const NAME(Channels) c(p, group, from, last);
+      const bool safe = NAME(stage)(p, tile, c, steepest[block]);
+      const vec D = NAME(load)(p.D + c.at, c.count);
+      for (int64_t k = 0; k < tile.size; k++) tile.sum[k] = D * tile.x[k];
+      NAME(walk_all)<true>(p, tile, c, safe, &states[block * p.N]);
+      for (int64_t k = 0; k < tile.size; k++) {
+        REAL *y = p.y + tile.token[k] * c.stride_u + c.at_u;
+        NAME(store)(y, add ? tile.sum[k] + NAME(load)(y, c.count) : tile.sum[k], c.count);
+      }
+    }
+  }
+}
+
+// The gradients of COUNT states from `n` on, backwards through the tile: into the sums of B and C, and of the steps and
+// inputs of the tile, `dstep` and `dinput`. `later` holds what the tokens after the tile pass back.
+template <int COUNT, bool SAFE>
+static inline void NAME(retrace)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, int64_t n, vec *states,
+                                 const vec *dy, vec *later, vec *dA, vec *sumB, vec *sumC, vec *dstep, vec *dinput) {
+  vec kept[TILE][COUNT], decays[TILE][COUNT], h[COUNT], g[COUNT], A[COUNT], slopes[COUNT];
+  NAME(walk)<COUNT, SAFE, false, true>(p, tile, c, n, states, kept, decays);
+  for (int i = 0; i < COUNT; i++) {
+    // A holds A log2(e); the gradient of the step needs A itself.
+    A[i] = NAME(load)(p.A + (n + i) * p.E + c.at, c.count) * (REAL)LN_2;
+    h[i] = states[n + i], g[i] = later[n + i], slopes[i] = dA[n + i];
+  }
+  for (int64_t k = tile.size - 1; k >= 0; k--) {
+    const int64_t at = (tile.token[k] * p.G + c.group) * p.N + n;
+    const REAL *B = p.B + at, *C = p.C + at;
+    vec *toB = sumB + k * p.N + n, *toC = sumC + k * p.N + n;
+    vec to_input = dinput[k], to_step = dstep[k];
+#pragma GCC unroll 8
+    for (int i = 0; i < COUNT; i++) {
+      toC[i] += dy[k] * h[i];
+      g[i] += dy[k] * C[i];
+      toB[i] += g[i] * tile.input[k];
+      to_input += g[i] * B[i];
+      g[i] *= decays[k][i];
+      h[i] = kept[k][i];
+      const vec slope = g[i] * h[i];
+      slopes[i] += slope * tile.step[k];
+      to_step += slope * A[i];
+    }
+    dinput[k] = to_input, dstep[k] = to_step;
+  }
+  for (int i = 0; i < COUNT; i++) later[n + i] = g[i], dA[n + i] = slopes[i];
 }
 
 // The gradients of the channels [first, last) of one group; dB and dC go to this task's own slice of the workspace.
 static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) & d, int64_t batch, int64_t group,
                                 int64_t first, int64_t last, REAL *dB, REAL *dC, REAL *ddt) {
-  const int64_t E = p.E, L = p.L, N = p.N, GN = p.G * N, R = p.ranks, blocks = (last - first + LANES - 1) / LANES;
-  const int64_t chunks = (L + CHUNK - 1) / CHUNK;
-  std::vector<vec> starts(chunks * blocks * N), later(blocks * N, vec{}), h((CHUNK + 1) * N), a(CHUNK * N);
-  std::vector<vec> sumB(CHUNK * N), sumC(CHUNK * N), dA(blocks * N, vec{}), dD(blocks, vec{}), dbias(blocks, vec{});
+  const int64_t E = p.E, L = p.L, N = p.N, R = p.ranks, blocks = (last - first + LANES - 1) / LANES;
+  const int64_t tiles = (L + TILE - 1) / TILE;
+  std::vector<vec> starts(tiles * blocks * N), states(blocks * N, vec{}), later(blocks * N, vec{}), steepest(blocks);
+  std::vector<vec> sumB(TILE * N), sumC(TILE * N), dA(blocks * N, vec{}), dD(blocks, vec{}), dbias(blocks, vec{});
   std::vector<vec> dweight(R * blocks, vec{});
-  vec steps[CHUNK], raws[CHUNK];
-  REAL dsteps[CHUNK][SLAB];
-  const REAL *B = p.B + batch * L * GN + group * N, *C = p.C + batch * L * GN + group * N;
-  const int64_t Eu = p.order ? E / p.G : E, shift = p.order ? group * (E / p.G) : 0;
-  auto sweep = [&](int64_t block, int64_t from, int64_t to, vec *state, bool keep) {
-    const int64_t at = group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
-    vec bias = NAME(load)(p.bias + at, count), A[MAX_STATES];
-    for (int n = 0; n < N; n++) A[n] = NAME(load)(p.A + n * E + at, count);
-    for (int64_t l = from; l < to; l++) {
-      const int64_t t = NAME(place)(p, group, l);
-      const vec raw = NAME(raw_step)(p, batch * L + t, group, first + block * LANES, count, bias);
-      const vec step = p.use_softplus ? NAME(softplus)(raw) : raw;
-      vec input = step * NAME(load)(p.u + (batch * L + t) * Eu + at - shift, count);
-      if (keep) steps[l - from] = step, raws[l - from] = raw;
-      for (int n = 0; n < N; n++) {
-        vec decay = NAME(exp2)(step * A[n]);
-        state[n] = decay * state[n] + input * B[t * GN + n];
-        if (keep) a[(l - from) * N + n] = decay, h[(l - from + 1) * N + n] = state[n];
-      }
-    }
-  };
-  for (int64_t block = 0; block < blocks; block++) {
-    vec state[MAX_STATES] = {};
-    for (int64_t chunk = 0; chunk < chunks; chunk++) {
-      memcpy(&starts[(chunk * blocks + block) * N], state, N * sizeof(vec));
-      if (chunk + 1 < chunks) sweep(block, chunk * CHUNK, (chunk + 1) * CHUNK, state, false);
+  NAME(Tile) tile;
+  REAL dsteps[TILE][SLAB];
+  auto channels = [&](int64_t block) { return NAME(Channels)(p, group, first + block * LANES, last); };
+  for (int64_t block = 0; block < blocks; block++) steepest[block] = NAME(steepest)(p, channels(block));
+  for (int64_t t = 0; t < tiles; t++) {
+    memcpy(&starts[t * blocks * N], states.data(), blocks * N * sizeof(vec));
+    NAME(enter)(p, tile, batch, group, t * TILE);
+    for (int64_t block = 0; block < blocks && t + 1 < tiles; block++) {
+      const bool safe = NAME(stage)(p, tile, channels(block), steepest[block]);
+      NAME(walk_all)<false>(p, tile, channels(block), safe, &states[block * N]);
     }
   }
-  for (int64_t chunk = chunks - 1; chunk >= 0; chunk--) {
-    const int64_t from = chunk * CHUNK, to = std::min<int64_t>(L, from + CHUNK);
+  for (int64_t t = tiles - 1; t >= 0; t--) {
+    const int64_t from = t * TILE;
+    NAME(enter)(p, tile, batch, group, from);
     std::fill(sumB.begin(), sumB.end(), vec{});
     std::fill(sumC.begin(), sumC.end(), vec{});
     for (int64_t block = 0; block < blocks; block++) {
-      const int64_t at = group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
-      vec state[MAX_STATES], A[MAX_STATES], *g = &later[block * N];
-      memcpy(state, &starts[(chunk * blocks + block) * N], N * sizeof(vec));
-      memcpy(&h[0], state, N * sizeof(vec));
-      sweep(block, from, to, state, true);
-      // A holds A log2(e); the gradient of the step needs A itself.
-      for (int n = 0; n < N; n++) A[n] = NAME(load)(p.A + n * E + at, count) * (REAL)LN_2;
-      vec D = NAME(load)(p.D + at, count);
-      for (int64_t l = to - 1; l >= from; l--) {
-        const int64_t t = NAME(place)(p, group, l), k = (l - from) * N;
-        const int64_t token_u = (batch * L + t) * Eu + at - shift;
-        vec dy = NAME(load)(d.dy + token_u, count), x = NAME(load)(p.u + token_u, count), step = steps[l - from];
-        vec input = step * x, dinput = {}, dstep = {};
-        for (int n = 0; n < N; n++) {
-          sumC[k + n] += dy * h[k + N + n];
-          g[n] += dy * C[t * GN + n];
-          sumB[k + n] += g[n] * input;
-          dinput += g[n] * B[t * GN + n];
-          g[n] *= a[k + n];
-          vec slope = g[n] * h[k + n];
-          dA[block * N + n] += slope * step;
-          dstep += slope * A[n];
+      const NAME(Channels) c = channels(block);
+      const bool safe = NAME(stage)(p, tile, c, steepest[block]);
+      vec dy[TILE], dstep[TILE] = {}, dinput[TILE] = {};
+      for (int64_t k = 0; k < tile.size; k++) dy[k] = NAME(load)(d.dy + tile.token[k] * c.stride_u + c.at_u, c.count);
+      vec *h = &starts[(t * blocks + block) * N], *g = &later[block * N], *a = &dA[block * N];
+      for (int64_t n = 0; n < N;)
+        if (N - n >= ABREAST) {
+          if (safe) NAME(retrace)<ABREAST, true>(p, tile, c, n, h, dy, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          else NAME(retrace)<ABREAST, false>(p, tile, c, n, h, dy, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          n += ABREAST;
+        } else {
+          NAME(retrace)<1, false>(p, tile, c, n, h, dy, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          n++;
         }
-        dstep += dinput * x;
-        if (p.use_softplus) dstep *= NAME(sigmoid)(raws[l - from]);
-        dD[block] += dy * x;
-        dbias[block] += dstep;
-        vec du = D * dy + dinput * step;
-        if (shift) du += NAME(load)(d.du + token_u, count);
-        NAME(store)(d.du + token_u, du, count);
-        if (R) NAME(store)(&dsteps[l - from][block * LANES], dstep, LANES);
-        else NAME(store)(d.ddelta + (batch * L + t) * E + at, dstep, count);
+      const vec D = NAME(load)(p.D + c.at, c.count);
+      for (int64_t k = 0; k < tile.size; k++) {
+        const int64_t token_u = tile.token[k] * c.stride_u + c.at_u;
+        vec to_step = dstep[k] + dinput[k] * tile.x[k], du = D * dy[k] + dinput[k] * tile.step[k];
+        if (p.use_softplus) to_step *= tile.slope[k];
+        dD[block] += dy[k] * tile.x[k];
+        dbias[block] += to_step;
+        if (p.order && group) du += NAME(load)(d.du + token_u, c.count);
+        NAME(store)(d.du + token_u, du, c.count);
+        if (R) NAME(store)(&dsteps[k][block * LANES], to_step, LANES);
+        else NAME(store)(d.ddelta + tile.token[k] * E + c.at, to_step, c.count);
       }
     }
     for (int64_t r = 0; r < R; r++)
       for (int64_t block = 0; block < blocks; block++) {
         vec total = dweight[r * blocks + block];
-        for (int64_t l = from; l < to; l++) {
-          const int64_t token = batch * L + NAME(place)(p, group, l);
-          total += p.delta[(token * p.G + group) * R + r] * NAME(load)(&dsteps[l - from][block * LANES], LANES);
-        }
+        for (int64_t k = 0; k < tile.size; k++)
+          total += p.delta[(tile.token[k] * p.G + group) * R + r] * NAME(load)(&dsteps[k][block * LANES], LANES);
         dweight[r * blocks + block] = total;
       }
-    for (int64_t l = from; R && l < to; l++)
+    for (int64_t k = 0; R && k < tile.size; k++)
       for (int64_t r = 0; r < p.padded; r += LANES) {
         vec total = {};
         const REAL *rows = p.weight_rows + (group * (E / p.G) + first) * p.padded + r;
-        for (int64_t e = 0; e < last - first; e++) total += dsteps[l - from][e] * NAME(load)(rows + e * p.padded, LANES);
-        NAME(store)(ddt + l * p.padded + r, total, LANES);
+        for (int64_t e = 0; e < last - first; e++) total += dsteps[k][e] * NAME(load)(rows + e * p.padded, LANES);
+        NAME(store)(ddt + (from + k) * p.padded + r, total, LANES);
       }
-    for (int64_t k = 0; k < (to - from) * N; k++) dB[from * N + k] = NAME(sum)(sumB[k]), dC[from * N + k] = NAME(sum)(sumC[k]);
+    for (int64_t k = 0; k < tile.size * N; k++) dB[from * N + k] = NAME(sum)(sumB[k]), dC[from * N + k] = NAME(sum)(sumC[k]);
   }
   for (int64_t block = 0; block < blocks; block++) {
-    const int64_t at = batch * E + group * (E / p.G) + first + block * LANES, count = last - first - block * LANES;
+    const NAME(Channels) c = channels(block);
     for (int64_t r = 0; r < R; r++)
-      NAME(store)(d.dweight + ((batch * p.G + group) * R + r) * (E / p.G) + first + block * LANES,
-                  dweight[r * blocks + block], count);
-    NAME(store)(d.dD + at, dD[block], count);
-    NAME(store)(d.dbias + at, dbias[block], count);
-    for (int n = 0; n < N; n++)
-      NAME(store)(d.dA + (batch * N + n) * E + at - batch * E, dA[block * N + n], count);
+      NAME(store)(d.dweight + ((batch * p.G + group) * R + r) * (E / p.G) + c.first, dweight[r * blocks + block], c.count);
+    NAME(store)(d.dD + batch * E + c.at, dD[block], c.count);
+    NAME(store)(d.dbias + batch * E + c.at, dbias[block], c.count);
+    for (int64_t n = 0; n < N; n++) NAME(store)(d.dA + (batch * N + n) * E + c.at, dA[block * N + n], c.count);
   }
 }
 
-template <int STATES, int WIDE> static void NAME(forward)(const NAME(Problem) & p) {
-  const int64_t per_group = p.E / p.G, width = LANES * WIDE, blocks = (per_group + width - 1) / width;
-  // The scans of one image add to the same result, so one task makes them all, in their order.
+// Run task(batch, group, first channel, last) over strips of `width` channels. The scans of one image add to the same
+// result, so one thread makes them all, in their order.
+template <class Task> static void NAME(share)(const NAME(Problem) & p, int64_t width, Task task) {
+  const int64_t per_group = p.E / p.G, strips = (per_group + width - 1) / width;
   const int64_t abreast = p.order ? 1 : p.G, in_turn = p.G / abreast;
 #pragma omp parallel for num_threads(p.threads) schedule(static)
-  for (int64_t task = 0; task < p.batch * abreast * blocks; task++)
-    for (int64_t turn = 0; turn < in_turn; turn++)
-      NAME(forward_block)<STATES, WIDE>(p, task / (abreast * blocks), task / blocks % abreast + turn,
-                                        task % blocks * width);
+  for (int64_t i = 0; i < p.batch * abreast * strips; i++)
+    for (int64_t turn = 0; turn < in_turn; turn++) {
+      const int64_t first = i % strips * width;
+      task(i / (abreast * strips), i / strips % abreast + turn, first, std::min(per_group, first + width));
+    }
 }
 
 extern "C" int NAME(scan_forward)(const NAME(Problem) * p) {
   if (p->N > MAX_STATES || p->ranks > MAX_RANKS) return 1;
-  switch (p->N) {
-    case 1: NAME(forward)<1, 4>(*p); break;
-    case 2: NAME(forward)<2, 4>(*p); break;
-    case 4: NAME(forward)<4, 2>(*p); break;
-    case 8: NAME(forward)<8, 1>(*p); break;
-    case 16: NAME(forward)<16, 1>(*p); break;
-    default: NAME(forward)<0, 1>(*p);
-  }
+  const int64_t even = p->E * p->batch / (p->order ? p->G : 1) / p->threads / STRIP * STRIP;
+  NAME(share)(*p, std::max<int64_t>(STRIP, std::min(even, p->E / p->G)), [&](int64_t batch, int64_t group, int64_t first, int64_t last) {
+    NAME(forward_task)(*p, batch, group, first, last);
+  });
   return 0;
 }
 
@@ -235,16 +336,10 @@ extern "C" int NAME(scan_backward)(const NAME(Problem) * problem, const NAME(Gra
   const int64_t per_group = p.E / p.G, slabs = (per_group + SLAB - 1) / SLAB, states = p.L * p.N, steps = p.L * p.padded;
   const int64_t size = 2 * states + steps;
   std::vector<REAL> work(p.batch * p.G * slabs * size);
-  const int64_t abreast = p.order ? 1 : p.G, in_turn = p.G / abreast;
-#pragma omp parallel for num_threads(p.threads) schedule(static)
-  for (int64_t task = 0; task < p.batch * abreast * slabs; task++)
-    for (int64_t turn = 0; turn < in_turn; turn++) {
-      const int64_t batch = task / (abreast * slabs), slab = task % slabs, first = slab * SLAB;
-      const int64_t group = task / slabs % abreast + turn;
-      REAL *own = &work[((batch * p.G + group) * slabs + slab) * size];
-      NAME(backward_task)(p, d, batch, group, first, std::min<int64_t>(per_group, first + SLAB), own, own + states,
-                          own + 2 * states);
-    }
+  NAME(share)(p, SLAB, [&](int64_t batch, int64_t group, int64_t first, int64_t last) {
+    REAL *own = &work[((batch * p.G + group) * slabs + first / SLAB) * size];
+    NAME(backward_task)(p, d, batch, group, first, last, own, own + states, own + 2 * states);
+  });
 #pragma omp parallel for num_threads(p.threads) schedule(static)
   for (int64_t pair = 0; pair < p.batch * p.G; pair++)
     for (int64_t l = 0; l < p.L; l++) {
