@@ -93,9 +93,9 @@ def main() -> None:
     lines.append(f"| all | | | {over.mean:+.3f} [{over.low:+.3f}, {over.high:+.3f}] over seeds | |")
     command = f"python -m benchmarks.click_lessons --seeds {options.seeds} --steps {options.steps}"
     note = (
-        f"{options.steps} steps of {BATCH} patches on {TRAIN_CASES} procedural cases, others for each seed (cohorts from\n"
-        f"seed {TRAIN_SEED}), judged on {HELD_OUT_CASES} more (cohort seed {HELD_OUT_SEED}): Dice after three simulated\n"
-        "clicks, four slices a case, bootstrap."
+        f"{options.steps} steps of {BATCH} patches on {TRAIN_CASES} procedural cases, others for each seed (cohorts\n"
+        f"from seed {TRAIN_SEED}), judged on {HELD_OUT_CASES} more (cohort seed {HELD_OUT_SEED}): Dice after three\n"
+        "simulated clicks, four slices a case, bootstrap."
     )
     keep("click_lessons", command, {"rows": rows}, "\n".join([*lines, "", note]))
 
