@@ -3,6 +3,7 @@
 ``python -m benchmarks.busy``
 """
 
+import os
 import shutil
 import socket
 import statistics
@@ -100,7 +101,8 @@ def report(seconds: dict[str, list[float]]) -> None:
         rows.append(f"| {name} | {len(values)} | {median:.2f} | {p95:.2f} | {most:.2f} |")
     ratios = " | ".join(f"{busy / calm:.2f}x" for busy, calm in zip(training, idle, strict=True))
     rows.append(f"| training over idle | | {ratios} |")
-    note = f"The starter network on a procedural CT (seed {SEED}), over HTTP; training on {CASES} such."
+    note = f"The starter network on a procedural CT (seed {SEED}), over HTTP; training on {CASES} such. "
+    note += f"Load average of the last 15 minutes, other programs included: {os.getloadavg()[2]:.1f}."
     keep("busy", "python -m benchmarks.busy", {"seconds": seconds}, "\n".join([*rows, "", note]))
 
 
