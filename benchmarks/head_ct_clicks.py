@@ -94,7 +94,7 @@ def study(clicker: Clicker, name: str) -> dict[str, Any]:
     draw(ROOT / "build" / f"head_ct_clicks_{name.split()[0]}.png", opened.stack, sessions, reference)
     along = [there[round(len(there) * share)] for share in (0.25, 0.5, 0.75)]
     every = [_marks(opened.stack, converse(index)[0].clicks, index) for index in along]
-    joined = Marks(*(sum((getattr(m, side) for m in every), ()) for side in ("foreground", "background")))
+    joined = Marks(sum((m.foreground for m in every), ()), sum((m.background for m in every), ()))
     volume = ask(joined, None) > 0
     print(name, "summary", summarise([session for session, _ in sessions.values()], CLICKS), flush=True)
     return {
