@@ -53,7 +53,7 @@ def drop_rates(last: float, count: int) -> list[float]:
 
 
 class SelectiveScanBlock(nn.Module):
-    """Scan an image along every axis, both ways, with input-dependent state spaces, and gate the sum.
+    """Scan an image along every axis, or other paths, both ways, with input-dependent state spaces, and gate the sum.
 
     ``out = Linear(LN(merge(scan(SiLU(DWConv(x'))))) * SiLU(z))`` with ``x', z = Linear(x)``. There are four scans in
     2-D and six in 3-D, and they are summed.
@@ -65,8 +65,9 @@ class SelectiveScanBlock(nn.Module):
         expand: Ratio of the inner channels to `channels`.
         dt_rank: Rank of the step-size projection; ``ceil(channels / 16)`` by default.
         kernel_size: Kernel of the depthwise convolution.
+        paths: What the scans follow: ``"axes"``, ``"diagonals"`` or ``"hilbert"``, as many of each.
     Raises:
-        ValueError: If `spatial_dims` is not 2 or 3.
+        ValueError: If `spatial_dims` is not 2 or 3, or the first image finds no such `paths`.
     Source:
         Liu et al. 2024, VMamba, arXiv:2401.10166, the first public version, as VM-UNet uses it.
     """
@@ -80,8 +81,10 @@ class SelectiveScanBlock(nn.Module):
         expand: float = 2.0,
         dt_rank: int | None = None,
         kernel_size: int = 3,
+        paths: str = "axes",
     ) -> None:
         super().__init__()
+        self.paths = paths
         inner, directions = int(expand * channels), 2 * spatial_dims
         rank = math.ceil(channels / 16) if dt_rank is None else dt_rank
         self.d_state, self.dt_rank, self.d_inner = d_state, rank, inner
@@ -125,16 +128,16 @@ class SelectiveScanBlock(nn.Module):
             c,
             self.Ds,
             self.dt_projs_bias.flatten(),
-            _orders(x.shape[2:], x.device),
+            _orders(x.shape[2:], x.device, self.paths),
         )
         return y.transpose(1, 2).unflatten(2, x.shape[2:])
 
 
 @functools.lru_cache(maxsize=64)
-def _orders(shape: torch.Size, device: torch.device) -> torch.Tensor:
+def _orders(shape: torch.Size, device: torch.device, paths: str) -> torch.Tensor:
     # What is made in inference mode could not serve training later.
     with torch.inference_mode(False):
-        return scan_orders(shape, device)
+        return scan_orders(shape, device, paths=paths)
 
 
 class VSSBlock(nn.Module):

@@ -44,10 +44,21 @@ def test_matches_the_definition_direction_by_direction() -> None:
     torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4)])
-def test_a_change_anywhere_reaches_everywhere(shape: tuple[int, ...]) -> None:
+def test_other_paths_are_other_scans_of_the_same_parameters() -> None:
     torch.manual_seed(0)
-    block = SelectiveScanBlock(len(shape), 4, d_state=2)
+    blocks = [SelectiveScanBlock(2, 4, d_state=2, paths=paths) for paths in ("axes", "diagonals", "hilbert")]
+    for block in blocks[1:]:
+        block.load_state_dict(blocks[0].state_dict())
+    x = torch.rand(1, 4, 3, 5)
+    axes, diagonals, hilbert = (block(x) for block in blocks)
+    assert not torch.allclose(axes, diagonals) and not torch.allclose(axes, hilbert)
+
+
+@pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4)])
+@pytest.mark.parametrize("paths", ["axes", "diagonals", "hilbert"])
+def test_a_change_anywhere_reaches_everywhere(shape: tuple[int, ...], paths: str) -> None:
+    torch.manual_seed(0)
+    block = SelectiveScanBlock(len(shape), 4, d_state=2, paths=paths)
     x = torch.rand(1, 4, *shape, requires_grad=True)
     corner = (0, slice(None), *[0] * len(shape))
     block(x)[corner].sum().backward()

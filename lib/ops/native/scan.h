@@ -28,11 +28,11 @@ static inline REAL NAME(sum)(vec v) {
 static inline vec NAME(absolute)(vec x) { return x < 0 ? -x : x; }
 
 // softplus(x) = max(x, 0) + 2 artanh(s) with t = exp(-|x|), s = t / (2 + t) <= 1/3; its slope is the logistic function.
-template <int COUNT> static inline void NAME(softplus)(vec *x, vec *slope) {
+template <bool SLOPE, int COUNT> static inline void NAME(softplus)(vec *x, vec *slope) {
   vec t[COUNT], s[COUNT], q[COUNT], series[COUNT];
   EACH t[i] = NAME(absolute)(x[i]) * (REAL)-LOG2_E;
   NAME(exp2)<false>(t);
-  EACH slope[i] = (x[i] < 0 ? t[i] : vec{} + 1) / (t[i] + (REAL)1);
+  if (SLOPE) EACH slope[i] = (x[i] < 0 ? t[i] : vec{} + 1) / (t[i] + (REAL)1);
   EACH s[i] = t[i] / (t[i] + (REAL)2), q[i] = s[i] * s[i], series[i] = vec{} + (REAL)1 / SOFTPLUS_TOP;
   for (int power = SOFTPLUS_TOP - 2; power > 0; power -= 2) EACH series[i] = series[i] * q[i] + (REAL)1 / power;
   EACH x[i] = (x[i] > 0 ? x[i] : vec{}) + 2 * s[i] * series[i];
@@ -46,7 +46,7 @@ static inline int64_t NAME(place)(const NAME(Problem) & p, int64_t group, int64_
 // L1 cache, so that projection, softplus and memory overlap from token to token, and states then stay in registers.
 struct NAME(Tile) {
   int64_t size, token[TILE];
-  vec x[TILE], step[TILE], slope[TILE], input[TILE], sum[TILE];
+  vec step[TILE], slope[TILE], input[TILE], sum[TILE];
 };
 
 static inline void NAME(enter)(const NAME(Problem) & p, NAME(Tile) & tile, int64_t batch, int64_t group, int64_t from) {
@@ -55,35 +55,41 @@ static inline void NAME(enter)(const NAME(Problem) & p, NAME(Tile) & tile, int64
     tile.token[k] = batch * p.L + NAME(place)(p, group, std::min(from + k, p.L - 1));
 }
 
-// Ask for the channels [first, last) of a tile that is still to come: in most orders its tokens lie too far apart for the
-// processor to guess.
-static inline void NAME(fetch)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t from, int64_t first, int64_t last, const REAL *also) {
-  const int64_t width = p.E / p.G, shift = p.order ? 0 : group * width, stride = p.order ? width : p.E;
-  for (int64_t l = std::max<int64_t>(0, from); l < std::min(p.L, from + TILE); l++) {
-    const int64_t token = batch * p.L + NAME(place)(p, group, l);
-    for (int64_t e = first; e < last; e += 64 / sizeof(REAL)) {
-      __builtin_prefetch(p.u + token * stride + shift + e);
-      __builtin_prefetch(also + token * stride + shift + e, 1);
-      if (!p.ranks) __builtin_prefetch(p.delta + token * p.E + group * width + e);
+// One vector of channels: the group's `first` and the next, `count` of them; `at` among those of all groups.
+struct NAME(Channels) {
+  int64_t group, first, count, at;
+  NAME(Channels)(const NAME(Problem) & p, int64_t group, int64_t first, int64_t last)
+      : group(group), first(first), count(last - first), at(group * (p.E / p.G) + first) {}
+};
+
+// The rows of one tile, side by side and filled up to whole vectors. An image's tokens lie where the caches collide, in
+// columns of an image of 64 above all: so each is read once, whole, and written once.
+struct NAME(Rows) {
+  int64_t first, width, padded, stride;
+  std::vector<REAL> values;
+  NAME(Rows)(int64_t first, int64_t width, int64_t stride)
+      : first(first), width(width), padded((width + LANES - 1) / LANES * LANES), stride(stride), values(TILE * padded) {}
+  inline vec &at(int64_t k, int64_t block) { return *(vec *)&values[k * padded + block * LANES]; }
+  inline void take(const NAME(Tile) & tile, const REAL *from) {
+    for (int64_t k = 0; k < TILE; k++)
+      memcpy(&values[k * padded], from + tile.token[k] * stride + first, width * sizeof(REAL));
+  }
+  inline void give(const NAME(Tile) & tile, REAL *to, bool add) const {
+    for (int64_t k = 0; k < tile.size; k++) {
+      const REAL *row = &values[k * padded];
+      REAL *target = to + tile.token[k] * stride + first;
+      if (add) for (int64_t e = 0; e < width; e++) target[e] += row[e];
+      else memcpy(target, row, width * sizeof(REAL));
     }
   }
-}
-
-// The channels of a vector: the group's `first` and the next, `count` of them; `at` among those of all groups, `at_u`
-// among those of u.
-struct NAME(Channels) {
-  int64_t group, first, count, at, at_u, stride_u;
-  NAME(Channels)(const NAME(Problem) & p, int64_t group, int64_t first, int64_t last)
-      : group(group), first(first), count(last - first), at(group * (p.E / p.G) + first),
-        at_u(p.order ? first : at), stride_u(p.order ? p.E / p.G : p.E) {}
 };
 
 // The biased steps before softplus.
-static inline void NAME(raw_steps)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c) {
+static inline void NAME(raw_steps)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, NAME(Rows) & delta,
+                                   int64_t block) {
   const vec bias = NAME(load)(p.bias + c.at, c.count);
   if (!p.ranks) {
-    for (int64_t k = 0; k < TILE; k++)
-      tile.step[k] = NAME(load)(p.delta + tile.token[k] * p.E + c.at, c.count) + bias;
+    for (int64_t k = 0; k < TILE; k++) tile.step[k] = delta.at(k, block) + bias;
     return;
   }
   vec weight[MAX_RANKS];
@@ -100,13 +106,14 @@ static inline void NAME(raw_steps)(const NAME(Problem) & p, NAME(Tile) & tile, c
 }
 
 // Fill the tile. Says whether no decay of this tile can leave the range of exp2: `steepest` is the largest |A| of a channel.
-static inline bool NAME(stage)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, vec steepest) {
-  NAME(raw_steps)(p, tile, c);
+template <bool SLOPE>
+static inline bool NAME(stage)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, NAME(Rows) & x,
+                               NAME(Rows) & delta, int64_t block, vec steepest) {
+  NAME(raw_steps)(p, tile, c, delta, block);
   vec reach = {};
-  for (int64_t k = 0; p.use_softplus && k < tile.size; k += 4) NAME(softplus)<4>(tile.step + k, tile.slope + k);
+  for (int64_t k = 0; p.use_softplus && k < tile.size; k += 4) NAME(softplus)<SLOPE, 4>(tile.step + k, tile.slope + k);
   for (int64_t k = 0; k < tile.size; k++) {
-    tile.x[k] = NAME(load)(p.u + tile.token[k] * c.stride_u + c.at_u, c.count);
-    tile.input[k] = tile.step[k] * tile.x[k];
+    tile.input[k] = tile.step[k] * x.at(k, block);
     const vec length = NAME(absolute)(tile.step[k]);
     reach = length > reach ? length : reach;
   }
@@ -170,25 +177,26 @@ static inline void NAME(walk_all)(const NAME(Problem) & p, NAME(Tile) & tile, co
 }
 
 static void NAME(forward_task)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t first, int64_t last) {
-  const int64_t blocks = (last - first + LANES - 1) / LANES;
+  const int64_t blocks = (last - first + LANES - 1) / LANES, width = p.E / p.G;
   std::vector<vec> states(blocks * p.N, vec{}), steepest(blocks);
-  for (int64_t from = first, block = 0; from < last; from += LANES, block++)
-    steepest[block] = NAME(steepest)(p, NAME(Channels)(p, group, from, last));
-  const bool add = p.order && group > 0;
+  for (int64_t block = 0; block < blocks; block++)
+    steepest[block] = NAME(steepest)(p, NAME(Channels)(p, group, first + block * LANES, last));
   NAME(Tile) tile;
+  NAME(Rows) delta(group * width + first, last - first, p.E);
+  NAME(Rows) x(first + (p.order ? 0 : group * width), last - first, p.order ? width : p.E), y = x;
   for (int64_t start = 0; start < p.L; start += TILE) {
     NAME(enter)(p, tile, batch, group, start);
-    for (int64_t from = first, block = 0; from < last; from += LANES, block++) {
-      const NAME(Channels) c(p, group, from, last);
-      const bool safe = NAME(stage)(p, tile, c, steepest[block]);
+    x.take(tile, p.u);
+    if (!p.ranks) delta.take(tile, p.delta);
+    for (int64_t block = 0; block < blocks; block++) {
+      const NAME(Channels) c(p, group, first + block * LANES, last);
+      const bool safe = NAME(stage)<false>(p, tile, c, x, delta, block, steepest[block]);
       const vec D = NAME(load)(p.D + c.at, c.count);
-      for (int64_t k = 0; k < tile.size; k++) tile.sum[k] = D * tile.x[k];
+      for (int64_t k = 0; k < tile.size; k++) tile.sum[k] = D * x.at(k, block);
       NAME(walk_all)<true>(p, tile, c, safe, &states[block * p.N]);
-      for (int64_t k = 0; k < tile.size; k++) {
-        REAL *y = p.y + tile.token[k] * c.stride_u + c.at_u;
-        NAME(store)(y, add ? tile.sum[k] + NAME(load)(y, c.count) : tile.sum[k], c.count);
-      }
+      for (int64_t k = 0; k < tile.size; k++) y.at(k, block) = tile.sum[k];
     }
+    y.give(tile, p.y, p.order && group > 0);
   }
 }
 
@@ -234,63 +242,70 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
   std::vector<vec> starts(tiles * blocks * N), states(blocks * N, vec{}), later(blocks * N, vec{}), steepest(blocks);
   std::vector<vec> sumB(TILE * N), sumC(TILE * N), dA(blocks * N, vec{}), dD(blocks, vec{}), dbias(blocks, vec{});
   std::vector<vec> dweight(R * blocks, vec{});
+  const int64_t width = E / p.G;
   NAME(Tile) tile;
-  REAL dsteps[TILE][SLAB];
+  NAME(Rows) delta(group * width + first, last - first, E), dsteps = delta;
+  NAME(Rows) x(first + (p.order ? 0 : group * width), last - first, p.order ? width : E), dy = x, du = x;
   auto channels = [&](int64_t block) { return NAME(Channels)(p, group, first + block * LANES, last); };
   for (int64_t block = 0; block < blocks; block++) steepest[block] = NAME(steepest)(p, channels(block));
   for (int64_t t = 0; t < tiles; t++) {
     memcpy(&starts[t * blocks * N], states.data(), blocks * N * sizeof(vec));
+    if (t + 1 == tiles) break;
     NAME(enter)(p, tile, batch, group, t * TILE);
-    for (int64_t block = 0; block < blocks && t + 1 < tiles; block++) {
-      const bool safe = NAME(stage)(p, tile, channels(block), steepest[block]);
+    x.take(tile, p.u);
+    if (!R) delta.take(tile, p.delta);
+    for (int64_t block = 0; block < blocks; block++) {
+      const bool safe = NAME(stage)<false>(p, tile, channels(block), x, delta, block, steepest[block]);
       NAME(walk_all)<false>(p, tile, channels(block), safe, &states[block * N]);
     }
   }
   for (int64_t t = tiles - 1; t >= 0; t--) {
     const int64_t from = t * TILE;
     NAME(enter)(p, tile, batch, group, from);
+    x.take(tile, p.u);
+    dy.take(tile, d.dy);
+    if (!R) delta.take(tile, p.delta);
     std::fill(sumB.begin(), sumB.end(), vec{});
     std::fill(sumC.begin(), sumC.end(), vec{});
     for (int64_t block = 0; block < blocks; block++) {
       const NAME(Channels) c = channels(block);
-      const bool safe = NAME(stage)(p, tile, c, steepest[block]);
-      vec dy[TILE], dstep[TILE] = {}, dinput[TILE] = {};
-      for (int64_t k = 0; k < tile.size; k++) dy[k] = NAME(load)(d.dy + tile.token[k] * c.stride_u + c.at_u, c.count);
+      const bool safe = NAME(stage)<true>(p, tile, c, x, delta, block, steepest[block]);
+      vec back[TILE], dstep[TILE] = {}, dinput[TILE] = {};
+      for (int64_t k = 0; k < tile.size; k++) back[k] = dy.at(k, block);
       vec *h = &starts[(t * blocks + block) * N], *g = &later[block * N], *a = &dA[block * N];
       for (int64_t n = 0; n < N;)
         if (N - n >= ABREAST) {
-          if (safe) NAME(retrace)<ABREAST, true>(p, tile, c, n, h, dy, g, a, sumB.data(), sumC.data(), dstep, dinput);
-          else NAME(retrace)<ABREAST, false>(p, tile, c, n, h, dy, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          if (safe) NAME(retrace)<ABREAST, true>(p, tile, c, n, h, back, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          else NAME(retrace)<ABREAST, false>(p, tile, c, n, h, back, g, a, sumB.data(), sumC.data(), dstep, dinput);
           n += ABREAST;
         } else {
-          NAME(retrace)<1, false>(p, tile, c, n, h, dy, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          NAME(retrace)<1, false>(p, tile, c, n, h, back, g, a, sumB.data(), sumC.data(), dstep, dinput);
           n++;
         }
       const vec D = NAME(load)(p.D + c.at, c.count);
       for (int64_t k = 0; k < tile.size; k++) {
-        const int64_t token_u = tile.token[k] * c.stride_u + c.at_u;
-        vec to_step = dstep[k] + dinput[k] * tile.x[k], du = D * dy[k] + dinput[k] * tile.step[k];
+        vec to_step = dstep[k] + dinput[k] * x.at(k, block);
         if (p.use_softplus) to_step *= tile.slope[k];
-        dD[block] += dy[k] * tile.x[k];
+        dD[block] += back[k] * x.at(k, block);
         dbias[block] += to_step;
-        if (p.order && group) du += NAME(load)(d.du + token_u, c.count);
-        NAME(store)(d.du + token_u, du, c.count);
-        if (R) NAME(store)(&dsteps[k][block * LANES], to_step, LANES);
-        else NAME(store)(d.ddelta + tile.token[k] * E + c.at, to_step, c.count);
+        du.at(k, block) = D * back[k] + dinput[k] * tile.step[k];
+        dsteps.at(k, block) = to_step;
       }
     }
+    du.give(tile, d.du, p.order && group);
+    if (!R) dsteps.give(tile, d.ddelta, false);
     for (int64_t r = 0; r < R; r++)
       for (int64_t block = 0; block < blocks; block++) {
         vec total = dweight[r * blocks + block];
         for (int64_t k = 0; k < tile.size; k++)
-          total += p.delta[(tile.token[k] * p.G + group) * R + r] * NAME(load)(&dsteps[k][block * LANES], LANES);
+          total += p.delta[(tile.token[k] * p.G + group) * R + r] * dsteps.at(k, block);
         dweight[r * blocks + block] = total;
       }
     for (int64_t k = 0; R && k < tile.size; k++)
       for (int64_t r = 0; r < p.padded; r += LANES) {
         vec total = {};
         const REAL *rows = p.weight_rows + (group * (E / p.G) + first) * p.padded + r;
-        for (int64_t e = 0; e < last - first; e++) total += dsteps[k][e] * NAME(load)(rows + e * p.padded, LANES);
+        for (int64_t e = 0; e < last - first; e++) total += dsteps.values[k * dsteps.padded + e] * NAME(load)(rows + e * p.padded, LANES);
         NAME(store)(ddt + (from + k) * p.padded + r, total, LANES);
       }
     for (int64_t k = 0; k < tile.size * N; k++) dB[from * N + k] = NAME(sum)(sumB[k]), dC[from * N + k] = NAME(sum)(sumC[k]);

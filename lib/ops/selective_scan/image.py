@@ -3,19 +3,24 @@
 import torch
 from torch import Tensor
 
-from lib.ops.cross_scan import cross_scan
+from lib.ops.scan_paths import PATHS
 from lib.ops.selective_scan.parallel import selective_scan_parallel
 
 
-def scan_orders(shape: tuple[int, ...], device: torch.device | str = "cpu") -> Tensor:
-    """Return the orders of `cross_scan` as places in the flattened image, int32 ``(K, L)``.
+def scan_orders(shape: tuple[int, ...], device: torch.device | str = "cpu", *, paths: str = "axes") -> Tensor:
+    """Return the orders of the scans as places in the flattened image, int32 ``(K, L)`` with K = 2 len(S).
 
     Args:
         shape: Spatial shape S of the image, two axes or three.
         device: Where the table lies.
+        paths: A key of `PATHS`; every path is taken forwards, then every one backwards. ``"axes"`` is `cross_scan`.
+    Raises:
+        ValueError: If `paths` is unknown.
     """
-    places = torch.arange(torch.Size(shape).numel(), device=device).view(1, 1, *shape)
-    return cross_scan(places)[0, :, 0].int()
+    if paths not in PATHS:
+        raise ValueError(f"unknown paths {paths!r}; there are {', '.join(PATHS)}")
+    forward = PATHS[paths](tuple(shape))
+    return torch.cat((forward, forward.flip(-1))).int().to(device)
 
 
 def image_scan_reference(

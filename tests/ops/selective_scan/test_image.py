@@ -5,6 +5,7 @@ import torch
 
 from lib.ops.cross_scan import cross_merge, cross_scan
 from lib.ops.native.build import library
+from lib.ops.scan_paths import PATHS
 from lib.ops.selective_scan import image_scan, scan_orders, selective_scan_reference
 from lib.ops.selective_scan.image import image_scan_reference
 from lib.ops.selective_scan.native import image_scan_native, scan_op
@@ -49,6 +50,15 @@ def test_orders_are_those_of_cross_scan() -> None:
         [5, 4, 3, 2, 1, 0],
         [5, 2, 4, 1, 3, 0],
     ]
+
+
+def test_other_paths_are_taken_both_ways_and_unknown_ones_refused() -> None:
+    for paths in PATHS:
+        order = scan_orders((3, 4), paths=paths)
+        assert order.shape == (4, 12) and order.dtype == torch.int32
+        assert torch.equal(order[2:], order[:2].flip(-1))
+    with pytest.raises(ValueError, match="axes, diagonals, hilbert"):
+        scan_orders((3, 4), paths="spiral")
 
 
 @pytest.mark.parametrize(("batch", "channels", "shape", "state", "rank"), IMAGES)
