@@ -92,7 +92,6 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tup
     image = channels_last(torch.randn(1, 64, 128, 128)).requires_grad_()
     tokens = torch.randn(4096, 192).requires_grad_()
     offsets = (torch.rand(1, 9, 128, 128) - 0.5).requires_grad_()
-    # Each in the layout of its own path: the slab with whole slices, what PyTorch adds to with the window's own order.
     window, weights = torch.randn(14, 192, 192, 64), [torch.rand(size) for size in (192, 192, 64)]
     flat, slab = torch.zeros(14, 192, 192, 64), torch.zeros(64, 14, 192, 192).permute(1, 2, 3, 0)
     slices = F.avg_pool2d(torch.randn(2, 14, 360, 280), 15, 1, 7).unbind()
@@ -105,7 +104,12 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tup
             linear,
             (tokens,),
         ),
-        "window into a slab, 14 x 192 x 192 x 64 (addcmul)": (
+        "window into a slab of whole slices, 14 x 192 x 192 x 64 (addcmul)": (
+            partial(plain_window, slab),
+            partial(native_window, slab),
+            (window, *weights),
+        ),
+        "the same (addcmul into a slab with the window's layout, which restoring would have to turn)": (
             partial(plain_window, flat),
             partial(native_window, slab),
             (window, *weights),
