@@ -15,6 +15,7 @@ import torch
 
 from benchmarks.machine import keep, keep_memory
 from benchmarks.pscan import image_scan_pscan, selective_scan_pscan
+from benchmarks.scan_limits import limits
 from lib.ops.native.build import machine_isa
 from lib.ops.selective_scan import scan_orders
 from lib.ops.selective_scan.native import image_scan_native, selective_scan_native
@@ -22,6 +23,7 @@ from lib.ops.selective_scan.parallel import selective_scan_parallel
 from lib.ops.selective_scan.reference import selective_scan_reference
 
 CHANNELS, ROUNDS = 192, 5
+LIMITS = ("its multiply-adds alone", "its states alone, in L1", "two arrays read, one written")
 SHAPES = ((1, 4096), (16, 4096), (16, 16384))
 SCANS = {
     "plain": selective_scan_reference,
@@ -76,7 +78,7 @@ def images() -> tuple[list[str], list[dict]]:
             unfused, native = zip(*rounds[1:], strict=True)
             ratios = [a / b for a, b in zip(unfused, native, strict=True)]
             name = "forward + backward" if backward else "forward"
-            figures.append({"state": state, "pass": name, "ratios": ratios})
+            figures.append({"state": state, "pass": name, "ratios": ratios, "seconds": statistics.median(native)})
             lines.append(f"| N {state} | {name} | {1e3 * statistics.median(unfused):.0f} | {spread(ratios)} |")
     return lines, figures
 
@@ -89,6 +91,19 @@ def image_seconds(scan: Callable[..., torch.Tensor], operands: list[torch.Tensor
     if backward:
         torch.autograd.grad(result.sum(), operands[:-1])
     return time.perf_counter() - begin
+
+
+def bounds(rows: list[dict], core: list[dict]) -> list[str]:
+    """Say what each forward scan could take at least, and the share of its time that this is."""
+    lines = ["| C++ forward | ms | " + " | ".join(LIMITS) + " |", "|---|---:" + "|---:" * len(LIMITS) + "|"]
+    for row in [each for each in (*rows, *core) if each["pass"] == "forward"]:
+        scans = 1 if "length" in row else 4
+        length, taken = row.get("length", 4096), row["seconds"]
+        row["limits"] = limits(row["state"], scans * length * CHANNELS)
+        shares = " | ".join(f"{1e3 * each:.2f} ms, {each / taken:.0%}" for each in row["limits"].values())
+        name = f"N {row['state']}, L {length}" if scans == 1 else f"core of SS2D, N {row['state']}"
+        lines.append(f"| {name} | {1e3 * taken:.2f} | {shares} |")
+    return lines
 
 
 def narrower(isa: str) -> list[float]:
@@ -129,7 +144,8 @@ def main() -> None:
                 for name, taken in zip(list(SCANS)[1:], others, strict=True)
             }
             name = "forward + backward" if backward else "forward"
-            figures.append({"state": state, "length": length, "pass": name, "ratios": ratios})
+            taken = statistics.median(others[-1])
+            figures.append({"state": state, "length": length, "pass": name, "ratios": ratios, "seconds": taken})
             cells = " | ".join(spread(values) for values in ratios.values())
             lines.append(f"| {state} | {length} | {name} | {1e3 * statistics.median(plain):.0f} | {cells} |")
     note = (
@@ -137,10 +153,10 @@ def main() -> None:
         f" one image, {CHANNELS} channels, float32, one thread, {machine_isa()}; 'default' is the\nbaseline build."
     )
     core, core_figures = images()
-    held = {isa: narrower(isa) for isa in ("avx2", "default")}
+    held = {isa: narrower(isa) for isa in ("avx2", "default") if isa != machine_isa()}
     rows = [f"| {isa} | {spread(ratios)} |" for isa, ratios in held.items()]
     vectors = ["| vector units | C++ forward, N 16, L 4096, over the plain loop |", "|---|---:|", *rows]
-    table = "\n".join([*lines, "", *core, "", *vectors, note])
+    table = "\n".join([*lines, "", *core, "", *bounds(figures, core_figures), "", *vectors, note])
     return keep("scan", "python -m benchmarks.scan", {"rows": figures, "core": core_figures, "held": held}, table)
 
 
