@@ -110,14 +110,24 @@ class PromptedNetwork(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             sparse, dense = self._embed(prompts, embedding.device)
             image_pe = self.prompt_encoder.get_dense_pe() if image_pe is None else image_pe
-        masks, _ = self.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=image_pe,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-        )
-        return masks
+        return self._masks(embedding, image_pe, sparse, dense)
+
+    def _masks(
+        self, embedding: torch.Tensor, image_pe: torch.Tensor, sparse: torch.Tensor, dense: torch.Tensor
+    ) -> torch.Tensor:
+        """Return the decoder's first mask, as `MaskDecoder.predict_masks` does, in less time.
+
+        Nothing is repeated for each prompt, only the mask that is asked for is made, and places lie one after another in
+        memory, as the transformer reads them.
+        """
+        decoder, count = self.mask_decoder, len(sparse)
+        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(count, -1, -1)
+        image, where = embedding + dense, image_pe.expand(count, -1, -1, -1)
+        image, where = (each.contiguous(memory_format=torch.channels_last) for each in (image, where))
+        tokens, places = decoder.transformer(image, where, torch.cat([own, sparse], 1))
+        features = decoder.output_upscaling(places.transpose(1, 2).unflatten(2, image.shape[2:]))
+        weights = decoder.output_hypernetworks_mlps[0](tokens[:, 1])
+        return torch.einsum("pc,pchw->phw", weights, features)[:, None]
 
     def _decode_one(self, embeddings: torch.Tensor, index: int, prompts: Prompts) -> torch.Tensor:
         return self.decode(embeddings[index : index + 1], prompts)

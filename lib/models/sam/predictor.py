@@ -104,7 +104,8 @@ class ClickPredictor:
         assert isinstance(copy, PromptedNetwork), "a copy is what it was copied from"
         self.network, self.samples = copy, copy.image_size[0]
         with torch.inference_mode():
-            self._image_pe = self.network.prompt_encoder.get_dense_pe()
+            place = self.network.prompt_encoder.get_dense_pe()
+            self._image_pe = place.contiguous(memory_format=torch.channels_last)
 
     def answer(self, plane: Plane, clicks: Clicks, earlier: Tensor | None = None) -> Answer:
         """Return the mask of clicks or a box.

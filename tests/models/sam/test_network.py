@@ -2,7 +2,6 @@
 
 import copy
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -33,11 +32,30 @@ def points(*marks: tuple[float, float, int]) -> dict[str, torch.Tensor]:
 
 def embedded(network: PromptedNetwork, embedding: torch.Tensor, prompts: Prompts) -> list[torch.Tensor]:
     """Return what the decoder is given: prompts, mask and places."""
-    seen: dict[str, Any] = {}
-    hook = network.mask_decoder.register_forward_pre_hook(lambda _, __, given: seen.update(given), with_kwargs=True)
-    network.decode(embedding, prompts)
-    hook.remove()
-    return [seen[f"{part}_prompt_embeddings"] for part in ("sparse", "dense")] + [seen["image_pe"]]
+    seen: list[torch.Tensor] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(network, "_masks", lambda _, places, sparse, dense: seen.extend((sparse, dense, places)) or dense)
+        network.decode(embedding, prompts)
+    return seen
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_the_mask_is_that_of_the_package_s_decoder(
+    network: PromptedNetwork, embedding: torch.Tensor, count: int
+) -> None:
+    marks = points((4.0, 9.0, FOREGROUND), (20.0, 11.0, BACKGROUND))
+    prompts = Prompts(**{name: torch.cat([value + row for row in range(count)]) for name, value in marks.items()})
+    prompts = Prompts(prompts.points, marks["kinds"].expand(count, -1), masks=torch.randn(count, 1, 32, 32))
+    with torch.inference_mode():
+        sparse, dense, places = embedded(network, embedding, prompts)
+        expected, _ = network.mask_decoder(
+            image_embeddings=embedding,
+            image_pe=places,
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=False,
+        )
+        assert torch.allclose(network.decode(embedding, prompts), expected, atol=1e-5)
 
 
 def test_without_a_prompt_background_is_zero() -> None:
