@@ -117,8 +117,8 @@ class PromptedNetwork(nn.Module):
     ) -> torch.Tensor:
         """Return the decoder's first mask, as `MaskDecoder.predict_masks` does, in less time.
 
-        Nothing is repeated for each prompt, only the mask that is asked for is made, and places lie one after another in
-        memory, as the transformer reads them.
+        Nothing is repeated for each prompt, only the mask that is asked for is made, and places lie one after another
+        in memory, as the transformer reads them.
         """
         decoder, count = self.mask_decoder, len(sparse)
         own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(count, -1, -1)
