@@ -16,7 +16,9 @@ class Engine:
     """Run a network on batches, fewer images at a time where memory runs out.
 
     On a GPU in bfloat16 where it has that, compiled, with CUDA graphs: batches are filled up to one size, since a graph
-    serves only the shapes that it was recorded with. On a CPU as the network is.
+    serves only the shapes that it was recorded with. On a CPU as the network is: bfloat16 saves a fifth of the time
+    where the processor computes in it, takes eight times as long where it does not (AVX2), and changes one voxel in 300
+    of the airway.
 
     Args:
         network: Logits ``(B, K, *S)`` from ``(B, C, *S)``.
