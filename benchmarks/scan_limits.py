@@ -1,6 +1,7 @@
 """What bounds the C++ scan on this processor: arithmetic where states are many, memory where they are few."""
 
 import ctypes
+import functools
 import os
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ LANES = {"avx512": 16, "avx2": 8, "baseline": 4}
 MULTIPLIES = {"avx512": 1 + 6 + 3, "avx2": 1 + 4 + 3, "baseline": 1 + 12 + 6}
 
 
+@functools.cache
 def open_limits() -> ctypes.CDLL:
     """Compile the micro-kernels as the scan itself is compiled, and open them."""
     with tempfile.TemporaryDirectory() as folder:
