@@ -150,7 +150,9 @@ def main() -> None:
             lines.append(f"| {state} | {length} | {name} | {1e3 * statistics.median(plain):.0f} | {cells} |")
     note = (
         f"\nSpeed-up over the plain loop, median and range of {ROUNDS} interleaved rounds after one thrown away;"
-        f" one image, {CHANNELS} channels, float32, one thread, {machine_isa()}; 'default' is the\nbaseline build."
+        f" one image, {CHANNELS} channels, float32, one thread, {machine_isa()}; 'default' is the"
+        "\nbaseline build. Limits: the least of twenty runs of benchmarks/scan_limits.cpp,"
+        " and their share of the scan's time."
     )
     core, core_figures = images()
     held = {isa: narrower(isa) for isa in ("avx2", "default") if isa != machine_isa()}
