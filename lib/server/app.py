@@ -63,5 +63,5 @@ async def _answer(request: Request, error: Exception) -> Response:
 # A label of a whole volume, in the pieces of 64 KiB that are usual, takes longer to send than a click takes to answer.
 FileResponse.chunk_size = 4 << 20
 # Fields of a form are held in memory; a thousand of one MiB, the usual limits, would fill it.
-Request.form.__kwdefaults__ |= {"max_fields": MAX_FIELDS, "max_files": MAX_FILES}
+Request.form.__kwdefaults__ = {**(Request.form.__kwdefaults__ or {}), "max_fields": MAX_FIELDS, "max_files": MAX_FILES}
 app = harden(app)

@@ -90,7 +90,7 @@ def refusal(error: Exception, request: str) -> Refused:
         return error
     if isinstance(error, InputRejected):
         first = error.findings[0]
-        return Refused(422, first.code, first.reason, first.remedy, **error.as_dict())
+        return Refused(422, first.code, first.reason, first.remedy, findings=error.as_dict()["findings"])
     if isinstance(error, RequestError):
         return Refused(400, "BAD_REQUEST", str(error), "Correct the request's params.")
     if isinstance(error, NoWeights):

@@ -15,7 +15,7 @@ REPOSITORY = Path(lib.__file__).resolve().parents[1]
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
-"""Names, separated by commas, under which the server is asked; where it is bound to loopback those of loopback, else any."""
+"""Names, separated by commas, under which the server is asked; not set, any, or on loopback those of loopback."""
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."

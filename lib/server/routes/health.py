@@ -14,14 +14,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from lib.jobs.queue.job import DONE, ERROR, GOING, STOPPED
 from lib.server.metrics import REGISTRY, Gauges
 from lib.server.refusals import Refused
-from lib.server.routes.infer import CLICKS, IMAGES
+from lib.server.routes.infer import CLICKS, FETCHES, IMAGES
 from lib.server.routes.request import FILES, app_at_work
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer
 
 MIN_FREE_BYTES = 1 << 30
-LANES = (IMAGES, CLICKS, FILES)
+LANES = (IMAGES, CLICKS, FETCHES, FILES)
 STATES = (*GOING, DONE, ERROR, STOPPED)
 
 router = APIRouter(tags=["Health"])

@@ -15,7 +15,7 @@ from lib.data.formats import SUFFIXES
 from lib.server.guard.names import check_name
 from lib.server.guard.values import check_values, read_object
 from lib.server.refusals import Refused
-from lib.server.routes.request import FILES, Reader, app_at_work, image_path, label_path, one_of, uploaded
+from lib.server.routes.request import Reader, app_at_work, image_path, label_path, one_of, uploaded
 from lib.server.turns import Turns
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
@@ -26,6 +26,8 @@ from lib.tasks.strategy import NOTHING_LEFT
 RESERVED = ("image", "model", "session", "description", UPLOADED, STORED, QUEUED)
 IMAGES, CLICKS = Turns("images", at_once=1, waiting=32), Turns("clicks", at_once=4, waiting=64)
 """One image at a time takes the device; clicks do not wait for it."""
+FETCHES = Turns("fetches", at_once=8, waiting=64)
+"""Before that, a study may have to come from its archive."""
 
 router = APIRouter()
 
@@ -66,7 +68,7 @@ async def infer(
             session = "" if file else session_id
             return run_inference(background_tasks, model, source, session, json.dumps(told), None, None, output)  # type: ignore[arg-type]
 
-    options = await FILES.run(prepare)
+    options = await FETCHES.run(prepare)
     lane = CLICKS if app.infers[model].needs_clicks else IMAGES
     return await lane.run(work, request.is_disconnected)
 

@@ -19,8 +19,8 @@ from lib.server.turns import Turns
 from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
 
 STORED_SUFFIXES = tuple(pattern.lstrip("*") for pattern in IMAGE_PATTERNS)
-FILES = Turns("files", at_once=4, waiting=64)
-"""Turns of whatever reads images: several large ones at once would fill the memory."""
+FILES = Turns("files", at_once=2, waiting=64)
+"""Turns of whatever reads uploads: several large ones at once would fill the memory."""
 
 Reader = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]

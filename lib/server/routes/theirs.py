@@ -23,11 +23,11 @@ Endpoint = Callable[..., Coroutine[Any, Any, Any]]
 
 def routes_beside(ours: Iterable[APIRouter]) -> APIRouter:
     """Return MONAI Label's routes, without those that other routers have in their place."""
-    taken = {(method, route.path) for router in ours for route in _routes(router) for method in route.methods}
+    taken = {(method, route.path) for router in ours for route in _routes(router) for method in route.methods or ()}
     router = APIRouter()
     for module in [*STAYING, *([login] if settings.MONAI_LABEL_AUTH_ENABLE else [])]:
         for route in _routes(module.router):
-            if methods := sorted(method for method in route.methods if (method, route.path) not in taken):
+            if methods := sorted(method for method in route.methods or () if (method, route.path) not in taken):
                 router.add_api_route(
                     route.path,
                     _in_thread(route.endpoint),
