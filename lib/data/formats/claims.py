@@ -18,9 +18,9 @@ def check_claim(header: Header, packed_ratio: int = 1) -> None:
         header: Of a file, or of a folder of files.
         packed_ratio: The most bytes that one byte of the file can become.
     Raises:
-        InputRejected: TRUNCATED, or NOT_AN_IMAGE for a size below nothing.
+        InputRejected: TRUNCATED, or NOT_AN_IMAGE for a size of nothing.
     """
-    if any(n < 0 for n in header.shape):
+    if any(n < 1 for n in header.shape):
         reason = f"The header of '{header.path.name}' announces the shape {header.shape}."
         raise reject("NOT_AN_IMAGE", reason, "Export the image again.")
     held = _bytes(header.path)
