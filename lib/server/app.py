@@ -20,6 +20,7 @@ from lib.server.guard.origins import Origins
 from lib.server.guard.rates import Rates
 from lib.server.refusals import refusal
 from lib.server.routes import router
+from lib.server.schema import describe_refusals
 
 KEPT = ("/openapi.json", "/docs", "/static", "/", "/favicon.ico")
 """What stays of MONAI Label's application beside the routes of its modules, which `lib.server.routes` has."""
@@ -40,6 +41,7 @@ def harden(app: FastAPI) -> FastAPI:
     app.router.routes.extend(theirs)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
+    describe_refusals(app)
     origins = Origins.of()
     # The first is the outermost: an answer of the guard, too, carries the CORS headers and an id.
     app.user_middleware[:] = [

@@ -29,10 +29,18 @@ IMAGES, CLICKS = Turns("images", at_once=1, waiting=32), Turns("clicks", at_once
 FETCHES = Turns("fetches", at_once=8, waiting=64)
 """Before that, a study may have to come from its archive."""
 
+ANSWERS = ("multipart/form-data", "application/octet-stream", "application/gzip", "application/dicom")
+"""What it answers with beside JSON."""
+
 router = APIRouter()
 
 
-@router.post("/infer/{model}", tags=["Infer"], summary="Segment a study, a session's image or an uploaded one")
+@router.post(
+    "/infer/{model}",
+    tags=["Infer"],
+    summary="Segment a study, a session's image or an uploaded one",
+    responses={200: {"content": {kind: {} for kind in ANSWERS}}},
+)
 async def infer(
     request: Request,
     background_tasks: BackgroundTasks,
