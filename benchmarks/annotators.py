@@ -118,8 +118,7 @@ class Annotator(threading.Thread):
         """Save a label that nobody else saves: a voxel says who made it and when."""
         self.saves += 1
         label = bytearray(self.label[self.image])
-        label[-8:] = f"{self.number:04d}{self.saves:04d}".encode().translate(bytes(n % 6 for n in range(256)))
-        # Which version it is can be read from its voxels alone, six values a voxel: the last eight are the signature.
+        label[-8:] = signature(self.number, 3) + signature(self.saves, 5)
         url = f"{self.url}/datastore/label?image={self.image}&tag=person_{self.number}"
         answer = self.heard.ask("save", "PUT", url, files={"label": ("label.nii", bytes(label))})
         if answer.ok:
@@ -135,6 +134,11 @@ class Annotator(threading.Thread):
         """Look at it as an admin, or a monitor, does."""
         path = self.random.choice(["/ready", "/metrics", "/logs/?text=true", "/health"])
         self.heard.ask("admin", "GET", self.url + path)
+
+
+def signature(number: int, voxels: int) -> bytes:
+    """Return a number in voxels of six values, which all mean something."""
+    return bytes(number // 6**place % 6 for place in range(voxels))
 
 
 def main() -> None:
