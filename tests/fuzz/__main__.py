@@ -26,7 +26,8 @@ def main() -> None:
     write_seeds(given.target, found)
     limits = ["-rss_limit_mb=6000", "-timeout=30", "-max_len=8192", "-len_control=20"]
     flags = [f"-max_total_time={given.seconds}", f"-artifact_prefix={found}/crash-", *limits]
-    atheris.Setup([sys.argv[0], *flags, str(found), str(CORPUS / given.target)], TARGETS[given.target])
+    known = [str(CORPUS / given.target)] if (CORPUS / given.target).is_dir() else []
+    atheris.Setup([sys.argv[0], *flags, str(found), *known], TARGETS[given.target])
     atheris.Fuzz()
 
 
