@@ -113,7 +113,9 @@ def test_label_on_another_grid_is_refused(nifti: Write, shape: tuple[int, ...], 
         read(image, SPEC, nifti(np.zeros(shape, np.uint8), affine, "label.nii.gz"))
 
 
-def test_a_label_of_another_size_is_not_loaded(nifti: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_label_of_another_size_is_not_loaded(
+    nifti: Write, head: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     volume = check(nifti(head()))
     small = tmp_path / "label.nii"
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), small)
@@ -122,7 +124,7 @@ def test_a_label_of_another_size_is_not_loaded(nifti: Write, tmp_path: Path, mon
         load_label(small, volume)
 
 
-def test_a_label_of_no_numbers_is_refused(nifti: Write, tmp_path: Path) -> None:
+def test_a_label_of_no_numbers_is_refused(nifti: Write, head: Make, tmp_path: Path) -> None:
     volume = check(nifti(head()))
     voxels = np.full(volume.voxels.shape, np.nan, np.float32)
     nib.save(nib.Nifti1Image(voxels, volume.affine), tmp_path / "label.nii")
