@@ -42,7 +42,7 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        started, body = False, Body(scope, receive, self.max_bytes)
 
         async def watched(message: Message) -> None:
             nonlocal started
@@ -55,7 +55,7 @@ class Guard:
             self.origins.check(scope)
             check_address(scope)
             check_query(scope)
-            body = Body(scope, receive, self.max_bytes)
+            body.check_length()
             await self.app(scope, body.receive, watched)
         except ClientDisconnect:
             logger.info("%s %s: the client left before it had sent all", scope["method"], scope["path"])
@@ -63,6 +63,7 @@ class Guard:
             if started:
                 raise
             refused = refusal(error, f"{scope['method']} {scope['path']}")
+            await body.drain()
             await answer(refused)(scope, receive, send)
 
 
