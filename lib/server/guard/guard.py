@@ -46,7 +46,10 @@ class Guard:
 
         async def watched(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                # Most answers before the end of a body are refusals, and the connection closes after them.
+                await body.drain()
             await send(message)
 
         try:
@@ -63,8 +66,7 @@ class Guard:
             if started:
                 raise
             refused = refusal(error, f"{scope['method']} {scope['path']}")
-            await body.drain()
-            await answer(refused)(scope, receive, send)
+            await answer(refused)(scope, receive, watched)
 
 
 def answer(refused: Refused, **more: Any) -> JSONResponse:
