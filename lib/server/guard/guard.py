@@ -1,7 +1,6 @@
 """The guard itself: every check before a route, every exception an answer."""
 
 import logging
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -69,14 +68,13 @@ class Guard:
             await answer(refused)(scope, receive, watched)
 
 
-def answer(refused: Refused, **more: Any) -> JSONResponse:
+def answer(refused: Refused) -> JSONResponse:
     """Return a refusal as an answer, and remember its code for the log.
 
     Args:
         refused: Why.
-        more: Fields of the body to put in place of its own.
     """
     request = asked()
     request.code = refused.body["code"]
-    body = {**refused.body, **more, "request_id": request.id}
+    body = {**refused.body, "request_id": request.id}
     return JSONResponse(body, refused.status, refused.headers)
