@@ -12,6 +12,10 @@ from urllib.parse import quote
 import lib
 
 REPOSITORY = Path(lib.__file__).resolve().parents[1]
+LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
+"""Names, separated by commas, under which the server is asked; not set, any, or on loopback those of loopback."""
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
@@ -38,6 +42,9 @@ def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", por
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"starting {app_dir.name} for {studies} ...", flush=True)
     configure(app_dir, studies, listener.getsockname()[1])
+    if listener.getsockname()[0] in LOOPBACK_ADDRESSES:
+        # A foreign page whose name was made to point here would else be a page of this server.
+        os.environ.setdefault(HOSTS_VARIABLE, ",".join(LOOPBACK_NAMES))
     _run(listener, address, app_dir)
 
 
@@ -128,9 +135,9 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
     # Imported once the environment is set: MONAI Label reads its settings when it is imported.
     import uvicorn
     from monailabel.interfaces.utils.app import app_instance
-    from monailabel.utils.others.generic import init_log_config
 
     from lib.server.app import app
+    from lib.server.log import log_config
     from lib.tasks.store import ArchiveStore
 
     class Announcing(uvicorn.Server):
@@ -143,9 +150,15 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
             study = store.study_of(image) if image and isinstance(store, ArchiveStore) else ""
             print(next_steps(address, models, image, study), flush=True)
 
-    log_config = init_log_config(None, str(app_dir), "app.log", "INFO")
     config = uvicorn.Config(
-        app, log_level="info", log_config=log_config, access_log=False, use_colors=sys.stderr.isatty()
+        app,
+        log_level="info",
+        log_config=log_config(app_dir),
+        access_log=False,
+        server_header=False,
+        ws="none",
+        # Else whoever asks from this machine says itself where it asks from.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
     )
     # Uvicorn shuts down in order and then raises the signal anew.
     with contextlib.suppress(KeyboardInterrupt):
