@@ -12,6 +12,7 @@ from monailabel.config import settings
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 
+from lib.server.admin import pages
 from lib.server.guard import Guard
 from lib.server.routes import router
 
@@ -30,6 +31,7 @@ def harden(app: FastAPI) -> FastAPI:
     theirs = list(app.router.routes)
     app.router.routes.clear()
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
+    pages.install(app)
     app.router.routes.extend(theirs)
     origins = [origin.strip() for origin in os.environ.get(ORIGINS_VARIABLE, "").split(",") if origin.strip()]
     # The first is the outermost: an answer of the guard, too, carries the CORS headers.
