@@ -16,7 +16,7 @@ from lib.server.serve import REPOSITORY
 
 FOLDER = Path("model") / ".overlays"
 KEPT = 300
-WAITING = 4
+WAITING = 8
 TURN_SECONDS, DRAW_SECONDS = 60, 120
 _turn = threading.Lock()
 _seats = threading.BoundedSemaphore(WAITING)

@@ -43,7 +43,9 @@ def test_a_picture_is_drawn_once(tmp_path: Path, picture: Picture, monkeypatch: 
     assert overlay(tmp_path, picture, small=True).read_bytes() == b"a picture"
 
 
-def test_what_cannot_be_drawn_says_why(tmp_path: Path, picture: Picture, make_ct: Callable, write_nifti: Callable) -> None:
+def test_what_cannot_be_drawn_says_why(
+    tmp_path: Path, picture: Picture, make_ct: Callable, write_nifti: Callable
+) -> None:
     write_nifti(make_ct(0)[1][:-1], picture.label)
     with pytest.raises(Refused) as caught:
         overlay(tmp_path, picture, small=False)

@@ -1,0 +1,51 @@
+"""Saved labels, newest first, with findings in whatever shape a client told them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.records.ledger import Ledger
+from lib.server.admin.state import labels
+from lib.server.admin.state.labels import Remark, find, saved, window
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(tmp_path)
+    for number, source in enumerate(["found", "predicted", "submitted", "submitted", "removed"]):
+        body = {"tag": "final", "source": source, "label": f"{number}" * 64, "findings": ["odd"] * (number == 2)}
+        ledger.append("label", f"ct_{number % 4}", body)
+    return ledger
+
+
+def test_the_newest_first_and_no_predictions(ledger: Ledger) -> None:
+    rows = window(ledger, "label")
+    assert [each.row.seq for each in saved(rows, count=9)] == [5, 4, 3, 1]
+    assert [each.row.seq for each in saved(rows, count=2)] == [5, 4]
+    assert [each.row.seq for each in saved(rows, before=4, count=9)] == [3, 1]
+    assert [each.row.seq for each in saved(rows, count=9, only_found=True)] == [3]
+    assert saved(rows, count=1)[0].removed
+
+
+def test_a_label_is_found_by_image_and_hash(ledger: Ledger) -> None:
+    row = find(ledger, "ct_2", "2" * 64)
+    assert row is not None and row.seq == 3
+    assert find(ledger, "ct_1", "2" * 64) is None and find(ledger, "ct_2", "") is None
+
+
+@pytest.mark.parametrize(
+    ("finding", "expected"),
+    [
+        ("a stray part", Remark("", "a stray part", "")),
+        ({"code": "STRAY", "reason": "a part", "remedy": "Remove it."}, Remark("STRAY", "a part", "Remove it.")),
+        ({"code": "STRAY"}, Remark("STRAY", "", "")),
+        ({"voxels": 3}, Remark("", "{'voxels': 3}", "")),
+        (7, Remark("", "7", "")),
+    ],
+)
+def test_findings_of_any_shape(tmp_path: Path, finding: Any, expected: Remark) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append("label", "ct_0", {"tag": "final", "source": "submitted", "findings": [finding] * 40})
+    (found,) = saved(window(ledger, "label"), count=1)
+    assert found.remarks == [expected] * labels.FINDINGS_SHOWN
