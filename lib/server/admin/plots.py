@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
 from math import isfinite
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -39,7 +40,7 @@ THEMES = {
 }
 # Settings of the library are one per process.
 _drawing = threading.Lock()
-_SETTINGS = {
+_SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "topolabel",
     "font.family": "sans-serif",
@@ -136,10 +137,10 @@ def _score_axis(axes: Axes) -> None:
 
 
 def _legend(axes: Axes, theme: Theme, *more: Axes) -> None:
-    found = [each.get_legend_handles_labels() for each in (axes, *more)]
-    handles, names = ([item for pair in found for item in pair[side]] for side in (0, 1))
-    place = {"loc": "lower left", "bbox_to_anchor": (0, 1.0), "ncols": 2}
-    axes.legend(handles, names, frameon=False, labelcolor=theme.ink, **place)
+    handles = [handle for each in (axes, *more) for handle in each.get_legend_handles_labels()[0]]
+    axes.legend(
+        handles=handles, frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
+    )
 
 
 def _dress(axes: Axes, theme: Theme) -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,78 @@ from lib.jobs.gate import HOLD, PUBLISH, Decision
 from lib.jobs.publish import carry_out, register
 from lib.jobs.queue.job import DONE, ERROR
 from lib.jobs.queue.table import Jobs
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
 from lib.records.versions import find_version, write_version
 from lib.server.admin import pages
 from lib.server.admin.access import served_app
 from lib.server.guard import Guard
-from lib.tasks.app import TopoLabelApp
+from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
+from lib.tasks.proposals import Proposals
+from lib.tasks.spec import load_app
+from lib.tasks.store import FolderStore, keeping
 from lib.tasks.weights import shelf
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 """The name of a study, and of a user."""
 REMARK = {"code": "STRAY", "reason": f"3 parts of {HOSTILE} lie apart", "remedy": "Remove them."}
+
+
+def add(app_dir: str | Path, name: str, verdict: str, *, labels: int, dice: float) -> None:
+    """Add a version with scores of three held-out cases, and let the gate speak of it."""
+    task = load_app(app_dir).tasks[0]
+    place = shelf(app_dir, task)
+    metrics = [
+        {
+            "case": f"h{n}",
+            "dice": {"tube": dice + 0.01 * n, "cavity": dice - 0.02 * n},
+            "cl_dice": dice - 0.05 + 0.01 * n,
+        }
+        for n in range(3)
+    ]
+    data = {f"ct_{n}": "a" * 64 for n in range(labels)}
+    card = {"parent": place.served, "model": task.model, "metrics": metrics, "data": data, "recipe": {"name": "r"}}
+    card |= {"created": f"2026-11-{labels + 1:02d}T10:00:00+00:00", "labels": list(task.labels)}
+    starter = Path(app_dir) / "starter" / task.model / "weights.safetensors"
+    write_version(place.root, load_file(starter), card, name=name)
+    register(place, find_version(place.root, name), {"trained_on": {}})
+    carry_out(place, name, Decision(verdict, (f"{name} by {HOSTILE}",)), against=place.served)
+
+
+class Clock(datetime):
+    """A clock that runs some days late."""
+
+    days = 0
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]
+        return datetime.now(tz) - timedelta(days=cls.days)
+
+
+@pytest.fixture(scope="session")
+def add_label(
+    make_ct: Callable, write_nifti: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., None]:
+    """Submit a label of some days ago, in an app and its studies, that differs in some slices from what was proposed."""
+    folder = tmp_path_factory.mktemp("labels")
+
+    def added(app_dir: Path, studies: Path, image: str, *, days_ago: int, changed: int, **info: Any) -> None:
+        proposals = Proposals()
+        store = keeping(
+            FolderStore(str(studies), extensions=IMAGE_PATTERNS), LabelVersions(app_dir, Ledger.of(app_dir)), proposals
+        )
+        label = make_ct(int(image.removeprefix("ct_")) if image.startswith("ct_") else 7)[1]
+        proposal = write_nifti(label, folder / "proposal.nii.gz")
+        served = shelf(app_dir, load_app(app_dir).tasks[0]).served
+        answer = {"file": str(proposal), "params": {"version": served}}
+        proposals.remember(image, {"image": image, "model": "tubes"}, answer)
+        label[:, :, :changed] = 0
+        with pytest.MonkeyPatch.context() as late:
+            late.setattr(Clock, "days", days_ago)
+            late.setattr("lib.records.ledger.datetime", Clock)
+            store.save_label(image, str(write_nifti(label, folder / "label.nii.gz")), "final", info)
+
+    return added
 
 
 @dataclass
@@ -48,24 +111,8 @@ class History:
         self.app.datastore().save_label(image, str(path), "final", info)
 
     def version(self, name: str, verdict: str, *, labels: int, dice: float) -> None:
-        """Add a version with scores of three held-out cases, and let the gate speak of it."""
-        task = self.app.spec.tasks[0]
-        place = shelf(self.app.app_dir, task)
-        metrics = [
-            {"case": f"h{n}", "dice": {"tube": dice + 0.01 * n, "cavity": dice - 0.02 * n}, "cl_dice": dice - 0.05}
-            for n in range(3)
-        ]
-        data = {f"ct_{n}": "a" * 64 for n in range(labels)}
-        card = {"parent": place.served, "model": task.model, "metrics": metrics, "data": data, "recipe": {"name": "r"}}
-        card |= {"created": f"2026-11-{labels + 1:02d}T10:00:00+00:00", "labels": list(task.labels)}
-        write_version(place.root, load_file(self.starter), card, name=name)
-        register(place, find_version(place.root, name), {"trained_on": {}})
-        carry_out(place, name, Decision(verdict, (f"{name} by {HOSTILE}",)), against=place.served)
-
-    @property
-    def starter(self) -> Path:
-        """The weights that came with the app."""
-        return Path(self.app.app_dir) / "starter" / self.app.spec.tasks[0].model / "weights.safetensors"
+        """Add a version; see `add`."""
+        add(self.app.app_dir, name, verdict, labels=labels, dice=dice)
 
     def end(self, status: str, **facts: Any) -> str:
         """Add a job that ended so."""
@@ -122,3 +169,13 @@ def browse(history: History) -> TestClient:
 def last_decision(history: History) -> Callable[[], dict[str, Any]]:
     """Tell the ledger's last decision."""
     return lambda: json.loads(json.dumps(history.app.ledger.rows("decision")[-1].body))
+
+
+@pytest.fixture(scope="session")
+def add_version() -> Callable[..., None]:
+    return add
+
+
+@pytest.fixture(scope="session")
+def hostile() -> str:
+    return HOSTILE

@@ -43,8 +43,9 @@ class Entry:
     def eta_seconds(self) -> float | None:
         """Time left, None if unknown."""
         told = self.job.progress.get("eta_seconds")
-        known = isinstance(told, int | float) and math.isfinite(told) and self.job.status == RUNNING
-        return float(told) if known else None
+        if self.job.status != RUNNING or not isinstance(told, int | float) or not math.isfinite(told):
+            return None
+        return float(told)
 
     @property
     def ends(self) -> float | None:
