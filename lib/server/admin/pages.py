@@ -40,7 +40,7 @@ def show_live(request: Request, app: App, user: Admin) -> HTMLResponse:
 @router.get("/versions")
 def show_versions(request: Request, app: App, user: Admin, done: str = "") -> HTMLResponse:
     """Show the versions of every task, with plots."""
-    rows, shown = labels.window(app.ledger, "label"), []
+    rows, shown = labels.window(app.ledger), []
     for task in versions.tasks(app.app_dir, app.spec):
         points, weeks = history.points(task), history.weeks(rows, task.name)
         shown.append((task, points, weeks, pictures.stamp(points, weeks)))
@@ -61,7 +61,7 @@ def show_version(request: Request, app: App, user: Admin, task: str, name: str) 
 @router.get("/labels")
 def show_labels(request: Request, app: App, user: Admin, before: int = 0, findings: bool = False) -> HTMLResponse:
     """Show the labels saved last with their findings and pictures."""
-    rows = labels.window(app.ledger, "label")
+    rows = labels.window(app.ledger)
     found = labels.saved(rows, before=max(before, 0), count=LABELS_SHOWN, only_found=findings)
     more = bool(found) and bool(labels.saved(rows, before=found[-1].row.seq, count=1, only_found=findings))
     facts = {"saved": found, "more": more, "only_found": findings, "window": labels.WINDOW_ROWS}
@@ -71,7 +71,7 @@ def show_labels(request: Request, app: App, user: Admin, before: int = 0, findin
 @router.get("/annotators")
 def show_annotators(request: Request, app: App, user: Admin) -> HTMLResponse:
     """Show who labelled how much."""
-    rows = labels.window(app.ledger, "label")
+    rows = labels.window(app.ledger)
     facts = {"people": annotators.by_person(rows), "days": annotators.by_day(rows), "window": labels.WINDOW_ROWS}
     return render(request, "annotators.html", app=app.spec.name, **facts)
 

@@ -41,7 +41,7 @@ def plot(app: App, user: Admin, kind: str, task: str, theme: str = "dark") -> Re
     with refusing(404, "NO_SUCH_TASK"):
         spec = app.spec.task(task)
     if kind == "proposals":
-        shown: Sequence = history.weeks(labels.window(app.ledger, "label"), spec.name)
+        shown: Sequence = history.weeks(labels.window(app.ledger), spec.name)
     else:
         shown = history.points(versions.task(app.app_dir, app.spec, spec.name))
     return Response(PLOTS[kind](shown, plots.THEMES[theme]), media_type="image/svg+xml", headers=FOREVER)

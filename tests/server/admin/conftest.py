@@ -68,7 +68,7 @@ class Clock(datetime):
 def add_label(
     make_ct: Callable, write_nifti: Callable, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., None]:
-    """Submit a label of some days ago, in an app and its studies, that differs in some slices from what was proposed."""
+    """Submit a label some days ago, in an app and its studies, that differs in some slices from its proposal."""
     folder = tmp_path_factory.mktemp("labels")
 
     def added(app_dir: Path, studies: Path, image: str, *, days_ago: int, changed: int, **info: Any) -> None:

@@ -10,7 +10,6 @@ from fastapi.testclient import TestClient
 from starlette.datastructures import State
 
 from lib.server.admin.rendering import PAGES
-from lib.server.admin.state import labels
 
 ADDRESSES = [f"/admin{path}" for path, _ in PAGES]
 HOSTILE = "<img src=x onerror=alert(1)>"
@@ -140,13 +139,6 @@ def test_annotators_are_told_with_what_is_known_only(lived: Any, browse: TestCli
 def test_the_machine_is_told(lived: Any, browse: TestClient) -> None:
     read = words(browse.get("/admin/machine").text)
     assert "free of" in read and "monailabel 0.8.5" in read and "No task of this app answers clicks" in read
-
-
-def test_pages_read_the_end_of_a_long_ledger_only(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels, "WINDOW_ROWS", 10)
-    for number in range(25):
-        history.app.ledger.append("label", f"study {number}", {"tag": "final", "source": "submitted"})
-    assert [row.subject for row in labels.window(history.app.ledger, "label")] == [f"study {n}" for n in range(15, 25)]
 
 
 def test_a_form_carries_the_sessions_token(lived: Any, browse: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:

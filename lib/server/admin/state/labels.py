@@ -1,8 +1,10 @@
 """The labels saved last, with what was found about them."""
 
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from lib.records.labels import PREDICTED, REMOVED
 from lib.records.ledger import Ledger, Row
@@ -10,6 +12,8 @@ from lib.records.ledger import Ledger, Row
 WINDOW_ROWS = 5000
 """Rows at the ledger's end that the pages look at: a page takes milliseconds, however long the ledger is."""
 FINDINGS_SHOWN = 12
+_known: WeakKeyDictionary[Ledger, list[Row]] = WeakKeyDictionary()
+_reading = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -44,9 +48,16 @@ class Saved:
         return self.row.body.get("source") == REMOVED
 
 
-def window(ledger: Ledger, kind: str) -> list[Row]:
-    """Return the rows of a kind among the ledger's last ones, oldest first."""
-    return ledger.rows(kind, after=max(0, ledger.last() - WINDOW_ROWS))
+def window(ledger: Ledger) -> list[Row]:
+    """Return the label rows among the ledger's last ones, oldest first; each is read once, for rows never change."""
+    with _reading:
+        last, known = ledger.last(), _known.get(ledger, [])
+        oldest = last - WINDOW_ROWS
+        # A ledger that ends before what is known is another one in its place.
+        kept = [row for row in known if row.seq > oldest] if not known or known[-1].seq <= last else []
+        after = kept[-1].seq if kept else max(0, oldest)
+        _known[ledger] = kept + ledger.rows("label", after=after)
+        return _known[ledger]
 
 
 def saved(rows: Sequence[Row], *, before: int = 0, count: int, only_found: bool = False) -> list[Saved]:
