@@ -2,6 +2,7 @@
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from fastapi import Request
 from fastapi.testclient import TestClient
 from starlette.datastructures import State
 
+from lib.records.ledger import FILE
 from lib.server.admin.rendering import PAGES
 
 ADDRESSES = [f"/admin{path}" for path, _ in PAGES]
@@ -147,3 +149,10 @@ def test_a_form_carries_the_sessions_token(lived: Any, browse: TestClient, monke
     for address in ("/admin", "/admin/promote/tubes/v3", "/admin/rollback/tubes"):
         inputs = Structure(browse.get(address).text).all("input")
         assert {"type": "hidden", "name": "csrf_token", "value": 'a"b'} in inputs, address
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_damaged_ledger_is_said_on_the_page(lived: Any, browse: TestClient, address: str) -> None:
+    (Path(lived.app.app_dir) / "records" / FILE).write_text("this is no database, and longer than its header" * 100)
+    answer = browse.get(address)
+    assert answer.status_code == 503 and "ledger verify" in answer.text and "<nav" in answer.text
