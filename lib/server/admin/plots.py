@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
-from math import isfinite
+from math import floor, isfinite
 from typing import Any
 
 import matplotlib
@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from lib.evaluation.bootstrap import Interval
 from lib.server.admin.state.history import Point, Week
 
-WIDTH_INCHES, HEIGHT_INCHES = 6.4, 3.5
+WIDTH_INCHES, HEIGHT_INCHES = 4.4, 3.1
 KEPT = 64
 
 
@@ -45,7 +45,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "topolabel",
     "font.family": "sans-serif",
     "font.sans-serif": ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 11,
+    "font.size": 9.5,
 }
 
 
@@ -124,14 +124,15 @@ def _series(
     for x, point, score in known:
         if isfinite(score.low):
             axes.plot([x, x], [score.low, score.high], color=colour, linewidth=1.4, alpha=0.75)
-        mark = "o" if point.published else {"hold": "s", "reject": "X"}.get(point.verdict, "D")
-        fill = colour if point.published or mark == "X" else "none"
-        axes.plot(x, score.mean, mark, color=colour, markerfacecolor=fill, markersize=7, markeredgewidth=1.6)
+        mark = "o" if point.published else {"hold": "s", "reject": "x"}.get(point.verdict, "D")
+        fill = colour if point.published else "none"
+        axes.plot(x, score.mean, mark, color=colour, markerfacecolor=fill, markersize=6, markeredgewidth=1.6, zorder=3)
     axes.plot([], [], f"o{dashes}", color=colour, label=name)
 
 
 def _score_axis(axes: Axes) -> None:
-    axes.set_ylim(min(0.5, max(0.0, axes.get_ylim()[0])), 1.0)
+    lowest = floor(10 * axes.get_ylim()[0]) / 10
+    axes.set_ylim(min(0.5, max(0.0, lowest)) - 0.02, 1.03)
     axes.set_ylabel("held-out score")
     axes.margins(x=0.08)
 
