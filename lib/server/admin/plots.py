@@ -90,14 +90,14 @@ def proposals(weeks: Sequence[Week], theme: Theme) -> str:
         places = list(range(len(weeks)))
         step = max(1, len(weeks) // 8)
         edits = [week.work.median_edit_ml or 0.0 for week in weeks]
-        axes.bar(places, edits, 0.55, color=theme.first, label="changed, median ml")
+        axes.bar(places, edits, 0.55, color=theme.first, label="median change, ml")
         axes.set_xticks(places[::step], [f"{week.begins:%m-%d}" for week in weeks][::step])
         axes.set_xlabel("week that begins on")
         axes.set_ylabel("ml")
         axes.set_xlim(-0.7, max(len(weeks), 4) - 0.3)
         share = axes.twinx()
         shares = [100 * (week.work.unchanged or 0.0) for week in weeks]
-        share.plot(places, shares, "D--", color=theme.second, label="accepted unchanged, %", markersize=6)
+        share.plot(places, shares, "D--", color=theme.second, label="accepted as they were, %", markersize=6)
         share.set_ylim(-4, 104)
         share.set_ylabel("%")
         _dress(share, theme)
@@ -140,7 +140,16 @@ def _score_axis(axes: Axes) -> None:
 def _legend(axes: Axes, theme: Theme, *more: Axes) -> None:
     handles = [handle for each in (axes, *more) for handle in each.get_legend_handles_labels()[0]]
     axes.legend(
-        handles=handles, frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
+        handles=handles,
+        labelcolor=theme.ink,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderpad=0.0,
+        ncols=2,
+        columnspacing=1.2,
+        handlelength=1.5,
+        fontsize=9.0,
     )
 
 
