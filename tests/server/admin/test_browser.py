@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not here: apt-get install chromium"),
 ]
 WIDE, PHONE, NARROW = 1280, 360, 320
-EPOCHS = 8
+EPOCHS = 6
 REMARKS = [
     {"code": "STRAY_PARTS", "reason": "3 parts of 0.02 ml lie apart from the tube.", "remedy": "Remove or join them."},
     {"code": "BORDER", "reason": "The label touches the last slice.", "remedy": "See whether the scan ends too early."},
@@ -58,7 +58,6 @@ def admin(
     for number, (verdict, labels, dice) in enumerate(words):
         add_version(app, f"202611{labels + 1:02d}-100000-a{number}", verdict, labels=labels, dice=dice)
     add_label(app, studies, "ct_0", days_ago=15, user="Anna", seconds=655, changed=9)
-    add_label(app, studies, "ct_1", days_ago=14, user="Anna", seconds=412, changed=5)
     add_label(app, studies, "ct_0", days_ago=8, user="Bert", seconds=268, changed=4)
     add_label(app, studies, "ct_2", days_ago=7, user="Anna", seconds=95, changed=0)
     add_label(app, studies, "ct_1", days_ago=1, user="Anna", seconds=130, changed=2, findings=REMARKS)
