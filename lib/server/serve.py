@@ -96,6 +96,7 @@ def next_steps(address: str, models: list[str], image: str | None, study: str = 
         url = f"{address}/infer/{models[0]}?image={quote(image)}&output=image"
         params = """'params={"result_extension": ".nii.gz"}'"""
         lines.append(f'  Segment a study:\n    curl -f -X POST -F {params} -o label.nii.gz "{url}"')
+    lines.append(f"  The admin's pages: {address}/admin")
     lines.append(f"  What the server has: {address}/info/   Its log: {address}/logs/?text=true   Stop: Ctrl+C")
     return "\n".join(lines)
 
