@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -17,7 +18,7 @@ import requests
 from dicomweb_client.api import DICOMwebClient
 from nibabel.orientations import axcodes2ornt, io_orientation, ornt_transform
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from pydicom.uid import UID, CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 INSTALL = "apt-get install orthanc orthanc-dicomweb"
@@ -133,7 +134,7 @@ def ct_series(image: Path, patient: str) -> list[Dataset]:
         image: NIfTI in HU, any orientation.
         patient: Patient's id and name.
     """
-    volume = nib.load(image)  # type: ignore[attr-defined]
+    volume: Any = nib.load(image)  # type: ignore[attr-defined]
     # DICOM's axes grow to the left, the back and the head.
     turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(("L", "P", "S")))
     volume = volume.as_reoriented(turn)
@@ -143,7 +144,7 @@ def ct_series(image: Path, patient: str) -> list[Dataset]:
     voxels = np.rint(np.asarray(volume.dataobj)).astype("<i2")
     digest = hashlib.sha256(voxels.tobytes()).hexdigest()
 
-    def uid(*what: object) -> str:
+    def uid(*what: object) -> UID:
         return generate_uid(entropy_srcs=[digest, patient, *map(str, what)])
 
     name, shape = image.name.split(".")[0], voxels.shape
