@@ -20,7 +20,10 @@ from lib.tasks.weights import build_network, shelf
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = {
-    "serve": ["APP", "--studies", "--host", "--port"],
+    "serve": ["APP", "--studies", "--host", "--port", "--users", "--oidc", "--audience", "--open"],
+    "users add": ["FILE", "NAME", "--role", "--json"],
+    "users remove": ["FILE", "NAME", "--json"],
+    "users list": ["FILE", "--json"],
     "infer": ["APP", "--task", "--image", "--output", "--json"],
     "train": ["APP", "--task", "--studies", "--set", "--json"],
     "evaluate": ["APP", "--task", "--study", "--images", "--labels", "--json"],

@@ -12,6 +12,7 @@ from monailabel.config import settings
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse
 
+from lib.server.auth.attach import attach
 from lib.server.guard import Guard
 from lib.server.routes import router
 
@@ -29,13 +30,15 @@ def harden(app: FastAPI) -> FastAPI:
     """
     theirs = list(app.router.routes)
     app.router.routes.clear()
-    app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
-    app.router.routes.extend(theirs)
     origins = [origin.strip() for origin in os.environ.get(ORIGINS_VARIABLE, "").split(",") if origin.strip()]
+    app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
+    gate = attach(app, origins)
+    app.router.routes.extend(theirs)
     # The first is the outermost: an answer of the guard, too, carries the CORS headers.
     app.user_middleware[:] = [
         Middleware(CORSMiddleware, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]),
         Middleware(Guard),
+        gate,
     ]
     return app
 

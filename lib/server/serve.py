@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import lib
+from lib.server.auth.access import Access
 
 REPOSITORY = Path(lib.__file__).resolve().parents[1]
 APP_FOLDERS = ("model", "logs", "bin")
@@ -21,7 +22,9 @@ class CannotServe(RuntimeError):
     """Raised where no server can start, with what to do."""
 
 
-def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", port: int = 8000) -> None:
+def serve(
+    app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", port: int = 8000, access: Access | None = None
+) -> None:
     """Serve an app until interrupted.
 
     Args:
@@ -29,15 +32,20 @@ def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", por
         studies: Folder of studies, or the address of a DICOMweb server.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        access: Who may use it; what the environment says if not given.
     Raises:
         CannotServe: If the app or the studies are not there, or the port is taken.
+        BadAccess: If the network could come in unknown, or the users file will not do.
     """
+    access = access or Access.of(os.environ)
+    access.check(host)
     app_dir, studies = existing_app(app_dir), existing_studies(studies)
     # The port first: whoever chose a taken one hears it at once and not after ten seconds of imports.
     listener = _listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"starting {app_dir.name} for {studies} ...", flush=True)
     configure(app_dir, studies, listener.getsockname()[1])
+    os.environ |= access.variables()
     _run(listener, address, app_dir)
 
 

@@ -1,0 +1,141 @@
+"""The one place where every request shows who sends it, before any route of the application sees it."""
+
+from collections.abc import Sequence
+from urllib.parse import quote, urlsplit
+
+from starlette.datastructures import Headers
+from starlette.requests import Request, cookie_parser
+from starlette.responses import RedirectResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from lib.server.auth.access import is_loopback
+from lib.server.auth.authority import Authority
+from lib.server.auth.denied import Denied, not_signed_in
+from lib.server.auth.roles import TABLE, Identity, Role, row_of
+
+COOKIE = "topolabel-session"
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
+
+
+class Gate:
+    """ASGI middleware that lets a request pass to the route whose role its sender has.
+
+    Args:
+        app: The application behind it.
+        authority: Who knows the senders.
+        origins: Other origins whose pages may send requests.
+        is_open: Whether others on the network may come in where nobody signs in.
+    """
+
+    def __init__(self, app: ASGIApp, authority: Authority, origins: Sequence[str] = (), is_open: bool = False) -> None:
+        self.app, self.authority, self.origins, self.is_open = app, authority, origins, is_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let one request pass, its sender in ``scope["user"]``, or refuse it and write that to the log."""
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        else:
+            # No route of the table is a websocket.
+            await receive()
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["user"] = None
+        try:
+            scope["user"] = await self._sender(scope)
+            self._check_role(scope)
+            await self.app(scope, receive, send)
+        except Denied as denied:
+            request = Request(scope)
+            denied.log(request, scope["user"].name if scope["user"] else "nobody")
+            answer = to_login(request) if denied.status == 401 and is_page(request) else denied.answer()
+            await answer(scope, receive, send)
+
+    async def _sender(self, scope: Scope) -> Identity | None:
+        headers = Headers(scope=scope)
+        self._check_address(scope)
+        _check_site(scope["method"], headers, self.origins)
+        row = row_of(scope)
+        if row is not None and TABLE.get(row) == Role.ANYONE:
+            return None
+        return await identify(self.authority, headers)
+
+    def _check_role(self, scope: Scope) -> None:
+        row = row_of(scope)
+        if row is not None and row not in TABLE:
+            raise Denied(403, "NO_ROLE_SET", f"{row} is not in the table of roles.", "Its maker adds it there.")
+        # What no route takes is answered with 404, to those who are known only.
+        needed = TABLE[row] if row else Role.SIGNED_IN
+        has = scope["user"].role if scope["user"] else Role.ANYONE
+        if has < needed:
+            reason = f"{row} needs the role {needed.name.lower()}; yours is {_named(has)}."
+            raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed=needed.name.lower())
+
+    def _check_address(self, scope: Scope) -> None:
+        client = scope.get("client")
+        if self.authority.enabled or self.is_open or not client or is_loopback(client[0]):
+            return
+        reason = "This server answers its own machine only: nobody signs in here, and everybody would be the admin."
+        raise Denied(403, "NOT_OPEN", reason, "The admin starts it with --users FILE, --oidc URL or --open.")
+
+
+async def identify(authority: Authority, headers: Headers) -> Identity:
+    """Return who sends a request, by its bearer token or else its cookie.
+
+    Raises:
+        Denied: If neither is there and somebody must sign in, or what is there is not good.
+    """
+    if not authority.enabled:
+        return await authority.bearer("")
+    sent = headers.getlist("authorization")
+    if len(sent) > 1:
+        raise not_signed_in("BAD_TOKEN", "The request has two Authorization headers.")
+    if sent:
+        scheme, _, token = sent[0].strip().partition(" ")
+        if scheme.lower() != "bearer":
+            raise not_signed_in("BAD_TOKEN", "Authorization is not a bearer token.")
+        return await authority.bearer(token.strip())
+    if secret := cookie_of(headers):
+        return await authority.session(secret)
+    raise not_signed_in("NOT_SIGNED_IN", "Nobody is signed in.")
+
+
+def cookie_of(headers: Headers) -> str:
+    """Return the secret of a browser's session, empty if none is sent."""
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+
+
+def is_page(request: Request) -> bool:
+    """Say whether a browser asks for a page to show, and not a viewer or a script for data."""
+    asked = request.method == "GET" and "authorization" not in request.headers
+    return asked and "text/html" in request.headers.get("accept", "")
+
+
+def to_login(request: Request) -> RedirectResponse:
+    """Return the way to the login page, and from there back."""
+    wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    return RedirectResponse(f"/login?next={quote(wanted)}", 303, {"Cache-Control": "no-store"})
+
+
+def _check_site(method: str, headers: Headers, origins: Sequence[str]) -> None:
+    """Refuse what another site's page makes a browser send: it would carry this site's cookie, or need none."""
+    if method in SAFE_METHODS:
+        return
+    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
+    if origin is not None:
+        ours = origin in origins or urlsplit(origin).netloc == headers.get("host")
+    elif site is not None:
+        ours = site in ("same-origin", "none")
+    else:
+        # No browser; but then it has no cookie either.
+        ours = "authorization" in headers or not cookie_of(headers)
+    if not ours:
+        reason = "The request comes from another site's page."
+        remedy = "A proxy before this server passes Host on; TOPOLABEL_CORS_ORIGINS names other sites that may."
+        raise Denied(403, "OTHER_SITE", reason, remedy)
+
+
+def _named(role: Role) -> str:
+    return role.name.lower() if role >= Role.USER else "none"
