@@ -20,14 +20,14 @@ class LocalProvider:
     """A provider on a free port; `keys` are what it publishes, `asked` counts requests per path."""
 
     def __init__(self) -> None:
-        self.keys: dict[str, Any] = {"rsa-1": _rsa(), "ec-1": ec.generate_private_key(ec.SECP256R1())}
+        self.keys: dict[str, Any] = dict(KEYS)
         self.asked: dict[str, int] = {}
         self.away = False
         self.life_s = 300.0
         handler = type("Handler", (_Handler,), {"provider": self})
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
         self.issuer = f"http://127.0.0.1:{self.server.server_port}/realms/hospital"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def close(self) -> None:
         self.server.shutdown()
@@ -124,4 +124,5 @@ def _rsa() -> rsa.RSAPrivateKey:
     return rsa.generate_private_key(65537, 2048)
 
 
+KEYS = {"rsa-1": _rsa(), "ec-1": ec.generate_private_key(ec.SECP256R1())}
 another_key = _rsa()
