@@ -16,6 +16,7 @@ REPOSITORY = Path(lib.__file__).resolve().parents[1]
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
+SIGN_IN = "people sign in: browsers at {address}/login, Slicer by itself, scripts with a token of {address}/auth/token"
 
 
 class CannotServe(RuntimeError):
@@ -44,6 +45,8 @@ def serve(
     listener = _listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"starting {app_dir.name} for {studies} ...", flush=True)
+    if access.signs_in:
+        print(SIGN_IN.format(address=address), flush=True)
     configure(app_dir, studies, listener.getsockname()[1])
     os.environ |= access.variables()
     _run(listener, address, app_dir)

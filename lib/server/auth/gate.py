@@ -14,6 +14,7 @@ from lib.server.auth.denied import Denied, not_signed_in
 from lib.server.auth.roles import TABLE, Identity, Role, row_of
 
 COOKIE = "topolabel-session"
+PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
@@ -74,11 +75,17 @@ class Gate:
             raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed=needed.name.lower())
 
     def _check_address(self, scope: Scope) -> None:
-        client = scope.get("client")
-        if self.authority.enabled or self.is_open or not client or is_loopback(client[0]):
+        if self.authority.enabled or self.is_open or is_near(scope):
             return
         reason = "This server answers its own machine only: nobody signs in here, and everybody would be the admin."
         raise Denied(403, "NOT_OPEN", reason, "The admin starts it with --users FILE, --oidc URL or --open.")
+
+
+def is_near(scope: Scope) -> bool:
+    """Say whether a request comes from this machine, and for nobody elsewhere."""
+    client, headers = scope.get("client"), Headers(scope=scope)
+    # A proxy on this machine asks for the whole network.
+    return (not client or is_loopback(client[0])) and not any(name in headers for name in PROXIED)
 
 
 async def identify(authority: Authority, headers: Headers) -> Identity:

@@ -68,10 +68,10 @@ def form_seed(request: Request) -> str:
     return cookie_of(request.headers) or request.cookies.get(FORM_COOKIE, "")
 
 
-async def checked_form(request: Request, csrf: Field = "") -> None:
-    """Refuse a form that does not carry ``form_token(form_seed(request))`` as ``csrf``; a dependency of its route."""
+async def checked_form(request: Request, csrf_token: Field = "") -> None:
+    """Refuse a form without ``form_token(form_seed(request))`` in the field ``csrf_token``; a dependency of its route."""
     # A bearer token is sent by no browser on its own.
-    if "authorization" not in request.headers and not form_is_ours(form_seed(request), csrf):
+    if "authorization" not in request.headers and not form_is_ours(form_seed(request), csrf_token):
         raise Denied(403, "BAD_FORM", "The form is not of this page, or too old.", "Load the page again.")
 
 

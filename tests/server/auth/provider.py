@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
 PASSWORDS = {"olga": "a long password"}
 CLIENT = "monailabel-app"
@@ -50,8 +51,8 @@ class LocalProvider:
 
     def jwks(self) -> dict[str, Any]:
         algorithms = {
-            rsa.RSAPrivateKey: jwt.algorithms.RSAAlgorithm,
-            ec.EllipticCurvePrivateKey: jwt.algorithms.ECAlgorithm,
+            rsa.RSAPrivateKey: RSAAlgorithm,
+            ec.EllipticCurvePrivateKey: ECAlgorithm,
         }
         found = []
         for kid, key in self.keys.items():

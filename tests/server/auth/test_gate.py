@@ -151,6 +151,9 @@ def test_where_nobody_signs_in_only_this_machine_is_answered(
     for address in ("10.0.0.9", "fe80::1", "testclient"):
         refused(gated(Everybody(), address).get("/info/"), 403, "NOT_OPEN", caplog)
         assert gated(Everybody(), address, is_open=True).get("/info/").status_code == 200
+    for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
+        through_a_proxy = gated(Everybody()).get("/info/", headers={header: "127.0.0.1"})
+        refused(through_a_proxy, 403, "NOT_OPEN", caplog)
     for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
         assert gated(Everybody(), address).get("/info/").status_code == 200
 

@@ -1,6 +1,8 @@
 """Tokens of a real provider in this process: what is believed, and what is not, whatever it looks like."""
 
 import asyncio
+import hashlib
+import hmac
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +11,7 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
 from starlette.testclient import TestClient
 
 from lib.server.auth.denied import Denied
@@ -48,11 +51,8 @@ def public_key(provider: LocalProvider) -> bytes:
 
 def by_shared_secret(provider: LocalProvider) -> str:
     """HS256 with the public key as the secret; the library itself would refuse to make it."""
-    algorithm = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256)
+    algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
     header, claims, _ = unsigned(provider.claims(), {"alg": "HS256", "typ": "JWT", "kid": "rsa-1"}).split(".")
-    import hashlib
-    import hmac
-
     signature = hmac.new(public_key(provider), f"{header}.{claims}".encode(), hashlib.sha256).digest()
     assert algorithm.verify(f"{header}.{claims}".encode(), public_key(provider), signature)
     return f"{header}.{claims}.{unsigned({}, {}, signature).split('.')[2]}"
@@ -66,7 +66,7 @@ def tampered(provider: LocalProvider) -> str:
 
 
 def own_jwk(provider: LocalProvider) -> dict[str, Any]:
-    return jwt.algorithms.RSAAlgorithm.to_jwk(another_key.public_key(), as_dict=True)
+    return RSAAlgorithm.to_jwk(another_key.public_key(), as_dict=True)
 
 
 NOW = int(time.time())

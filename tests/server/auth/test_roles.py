@@ -96,8 +96,8 @@ def test_what_no_route_takes_passes_on_for_those_who_are_known(row: str) -> None
 def demanded(call: Any) -> list[str]:
     """Return the roles that MONAI Label's own dependencies of a handler ask for."""
     defaults = [parameter.default for parameter in inspect.signature(call).parameters.values()]
-    checks = [getattr(default, "dependency", None) for default in defaults]
-    return [check.roles for check in checks if isinstance(getattr(check, "roles", None), str)]
+    roles = [getattr(getattr(default, "dependency", None), "roles", None) for default in defaults]
+    return [each for each in roles if isinstance(each, str)]
 
 
 def test_no_row_asks_for_less_than_monai_label_does() -> None:

@@ -18,13 +18,13 @@ PAGE = {"Accept": "text/html,application/xhtml+xml", "Origin": HERE}
 
 def form(client: TestClient, path: str = "/login") -> str:
     """Load the page and return its form's token."""
-    found = re.search(r'name="csrf" value="([0-9a-f]+)"', client.get(path, headers=PAGE).text)
+    found = re.search(r'name="csrf_token" value="([0-9a-f]+)"', client.get(path, headers=PAGE).text)
     assert found
     return found[1]
 
 
 def browse_in(client: TestClient, name: str, password: str = PASSWORD, **fields: str):
-    data = {"csrf": form(client), "name": name, "password": password} | fields
+    data = {"csrf_token": form(client), "name": name, "password": password} | fields
     return client.post("/login", data=data, headers=PAGE)
 
 
@@ -103,7 +103,7 @@ def test_the_cookie_is_for_https_only_where_there_is_https(gated: Callable[..., 
 def test_signing_out_ends_the_session_itself(local: TestClient) -> None:
     browse_in(local, "user")
     secret = local.cookies[COOKIE]
-    answer = local.post("/logout", data={"csrf": form(local)}, headers=PAGE)
+    answer = local.post("/logout", data={"csrf_token": form(local)}, headers=PAGE)
     assert answer.status_code == 303 and COOKIE not in local.cookies
     assert local.get("/info/", headers={"Cookie": f"{COOKIE}={secret}"}).status_code == 401
     headers = sign_in(local, "user")
@@ -123,14 +123,14 @@ def test_forms_of_other_pages(local: TestClient, csrf: str, caplog: pytest.LogCa
     if csrf == "of another browser":
         csrf = form(local)
         local.cookies.clear()
-    answer = local.post("/login", data={"csrf": csrf, "name": "user", "password": PASSWORD}, headers=PAGE)
+    answer = local.post("/login", data={"csrf_token": csrf, "name": "user", "password": PASSWORD}, headers=PAGE)
     assert (answer.status_code, answer.json()["code"]) == (403, "BAD_FORM") and "BAD_FORM" in caplog.text
     assert COOKIE not in local.cookies
 
 
 def test_a_form_of_another_site_signs_nobody_in_or_out(local: TestClient) -> None:
     csrf = form(local)
-    data = {"csrf": csrf, "name": "user", "password": PASSWORD}
+    data = {"csrf_token": csrf, "name": "user", "password": PASSWORD}
     assert local.post("/login", data=data, headers=PAGE | {"Origin": "http://evil.example"}).status_code == 403
     browse_in(local, "user")
     assert local.post("/logout", data={}, headers=PAGE).status_code == 403
