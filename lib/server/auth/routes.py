@@ -69,7 +69,7 @@ def form_seed(request: Request) -> str:
 
 
 async def checked_form(request: Request, csrf_token: Field = "") -> None:
-    """Refuse a form without ``form_token(form_seed(request))`` in the field ``csrf_token``; a dependency of its route."""
+    """Refuse a form whose ``csrf_token`` is not ``form_token(form_seed(request))``; a dependency of its route."""
     # A bearer token is sent by no browser on its own.
     if "authorization" not in request.headers and not form_is_ours(form_seed(request), csrf_token):
         raise Denied(403, "BAD_FORM", "The form is not of this page, or too old.", "Load the page again.")

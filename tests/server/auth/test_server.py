@@ -114,7 +114,7 @@ def test_who_is_removed_is_out_at_once(guarded: Any, signed_in: Callable) -> Non
 
 def test_a_browser_signs_in_and_the_viewer_comes_with_its_cookie(guarded: Any) -> None:
     browser = requests.Session()
-    browser.headers |= {"Accept": "text/html", "Origin": guarded.url}
+    browser.headers.update({"Accept": "text/html", "Origin": guarded.url})
     led = browser.get(f"{guarded.url}/ohif/", timeout=10)
     assert led.url.endswith("/login?next=/ohif/")
     csrf = led.text.split('name="csrf_token" value="')[1].split('"')[0]
