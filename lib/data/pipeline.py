@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from lib.data.body import body_box
 from lib.data.findings import reject
-from lib.data.formats import Volume, load
+from lib.data.formats import Volume, load, read_header
 from lib.data.grid import Grid
 from lib.data.restore import restore
 from lib.data.save import write_volume
@@ -128,14 +129,15 @@ def load_label(path: str | Path, image: Volume) -> NDArray[np.uint8]:
     Raises:
         InputRejected: If it cannot be opened, lies on another grid, or holds no labels.
     """
-    label = load(path)
-    if label.voxels.size != image.voxels.size or _corner_drift(label, image) > SAME_GRID_VOXELS:
-        reason = (
-            f"The label '{Path(path).name}' {label.voxels.shape} is not on the grid {image.voxels.shape} of its image."
-        )
+    header = read_header(path)
+    # The header first: what has another size is not loaded, however large it says it is.
+    fits = prod(header.shape) == image.voxels.size and header.components == 1
+    label = load(path, header) if fits else None
+    if label is None or not _corner_drift(label, image) <= SAME_GRID_VOXELS:
+        reason = f"The label '{Path(path).name}' {header.shape} is not on the grid {image.voxels.shape} of its image."
         raise reject("LABEL_GRID", reason, "Export the label with the image as reference.")
     voxels = np.rint(label.voxels)
-    if voxels.min() < 0 or voxels.max() > IGNORE:
+    if not (voxels.min() >= 0 and voxels.max() <= IGNORE):
         reason = f"The label '{Path(path).name}' holds values from {voxels.min():g} to {voxels.max():g}."
         raise reject("LABEL_VALUES", reason, f"Labels run from 0 to {IGNORE}, {IGNORE} for voxels to ignore.")
     return voxels.astype(np.uint8).reshape(image.voxels.shape)

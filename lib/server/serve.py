@@ -13,6 +13,10 @@ import lib
 from lib.server.auth.access import Access
 
 REPOSITORY = Path(lib.__file__).resolve().parents[1]
+LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
+LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
+HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
+"""Names, separated by commas, under which the server is asked; not set, any, or on loopback those of loopback."""
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
@@ -49,6 +53,9 @@ def serve(
         print(SIGN_IN.format(address=address), flush=True)
     configure(app_dir, studies, listener.getsockname()[1])
     os.environ |= access.variables()
+    if listener.getsockname()[0] in LOOPBACK_ADDRESSES:
+        # A foreign page whose name was made to point here would else be a page of this server.
+        os.environ.setdefault(HOSTS_VARIABLE, ",".join(LOOPBACK_NAMES))
     _run(listener, address, app_dir)
 
 
@@ -136,9 +143,9 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
     # Imported once the environment is set: MONAI Label reads its settings when it is imported.
     import uvicorn
     from monailabel.interfaces.utils.app import app_instance
-    from monailabel.utils.others.generic import init_log_config
 
     from lib.server.app import app
+    from lib.server.log import log_config
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -148,9 +155,15 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
             models = [name for name, infer in infers.items() if not infer.needs_clicks]
             print(next_steps(address, models, min(images, default=None)), flush=True)
 
-    log_config = init_log_config(None, str(app_dir), "app.log", "INFO")
     config = uvicorn.Config(
-        app, log_level="info", log_config=log_config, access_log=False, use_colors=sys.stderr.isatty()
+        app,
+        log_level="info",
+        log_config=log_config(app_dir),
+        access_log=False,
+        use_colors=sys.stderr.isatty(),
+        server_header=False,
+        # Else whoever asks from this machine says itself where it asks from.
+        proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
     )
     # Uvicorn shuts down in order and then raises the signal anew.
     with contextlib.suppress(KeyboardInterrupt):

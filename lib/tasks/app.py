@@ -22,7 +22,7 @@ from lib.records.ledger import Ledger
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer, Mode
-from lib.tasks.infer import SegmentationInfer, ServedInfer, watch_over
+from lib.tasks.infer import QUEUED, SegmentationInfer, ServedInfer, watch_over
 from lib.tasks.jobs.answers import active_first, answer_from
 from lib.tasks.jobs.service import Service
 from lib.tasks.models import settle
@@ -72,6 +72,7 @@ class TopoLabelApp(MONAILabelApp):
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
         """Infer, and remember what was proposed: a label that is saved later began with it."""
         answer = super().infer(request, datastore)
+        answer["params"].get("latencies", {})["queue"] = round(float(request.get(QUEUED, 0.0)), 4)
         if isinstance(request.get("image"), str):
             self.proposals.remember(request["image"], request, answer)
         return answer

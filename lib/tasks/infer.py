@@ -18,6 +18,9 @@ from lib.tasks.weights import NoWeights, SchemaMismatch, served_weights
 
 logger = logging.getLogger(__name__)
 
+QUEUED = "queue_seconds"
+"""How long a request waited for its turn, which the server alone tells."""
+
 
 class ServedInfer(InferTask):
     """What every infer task of an app tells of itself.

@@ -2,8 +2,9 @@
 
 import contextlib
 import logging
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from lib.tasks.proposals import Proposals
 from lib.tasks.whole_files import WholeFiles
 
 logger = logging.getLogger(__name__)
+
+LINKS_VARIABLE = "TOPOLABEL_LINKED_FOLDERS"
+"""Folders, as in PATH, into which links in a folder of studies may lead."""
 
 
 class Keeping(WholeFiles):
@@ -63,7 +67,35 @@ class Keeping(WholeFiles):
 
 
 class FolderStore(Keeping):
-    """A folder of studies."""
+    """A folder of studies; a link in it that leads elsewhere is no study, unless `LINKS_VARIABLE` names where to."""
+
+    def get_image_uri(self, image_id: str) -> str:
+        """Return the file of a study, empty if there is none."""
+        return self._within(super().get_image_uri(image_id))
+
+    def get_label_uri(self, label_id: str, label_tag: str) -> str:
+        """Return the file of a label, empty if there is none."""
+        return self._within(super().get_label_uri(label_id, label_tag))
+
+    def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
+        """Return image and label of each study that has a final one."""
+        pairs = super().datalist(full_path)
+        return [pair for pair in pairs if not full_path or all(self._within(file) for file in pair.values())]
+
+    def _list_files(self, path: str, patterns: Sequence[str]) -> dict[str, str]:
+        found = super()._list_files(path, patterns)
+        return {name: file for name, file in found.items() if self._within(os.path.join(path, file))}
+
+    def _within(self, file: str) -> str:
+        """Return a file, or nothing if it lies neither in the store nor where links of it may lead."""
+        if not file:
+            return ""
+        linked = filter(None, os.environ.get(LINKS_VARIABLE, "").split(os.pathsep))
+        real, homes = Path(file).resolve(), [Path(home).resolve() for home in (self._datastore_path, *linked)]
+        if any(real.is_relative_to(home) for home in homes):
+            return file
+        logger.warning("%s leads out of the store and is left out; %s may allow it", file, LINKS_VARIABLE)
+        return ""
 
     def catch_up(self) -> None:
         """Record the final labels that came by another way, those that a killed server could not record among them."""

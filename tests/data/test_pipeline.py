@@ -11,7 +11,7 @@ import torch
 
 from lib.data.findings import InputRejected
 from lib.data.grid import itk_from_ras
-from lib.data.pipeline import IGNORE, ImageSpec, read, save_label, window
+from lib.data.pipeline import IGNORE, ImageSpec, load_label, read, save_label, window
 from lib.data.validate import check
 
 SPEC = ImageSpec((1.0, 1.0, 1.5), (-1000.0, 400.0), (16, 16))
@@ -111,6 +111,25 @@ def test_label_on_another_grid_is_refused(nifti: Write, shape: tuple[int, ...], 
     image = nifti(np.zeros((6, 6, 6), np.int16))
     with pytest.raises(InputRejected, match="LABEL_GRID"):
         read(image, SPEC, nifti(np.zeros(shape, np.uint8), affine, "label.nii.gz"))
+
+
+def test_a_label_of_another_size_is_not_loaded(
+    nifti: Write, head: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    volume = check(nifti(head()))
+    small = tmp_path / "label.nii"
+    nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), small)
+    monkeypatch.setattr("lib.data.pipeline.load", lambda *_: pytest.fail("it was loaded"))
+    with pytest.raises(InputRejected, match="LABEL_GRID"):
+        load_label(small, volume)
+
+
+def test_a_label_of_no_numbers_is_refused(nifti: Write, head: Make, tmp_path: Path) -> None:
+    volume = check(nifti(head()))
+    voxels = np.full(volume.voxels.shape, np.nan, np.float32)
+    nib.save(nib.Nifti1Image(voxels, volume.affine), tmp_path / "label.nii")
+    with pytest.raises(InputRejected, match="LABEL_VALUES"):
+        load_label(tmp_path / "label.nii", volume)
 
 
 @pytest.mark.parametrize("value", [-1, 256])

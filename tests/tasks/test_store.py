@@ -195,3 +195,31 @@ def test_a_read_only_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: 
     assert versions(app_dir) == [b"one"] and store.labels.ledger.verify() == []
     store.save_label("ct_1", upload(tmp_path, b"two"), "final", {})
     assert versions(app_dir) == [b"one", b"two"]
+
+
+def test_a_link_that_leads_out_is_no_study(
+    app_dir: Path, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ct_8.nii.gz").write_bytes(b"secret")
+    (studies / "ct_8.nii.gz").symlink_to(elsewhere / "ct_8.nii.gz")
+    (studies / "ct_9.nii.gz").symlink_to(studies / "ct_1.nii.gz")
+    (studies / "labels" / "final").mkdir(parents=True)
+    (studies / "labels" / "final" / "ct_2.nii.gz").symlink_to(elsewhere / "ct_8.nii.gz")
+    store = open_store(app_dir, studies)
+    assert sorted(store.list_images()) == ["ct_1", "ct_2", "ct_3", "ct_9"]
+    assert store.get_image_uri("ct_8") == "" and store.get_label_uri("ct_2", "final") == ""
+    assert store.datalist() == []
+
+    monkeypatch.setenv("TOPOLABEL_LINKED_FOLDERS", str(elsewhere))
+    store = open_store(app_dir, studies)
+    assert "ct_8" in store.list_images() and Path(store.get_image_uri("ct_8")).read_bytes() == b"secret"
+
+
+def test_a_study_that_becomes_a_link_is_none(app_dir: Path, studies: Path, tmp_path: Path) -> None:
+    store = open_store(app_dir, studies)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (studies / "ct_1.nii.gz").unlink()
+    (studies / "ct_1.nii.gz").symlink_to(tmp_path / "secret")
+    assert store.get_image_uri("ct_1") == ""

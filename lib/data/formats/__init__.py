@@ -7,6 +7,7 @@ import numpy as np
 
 from lib.data.findings import reject
 from lib.data.formats import dicom, itk_files, nifti
+from lib.data.formats.claims import DEFLATE_RATIO, PICTURE_RATIO, check_claim
 from lib.data.formats.volume import Header, Volume
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
@@ -14,6 +15,7 @@ ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg")
 DICOM_SUFFIXES = (".dcm",)
 SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, *DICOM_SUFFIXES)
 _READERS = {"nifti": nifti, "itk": itk_files, "dicom": dicom}
+_PACKED_RATIO = {"nifti": DEFLATE_RATIO, "itk": PICTURE_RATIO, "dicom": PICTURE_RATIO}
 
 __all__ = ["SUFFIXES", "Header", "Volume", "format_of", "load", "read_header", "stem"]
 
@@ -76,6 +78,7 @@ def load(path: str | Path, header: Header | None = None) -> Volume:
     """
     path = Path(path)
     header = header or read_header(path)
+    check_claim(header, _PACKED_RATIO[header.kind])
     try:
         voxels = _READERS[header.kind].read_voxels(path, header)
     except OSError as error:

@@ -9,6 +9,8 @@ import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.filereader import read_file_meta_info
+from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from lib.data.findings import Finding, reject
 from lib.data.formats.volume import Header
@@ -73,6 +75,8 @@ def patient_id(path: Path) -> str | None:
 
 def _read_slice(path: Path) -> _Slice:
     try:
+        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
+            raise ValueError("it is deflated as a whole, which may become any size")
         with path.open("rb") as file:
             tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
             left = path.stat().st_size - file.tell()

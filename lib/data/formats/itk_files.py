@@ -12,16 +12,49 @@ from lib.data.formats.volume import Header
 from lib.data.grid import ras_from_itk
 
 HEAD_BYTES = 64 << 10
-_DETACHED = re.compile(rb"^\s*(?:ElementDataFile\s*=|data ?file\s*:)\s*(.+?)\s*$", re.MULTILINE | re.IGNORECASE)
+_IO = {
+    ".nrrd": "NrrdImageIO",
+    ".nhdr": "NrrdImageIO",
+    ".mha": "MetaImageIO",
+    ".mhd": "MetaImageIO",
+    ".png": "PNGImageIO",
+    ".jpg": "JPEGImageIO",
+    ".jpeg": "JPEGImageIO",
+}
+"""By suffix: ITK alone would take any of its readers that likes the content."""
+_BEGINS = {
+    "NrrdImageIO": b"NRRD000",
+    "MetaImageIO": b"",
+    "PNGImageIO": b"\x89PNG\r\n\x1a\n",
+    "JPEGImageIO": b"\xff\xd8\xff",
+}
+_META_DATA = re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_NRRD_DATA = re.compile(rb"^\s*data ?file\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _EXPORT = "Export the image again, as NIfTI or NRRD."
 
 
-def _refuse_foreign_data(path: Path) -> None:
-    """Raise if a header points to voxels outside its own folder: a client could read any file through it."""
-    if path.suffix.lower() not in (".mha", ".mhd", ".nrrd", ".nhdr"):
-        return
+def _check_head(path: Path) -> None:
+    """Raise if a file is of another kind than its name says, or if its header points to voxels outside its own folder.
+
+    A client could read any file through such a header.
+    """
+    kind = _IO[path.suffix.lower()]
     with path.open("rb") as file:
-        target = _DETACHED.search(file.read(HEAD_BYTES).split(b"\n\n")[0])
+        head = file.read(HEAD_BYTES)
+    if not head.startswith(_BEGINS[kind]):
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' is of another kind than its name says.", _EXPORT)
+    if kind not in ("NrrdImageIO", "MetaImageIO"):
+        return
+    # Their readers end a line at any of these.
+    head = head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if kind == "MetaImageIO":
+        target = _META_DATA.search(head)
+        ends = target is not None
+    else:
+        head, end, _ = head.partition(b"\n\n")
+        target, ends = _NRRD_DATA.search(head), bool(end) or len(head) < HEAD_BYTES
+    if not ends:
+        raise reject("NOT_AN_IMAGE", f"The header of '{path.name}' has no end.", _EXPORT)
     name = target.group(1).decode(errors="replace") if target else "LOCAL"
     if name.upper() != "LOCAL" and (Path(name).name != name or "%" in name or name.upper().startswith("LIST")):
         reason = f"'{path.name}' keeps its voxels in '{name}', outside one file in its own folder."
@@ -30,9 +63,8 @@ def _refuse_foreign_data(path: Path) -> None:
 
 def read_header(path: Path) -> Header:
     """Return the header; see `lib.data.formats.read_header`."""
-    _refuse_foreign_data(path)
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
+    _check_head(path)
+    reader = _reader(path)
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
@@ -49,10 +81,17 @@ def read_header(path: Path) -> Header:
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:
     """Return the voxels in the shape of the header, first axis fastest."""
     try:
-        return sitk.GetArrayFromImage(sitk.ReadImage(str(path))).T
+        return sitk.GetArrayFromImage(_reader(path).Execute()).T
     except RuntimeError as error:
         reason = f"The voxels of '{path.name}' ({header.shape}) cannot be read ({_last_line(error)})."
         raise reject("TRUNCATED", reason, "Copy or export the file again.") from error
+
+
+def _reader(path: Path) -> sitk.ImageFileReader:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO(_IO[path.suffix.lower()])
+    reader.SetFileName(str(path))
+    return reader
 
 
 def _last_line(error: RuntimeError) -> str:

@@ -45,9 +45,14 @@ class Header:
         return shape
 
     @property
-    def size_gib(self) -> float:
+    def size_bytes(self) -> int:
         """What the stored voxels take in memory."""
-        return prod(self.shape) * self.bytes_per_voxel / 2**30
+        return prod(self.shape) * self.bytes_per_voxel
+
+    @property
+    def size_gib(self) -> float:
+        """The same, in GiB."""
+        return self.size_bytes / 2**30
 
 
 @dataclass(frozen=True, eq=False)

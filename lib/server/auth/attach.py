@@ -1,7 +1,6 @@
 """Put the gate before an application, and whoever knows its users behind the gate."""
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -18,21 +17,19 @@ from lib.server.auth.throttle import Throttle
 from lib.server.auth.users import UsersFile
 
 
-def attach(app: FastAPI, origins: Sequence[str], authority: Authority | None = None) -> Middleware:
+def attach(app: FastAPI) -> Middleware:
     """Give an application the routes to sign in, and its handlers the user that the gate let pass.
 
     Args:
         app: The application, the routes that the new ones come before not yet in it.
-        origins: Other origins whose pages may send requests.
-        authority: Who knows the users; by the environment if not given.
     Returns:
         The gate, to be put among the application's middleware.
     """
     access = chosen()
-    app.state.authority, app.state.throttle = authority or authority_of(access), Throttle()
+    app.state.authority, app.state.throttle = authority_of(access), Throttle()
     app.dependency_overrides[get_current_user] = current_user
     app.include_router(router)
-    return Middleware(Gate, authority=app.state.authority, origins=origins, is_open=access.open)
+    return Middleware(Gate, authority=app.state.authority, is_open=access.open)
 
 
 def chosen() -> Access:

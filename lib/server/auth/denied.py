@@ -1,11 +1,8 @@
-"""A request that is refused for who sends it: its answer and its line in the log."""
+"""A request that is refused for who sends it: its line in the log."""
 
 import logging
-from collections.abc import Mapping
-from typing import Any
 
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
 
 from lib.server.refusals import Refused
 
@@ -15,26 +12,7 @@ SIGN_IN = "Sign in at /login, or POST name and password to /auth/token and send 
 
 
 class Denied(Refused):
-    """Raised where a request is refused for who sends it.
-
-    Args:
-        status: 401, 403, 413, 429 or 503.
-        code: Stable name of the reason.
-        reason: What is wrong; it goes to the log as well, so never a token or a password.
-        remedy: What to do about it.
-        headers: Headers of the answer.
-        more: Further fields of the answer.
-    """
-
-    def __init__(
-        self, status: int, code: str, reason: str, remedy: str, headers: Mapping[str, str] | None = None, **more: Any
-    ) -> None:
-        super().__init__(status, code, reason, remedy, **more)
-        self.headers = dict(headers or {})
-
-    def answer(self) -> Response:
-        """Return what the client is told."""
-        return JSONResponse(self.body, self.status, self.headers)
+    """Raised where a request is refused for who sends it; its reason never holds a token or a password."""
 
     def log(self, request: Request, name: str) -> None:
         """Write one line: who asked for what from where, and why it was refused."""
@@ -52,4 +30,4 @@ def not_signed_in(code: str, reason: str) -> Denied:
         reason: What is wrong with them.
     """
     error = "" if code == "NOT_SIGNED_IN" else ', error="invalid_token"'
-    return Denied(401, code, reason, SIGN_IN, {"WWW-Authenticate": f'Bearer realm="TopoLabel"{error}'})
+    return Denied(401, code, reason, SIGN_IN, headers={"WWW-Authenticate": f'Bearer realm="TopoLabel"{error}'})

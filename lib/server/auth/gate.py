@@ -1,7 +1,6 @@
 """The one place where every request shows who sends it, before any route of the application sees it."""
 
-from collections.abc import Sequence
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
@@ -11,25 +10,23 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from lib.server.auth.access import is_loopback
 from lib.server.auth.authority import Authority
 from lib.server.auth.denied import Denied, not_signed_in
-from lib.server.auth.roles import TABLE, Identity, Role, row_of
+from lib.server.auth.roles import NEARBY, TABLE, Identity, Role, row_of
 
 COOKIE = "topolabel-session"
 PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
-SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class Gate:
-    """ASGI middleware that lets a request pass to the route whose role its sender has.
+    """ASGI middleware, behind the guard, that lets a request pass to the route whose role its sender has.
 
     Args:
         app: The application behind it.
         authority: Who knows the senders.
-        origins: Other origins whose pages may send requests.
         is_open: Whether others on the network may come in where nobody signs in.
     """
 
-    def __init__(self, app: ASGIApp, authority: Authority, origins: Sequence[str] = (), is_open: bool = False) -> None:
-        self.app, self.authority, self.origins, self.is_open = app, authority, origins, is_open
+    def __init__(self, app: ASGIApp, authority: Authority, is_open: bool = False) -> None:
+        self.app, self.authority, self.is_open = app, authority, is_open
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request pass, its sender in ``scope["user"]``, or refuse it and write that to the log."""
@@ -45,40 +42,39 @@ class Gate:
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["user"] = None
         try:
-            scope["user"] = await self._sender(scope)
-            self._check_role(scope)
+            self._check_address(scope)
+            needed = role_for(scope)
+            if needed > Role.ANYONE:
+                scope["user"] = await identify(self.authority, Headers(scope=scope))
+                _check_role(scope, needed)
             await self.app(scope, receive, send)
         except Denied as denied:
             request = Request(scope)
             denied.log(request, scope["user"].name if scope["user"] else "nobody")
-            answer = to_login(request) if denied.status == 401 and is_page(request) else denied.answer()
-            await answer(scope, receive, send)
-
-    async def _sender(self, scope: Scope) -> Identity | None:
-        headers = Headers(scope=scope)
-        self._check_address(scope)
-        _check_site(scope["method"], headers, self.origins)
-        row = row_of(scope)
-        if row is not None and TABLE.get(row) == Role.ANYONE:
-            return None
-        return await identify(self.authority, headers)
-
-    def _check_role(self, scope: Scope) -> None:
-        row = row_of(scope)
-        if row is not None and row not in TABLE:
-            raise Denied(403, "NO_ROLE_SET", f"{row} is not in the table of roles.", "Its maker adds it there.")
-        # What no route takes is answered with 404, to those who are known only.
-        needed = TABLE[row] if row else Role.SIGNED_IN
-        has = scope["user"].role if scope["user"] else Role.ANYONE
-        if has < needed:
-            reason = f"{row} needs the role {needed.name.lower()}; yours is {_named(has)}."
-            raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed=needed.name.lower())
+            if denied.status != 401 or not is_page(request):
+                raise
+            await to_login(request)(scope, receive, send)
 
     def _check_address(self, scope: Scope) -> None:
         if self.authority.enabled or self.is_open or is_near(scope):
             return
         reason = "This server answers its own machine only: nobody signs in here, and everybody would be the admin."
         raise Denied(403, "NOT_OPEN", reason, "The admin starts it with --users FILE, --oidc URL or --open.")
+
+
+def role_for(scope: Scope) -> Role:
+    """Return the least role for a request.
+
+    Raises:
+        Denied: If its route is not in the table.
+    """
+    row = row_of(scope)
+    if row is None:
+        # What no route takes is answered with 404, to those who are known only.
+        return Role.SIGNED_IN
+    if row not in TABLE:
+        raise Denied(403, "NO_ROLE_SET", f"{row} is not in the table of roles.", "Its maker adds it there.")
+    return Role.ANYONE if row in NEARBY and is_near(scope) else TABLE[row]
 
 
 def is_near(scope: Scope) -> bool:
@@ -126,23 +122,9 @@ def to_login(request: Request) -> RedirectResponse:
     return RedirectResponse(f"/login?next={quote(wanted)}", 303, {"Cache-Control": "no-store"})
 
 
-def _check_site(method: str, headers: Headers, origins: Sequence[str]) -> None:
-    """Refuse what another site's page makes a browser send: it would carry this site's cookie, or need none."""
-    if method in SAFE_METHODS:
-        return
-    origin, site = headers.get("origin"), headers.get("sec-fetch-site")
-    if origin is not None:
-        ours = origin in origins or urlsplit(origin).netloc == headers.get("host")
-    elif site is not None:
-        ours = site in ("same-origin", "none")
-    else:
-        # No browser; but then it has no cookie either.
-        ours = "authorization" in headers or not cookie_of(headers)
-    if not ours:
-        reason = "The request comes from another site's page."
-        remedy = "A proxy before this server passes Host on; TOPOLABEL_CORS_ORIGINS names other sites that may."
-        raise Denied(403, "OTHER_SITE", reason, remedy)
-
-
-def _named(role: Role) -> str:
-    return role.name.lower() if role >= Role.USER else "none"
+def _check_role(scope: Scope, needed: Role) -> None:
+    has: Role = scope["user"].role
+    if has < needed:
+        named = has.name.lower() if has >= Role.USER else "none"
+        reason = f"{row_of(scope)} needs the role {needed.name.lower()}; yours is {named}."
+        raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed=needed.name.lower())

@@ -34,7 +34,7 @@ class ProviderAway(Denied):
     def __init__(self, why: str) -> None:
         remedy = "Try again soon; the admin sees to it that the provider runs at MONAI_LABEL_AUTH_REALM_URI."
         reason = f"The sign-in provider did not do its part: {why}."
-        super().__init__(503, "PROVIDER_AWAY", reason, remedy, {"Retry-After": str(int(PAUSE_S))})
+        super().__init__(503, "PROVIDER_AWAY", reason, remedy, retry_after=int(PAUSE_S))
 
 
 class Keys:

@@ -17,7 +17,7 @@ from lib.server.auth.sessions import Session, Sessions
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 """Signatures only. A shared secret could be forged by whoever knows the public key, and "none" by everybody."""
 LEEWAY_S = 30
-MAX_TOKEN = 16 * 1024
+MAX_TOKEN = 12 * 1024
 MAX_NAME = 200
 
 

@@ -32,6 +32,10 @@ TABLE = {
     "GET /login/style.css": Role.ANYONE,
     "POST /logout": Role.SIGNED_IN,
     "GET /favicon.ico": Role.ANYONE,
+    # For those who watch over the server
+    "GET /health": Role.ANYONE,
+    "GET /ready": Role.ANYONE,
+    "GET /metrics": Role.ADMIN,
     # To look, and to be shown a proposal
     "GET /": Role.USER,
     "GET /docs": Role.USER,
@@ -47,9 +51,6 @@ TABLE = {
     "HEAD /datastore/label": Role.USER,
     "GET /datastore/label/info": Role.USER,
     "GET /proxy/dicom/{path}": Role.USER,
-    "GET /proxy/dicom/wado/{path}": Role.USER,
-    "GET /proxy/dicom/qido/{path}": Role.USER,
-    "GET /proxy/dicom/stow/{path}": Role.USER,
     "POST /activelearning/{strategy}": Role.USER,
     "POST /infer/{model}": Role.USER,
     "PUT /session/": Role.USER,
@@ -85,16 +86,16 @@ TABLE = {
     "DELETE /model/{model}": Role.ADMIN,
     "GET /logs/": Role.ADMIN,
     "GET /logs/gpu": Role.ADMIN,
-    # What the guard refuses to everybody; it would be the admin's
-    "POST /infer/wsi/{model}": Role.ADMIN,
-    "POST /infer/wsi_v2/{model}": Role.ADMIN,
-    "POST /proxy/dicom/{path}": Role.ADMIN,
-    "POST /proxy/dicom/wado/{path}": Role.ADMIN,
-    "POST /proxy/dicom/qido/{path}": Role.ADMIN,
-    "POST /proxy/dicom/stow/{path}": Role.ADMIN,
-    "POST /reload": Role.ADMIN,
+    # What is refused to everybody: the archive is read only
+    "POST /proxy/{path}": Role.ADMIN,
+    "PUT /proxy/{path}": Role.ADMIN,
+    "PATCH /proxy/{path}": Role.ADMIN,
+    "DELETE /proxy/{path}": Role.ADMIN,
 }
 """The least role per method and path template; a route that is not here is refused to everybody."""
+
+NEARBY = frozenset({"GET /metrics"})
+"""Rows that programs of this machine need no sign-in for: Prometheus keeps no session."""
 
 
 @dataclass(frozen=True)

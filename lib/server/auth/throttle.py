@@ -59,7 +59,7 @@ class Throttle:
                 seconds = math.ceil(wait)
                 reason = f"Too many wrong passwords; the next may be tried in {seconds} s."
                 remedy = "Wait, or ask an admin for a new password."
-                raise Denied(429, "TOO_MANY_TRIES", reason, remedy, {"Retry-After": str(seconds)})
+                raise Denied(429, "TOO_MANY_TRIES", reason, remedy, retry_after=seconds)
             for key, free in keys.items():
                 count = self._of(key, now).count + 1
                 delay = min(2.0 ** min(count - free, 16), MAX_DELAY_S) if count > free else 0.0

@@ -11,7 +11,7 @@ from lib.data.formats import Volume
 from lib.data.pipeline import load_label
 from lib.data.stack import Stack
 from lib.data.validate import check
-from lib.tasks.click.cache import Cache
+from lib.tasks.click.cache import Cache, Counts
 
 MAX_BYTES = 1 << 30
 
@@ -57,6 +57,11 @@ class Volumes:
         """
         path = Path(path)
         return self._cache.keep(_state(path), lambda: _opened(path))
+
+    @property
+    def counts(self) -> Counts:
+        """What is kept."""
+        return self._cache.counts
 
 
 def _state(path: Path) -> tuple[object, ...]:

@@ -51,3 +51,26 @@ def test_colour_has_components(tmp_path: Path) -> None:
     sitk.WriteImage(image, str(tmp_path / "a.png"))
     header = read_header(tmp_path / "a.png")
     assert header.components == 3 and header.bytes_per_voxel == 3
+
+
+NRRD = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendian: little\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        # Another reader of ITK's ends a line here, and looks further than we once did.
+        ("a.nrrd", NRRD.replace(b"\n", b"\r") + b"data file: /etc/hostname\r\r"),
+        ("a.nrrd", NRRD + b"# " + b"x" * (70 << 10) + b"\ndata file: /etc/hostname\n\n"),
+        ("a.nrrd", NRRD + b"datafile: /etc/hostname\n\n"),
+        ("a.mha", b"ObjectType = Image\n\nNDims = 3\nDimSize = 2 2 2\n\nElementDataFile = /etc/hostname\n"),
+        ("a.mha", b"ObjectType = Image\nNDims = 3\n" + b"Comment = x\n" * 8000 + b"ElementDataFile = /etc/hostname\n"),
+        ("a.nrrd", b"ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementDataFile = /etc/hostname\n"),
+        ("a.png", NRRD + bytes(100)),
+        ("a.jpg", b"\x89PNG\r\n\x1a\n" + bytes(100)),
+    ],
+)
+def test_no_way_around(tmp_path: Path, name: str, content: bytes) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputRejected, match=r"UNREADABLE|NOT_AN_IMAGE"):
+        read_header(tmp_path / name)

@@ -16,6 +16,8 @@ from lib.server.auth.gate import Gate
 from lib.server.auth.routes import current_user, router
 from lib.server.auth.throttle import Throttle
 from lib.server.auth.users import UsersFile, add_user
+from lib.server.guard import Guard
+from lib.server.guard.origins import Origins
 from tests.server.auth.provider import LocalProvider
 
 PASSWORD = "correct horse battery"
@@ -48,11 +50,12 @@ def provider() -> Iterator[LocalProvider]:
 def gated() -> Callable[..., TestClient]:
     """Return a client of a small application behind the gate; its paths are those of rows of the table."""
 
-    def made(authority: Authority, address: str = "127.0.0.1", **options: Any) -> TestClient:
+    def made(authority: Authority, address: str = "127.0.0.1", pages: tuple = (), **options: Any) -> TestClient:
         app = FastAPI(openapi_url=None)
         app.state.authority, app.state.throttle = authority, Throttle()
         app.include_router(router)
-        app.user_middleware[:] = [Middleware(Gate, authority=authority, **options)]
+        guard = Middleware(Guard, origins=Origins(pages=pages))
+        app.user_middleware[:] = [guard, Middleware(Gate, authority=authority, **options)]
 
         async def who(request: Request) -> dict[str, Any]:
             return (await current_user(request)).model_dump()

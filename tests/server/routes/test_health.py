@@ -1,0 +1,55 @@
+"""Whether the server lives, can work, and what it counts."""
+
+import os
+from typing import Any
+
+import pytest
+import requests
+
+pytestmark = pytest.mark.server
+
+
+def get(server: Any, path: str) -> requests.Response:
+    return requests.get(f"{server.url}{path}", timeout=20)
+
+
+def test_alive_and_ready(server: Any) -> None:
+    assert get(server, "/health").json() == {"status": "alive"}
+    assert get(server, "/ready").json() == {"status": "ready"}
+
+
+def test_not_ready_with_the_reasons(server: Any) -> None:
+    weights = server.app / "starter"
+    hidden = weights.rename(weights.with_name("hidden"))
+    try:
+        answer = get(server, "/ready")
+    finally:
+        hidden.rename(weights)
+    body = answer.json()
+    assert (answer.status_code, body["code"]) == (503, "NOT_READY") and body["reasons"] == ["tubes has no weights."]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
+def test_a_disk_that_takes_nothing(server: Any) -> None:
+    server.studies.chmod(0o555)
+    try:
+        reasons = get(server, "/ready").json()["reasons"]
+    finally:
+        server.studies.chmod(0o755)
+    assert len(reasons) == 1 and "studies takes no file" in reasons[0]
+
+
+def test_figures(server: Any) -> None:
+    for _ in range(2):
+        requests.post(f"{server.url}/infer/nothing", timeout=10)
+    told = get(server, "/metrics").text
+    for part in (
+        'topolabel_requests_total{method="POST",route="/infer/{model}",status="404"}',
+        'topolabel_refused_total{code="NO_SUCH_MODEL"}',
+        'topolabel_waiting{lane="images"} 0.0',
+        'topolabel_jobs{state="RUNNING"}',
+        'topolabel_cache_bytes{cache="embeddings"}',
+        "process_resident_memory_bytes",
+    ):
+        assert part in told, part
+    assert "/infer/nothing" not in told

@@ -1,0 +1,43 @@
+"""What several routes ask of a request."""
+
+import io
+from pathlib import Path
+
+import pytest
+from starlette.datastructures import UploadFile
+
+from lib.server.refusals import Refused
+from lib.server.routes.request import one_of, uploaded
+
+
+@pytest.mark.parametrize(
+    "sent", ["a.nii.gz", "A.NII.GZ", "../../etc/a.nii.gz", "/etc/a.nii.gz", "a\x00b.nii.gz", "x" * 900 + ".nii.gz"]
+)
+def test_of_the_name_that_was_sent_the_suffix_alone_counts(sent: str) -> None:
+    with uploaded(UploadFile(io.BytesIO(b"abc"), filename=sent), "mine") as path:
+        assert path.name == "mine.nii.gz" and path.read_bytes() == b"abc"
+    assert not path.exists() and not path.parent.exists()
+
+
+@pytest.mark.parametrize("sent", [None, "", "a", "a.zip", "a.nii.gz.exe", "a.nii.gz/", "a.tar.gz", "a." + "x" * 400])
+def test_other_files_are_not_taken(sent: str | None) -> None:
+    with (
+        pytest.raises(Refused, match="NOT_AN_IMAGE") as refused,
+        uploaded(UploadFile(io.BytesIO(), filename=sent), "a"),
+    ):
+        pass
+    assert refused.value.status == 415 and len(refused.value.body["reason"]) < 200
+
+
+def test_nothing_is_left_when_the_work_fails() -> None:
+    kept: list[Path] = []
+    with pytest.raises(KeyError), uploaded(UploadFile(io.BytesIO(), filename="a.nrrd"), "a") as path:
+        kept.append(path)
+        raise KeyError
+    assert not kept[0].exists()
+
+
+def test_one_of() -> None:
+    one_of("a", ["a", "b"], "model")
+    with pytest.raises(Refused, match="NO_SUCH_MODEL"):
+        one_of("c", ["a", "b"], "model")

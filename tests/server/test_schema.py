@@ -1,0 +1,21 @@
+"""The description of the interface says what a refusal looks like."""
+
+from fastapi import FastAPI
+
+from lib.server.schema import describe_refusals
+
+
+def test_every_address_says_how_it_refuses() -> None:
+    app = FastAPI()
+
+    @app.post("/x/{number}", responses={404: {"description": "Not found"}})
+    def x(number: int) -> int:
+        return number
+
+    describe_refusals(app)
+    for _ in range(2):
+        schema = app.openapi()
+        responses = schema["paths"]["/x/{number}"]["post"]["responses"]
+        assert set(responses) == {"200", "4XX", "503"}
+        assert "HTTPValidationError" not in str(schema)
+        assert {"code", "remedy", "request_id"} <= set(schema["components"]["schemas"]["Refusal"]["required"])
