@@ -162,6 +162,7 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
         access_log=False,
         use_colors=sys.stderr.isatty(),
         server_header=False,
+        ws="none",
         # Else whoever asks from this machine says itself where it asks from.
         proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
     )

@@ -61,7 +61,7 @@ def guard(data: bytes) -> None:
     name = unquote_to_bytes(query).decode("utf-8", "replace")
     if _passes(lambda: check_name(name, "image")):
         _stays(PurePosixPath("/srv/store"), name)
-    _passes(lambda: Body(scope, None, 100))  # type: ignore[arg-type]
+    _passes(lambda: Body(scope, None, 100).check_length())  # type: ignore[arg-type]
     text = body.decode("utf-8", "surrogateescape")
     if _passes(lambda: read_object(text)):
         json.dumps(read_object(text), allow_nan=False).encode()

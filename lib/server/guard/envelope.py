@@ -65,7 +65,7 @@ def _given(scope: Scope) -> str:
 
 def _log(scope: Scope, status: int, code: str) -> None:
     # That there is no training, and the like, is what viewers ask all day and no attack.
-    usual = status == 404 and code == "NOT_FOUND" and "endpoint" in scope
+    usual = status == 404 and code == "NOT_FOUND" and hasattr(scope.get("route"), "methods")
     client = (scope.get("client") or ("?",))[0]
     address = (scope.get("raw_path") or scope["path"].encode())[:MAX_LOGGED].decode("latin-1")
     query = _SECRET.sub(r"\1=...", scope.get("query_string", b"").decode("latin-1"))[:MAX_LOGGED]

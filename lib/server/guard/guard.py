@@ -1,7 +1,6 @@
 """The guard itself: every check before a route, every exception an answer."""
 
 import logging
-from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
@@ -42,11 +41,14 @@ class Guard:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started = False
+        started, body = False, Body(scope, receive, self.max_bytes)
 
         async def watched(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            if message["type"] == "http.response.start":
+                started = True
+                # Most answers before the end of a body are refusals, and the connection closes after them.
+                await body.drain()
             await send(message)
 
         try:
@@ -55,7 +57,7 @@ class Guard:
             self.origins.check(scope)
             check_address(scope)
             check_query(scope)
-            body = Body(scope, receive, self.max_bytes)
+            body.check_length()
             await self.app(scope, body.receive, watched)
         except ClientDisconnect:
             logger.info("%s %s: the client left before it had sent all", scope["method"], scope["path"])
@@ -63,17 +65,16 @@ class Guard:
             if started:
                 raise
             refused = refusal(error, f"{scope['method']} {scope['path']}")
-            await answer(refused)(scope, receive, send)
+            await answer(refused)(scope, receive, watched)
 
 
-def answer(refused: Refused, **more: Any) -> JSONResponse:
+def answer(refused: Refused) -> JSONResponse:
     """Return a refusal as an answer, and remember its code for the log.
 
     Args:
         refused: Why.
-        more: Fields of the body to put in place of its own.
     """
     request = asked()
     request.code = refused.body["code"]
-    body = {**refused.body, **more, "request_id": request.id}
+    body = {**refused.body, "request_id": request.id}
     return JSONResponse(body, refused.status, refused.headers)

@@ -1,6 +1,7 @@
 """How much one request may hold, in its headers and in its body as it streams in."""
 
 import asyncio
+import contextlib
 import re
 
 from starlette.types import Message, Receive, Scope
@@ -15,6 +16,8 @@ MAX_QUERY_BYTES = 8 << 10
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 << 10
 STALLED_SECONDS = 60.0
+DRAINED_BYTES, DRAINED_SECONDS = 16 << 20, 2.0
+"""Of a refused body that is read all the same: a client that still sends would see its connection break instead."""
 _UPLOADS = re.compile(r"PUT /(?:datastore(?:/image|/label)?|session)/?|POST /infer/[^/]+/?")
 
 
@@ -43,19 +46,24 @@ class Body:
         receive: Where it comes from.
         max_upload_bytes: Largest body that brings a file.
         stalled_seconds: How long nothing may come of an unfinished body.
-    Raises:
-        Refused: At once, if the announced length is too much.
     """
 
     def __init__(
         self, scope: Scope, receive: Receive, max_upload_bytes: int, stalled_seconds: float = STALLED_SECONDS
     ) -> None:
-        headers = dict(scope["headers"])
+        self._headers = headers = dict(scope["headers"])
         # Forms that are no files are held in memory, whatever their size.
         with_file = is_upload(scope) and headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         self._max_bytes = max_upload_bytes if with_file else min(MAX_BODY_BYTES, max_upload_bytes)
         self._receive, self._stalled_seconds, self._received, self._open = receive, stalled_seconds, 0, True
-        length = headers.get(b"content-length", b"0")
+
+    def check_length(self) -> None:
+        """Refuse a body that announces too much.
+
+        Raises:
+            Refused: TOO_LARGE.
+        """
+        length = self._headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self._max_bytes:
             raise self._too_large()
 
@@ -77,6 +85,16 @@ class Body:
         if self._received > self._max_bytes:
             raise self._too_large()
         return message
+
+    async def drain(self) -> None:
+        """Read what is on its way, within bounds, unless the client waits for a word before it sends."""
+        drained = 0
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAINED_SECONDS):
+                while self._open and drained < DRAINED_BYTES and b"expect" not in self._headers:
+                    message = await self._receive()
+                    drained += len(message.get("body", b""))
+                    self._open = bool(message.get("more_body", False))
 
     def _too_large(self) -> Refused:
         reason = f"This request may hold {self._max_bytes / 2**20:g} MiB."

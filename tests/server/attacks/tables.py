@@ -181,7 +181,7 @@ PARAMS = [
     '{"result_extension": 5}',
     '{"result_dtype": "object"}',
     '{"result_dtype": "float64; rm -rf /"}',
-    '{"result_dtype": {}, "x": 1, "result_dtype": [[]]}',
+    '{"result_dtype": {}, "x": 1, "result_dtype": [[1]]}',
 ]
 MESSAGES = {
     "smuggled": "POST /info/ HTTP/1.1\r\nHost: {}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
@@ -204,6 +204,6 @@ MESSAGES = {
     "path-long": "GET /" + "a" * 5000 + " HTTP/1.1\r\nHost: {}\r\n\r\n",
     "query-long": "GET /info/?" + "a" * 9000 + " HTTP/1.1\r\nHost: {}\r\n\r\n",
     "fields-many": "GET /info/?" + "a=1&" * 600 + " HTTP/1.1\r\nHost: {}\r\n\r\n",
-    "socket": "GET /info HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "socket": "GET /socket HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n",
 }

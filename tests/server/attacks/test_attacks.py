@@ -132,8 +132,7 @@ def test_files(server: Any, canary: Path, door: str, kind: str) -> None:
     (method, target, field), (name, content) = FILE_DOORS[door], files(str(canary))[kind]
     answer = send(server, method, target, [FORM], form((field, name, content)))
     refused(server, answer)
-    if answer.status != 422 or b'"findings"' not in answer.body:
-        assert answer.status in (415, 422), answer.text
+    assert answer.status in (400, 413, 415, 422), answer.text
 
 
 @pytest.mark.parametrize("params", PARAMS, ids=lambda text: ascii(text)[:40])

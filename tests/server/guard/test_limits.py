@@ -67,10 +67,10 @@ def sender(*parts: bytes) -> Any:
 
 def test_a_file_may_be_large_and_nothing_else() -> None:
     length = [(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
-    Body(scope("PUT", "/session/", FORM + length), sender(), 4 << 30)
+    Body(scope("PUT", "/session/", FORM + length), sender(), 4 << 30).check_length()
     for asked in (scope("PUT", "/session/", length), scope("POST", "/train/a", FORM + length)):
         with pytest.raises(Refused, match="TOO_LARGE"):
-            Body(asked, sender(), 4 << 30)
+            Body(asked, sender(), 4 << 30).check_length()
 
 
 def test_what_announces_nothing_is_counted() -> None:
@@ -81,9 +81,22 @@ def test_what_announces_nothing_is_counted() -> None:
 
 def test_an_absurd_length_is_no_number_to_count_with() -> None:
     with pytest.raises(Refused, match="TOO_LARGE"):
-        Body(scope("PUT", "/session/", [*FORM, (b"content-length", b"9" * 4000)]), sender(), 4 << 30)
+        Body(scope("PUT", "/session/", [*FORM, (b"content-length", b"9" * 4000)]), sender(), 4 << 30).check_length()
 
 
 def test_a_body_that_does_not_come() -> None:
     with pytest.raises(Refused, match="STALLED"):
         read(Body(scope("PUT", "/x"), sender(b"a"), 100, stalled_seconds=0.02), 2)
+
+
+def test_what_is_on_its_way_is_read_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.server.guard.limits.DRAINED_SECONDS", 0.05)
+    parts = [b"a" * 10] * 3
+    receive = sender(*parts)
+    asyncio.run(Body(scope("PUT", "/x"), receive, 5).drain())  # ends though the last part never comes
+    waits = Body(scope("PUT", "/x", [(b"expect", b"100-continue")]), lambda: pytest.fail("it was told to send"), 5)
+    asyncio.run(waits.drain())
+    monkeypatch.setattr("lib.server.guard.limits.DRAINED_BYTES", 15)
+    left = sender(*parts)
+    asyncio.run(Body(scope("PUT", "/x"), left, 5).drain())
+    assert asyncio.run(left())["body"] == b"a" * 10, "the third part was not read"
