@@ -7,8 +7,9 @@ PORT ?= 8000
 STUDIES ?= sample-data/studies
 COHORT ?= build/cohort
 TASK ?= topowmamba
+ARCHIVE_PORT ?= 8042
 
-.PHONY: help setup sample servers start test test-slow lint types format bench starter
+.PHONY: help setup sample servers start ohif test test-slow lint types format bench starter
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -24,6 +25,9 @@ servers:
 
 start: sample  ## serve the airway app on http://127.0.0.1:8000 from a local folder
 	@$(RUN) -m lib serve apps/airway --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)"
+
+ohif: sample servers  ## the same on an Orthanc of its own, for the OHIF viewer in a browser
+	@PYTHONPATH="$(CURDIR)" $(RUN) sample-data/ohif.py --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)" --archive-port "$(ARCHIVE_PORT)"
 
 lint: setup
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .

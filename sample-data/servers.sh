@@ -1,8 +1,9 @@
 #!/bin/sh
-# Install the servers that some tests talk to, on Debian as root; elsewhere those tests are skipped, and say why.
+# Install the servers and the browser that some tests talk to, on Debian as root; elsewhere those tests are skipped, and say why.
 set -u
-packages="orthanc orthanc-dicomweb postgresql"
-[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] && ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 && exit 0
+packages="orthanc orthanc-dicomweb postgresql chromium"
+[ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] && ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 &&
+    command -v chromium > /dev/null && exit 0
 export DEBIAN_FRONTEND=noninteractive
 [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq &&
     apt-get install --yes -qq --no-install-recommends $packages > /dev/null && exit 0

@@ -16,31 +16,8 @@ from torch import Tensor
 
 from lib.data.body import Box
 
-LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 NEGLIGIBLE_VOXELS = 0.02
 """Drift over a whole axis below which a spacing counts as equal (headers hold float32)."""
-
-
-def ras_from_itk(spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]) -> NDArray[Any]:
-    """Return the RAS+ affine ``(4, 4)`` of an ITK geometry (LPS); axes after the third are left out."""
-    dims = len(spacing_mm)
-    kept = min(dims, 3)
-    cosines = np.eye(3)
-    cosines[:kept, :kept] = np.reshape(direction, (dims, dims))[:kept, :kept]
-    lps = np.eye(4)
-    lps[:3, :3] = cosines * np.array([*spacing_mm[:kept], *[1.0] * (3 - kept)])
-    lps[:kept, 3] = origin_mm[:kept]
-    return LPS_TO_RAS @ lps
-
-
-def itk_from_ras(affine: ArrayLike, dims: int) -> tuple[list[float], list[float], list[float]]:
-    """Return spacing, origin and direction (LPS) of a RAS+ affine, for an ITK image of `dims` axes."""
-    lps = LPS_TO_RAS @ np.asarray(affine, np.float64)
-    spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
-    direction = (lps[:3, :3] / spacing_mm)[:dims, :dims]
-    if dims == 2 and abs(np.linalg.det(direction)) < 0.5:
-        direction = np.eye(2)  # a plane that ITK's two axes cannot express, such as a coronal one
-    return spacing_mm[:dims].tolist(), lps[:dims, 3].tolist(), direction.ravel().tolist()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from isal import isal_zlib
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data.atomic import replacing
-from lib.data.grid import itk_from_ras
+from lib.data.geometry import itk_from_ras
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".mha")

@@ -157,6 +157,16 @@ def rollback(shelf: Shelf, *, by: str = "", reason: str = "the admin's word", fa
     return former
 
 
+def rollback_target(shelf: Shelf) -> str:
+    """Return what a rollback would serve.
+
+    Raises:
+        ValueError: If nothing was served before.
+    """
+    rows = shelf.ledger.rows("decision", shelf.task)
+    return _former(rows, _aliases(shelf, rows)[0], set())
+
+
 def _aliases(shelf: Shelf, rows: Sequence[Row]) -> tuple[str, str]:
     """Return champion and challenger as the last decision has them, which may not be carried out yet."""
     return (rows[-1].body["champion"], rows[-1].body["challenger"]) if rows else (shelf.served, shelf.waiting)

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse, Response
 
+from lib.server.admin import pages
 from lib.server.auth.attach import attach
 from lib.server.guard.envelope import ID_HEADER, Envelope
 from lib.server.guard.guard import Guard, answer
@@ -41,6 +42,7 @@ def harden(app: FastAPI) -> FastAPI:
     origins = Origins.of()
     gate = attach(app)
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
+    pages.install(app)
     app.router.routes.extend(theirs)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)

@@ -88,15 +88,18 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
 
 
-def next_steps(address: str, models: list[str], image: str | None) -> str:
+def next_steps(address: str, models: list[str], image: str | None, study: str = "") -> str:
     """Return what to do with a server that answers.
 
     Args:
         address: Where it listens.
         models: Names of its infer tasks that segment by themselves.
         image: A study of the store, None if it is empty.
+        study: Its UID in a DICOMweb archive, empty for a folder.
     """
     lines = [f"serving on {address}", f"  {SLICER_STEPS.format(address=address)}"]
+    if study:
+        lines.append(f"  OHIF: {address}/ohif/monai-label?StudyInstanceUIDs={study}")
     if image is None:
         upload = f'curl -f -X PUT -F file=@study.nii.gz "{address}/datastore/image?image=study"'
         lines.append(f"  The store is empty; add a study:\n    {upload}")
@@ -104,6 +107,7 @@ def next_steps(address: str, models: list[str], image: str | None) -> str:
         url = f"{address}/infer/{models[0]}?image={quote(image)}&output=image"
         params = """'params={"result_extension": ".nii.gz"}'"""
         lines.append(f'  Segment a study:\n    curl -f -X POST -F {params} -o label.nii.gz "{url}"')
+    lines.append(f"  The admin's pages: {address}/admin")
     lines.append(f"  What the server has: {address}/info/   Its log: {address}/logs/?text=true   Stop: Ctrl+C")
     return "\n".join(lines)
 
@@ -146,14 +150,17 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
 
     from lib.server.app import app
     from lib.server.log import log_config
+    from lib.tasks.store import ArchiveStore
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
             instance: Any = app_instance()
-            images, infers = instance.datastore().list_images(), instance.infers
+            store, infers = instance.datastore(), instance.infers
             models = [name for name, infer in infers.items() if not infer.needs_clicks]
-            print(next_steps(address, models, min(images, default=None)), flush=True)
+            image = min(store.list_images(), default=None)
+            study = store.study_of(image) if image and isinstance(store, ArchiveStore) else ""
+            print(next_steps(address, models, image, study), flush=True)
 
     config = uvicorn.Config(
         app,

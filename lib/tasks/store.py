@@ -157,6 +157,10 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
             raise MONAILabelException(MONAILabelError.INVALID_INPUT, told)
         super().remove_label(label_id, label_tag)
 
+    def study_of(self, image_id: str) -> str:
+        """Return the UID of the study that a series belongs to, as viewers ask for it."""
+        return self._dicom_info(image_id)["StudyInstanceUID"]
+
     def _segments(self, label_filename: str, label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what the segments of a label are called: MONAI Label takes the names by their order alone."""
         values = [value for value in np.unique(load(label_filename).voxels).astype(int).tolist() if value]

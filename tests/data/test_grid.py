@@ -5,10 +5,9 @@ from collections.abc import Callable
 import nibabel as nib
 import numpy as np
 import pytest
-import SimpleITK as sitk
 import torch
 
-from lib.data.grid import LPS_TO_RAS, AxisMap, Grid, itk_from_ras, ras_from_itk
+from lib.data.grid import AxisMap, Grid
 
 SHAPE = (9, 12, 7)
 
@@ -94,17 +93,3 @@ def test_weights_sum_to_one(step: float) -> None:
 def test_label_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="the grid"):
         Grid.over(SHAPE, np.eye(4), (1.0, 1.0, 1.0)).label_to_source(torch.zeros(3, 3, 3, dtype=torch.uint8))
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_itk_agrees_on_world_positions(random_affine: Callable[..., np.ndarray], seed: int) -> None:
-    affine = random_affine(seed)
-    spacing_mm, origin_mm, direction = itk_from_ras(affine, 3)
-    image = sitk.Image(4, 5, 6, sitk.sitkUInt8)
-    image.SetSpacing(spacing_mm)
-    image.SetOrigin(origin_mm)
-    image.SetDirection(direction)
-    lps = np.array([*image.TransformIndexToPhysicalPoint((1, 2, 3)), 1.0])
-    np.testing.assert_allclose(LPS_TO_RAS @ lps, affine @ [1, 2, 3, 1], atol=1e-6)
-    back = ras_from_itk(image.GetSpacing(), image.GetOrigin(), image.GetDirection())
-    np.testing.assert_allclose(back, affine, atol=1e-6)

@@ -10,7 +10,7 @@ import SimpleITK as sitk
 import torch
 
 from lib.data.findings import InputRejected
-from lib.data.grid import itk_from_ras
+from lib.data.geometry import itk_from_ras
 from lib.data.pipeline import IGNORE, ImageSpec, load_label, read, save_label, window
 from lib.data.validate import check
 

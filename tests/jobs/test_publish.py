@@ -11,7 +11,7 @@ import torch
 
 from lib.jobs import publish
 from lib.jobs.gate import HOLD, PUBLISH, REJECT, Decision
-from lib.jobs.publish import SERVER, Shelf, carry_out, promote, register, rollback, settle
+from lib.jobs.publish import SERVER, Shelf, carry_out, promote, register, rollback, rollback_target, settle
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 from lib.records.versions import champion, find_version, write_version
@@ -86,6 +86,14 @@ def test_rollback_brings_the_former_bytes_back_down_to_the_starter(shelf: Shelf)
     assert rollback(shelf) == "starter" and champion(shelf.root) is None
     with pytest.raises(ValueError, match="nothing was served before starter"):
         rollback(shelf)
+
+
+def test_what_a_rollback_would_serve_is_what_it_serves(shelf: Shelf) -> None:
+    with pytest.raises(ValueError, match="nothing was served before starter"):
+        rollback_target(shelf)
+    decide(shelf, "v1", PUBLISH)
+    decide(shelf, "v2", PUBLISH)
+    assert rollback_target(shelf) == "v1" == rollback(shelf) and rollback_target(shelf) == "starter"
 
 
 def test_without_a_starter_the_first_version_stays(tmp_path: Path, shelf: Shelf) -> None:

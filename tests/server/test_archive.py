@@ -1,8 +1,6 @@
 """The loop over a DICOMweb server: a real Orthanc, real CT series, labels that stay here and go there as DICOM SEG."""
 
 import json
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,7 @@ import numpy as np
 import pydicom
 import pytest
 import requests
-from pydicom.dataset import FileDataset, FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
+from archive import INSTALL, Archive, ct_series, installed, orthanc
 
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, GOING
@@ -21,79 +18,23 @@ from lib.records.card import hash_file
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 
-PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
-pytestmark = [
-    pytest.mark.server,
-    pytest.mark.skipif(
-        not (shutil.which("Orthanc") and PLUGIN.exists()),
-        reason="Orthanc is not here: apt-get install orthanc orthanc-dicomweb",
-    ),
-]
+pytestmark = [pytest.mark.server, pytest.mark.skipif(not installed(), reason=f"Orthanc is not here: {INSTALL}")]
 PATIENTS = ("P-Anna", "P-Anna", "P-Bert")
 """Whose the studies are: two of them are one patient's."""
-SPACING_MM = 2.0
 
 
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory: pytest.TempPathFactory, free: Callable[[], int], wait: Callable) -> Iterator[str]:
+@pytest.fixture
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
     """An Orthanc of its own, empty."""
-    folder, port = tmp_path_factory.mktemp("orthanc"), free()
-    settings = {
-        "StorageDirectory": str(folder / "storage"),
-        "IndexDirectory": str(folder / "storage"),
-        "HttpPort": port,
-        "DicomServerEnabled": False,
-        "Plugins": [str(PLUGIN)],
-        "DicomWeb": {"Enable": True, "Root": "/dicom-web/", "StudiesMetadata": "Full", "SeriesMetadata": "Full"},
-    }
-    (folder / "orthanc.json").write_text(json.dumps(settings))
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen(["Orthanc", str(folder / "orthanc.json")], stdout=log, stderr=log)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait(lambda: process.poll() is not None or answers(f"{url}/system"), 60, "Orthanc")
-        assert process.poll() is None, (folder / "log").read_text()
-        yield url
-    finally:
-        process.terminate()
-        process.wait(20)
+    with orthanc(tmp_path_factory.mktemp("orthanc")) as archive:
+        yield archive
 
 
-def answers(url: str) -> bool:
-    try:
-        return requests.get(url, timeout=5).ok
-    except requests.RequestException:
-        return False
-
-
-def send(archive: str, hu: np.ndarray, patient: str, folder: Path) -> str:
-    """Write a CT ``(X, Y, Z)`` in RAS order as a series, hand it to the archive, return its series' UID."""
-    study, series, frame = generate_uid(), generate_uid(), generate_uid()
-    for k, plane in enumerate(np.moveaxis(hu[::-1, ::-1], 2, 0)):  # DICOM's x and y grow to the left and the back
-        meta = FileMetaDataset()
-        meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
-        meta.TransferSyntaxUID = ExplicitVRLittleEndian
-        slice_ = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-        slice_.is_little_endian, slice_.is_implicit_VR = True, False
-        tags = {
-            "SOPClassUID": CTImageStorage, "SOPInstanceUID": meta.MediaStorageSOPInstanceUID, "Modality": "CT",
-            "StudyInstanceUID": study, "SeriesInstanceUID": series, "FrameOfReferenceUID": frame,
-            "PatientID": patient, "PatientName": patient, "PatientBirthDate": "", "PatientSex": "",
-            "StudyDate": "20260101", "StudyTime": "120000", "StudyID": "1", "AccessionNumber": "",
-            "ReferringPhysicianName": "", "SeriesNumber": 1, "InstanceNumber": k + 1,
-            "ImageType": ["ORIGINAL", "PRIMARY", "AXIAL"], "ImagePositionPatient": [0, 0, k * SPACING_MM],
-            "ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "PixelSpacing": [SPACING_MM] * 2,
-            "SliceThickness": SPACING_MM, "Rows": plane.shape[1], "Columns": plane.shape[0], "SamplesPerPixel": 1,
-            "PhotometricInterpretation": "MONOCHROME2", "BitsAllocated": 16, "BitsStored": 16, "HighBit": 15,
-            "PixelRepresentation": 1, "RescaleIntercept": 0, "RescaleSlope": 1, "RescaleType": "HU",
-            "PixelData": plane.T.astype("<i2").tobytes(),
-        }  # fmt: skip
-        for name, value in tags.items():
-            setattr(slice_, name, value)
-        file = folder / f"{k}.dcm"
-        pydicom.dcmwrite(str(file), slice_, write_like_original=False)
-        requests.post(f"{archive}/instances", data=file.read_bytes(), timeout=30).raise_for_status()
-    return str(series)
+def send(archive: Archive, image: Path, patient: str) -> str:
+    """Hand a CT to the archive as a series; return its UID."""
+    instances = ct_series(image, patient)
+    archive.store(instances)
+    return str(instances[0].SeriesInstanceUID)
 
 
 def put(url: str, series: str, label: Path, info: list[dict[str, Any]]) -> requests.Response:
@@ -103,28 +44,30 @@ def put(url: str, series: str, label: Path, info: list[dict[str, Any]]) -> reque
         return requests.put(address, data=data, files={"label": (label.name, file)}, timeout=60)
 
 
-def segmentations(archive: str) -> list[pydicom.Dataset]:
+def segmentations(archive: Archive) -> list[pydicom.Dataset]:
     """Return what the archive has of modality SEG."""
     query = {"Level": "Instance", "Query": {"Modality": "SEG"}}
-    found = requests.post(f"{archive}/tools/find", json=query, timeout=30).json()
-    files = [requests.get(f"{archive}/instances/{name}/file", timeout=30).content for name in found]
+    found = requests.post(f"{archive.url}/tools/find", json=query, timeout=30).json()
+    files = [requests.get(f"{archive.url}/instances/{name}/file", timeout=30).content for name in found]
     return [pydicom.dcmread(pydicom.filebase.DicomBytesIO(each)) for each in files]
 
 
 def test_the_loop_over_an_archive(
-    archive: str,
+    archive: Archive,
     tmp_path: Path,
     launch: Callable[..., Any],
     command: Callable,
     new_app: Callable,
     make_ct: Callable,
+    write_nifti: Callable[..., Path],
     wait: Callable,
 ) -> None:
     scans = [make_ct(seed) for seed in range(len(PATIENTS))]
-    series = [send(archive, hu, patient, tmp_path) for (hu, _), patient in zip(scans, PATIENTS, strict=True)]
+    images = [write_nifti(hu, tmp_path / f"ct_{number}.nii.gz") for number, (hu, _) in enumerate(scans)]
+    series = [send(archive, image, patient) for image, patient in zip(images, PATIENTS, strict=True)]
     app = new_app(tmp_path / "app")
-    torn = torn_download(app, f"{archive}/dicom-web", series[0])
-    server = launch(command, app, f"{archive}/dicom-web", tmp_path)
+    torn = torn_download(app, archive.dicomweb, series[0])
+    server = launch(command, app, archive.dicomweb, tmp_path)
     url = server.url
     assert torn.exists() and requests.get(f"{url}/datastore/", timeout=30).json()["total"] == 3
     assert requests.post(f"{url}/infer/tubes?image=1.2.3&output=image", timeout=60).status_code == 404
@@ -153,8 +96,8 @@ def test_the_loop_over_an_archive(
     trained_by_patient(url, app, series, wait)
 
     assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be mended"
-    requests.post(f"{archive}/tools/shutdown", timeout=30)
-    wait(lambda: not answers(f"{archive}/system"), 60, "Orthanc to end")
+    requests.post(f"{archive.url}/tools/shutdown", timeout=30)
+    wait(lambda: not archive.answers(), 60, "Orthanc to end")
     refused = put(url, series[2], tmp_path / "mine_0.nii.gz", [])
     assert refused.status_code == 502 and refused.json()["code"] == "ARCHIVE_UNAVAILABLE", refused.text
     assert len(Ledger.of(app).rows("label", series[2])) == 2, "both versions, and not the one that was refused"
@@ -171,7 +114,7 @@ def torn_download(app: Path, address: str, series: str) -> Path:
     return folder
 
 
-def kept_here_and_there(archive: str, app: Path, series: list[str], scans: list[Any]) -> None:
+def kept_here_and_there(archive: Archive, app: Path, series: list[str], scans: list[Any]) -> None:
     """Every label is a version as it was submitted, and a SEG whose segments bear the right names."""
     rows = {row.subject: row for row in Ledger.of(app).rows("label")}
     assert set(rows) == set(series)

@@ -97,16 +97,17 @@ class Jobs:
             raise ValueError(f"there is no job {name}" if not found else f"{len(found)} jobs begin with {name}")
         return found[0]
 
-    def list(self, kind: str = "", *, going: bool = False, after: int = 0) -> list[Job]:
+    def list(self, kind: str = "", *, going: bool = False, after: int = 0, last: int = 0) -> list[Job]:
         """Return the jobs in order of submission.
 
         Args:
             kind: One kind only.
             going: Only those that are not over.
             after: Only those beyond that number.
+            last: Only so many, the newest; 0 for all.
         """
         return self._read(
-            JOBS.c.number > after, *([JOBS.c.kind == kind] if kind else []), *([_going()] if going else [])
+            JOBS.c.number > after, *([JOBS.c.kind == kind] if kind else []), *([_going()] if going else []), last=last
         )
 
     def claim(self, name: str) -> bool:
@@ -156,11 +157,11 @@ class Jobs:
             change = sa.update(JOBS).where(JOBS.c.id == name, JOBS.c.status.in_(states)).values(**values)
             return connection.execute(change).rowcount == 1
 
-    def _read(self, *conditions: sa.ColumnElement[bool]) -> "list[Job]":
+    def _read(self, *conditions: sa.ColumnElement[bool], last: int = 0) -> "list[Job]":
         if not self.file.exists():
             return []
         with engine.translated("read", "the queue"), engine.begin(self._open()) as connection:
-            return _select(connection, *conditions)
+            return _select(connection, *conditions, last=last)
 
     @contextmanager
     def _writing(self) -> Iterator[sa.Connection]:
@@ -183,6 +184,7 @@ def _going() -> sa.ColumnElement[bool]:
     return JOBS.c.status.in_(GOING)
 
 
-def _select(connection: sa.Connection, *conditions: sa.ColumnElement[bool]) -> list[Job]:
-    rows = connection.execute(sa.select(JOBS).where(*conditions).order_by(JOBS.c.number)).mappings()
-    return [Job(**{name: value for name, value in row.items() if name != "crashed_at"}) for row in rows]
+def _select(connection: sa.Connection, *conditions: sa.ColumnElement[bool], last: int = 0) -> list[Job]:
+    newest = sa.select(JOBS).where(*conditions).order_by(JOBS.c.number.desc()).limit(last or None)
+    rows = connection.execute(newest).mappings().all()
+    return [Job(**{name: value for name, value in row.items() if name != "crashed_at"}) for row in reversed(rows)]

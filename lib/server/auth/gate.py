@@ -11,8 +11,10 @@ from lib.server.auth.access import is_loopback
 from lib.server.auth.authority import Authority
 from lib.server.auth.denied import Denied, not_signed_in
 from lib.server.auth.roles import NEARBY, TABLE, Identity, Role, row_of
+from lib.server.auth.sessions import form_token
 
 COOKIE = "topolabel-session"
+FORM_COOKIE = "topolabel-form"
 PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
@@ -47,6 +49,8 @@ class Gate:
             if needed > Role.ANYONE:
                 scope["user"] = await identify(self.authority, Headers(scope=scope))
                 _check_role(scope, needed)
+            # For the forms of pages, as `checked_form` wants it back.
+            scope.setdefault("state", {})["csrf"] = form_token(form_seed(Request(scope)))
             await self.app(scope, receive, send)
         except Denied as denied:
             request = Request(scope)
@@ -108,6 +112,11 @@ async def identify(authority: Authority, headers: Headers) -> Identity:
 def cookie_of(headers: Headers) -> str:
     """Return the secret of a browser's session, empty if none is sent."""
     return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
+
+
+def form_seed(request: Request) -> str:
+    """Return what only the browser that shows a page sends: its session's secret, or a cookie of the page."""
+    return cookie_of(request.headers) or request.cookies.get(FORM_COOKIE, "")
 
 
 def is_page(request: Request) -> bool:

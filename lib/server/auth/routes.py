@@ -14,11 +14,10 @@ from starlette.templating import Jinja2Templates
 
 from lib.server.auth.authority import Authority, wrong_password
 from lib.server.auth.denied import Denied
-from lib.server.auth.gate import COOKIE, cookie_of, identify
+from lib.server.auth.gate import COOKIE, FORM_COOKIE, cookie_of, form_seed, identify
 from lib.server.auth.roles import Identity, Role
 from lib.server.auth.sessions import form_is_ours, form_token
 
-FORM_COOKIE = "topolabel-form"
 HOME = "/ohif/"
 MAX_FORM = 16 * 1024
 MAX_NAME = 200
@@ -61,11 +60,6 @@ async def login_page(request: Request, next: str = HOME) -> Response:
 async def login_style() -> Response:
     """Return the page's style."""
     return FileResponse(PAGES / "style.css", media_type="text/css")
-
-
-def form_seed(request: Request) -> str:
-    """Return what only the browser that shows a page sends."""
-    return cookie_of(request.headers) or request.cookies.get(FORM_COOKIE, "")
 
 
 async def checked_form(request: Request, csrf_token: Field = "") -> None:

@@ -105,3 +105,9 @@ def test_a_job_that_only_crashes_is_given_up_and_one_that_gets_further_is_not(jo
         status = [jobs.put_back(name, crashed=True, reason="it was killed") for name in (hopeless, slow)]
         assert status == [ERROR if number == MAX_CRASHES else SUBMITTED, SUBMITTED]
     assert "without getting any further" in jobs.get(hopeless).reason
+
+
+def test_only_the_newest(jobs: Jobs) -> None:
+    for _ in range(4):
+        jobs.add("train", "tubes", {})
+    assert [job.number for job in jobs.list(last=2)] == [3, 4] and len(jobs.list(last=9)) == 4

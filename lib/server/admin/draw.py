@@ -1,0 +1,64 @@
+"""Draw one label on its image; run as a process by `lib.server.admin.overlays`."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lib.data.atomic import replacing
+from lib.data.formats import load
+from lib.data.formats.volume import Volume
+from lib.evaluation.overlay import write_overlay
+
+SMALL_PIXELS = 720
+SMALL_COLOURS = 128
+NICENESS = 10
+"""Pictures give way to whoever waits for an answer."""
+
+
+def draw(image: Path, label: Path, target: Path, *, labels: Mapping[str, int], title: str) -> None:
+    """Write ``<target>.png`` and the preview ``<target>-small.png``.
+
+    Args:
+        image: The image's file.
+        label: The label's, on the same grid.
+        target: Where to, without suffix.
+        labels: Value of each class by name.
+        title: Heading.
+    Raises:
+        ValueError: If they cannot be read, or do not lie on one grid.
+    """
+    scan, mask = load(image), load(label)
+    if scan.voxels.shape != mask.voxels.shape:
+        raise ValueError(f"it lies on another grid than its image: {mask.voxels.shape} and {scan.voxels.shape}")
+    hu, spacing_mm = _canonical(scan)
+    values, _ = _canonical(Volume(np.rint(mask.voxels).astype(np.uint8), scan.affine))
+    full, small = (target.with_name(f"{target.name}{end}.png") for end in ("", "-small"))
+    with replacing(small) as preview, replacing(full) as file:
+        write_overlay(file, hu, values, None, spacing_mm, labels=labels, title=title)
+        with Image.open(file) as picture:
+            picture.thumbnail((SMALL_PIXELS, 8 * SMALL_PIXELS))
+            picture.convert("RGB").quantize(SMALL_COLOURS).save(preview, optimize=True)
+
+
+def _canonical(volume: Volume) -> tuple[NDArray, tuple[float, ...]]:
+    """Return voxels ``(X, Y, Z)`` in RAS order and their spacing in mm."""
+    voxels = volume.voxels.reshape((*volume.voxels.shape, 1)[:3])
+    turned = nib.as_closest_canonical(nib.Nifti1Image(voxels, volume.affine))
+    spacing_mm = np.linalg.norm(np.asarray(turned.affine)[:3, :3], axis=0)
+    return np.asarray(turned.dataobj), tuple(float(each) for each in spacing_mm)
+
+
+if __name__ == "__main__":
+    os.nice(NICENESS)
+    image, label, target, labels, title = sys.argv[1:]
+    try:
+        draw(Path(image), Path(label), Path(target), labels=json.loads(labels), title=title)
+    except (ValueError, OSError) as error:
+        sys.exit(" ".join(str(error).split()))

@@ -1,0 +1,78 @@
+"""How the admin's pages write times, durations, sizes and scores."""
+
+import math
+from datetime import datetime
+from typing import Any
+
+from markupsafe import Markup
+
+from lib.evaluation.bootstrap import Interval
+
+NOTHING = "-"
+
+
+def moment(value: float | str | None) -> Markup:
+    """Return a moment as HTML: ISO 8601 in the server's zone, with its offset.
+
+    Args:
+        value: Seconds since the epoch, or ISO 8601; what is neither is written as it is.
+    """
+    if value in (None, ""):
+        return Markup(NOTHING)
+    try:
+        when = datetime.fromtimestamp(value) if isinstance(value, int | float) else datetime.fromisoformat(str(value))
+    except (ValueError, OverflowError, OSError):
+        return Markup.escape(str(value))
+    local = when.astimezone()
+    date, clock, offset = f"{local:%Y-%m-%d}", f"{local:%H:%M:%S}", local.isoformat(timespec="seconds")[-6:]
+    html = '<time datetime="{}T{}{}">{} {}<span class="zone">{}</span></time>'
+    return Markup(html).format(date, clock, offset, date, clock, offset)
+
+
+def duration(seconds: float | None) -> str:
+    """Return a duration in its two largest units."""
+    if seconds is None or not math.isfinite(seconds):
+        return NOTHING
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def size(count: float | None) -> str:
+    """Return a number of bytes."""
+    if count is None:
+        return NOTHING
+    for unit, step in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
+        if count >= step:
+            return f"{count / step:.1f} {unit}"
+    return f"{count / 1024:.0f} KiB"
+
+
+def number(value: float | None, digits: int = 1, unit: str = "") -> str:
+    """Return a number with so many digits, a dash where there is none."""
+    if value is None or not math.isfinite(value):
+        return NOTHING
+    return f"{value:.{digits}f}{unit and ' ' + unit}"
+
+
+def interval(found: Interval | None) -> str:
+    """Return a mean with its interval and the cases behind it."""
+    if found is None or not found.count:
+        return "not recorded"
+    cases = "1 case" if found.count == 1 else f"{found.count} cases"
+    bounds = f" [{found.low:.3f}, {found.high:.3f}]" if math.isfinite(found.low) else ""
+    return f"{found.mean:.3f}{bounds}, {cases}"
+
+
+def short(value: Any, length: int = 300) -> str:
+    """Return a text that is no longer than a page can bear."""
+    text = str(value)
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+FILTERS = {each.__name__: each for each in (moment, duration, size, number, interval, short)}

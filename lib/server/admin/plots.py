@@ -1,0 +1,166 @@
+"""Plots as SVG, drawn once for what they show: accuracy against labels, accuracy against time, fate of proposals.
+
+A shape says what became of a version as well as a colour does.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from io import StringIO
+from math import isfinite
+from typing import Any
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from lib.evaluation.bootstrap import Interval
+from lib.server.admin.state.history import Point, Week
+
+WIDTH_INCHES, HEIGHT_INCHES = 6.4, 3.5
+KEPT = 64
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a plot: as in ``admin.css``."""
+
+    ink: str
+    faint: str
+    line: str
+    first: str
+    second: str
+
+
+THEMES = {
+    "dark": Theme("#c3ccd6", "#93a0ae", "#2a333d", "#6cb6ff", "#f0b35a"),
+    "light": Theme("#1f2730", "#55606c", "#d3dae1", "#0b62b5", "#9a5b00"),
+}
+# Settings of the library are one per process.
+_drawing = threading.Lock()
+_SETTINGS: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "topolabel",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "DejaVu Sans"],
+    "font.size": 11,
+}
+
+
+@lru_cache(maxsize=KEPT)
+def efficiency(points: Sequence[Point], theme: Theme) -> str:
+    """Return held-out Dice against the labels that a version learned from."""
+
+    def draw(axes: Axes) -> None:
+        places = [float(point.labels) for point in points]
+        _series(axes, places, points, [point.dice for point in points], theme.first, "mean Dice")
+        axes.set_xlabel("labels learned from")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _score_axis(axes)
+
+    return _svg(draw, theme)
+
+
+@lru_cache(maxsize=KEPT)
+def drift(points: Sequence[Point], theme: Theme) -> str:
+    """Return held-out Dice and clDice of one version after the other."""
+
+    def draw(axes: Axes) -> None:
+        places = [float(number) for number in range(1, len(points) + 1)]
+        _series(axes, places, points, [point.dice for point in points], theme.first, "mean Dice")
+        dashed = [point.cl_dice for point in points]
+        _series(axes, places, points, dashed, theme.second, "clDice", dashes="--", shift=0.08)
+        days = [f"{point.created:%m-%d}" if point.created else "?" for point in points]
+        step = max(1, len(points) // 8)
+        axes.set_xticks(places[::step], days[::step])
+        axes.set_xlabel("versions in order, by the day they were made")
+        _score_axis(axes)
+        _legend(axes, theme)
+
+    return _svg(draw, theme)
+
+
+@lru_cache(maxsize=KEPT)
+def proposals(weeks: Sequence[Week], theme: Theme) -> str:
+    """Return the median volume that was changed in proposals, and the share accepted as they were, by week."""
+
+    def draw(axes: Axes) -> None:
+        places = list(range(len(weeks)))
+        step = max(1, len(weeks) // 8)
+        edits = [week.work.median_edit_ml or 0.0 for week in weeks]
+        axes.bar(places, edits, 0.55, color=theme.first, label="changed, median ml")
+        axes.set_xticks(places[::step], [f"{week.begins:%m-%d}" for week in weeks][::step])
+        axes.set_xlabel("week that begins on")
+        axes.set_ylabel("ml")
+        axes.set_xlim(-0.7, max(len(weeks), 4) - 0.3)
+        share = axes.twinx()
+        shares = [100 * (week.work.unchanged or 0.0) for week in weeks]
+        share.plot(places, shares, "D--", color=theme.second, label="accepted unchanged, %", markersize=6)
+        share.set_ylim(-4, 104)
+        share.set_ylabel("%")
+        _dress(share, theme)
+        _legend(axes, theme, share)
+
+    return _svg(draw, theme)
+
+
+def _series(
+    axes: Axes,
+    places: Sequence[float],
+    points: Sequence[Point],
+    scores: Sequence[Interval],
+    colour: str,
+    name: str,
+    *,
+    dashes: str = "-",
+    shift: float = 0.0,
+) -> None:
+    """Draw scores with intervals; filled marks were let into service, hollow ones were not."""
+    known = [(x + shift, p, s) for x, p, s in zip(places, points, scores, strict=True) if isfinite(s.mean)]
+    went = [(x, score.mean) for x, point, score in known if point.published]
+    axes.plot([x for x, _ in went], [y for _, y in went], dashes, color=colour, linewidth=1.8)
+    for x, point, score in known:
+        if isfinite(score.low):
+            axes.plot([x, x], [score.low, score.high], color=colour, linewidth=1.4, alpha=0.75)
+        mark = "o" if point.published else {"hold": "s", "reject": "X"}.get(point.verdict, "D")
+        fill = colour if point.published or mark == "X" else "none"
+        axes.plot(x, score.mean, mark, color=colour, markerfacecolor=fill, markersize=7, markeredgewidth=1.6)
+    axes.plot([], [], f"o{dashes}", color=colour, label=name)
+
+
+def _score_axis(axes: Axes) -> None:
+    axes.set_ylim(min(0.5, max(0.0, axes.get_ylim()[0])), 1.0)
+    axes.set_ylabel("held-out score")
+    axes.margins(x=0.08)
+
+
+def _legend(axes: Axes, theme: Theme, *more: Axes) -> None:
+    handles = [handle for each in (axes, *more) for handle in each.get_legend_handles_labels()[0]]
+    axes.legend(
+        handles=handles, frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
+    )
+
+
+def _dress(axes: Axes, theme: Theme) -> None:
+    axes.patch.set_alpha(0)
+    axes.tick_params(colors=theme.faint, length=0)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(theme.faint)
+    for side in axes.spines.values():
+        side.set_visible(False)
+
+
+def _svg(draw: Callable[[Axes], None], theme: Theme) -> str:
+    with _drawing, matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+        figure.patch.set_alpha(0)
+        axes = figure.add_subplot()
+        axes.grid(axis="y", color=theme.line, linewidth=0.8)
+        axes.set_axisbelow(True)
+        draw(axes)
+        _dress(axes, theme)
+        out = StringIO()
+        figure.savefig(out, format="svg", metadata={"Date": None})
+    return out.getvalue()

@@ -1,0 +1,1 @@
+"""What the admin's pages show, gathered from queue, ledger, versions and machine as plain data."""

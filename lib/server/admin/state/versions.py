@@ -1,0 +1,174 @@
+"""The versions of every task: what is served, what waits, how each did when it was judged, and the last word on it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from lib.evaluation.bootstrap import Interval, mean_interval
+from lib.jobs.publish import Shelf, rollback_target
+from lib.records.versions import STARTER, Version, find_version
+from lib.tasks.models import list_models, show_model
+from lib.tasks.spec import AppSpec
+from lib.tasks.weights import shelf
+
+SHOWN = 50
+SEED = 20
+
+
+@dataclass(frozen=True)
+class Measured:
+    """How a version did on the held-out cases, as its card has it.
+
+    Args:
+        classes: Dice of each class, with its interval over cases.
+        dice: The mean over classes.
+        cl_dice: Of the union of the classes.
+    """
+
+    classes: Mapping[str, Interval]
+    dice: Interval
+    cl_dice: Interval
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A version in the list of its task.
+
+    Args:
+        name: Its name.
+        state: "served", "waiting" or "kept".
+        created: When, ISO 8601.
+        parent: The version it started from.
+        labels: Labels that it learned from.
+        measured: How it did.
+        decision: The last one about it; None if there is none.
+    """
+
+    name: str
+    state: str
+    created: str
+    parent: str
+    labels: int
+    measured: Measured
+    decision: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class Task:
+    """The versions of one task, the newest first.
+
+    Args:
+        name: The task's name.
+        served: The version that is served, "starter", or empty if nothing is.
+        waiting: The version that awaits the admin's word; empty if none does.
+        former: What a rollback would serve; empty if nothing was served before.
+        versions: The newest.
+        older: How many more there are.
+    """
+
+    name: str
+    served: str
+    waiting: str
+    former: str
+    versions: Sequence[Listed]
+    older: int
+
+
+def tasks(app_dir: str | Path, spec: AppSpec) -> list[Task]:
+    """Return all tasks of an app with their versions."""
+    return [task(app_dir, spec, each.name) for each in spec.tasks]
+
+
+def task(app_dir: str | Path, spec: AppSpec, name: str) -> Task:
+    """Return a task with its versions.
+
+    Raises:
+        SpecError: If there is no such task.
+    """
+    place, told = shelf(app_dir, spec.task(name)), list_models(app_dir, name)[name]
+    newest = list(told["versions"].items())[: -SHOWN - 1 : -1]
+    listed = [_listed(find_version(place.root, version), facts) for version, facts in newest]
+    try:
+        former = rollback_target(place)
+    except ValueError:
+        former = ""
+    return Task(name, told["served"], told["waiting"], former, listed, len(told["versions"]) - len(newest))
+
+
+@dataclass(frozen=True)
+class Change:
+    """What an admin's word would change.
+
+    Args:
+        task: The task's name.
+        now: The version that is served.
+        then: The version that would be.
+        sides: How both did, `now` first; None for one without a card of ours.
+        decision: The last one about `then`; None if there is none.
+    """
+
+    task: str
+    now: str
+    then: str
+    sides: tuple[Measured | None, Measured | None]
+    decision: Mapping[str, Any] | None
+
+
+def change(app_dir: str | Path, spec: AppSpec, name: str, version: str = "") -> Change:
+    """Return what it would mean to serve a version.
+
+    Args:
+        app_dir: The app's folder.
+        spec: The app.
+        name: The task's name.
+        version: The version; empty for the one that a rollback would serve.
+    Raises:
+        ValueError: If there is no such task or version, or nothing was served before.
+    """
+    place = shelf(app_dir, spec.task(name))
+    then = find_version(place.root, version).name if version else rollback_target(place)
+    sides = measured_of(place, place.served), measured_of(place, then)
+    decisions = show_model(app_dir, name, then)["decisions"] if then != STARTER else []
+    return Change(name, place.served, then, sides, decisions[-1] if decisions else None)
+
+
+def measured_of(place: Shelf, name: str) -> Measured | None:
+    """Return how a version of a task did; None for the starter and for nothing.
+
+    Raises:
+        ValueError: If there is no such version.
+    """
+    return None if name in (STARTER, "") else measured(find_version(place.root, name).path)[1]
+
+
+def _listed(version: Version, facts: Mapping[str, Any]) -> Listed:
+    labels, found = measured(version.path)
+    return Listed(version.name, facts["state"], facts["created"], facts["parent"], labels, found, facts["decision"])
+
+
+@lru_cache(maxsize=1024)
+def measured(folder: Path) -> tuple[int, Measured]:
+    """Return the number of labels that a version learned from and how it did; read once, for cards never change.
+
+    Args:
+        folder: The version's.
+    """
+    card = Version(folder.name, folder).card
+    cases = [case for case in card.get("metrics") or () if isinstance(case.get("dice"), Mapping)]
+    names = dict.fromkeys(name for case in cases for name in case["dice"])
+    classes = {name: _interval([case["dice"].get(name) for case in cases]) for name in names}
+    means = [fmean(known) if (known := _known(case["dice"].values())) else None for case in cases]
+    cl_dice = _interval([case.get("cl_dice") for case in cases])
+    return len(card.get("data") or ()), Measured(classes, _interval(means), cl_dice)
+
+
+def _interval(values: Sequence[float | None]) -> Interval:
+    return mean_interval([math.nan if value is None else value for value in values], seed=SEED)
+
+
+def _known(values: Any) -> list[float]:
+    return [value for value in values if value is not None]

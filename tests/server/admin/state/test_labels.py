@@ -1,0 +1,73 @@
+"""Saved labels, newest first, with findings in whatever shape a client told them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.records.ledger import FILE, Ledger
+from lib.server.admin.state import labels
+from lib.server.admin.state.labels import Remark, find, saved, window
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    ledger = Ledger(tmp_path)
+    for number, source in enumerate(["found", "predicted", "submitted", "submitted", "removed"]):
+        body = {"tag": "final", "source": source, "label": f"{number}" * 64, "findings": ["odd"] * (number == 2)}
+        ledger.append("label", f"ct_{number % 4}", body)
+    return ledger
+
+
+def test_the_newest_first_and_no_predictions(ledger: Ledger) -> None:
+    rows = window(ledger)
+    assert [each.row.seq for each in saved(rows, count=9)] == [5, 4, 3, 1]
+    assert [each.row.seq for each in saved(rows, count=2)] == [5, 4]
+    assert [each.row.seq for each in saved(rows, before=4, count=9)] == [3, 1]
+    assert [each.row.seq for each in saved(rows, count=9, only_found=True)] == [3]
+    assert saved(rows, count=1)[0].removed
+
+
+def test_the_end_of_a_long_ledger_is_read_and_each_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "WINDOW_ROWS", 10)
+    ledger, read = Ledger(tmp_path), []
+    real = ledger.rows
+    monkeypatch.setattr(ledger, "rows", lambda kind, after: read.append(after) or real(kind, after=after))
+    for number in range(25):
+        ledger.append("label" if number % 5 else "job", f"study {number}", {"tag": "final", "source": "submitted"})
+    expected = [f"study {number}" for number in range(15, 25) if number % 5]
+    assert [row.subject for row in window(ledger)] == expected
+    ledger.append("label", "study 25", {"tag": "final", "source": "submitted"})
+    assert [row.subject for row in window(ledger)] == [*expected, "study 25"] and read == [15, 25]
+
+
+def test_a_ledger_in_the_place_of_another_is_read_anew(ledger: Ledger, tmp_path: Path) -> None:
+    assert len(window(ledger)) == 5
+    (tmp_path / FILE).unlink()
+    ledger._engine = None
+    assert window(ledger) == []
+    ledger.append("label", "ct_9", {"tag": "final", "source": "submitted"})
+    assert [row.subject for row in window(ledger)] == ["ct_9"]
+
+
+def test_a_label_is_found_by_image_and_hash(ledger: Ledger) -> None:
+    row = find(ledger, "ct_2", "2" * 64)
+    assert row is not None and row.seq == 3
+    assert find(ledger, "ct_1", "2" * 64) is None and find(ledger, "ct_2", "") is None
+
+
+@pytest.mark.parametrize(
+    ("finding", "expected"),
+    [
+        ("a stray part", Remark("", "a stray part", "")),
+        ({"code": "STRAY", "reason": "a part", "remedy": "Remove it."}, Remark("STRAY", "a part", "Remove it.")),
+        ({"code": "STRAY"}, Remark("STRAY", "", "")),
+        ({"voxels": 3}, Remark("", "{'voxels': 3}", "")),
+        (7, Remark("", "7", "")),
+    ],
+)
+def test_findings_of_any_shape(tmp_path: Path, finding: Any, expected: Remark) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.append("label", "ct_0", {"tag": "final", "source": "submitted", "findings": [finding] * 40})
+    (found,) = saved(window(ledger), count=1)
+    assert found.remarks == [expected] * labels.FINDINGS_SHOWN

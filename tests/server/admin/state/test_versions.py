@@ -1,0 +1,59 @@
+"""Versions with their scores, what a word would change, and bounds on how much is read."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.jobs.gate import HOLD, PUBLISH
+from lib.records.versions import Version
+from lib.server.admin.state import versions
+from lib.server.admin.state.versions import change, measured, task
+from lib.tasks.spec import SpecError
+
+
+def test_a_task_as_it_stands(lived: Any) -> None:
+    found = task(lived.app.app_dir, lived.app.spec, "tubes")
+    assert (found.served, found.waiting, found.former, found.older) == ("v2", "v3", "v1", 0)
+    assert [(each.name, each.state, each.labels) for each in found.versions] == [
+        ("v3", "waiting", 12),
+        ("v2", "served", 7),
+        ("v1", "kept", 3),
+    ]
+    scores = found.versions[0].measured
+    assert scores.classes["tube"].mean == pytest.approx(0.81) and scores.classes["cavity"].mean == pytest.approx(0.78)
+    assert scores.dice.mean == pytest.approx(0.795) and scores.cl_dice.count == 3
+    assert (found.versions[0].decision or {})["verdict"] == HOLD
+    with pytest.raises(SpecError):
+        task(lived.app.app_dir, lived.app.spec, "other")
+
+
+def test_the_newest_only(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(versions, "SHOWN", 2)
+    for number in range(3):
+        history.version(f"v{number}", PUBLISH, labels=number, dice=0.5)
+    found = task(history.app.app_dir, history.app.spec, "tubes")
+    assert [each.name for each in found.versions] == ["v2", "v1"] and found.older == 1
+
+
+def test_a_change_by_word_and_by_rollback(lived: Any) -> None:
+    where = lived.app.app_dir, lived.app.spec, "tubes"
+    forth, back = change(*where, "v3"), change(*where)
+    assert (forth.now, forth.then, back.now, back.then) == ("v2", "v3", "v2", "v1")
+    assert forth.sides[1] is not None and forth.sides[1].dice.mean > back.sides[1].dice.mean  # type: ignore[union-attr]
+    for name in ("v9", "starter", "../v1"):
+        with pytest.raises(ValueError):
+            change(*where, name)
+
+
+def test_back_to_the_starter_has_no_scores(history: Any) -> None:
+    history.version("v1", PUBLISH, labels=3, dice=0.6)
+    back = change(history.app.app_dir, history.app.spec, "tubes")
+    assert back.then == "starter" and back.sides[1] is None and back.decision is None
+
+
+def test_a_card_is_read_once(lived: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(lived.app.app_dir) / "model" / "tubes" / "versions" / "v1"
+    first = measured(folder)
+    monkeypatch.setattr(Version, "card", property(lambda _: pytest.fail("read again")))
+    assert measured(folder) is first

@@ -1,0 +1,40 @@
+"""One label on its image: turned as radiologists look, in both sizes, or refused."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib.server.admin.draw import draw
+
+
+def coloured(path: Path) -> np.ndarray:
+    """Return which pixels have a colour, and no grey."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    return pixels.max(-1) - pixels.min(-1) > 60
+
+
+def test_both_sizes(tmp_path: Path, make_ct: Callable, write_nifti: Callable) -> None:
+    hu, label = make_ct(0)
+    files = write_nifti(hu, tmp_path / "ct.nii.gz"), write_nifti(label, tmp_path / "label.nii.gz")
+    draw(*files, tmp_path / "made" / "it", labels={"tube": 1, "cavity": 2}, title="<ct_0> $x$")
+    full, small = tmp_path / "made" / "it.png", tmp_path / "made" / "it-small.png"
+    assert coloured(full).any() and coloured(small).any()
+    assert Image.open(small).size[0] == 720 and small.stat().st_size < 200_000
+
+
+def test_a_plane_and_an_empty_label(tmp_path: Path, make_ct: Callable, write_nifti: Callable) -> None:
+    hu = make_ct(0)[0][..., 8]
+    files = write_nifti(hu, tmp_path / "ct.nii.gz"), write_nifti(np.zeros_like(hu, np.uint8), tmp_path / "no.nii.gz")
+    draw(*files, tmp_path / "it", labels={"tube": 1}, title="a plane")
+    assert (tmp_path / "it.png").is_file()
+
+
+def test_another_grid_is_refused(tmp_path: Path, make_ct: Callable, write_nifti: Callable) -> None:
+    hu, label = make_ct(0)
+    files = write_nifti(hu, tmp_path / "ct.nii.gz"), write_nifti(label[1:], tmp_path / "label.nii.gz")
+    with pytest.raises(ValueError, match="another grid"):
+        draw(*files, tmp_path / "it", labels={"tube": 1}, title="it")
+    assert not list(tmp_path.glob("*it*.png"))

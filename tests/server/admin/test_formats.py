@@ -1,0 +1,68 @@
+"""Times with their zone, durations and sizes in words, and nothing of a hostile value as HTML."""
+
+import math
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from lib.evaluation.bootstrap import Interval
+from lib.server.admin.formats import duration, interval, moment, number, short, size
+
+
+@pytest.fixture
+def in_nepal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A server 5 h 45 min before UTC."""
+    monkeypatch.setenv("TZ", "Asia/Kathmandu")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize("value", [1764107163.4, "2025-11-25T21:46:03.4+00:00"])
+def test_a_moment_is_iso_in_the_servers_zone(in_nepal: None, value: float | str) -> None:
+    expected = '<time datetime="2025-11-26T03:31:03+05:45">2025-11-26 03:31:03<span class="zone">+05:45</span></time>'
+    assert moment(value) == expected
+
+
+@pytest.mark.parametrize(("value", "expected"), [(None, "-"), ("", "-"), ("<b>", "&lt;b&gt;"), (1e300, "1e+300")])
+def test_what_is_no_moment(value: float | str | None, expected: str) -> None:
+    assert moment(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (None, "-"),
+        (math.inf, "-"),
+        (-3, "0 s"),
+        (59.4, "59 s"),
+        (95, "1 min 35 s"),
+        (3725, "1 h 02 min"),
+        (2e5, "2 d 7 h"),
+    ],
+)
+def test_durations(seconds: float | None, expected: str) -> None:
+    assert duration(seconds) == expected
+
+
+def test_sizes_and_numbers() -> None:
+    assert [size(count) for count in (None, 2048, 3 << 20, 5 << 30, 2 << 40)] == [
+        "-",
+        "2 KiB",
+        "3.0 MiB",
+        "5.0 GiB",
+        "2.0 TiB",
+    ]
+    assert (number(1.25, 2, "ml"), number(3.0, 0), number(None), number(math.nan)) == ("1.25 ml", "3", "-", "-")
+
+
+def test_intervals_tell_their_cases() -> None:
+    assert interval(Interval(0.8, 0.7, 0.9, 5)) == "0.800 [0.700, 0.900], 5 cases"
+    assert interval(Interval(0.8, math.nan, math.nan, 1)) == "0.800, 1 case"
+    assert interval(Interval(math.nan, math.nan, math.nan, 0)) == interval(None) == "not recorded"
+
+
+def test_long_texts_are_cut() -> None:
+    assert short("x" * 400) == "x" * 299 + "…" and short(7) == "7"

@@ -1,0 +1,158 @@
+"""Every page shows the state of a real app folder, escapes what it is called, and is there when nothing is."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import Request
+from fastapi.testclient import TestClient
+from starlette.datastructures import State
+
+from lib.records.ledger import FILE
+from lib.server.admin.rendering import PAGES
+
+ADDRESSES = [f"/admin{path}" for path, _ in PAGES]
+HOSTILE = "<img src=x onerror=alert(1)>"
+
+
+class Structure(HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def words(text: str) -> str:
+    """Return the text of a page without its tags."""
+    return " ".join(re.sub(r"<[^>]+>", " ", text).split())
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_page_of_an_empty_app_says_what_to_do(browse: TestClient, address: str) -> None:
+    answer = browse.get(address)
+    assert answer.status_code == 200, answer.text
+    assert 'class="empty"' in answer.text
+
+
+@pytest.mark.parametrize("address", [*ADDRESSES, "/admin/versions/tubes/v3", "/admin/promote/tubes/v3"])
+def test_a_page_is_whole_escaped_and_of_this_server_alone(lived: Any, browse: TestClient, address: str) -> None:
+    answer = browse.get(address)
+    assert answer.status_code == 200, answer.text
+    page = Structure(answer.text)
+    assert len(page.all("h1")) == len(page.all("main")) == len(page.all("nav")) == 1
+    assert page.all("html") == [{"lang": "en"}]
+    for tag, attributes in page.tags:
+        assert not any(name.startswith("on") for name in attributes), (tag, attributes)
+        for name in ("src", "href", "srcset", "action"):
+            assert (attributes.get(name) or "/admin").startswith(("/admin", "#main")), (tag, attributes)
+        assert tag != "img" or attributes.get("alt")
+        assert tag not in ("th",) or attributes.get("scope")
+        assert tag != "style" and not attributes.get("style"), "the policy of the page lets no style stand in it"
+    assert page.all("script") == ([] if address != "/admin" else page.all("script")[:1])
+    policy = answer.headers["content-security-policy"]
+    assert "default-src 'none'" in policy and "unsafe" not in policy and answer.headers["cache-control"] == "no-store"
+
+
+def test_the_queue_tells_what_runs_waits_and_ended(lived: Any, browse: TestClient) -> None:
+    queue = lived.app.queue
+    running, waiting = (queue.submit("train", "tubes", {}, origin="Anna").id for _ in range(2))
+    queue.jobs.claim(running)
+    facts = {"fraction": 0.347, "text": "epoch 3/8, loss 0.2", "eta_seconds": 754, "device": "cuda:0"}
+    queue.jobs.tell(running, facts)
+    queue.log(queue.jobs.get(running)).parent.mkdir(parents=True, exist_ok=True)
+    queue.log(queue.jobs.get(running)).write_text(f"epoch 2\n{HOSTILE}\n")
+    text = browse.get("/admin").text
+    page, read = Structure(text), words(text)
+    assert page.all("progress")[0]["value"] == "34" and "epoch 3/8, loss 0.2" in read
+    assert "12 min 34 s" in read and "cuda:0" in read and "epoch 2" in read and "RuntimeError: no room" in read
+    assert "hold: too few" in read and "version v3 waits for your word" in read
+    stops = [a["href"] for a in page.all("a") if (a.get("href") or "").startswith("/admin/stop/")]
+    assert stops == [f"/admin/stop/{running}", f"/admin/stop/{waiting}"]
+    assert "2 accepted labels that no training has seen" in read
+    live = browse.get("/admin/live").text
+    assert Structure(live).tags[0][1]["id"] == "live" and "epoch 3/8" in live and "<html" not in live
+
+
+def test_versions_are_told_with_their_scores_and_the_last_word(lived: Any, browse: TestClient) -> None:
+    text = browse.get("/admin/versions").text
+    read = words(text)
+    assert "0.745 [0.740, 0.750], 3 cases" in read, "the mean over classes of v2 is 0.75 less 0.005 a case"
+    listed = re.findall(r'scope="row"><a [^>]*><bdi>(\w+)', text)
+    assert listed == ["v3", "v2", "v1"] and "Roll back to v1 …" in read and "v3 by &lt;img" in text
+    pictures = [image["src"] or "" for image in Structure(text).all("img")]
+    assert len(pictures) == 3 and all(image["loading"] == "lazy" for image in Structure(text).all("img"))
+    for source in pictures:
+        assert browse.get(source).headers["content-type"] == "image/svg+xml"
+
+
+def test_a_version_is_compared_with_the_one_that_is_served(lived: Any, browse: TestClient) -> None:
+    read = words(browse.get("/admin/versions/tubes/v3").text)
+    assert "Dice, tube 0.810 [0.800, 0.820], 3 cases 0.760 [0.750, 0.770], 3 cases" in read
+    assert "hold by gate" in read
+
+
+@pytest.mark.parametrize(
+    "address", ["/admin/versions/tubes/v9", "/admin/versions/other/v1", "/admin/versions/tubes/-x", "/admin/stop/x"]
+)
+def test_what_is_not_there_is_a_page_that_says_so(lived: Any, browse: TestClient, address: str) -> None:
+    answer = browse.get(address)
+    assert answer.status_code == 404 and "That was not done" in answer.text and "<h1>" in answer.text
+
+
+def test_labels_show_findings_and_pictures(lived: Any, browse: TestClient) -> None:
+    text = browse.get("/admin/labels").text
+    read = words(text)
+    assert "STRAY" in read and "a stray voxel" in read and "Remove them." in read and "1 min 35 s" in read
+    pictures = [image["src"] or "" for image in Structure(text).all("img")]
+    assert len(pictures) == 2 and "image=%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E&label=" in pictures[0]
+    only = browse.get("/admin/labels?findings=true").text
+    assert "STRAY" in only and len(Structure(only).all("img")) == 1
+
+
+def test_labels_come_page_by_page(history: Any, browse: TestClient) -> None:
+    for number in range(30):
+        history.app.ledger.append("label", f"study {number:02d}", {"tag": "final", "source": "submitted"})
+    seen, address = [], "/admin/labels"
+    for _ in range(3):
+        text = browse.get(address).text
+        seen += re.findall(r"study \d\d(?=</bdi>)", text)
+        older = [a["href"] for a in Structure(text).all("a") if "before=" in (a.get("href") or "")]
+        address = (older or [""])[0]
+    assert seen == [f"study {number:02d}" for number in reversed(range(30))] and not address
+
+
+def test_annotators_are_told_with_what_is_known_only(lived: Any, browse: TestClient) -> None:
+    text = browse.get("/admin/annotators").text
+    read = words(text)
+    assert "Anna" in read and "1 min 35 s" in read and "37.9" in read, "one label in 95 s is 37.9 an hour"
+    assert "Time saved is not measured yet" in read and "&lt;img" in text
+
+
+def test_the_machine_is_told(lived: Any, browse: TestClient) -> None:
+    read = words(browse.get("/admin/machine").text)
+    assert "free of" in read and "monailabel 0.8.5" in read and "No task of this app answers clicks" in read
+
+
+def test_a_form_carries_the_sessions_token(lived: Any, browse: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "csrf_token" not in browse.get("/admin").text
+    monkeypatch.setattr(Request, "state", State({"csrf": 'a"b'}))
+    for address in ("/admin", "/admin/promote/tubes/v3", "/admin/rollback/tubes"):
+        inputs = Structure(browse.get(address).text).all("input")
+        assert {"type": "hidden", "name": "csrf_token", "value": 'a"b'} in inputs, address
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_a_damaged_ledger_is_said_on_the_page(lived: Any, browse: TestClient, address: str) -> None:
+    (Path(lived.app.app_dir) / "records" / FILE).write_text("this is no database, and longer than its header" * 100)
+    answer = browse.get(address)
+    assert answer.status_code == 503 and "ledger verify" in answer.text and "<nav" in answer.text
