@@ -112,17 +112,65 @@ def test_who_is_removed_is_out_at_once(guarded: Any, signed_in: Callable) -> Non
         client.info()
 
 
-def test_a_browser_signs_in_and_the_viewer_comes_with_its_cookie(guarded: Any) -> None:
+def signed_in_browser(server: Any, name: str) -> requests.Session:
+    """Sign in by the page."""
     browser = requests.Session()
-    browser.headers.update({"Accept": "text/html", "Origin": guarded.url})
-    led = browser.get(f"{guarded.url}/ohif/", timeout=10)
+    browser.headers.update({"Accept": "text/html", "Origin": server.url})
+    led = browser.get(f"{server.url}/ohif/", timeout=10)
     assert led.url.endswith("/login?next=/ohif/")
     csrf = led.text.split('name="csrf_token" value="')[1].split('"')[0]
-    form = {"csrf_token": csrf, "name": "annotator", "password": PASSWORD, "next": "/ohif/"}
-    viewer = browser.post(f"{guarded.url}/login", data=form, timeout=30)
+    form = {"csrf_token": csrf, "name": name, "password": PASSWORD, "next": "/ohif/"}
+    viewer = browser.post(f"{server.url}/login", data=form, timeout=30)
     assert viewer.ok and "OHIF" in viewer.text and COOKIE in browser.cookies
+    return browser
+
+
+def test_a_browser_signs_in_and_the_viewer_comes_with_its_cookie(guarded: Any) -> None:
+    browser = signed_in_browser(guarded, "annotator")
     assert browser.post(f"{guarded.url}/infer/tubes?image=ct_0&output=json", timeout=60).ok
     foreign = browser.post(
         f"{guarded.url}/infer/tubes?image=ct_0&output=json", headers={"Origin": "http://evil.example"}, timeout=60
     )
     assert foreign.status_code == 403
+
+
+def test_an_admins_form_needs_the_sessions_token(guarded: Any) -> None:
+    browser = signed_in_browser(guarded, "admin")
+    page = browser.get(f"{guarded.url}/admin", timeout=10)
+    assert page.ok and 'name="csrf_token"' in page.text
+    token = page.text.split('name="csrf_token" value="')[1].split('"')[0]
+    for sent, status in (("", 403), ("0" * 64, 403), (token, 303)):
+        answer = browser.post(
+            f"{guarded.url}/admin/train", data={"csrf_token": sent}, timeout=10, allow_redirects=False
+        )
+        assert answer.status_code == status, answer.text
+
+
+def test_a_reviewer_reads_the_queue_and_decides_nothing(guarded: Any) -> None:
+    browser = signed_in_browser(guarded, "reviewer")
+    assert browser.get(f"{guarded.url}/admin", timeout=10).ok
+    assert browser.get(f"{guarded.url}/admin/versions", timeout=10).ok
+    assert browser.post(f"{guarded.url}/admin/train", timeout=10).status_code == 403
+    assert browser.get(f"{guarded.url}/admin/annotators", timeout=10).status_code == 403
+
+
+def test_who_may_only_look_saves_nothing_by_the_way(guarded: Any, tokens: dict[str, dict[str, str]]) -> None:
+    url, data = f"{guarded.url}/infer/tubes?image=ct_1&output=json", {"params": '{"save_label": true}'}
+    refused = requests.post(url, data=data, headers=tokens["user"], timeout=60)
+    assert (refused.status_code, refused.json()["code"]) == (403, "ROLE_NEEDED")
+    assert requests.post(url, headers=tokens["user"], timeout=60).ok
+    assert requests.post(url, data=data, headers=tokens["annotator"], timeout=60).ok
+
+
+def test_a_job_is_of_who_signed_in(guarded: Any, signed_in: Callable) -> None:
+    from lib.jobs.queue.broker import Queue
+
+    signed_in("admin").train_start("tubes", {"max_epochs": 1})
+    assert Queue(guarded.app).jobs.list()[-1].origin == "admin"
+    signed_in("admin").train_stop()
+
+
+def test_secrets_in_an_address_are_not_logged(guarded: Any) -> None:
+    requests.get(f"{guarded.url}/info/?access_token=a-secret-token&x=1&Session_ID=another-secret", timeout=10)
+    log = guarded.log.read_text()
+    assert "access_token=..." in log and "a-secret-token" not in log and "another-secret" not in log
