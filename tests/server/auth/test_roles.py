@@ -56,7 +56,7 @@ def status(row: str, sender: str, address: str = "10.0.0.9") -> int:
     async def receive() -> Message:
         return {"type": "http.request", "body": b"", "more_body": False}
 
-    scope = scope_of(row, sender) | {"client": (address, 1)}
+    scope: Scope = {**scope_of(row, sender), "client": (address, 1)}
     try:
         asyncio.run(Gate(behind, Known())(scope, receive, send))  # type: ignore[arg-type]
     except Denied as denied:
@@ -106,7 +106,7 @@ def test_no_row_asks_for_less_than_monai_label_does() -> None:
     checked = 0
     for route in iter_route_contexts(app.routes):
         found = route.dependant.dependencies if isinstance(route.original_route, APIRoute) else []
-        for role in [role_names()[each.call.roles] for each in found if isinstance(each.call, RBAC)]:
+        for role in [role_names()[str(each.call.roles)] for each in found if isinstance(each.call, RBAC)]:
             for row in rows([route]):  # type: ignore[list-item]
                 checked += 1
                 assert TABLE[row] >= role, f"{row}: MONAI Label asks for {role.name}"
