@@ -167,7 +167,6 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
         log_level="info",
         log_config=log_config(app_dir),
         access_log=False,
-        use_colors=sys.stderr.isatty(),
         server_header=False,
         ws="none",
         # Else whoever asks from this machine says itself where it asks from.

@@ -88,8 +88,15 @@ def tokens(signed_in: Callable) -> dict[str, dict[str, str]]:
     return {role: dict(signed_in(role)._headers) for role in ROLES}
 
 
+# The guard answers before anybody asks for a role.
+REFUSED_TO_EVERYBODY = {"PUT /model/{model}", "DELETE /model/{model}"} | {
+    row for row in TABLE if " /proxy/{path}" in row
+}
+
+
 def test_each_row_refuses_those_below_its_role(guarded: Any, tokens: dict[str, dict[str, str]]) -> None:
-    for row, role in TABLE.items():
+    for row in TABLE.keys() - REFUSED_TO_EVERYBODY:
+        role = TABLE[row]
         if role > Role.ANYONE:
             assert ask(guarded, row, {}) == 401, row
             assert ask(guarded, row, {"Authorization": "Bearer guess"}) == 401, row
