@@ -23,6 +23,7 @@ from lib.models.sam.foundation import NoFoundation
 from lib.records.engine import LedgerUnavailable
 from lib.server.log import NO_REQUEST, asked
 from lib.tasks.result import RequestError
+from lib.tasks.store import NotStored
 from lib.tasks.weights import NoWeights, SchemaMismatch
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,10 @@ def refusal(error: Exception, request: str) -> Refused:
         return Refused(404, "NOT_FOUND", error.msg, "List the names with GET /datastore/?output=all.")
     if isinstance(error, MONAILabelException) and error.error == MONAILabelError.INVALID_INPUT:
         return Refused(400, "BAD_REQUEST", error.msg, "See GET /info/ for what there is.")
+    if isinstance(error, NotStored):
+        reason = f"The archive did not take the label as DICOM SEG: {error}. It is kept as {error.kept}."
+        remedy = "See that the archive runs and that the log names no failed conversion, then send the label again."
+        return Refused(502, "ARCHIVE_UNAVAILABLE", reason, remedy, kept=error.kept)
     if isinstance(error, requests.RequestException):
         remedy = "See that it runs at the address that the server was started with, then send it again."
         return Refused(502, "ARCHIVE_UNAVAILABLE", f"The DICOMweb server did not do its part: {error}. {_KEPT}", remedy)

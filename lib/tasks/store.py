@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import requests
 from filelock import FileLock
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelError, MONAILabelException
+from pydicom.errors import InvalidDicomError
 
 from lib.data.findings import reject
 from lib.data.formats import load
@@ -27,6 +29,23 @@ LINKS_VARIABLE = "TOPOLABEL_LINKED_FOLDERS"
 """Folders, as in PATH, into which links in a folder of studies may lead."""
 
 
+UNSENT = "unsent"
+"""Tag in the ledger of a label that the archive did not take; the store has no label of this tag."""
+
+
+class NotStored(RuntimeError):
+    """Raised where the archive did not take a label that is kept here.
+
+    Args:
+        reason: What failed.
+        kept: The file, relative to the app's folder.
+    """
+
+    def __init__(self, reason: str, kept: str) -> None:
+        super().__init__(reason)
+        self.kept = kept
+
+
 class Keeping(WholeFiles):
     """Keeps every label that is saved, before the store has it, and records it, before anybody is told.
 
@@ -38,6 +57,7 @@ class Keeping(WholeFiles):
     labels: LabelVersions
     proposals: Proposals
     _saving: FileLock
+    _refusals: tuple[type[Exception], ...] = ()
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
@@ -53,7 +73,11 @@ class Keeping(WholeFiles):
             for former in self.label_files(image_id, label_tag):
                 self.labels.adopt(image_id, image, label_tag, former)
             kept = self.labels.keep(image_id, file)
-            saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+            try:
+                saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+            except self._refusals as error:
+                self.labels.record(image_id, image, UNSENT, kept, origin)
+                raise NotStored(str(error), kept.relative_to(self.labels.app_dir).as_posix()) from error
             self.labels.record(image_id, image, label_tag, kept, origin)
         return saved
 
@@ -118,6 +142,8 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
 
     names: Mapping[int, str]
     _fetching: FileLock
+    # The archive is away or says no; the converter left no file, or none that is DICOM.
+    _refusals = (requests.RequestException, FileNotFoundError, InvalidDicomError)
 
     def get_image_uri(self, image_id: str) -> str:
         """Return a series as NIfTI, empty if the server has none of that name; it is fetched whole or anew."""

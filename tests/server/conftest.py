@@ -1,5 +1,6 @@
 """A real server in its own process, on a copy of an app in a folder with a space, far from the repository."""
 
+import importlib.util
 import os
 import shutil
 import socket
@@ -9,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +20,7 @@ import torch
 from monailabel.client import MONAILabelClient
 
 ROOT = Path(__file__).resolve().parents[2]
+SLICER = Path(sys.prefix) / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib" / "client.py"
 SPACING_MM = 2.0
 APP = """
 [app]
@@ -174,6 +177,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def client(server: Server, tmp_path: Path) -> MONAILabelClient:
     """MONAI Label's own client of that server."""
     return MONAILabelClient(server.url, tmpdir=str(tmp_path), client_id="test")
+
+
+@pytest.fixture(scope="session")
+def slicer() -> ModuleType:
+    """The module of 3D Slicer's extension that talks to the server, from the package itself."""
+    spec = importlib.util.spec_from_file_location("slicers_client", SLICER)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(scope="session")

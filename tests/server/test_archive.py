@@ -93,6 +93,7 @@ def test_the_loop_over_an_archive(
     empty = put(url, series[0], tmp_path / "nothing.nii.gz", [])
     assert empty.status_code == 422 and empty.json()["code"] == "EMPTY_LABEL"
     kept_here_and_there(archive, app, series, scans)
+    survives_a_failed_conversion(url, app, series[2], tmp_path)
     trained_by_patient(url, app, series, wait)
 
     assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be mended"
@@ -100,7 +101,10 @@ def test_the_loop_over_an_archive(
     wait(lambda: not archive.answers(), 60, "Orthanc to end")
     refused = put(url, series[2], tmp_path / "mine_0.nii.gz", [])
     assert refused.status_code == 502 and refused.json()["code"] == "ARCHIVE_UNAVAILABLE", refused.text
-    assert len(Ledger.of(app).rows("label", series[2])) == 2, "both versions, and not the one that was refused"
+    rows = Ledger.of(app).rows("label", series[2])
+    assert [row.body["tag"] for row in rows] == ["final", "unsent", "final", "unsent"]
+    kept = app / refused.json()["kept"]
+    assert kept.read_bytes() == (tmp_path / "mine_0.nii.gz").read_bytes(), "as it was submitted"
     assert verify(app).faults == []
 
 
@@ -112,6 +116,18 @@ def torn_download(app: Path, address: str, series: str) -> Path:
     folder.mkdir(parents=True)
     (folder / "1.dcm").write_bytes(b"half a slice")
     return folder
+
+
+def survives_a_failed_conversion(url: str, app: Path, series: str, folder: Path) -> None:
+    """The converter finds no slices to refer to; the label is kept, and the store has the one before."""
+    (slices,) = (app / "model" / ".dicomweb").glob(f"*/{series}")
+    slices.rename(slices.with_name("elsewhere"))
+    slices.mkdir()
+    refused = put(url, series, folder / "mine_1.nii.gz", [])
+    slices.rmdir()
+    slices.with_name("elsewhere").rename(slices)
+    assert refused.status_code == 502 and (app / refused.json()["kept"]).exists(), refused.text
+    assert [row.body["tag"] for row in Ledger.of(app).rows("label", series)] == ["final", "unsent"]
 
 
 def kept_here_and_there(archive: Archive, app: Path, series: list[str], scans: list[Any]) -> None:

@@ -1,10 +1,8 @@
 """Jobs on the real server: both client classes drive them, and what is killed goes on where it stood."""
 
-import importlib.util
 import os
 import re
 import signal
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -21,18 +19,8 @@ from lib.records.verify import verify
 from lib.records.versions import list_versions
 
 pytestmark = pytest.mark.server
-SLICER = Path(sys.prefix) / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib" / "client.py"
 EPOCH_STEPS = 128 // 8
 LONG = {"max_epochs": 400, "val_interval": 400}
-
-
-def slicers_client() -> ModuleType:
-    """Return the module that 3D Slicer's extension has, from the package itself."""
-    spec = importlib.util.spec_from_file_location("slicers_client", SLICER)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +43,9 @@ def label(client: Any, count: int, make_ct: Callable, write_nifti: Callable, fol
 
 
 @pytest.fixture(params=["monailabel", "slicer"])
-def either(request: pytest.FixtureRequest, served: Any, tmp_path: Path) -> Any:
+def either(request: pytest.FixtureRequest, served: Any, slicer: ModuleType, tmp_path: Path) -> Any:
     """A client of either sort."""
-    kind = MONAILabelClient if request.param == "monailabel" else slicers_client().MONAILabelClient
+    kind = MONAILabelClient if request.param == "monailabel" else slicer.MONAILabelClient
     return kind(served.url, str(tmp_path), "Anna")
 
 
@@ -88,9 +76,9 @@ def test_both_clients_train_stop_and_read_status_and_logs(
 
 
 def test_update_model_trains_what_is_due_and_nothing_else(
-    served: Any, make_ct: Callable, write_nifti: Callable, wait: Callable, tmp_path: Path
+    served: Any, slicer: ModuleType, make_ct: Callable, write_nifti: Callable, wait: Callable, tmp_path: Path
 ) -> None:
-    client = slicers_client().MONAILabelClient(served.url, str(tmp_path), "Anna")
+    client = slicer.MONAILabelClient(served.url, str(tmp_path), "Anna")
     queue = Queue(served.app)
     label(client, 4, make_ct, write_nifti, tmp_path)
     # The button of the viewers names no model; the body is the options by model.

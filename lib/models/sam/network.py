@@ -125,9 +125,11 @@ class PromptedNetwork(nn.Module):
         image, where = embedding + dense, image_pe.expand(count, -1, -1, -1)
         image, where = (each.contiguous(memory_format=torch.channels_last) for each in (image, where))
         tokens, places = decoder.transformer(image, where, torch.cat([own, sparse], 1))
-        features = decoder.output_upscaling(places.transpose(1, 2).unflatten(2, image.shape[2:]))
         weights = decoder.output_hypernetworks_mlps[0](tokens[:, 1])
-        return torch.einsum("pc,pchw->phw", weights, features)[:, None]
+        logits = _upscaled(places, decoder.output_upscaling) @ weights[:, :, None]
+        # (P, h w, 2 2, 2 2): rows and columns of the two upscalings beneath each place of the embedding.
+        fine = logits.reshape(count, *image.shape[2:], 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
+        return fine.reshape(count, 1, *(4 * side for side in image.shape[2:]))
 
     def _decode_one(self, embeddings: torch.Tensor, index: int, prompts: Prompts) -> torch.Tensor:
         return self.decode(embeddings[index : index + 1], prompts)
@@ -167,6 +169,22 @@ class PromptedNetwork(nn.Module):
 
     def _frozen(self) -> dict[str, torch.Tensor]:
         return {name: value for name, value in super().state_dict().items() if _is_frozen(name)}
+
+
+def _upscaled(places: torch.Tensor, upscaling: nn.Sequential) -> torch.Tensor:
+    """Return the features ``(P, 16 L, c)`` of ``places (P, L, C)``: a 2 x 2 convolution's stride is its kernel's side.
+
+    So each place becomes four by a product of matrices, and channels stay together until one logit is left of them.
+    """
+    first, norm, activation, second, last = upscaling
+    finer = F.layer_norm(_four_of_each(places, first), norm.weight.shape, norm.weight, norm.bias, norm.eps)
+    return last(_four_of_each(activation(finer), second))
+
+
+def _four_of_each(places: torch.Tensor, convolution: nn.Module) -> torch.Tensor:
+    weight, bias = convolution.weight, convolution.bias
+    weight = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (in, out, 2, 2) to (2 2 out, in)
+    return F.linear(places, weight, bias.repeat(4)).reshape(len(places), -1, len(bias))
 
 
 def _is_frozen(name: str, base: str = BASE) -> bool:

@@ -18,8 +18,8 @@ from lib.evaluation.overlay import write_overlay
 
 SMALL_PIXELS = 720
 SMALL_COLOURS = 128
-NICENESS = 10
-"""Pictures give way to whoever waits for an answer."""
+NICENESS = 5
+"""Pictures give way to whoever waits for an answer, as jobs do."""
 
 
 def draw(image: Path, label: Path, target: Path, *, labels: Mapping[str, int], title: str) -> None:

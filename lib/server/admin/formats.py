@@ -60,13 +60,14 @@ def number(value: float | None, digits: int = 1, unit: str = "") -> str:
     return f"{value:.{digits}f}{unit and ' ' + unit}"
 
 
-def interval(found: Interval | None) -> str:
-    """Return a mean with its interval and the cases behind it."""
+def interval(found: Interval | None) -> Markup:
+    """Return a mean as HTML, with its interval and the cases behind it."""
     if found is None or not found.count:
-        return "not recorded"
+        return Markup('<span class="quiet">not recorded</span>')
     cases = "1 case" if found.count == 1 else f"{found.count} cases"
     bounds = f" [{found.low:.3f}, {found.high:.3f}]" if math.isfinite(found.low) else ""
-    return f"{found.mean:.3f}{bounds}, {cases}"
+    html = '<span class="score">{:.3f}{}</span> <span class="cases">{}</span>'
+    return Markup(html).format(found.mean, bounds, cases)
 
 
 def short(value: Any, length: int = 300) -> str:

@@ -7,7 +7,7 @@ from fastapi.staticfiles import StaticFiles
 from lib.server.admin import actions, pictures
 from lib.server.admin.access import Admin, App, Reviewer
 from lib.server.admin.rendering import PREFIX, STATIC, PageRoute, refusing, render
-from lib.server.admin.state import annotators, history, labels, queue, versions
+from lib.server.admin.state import annotators, history, labels, queue, tasks, versions
 from lib.server.admin.state.machine import machine
 from lib.tasks.models import show_model
 from lib.tasks.weights import shelf
@@ -25,23 +25,23 @@ def install(app: FastAPI) -> None:
 
 @router.get("")
 def show_queue(request: Request, app: App, user: Reviewer, done: str = "") -> HTMLResponse:
-    """Show what runs, waits and ended, what is served, and what is due."""
-    shelves = [shelf(app.app_dir, task) for task in app.spec.tasks]
-    facts = {"shelves": shelves, "due": queue.due(app.queue, list(app.trainers)), "done": actions.DONE.get(done, "")}
-    return render(request, "queue.html", app=app.spec.name, board=queue.board(app.queue), **facts)
+    """Show what runs, waits and ended, what is served, and what may be trained."""
+    facts = {"tasks": tasks.tasks(app), "board": queue.board(app.queue), "done": actions.DONE.get(done, "")}
+    return render(request, "queue.html", app=app.spec.name, **facts)
 
 
 @router.get("/live")
 def show_live(request: Request, app: App, user: Reviewer) -> HTMLResponse:
     """Show the part of the queue that changes, for the script that renews it."""
-    return render(request, "live.html", board=queue.board(app.queue))
+    return render(request, "live.html", tasks=tasks.tasks(app), board=queue.board(app.queue))
 
 
 @router.get("/versions")
 def show_versions(request: Request, app: App, user: Reviewer, done: str = "") -> HTMLResponse:
     """Show the versions of every task, with plots."""
     rows, shown = labels.window(app.ledger), []
-    for task in versions.tasks(app.app_dir, app.spec):
+    for each in app.spec.tasks:
+        task = versions.task(app.app_dir, app.spec, each.name)
         points, weeks = history.points(task), history.weeks(rows, task.name)
         shown.append((task, points, weeks, pictures.stamp(points, weeks)))
     facts = {"tasks": shown, "done": actions.DONE.get(done, "")}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
-from math import isfinite
+from math import floor, isfinite
 from typing import Any
 
 import matplotlib
@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from lib.evaluation.bootstrap import Interval
 from lib.server.admin.state.history import Point, Week
 
-WIDTH_INCHES, HEIGHT_INCHES = 6.4, 3.5
+WIDTH_INCHES, HEIGHT_INCHES = 4.4, 3.1
 KEPT = 64
 
 
@@ -45,7 +45,7 @@ _SETTINGS: dict[Any, Any] = {
     "svg.hashsalt": "topolabel",
     "font.family": "sans-serif",
     "font.sans-serif": ["system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "DejaVu Sans"],
-    "font.size": 11,
+    "font.size": 9.5,
 }
 
 
@@ -90,14 +90,14 @@ def proposals(weeks: Sequence[Week], theme: Theme) -> str:
         places = list(range(len(weeks)))
         step = max(1, len(weeks) // 8)
         edits = [week.work.median_edit_ml or 0.0 for week in weeks]
-        axes.bar(places, edits, 0.55, color=theme.first, label="changed, median ml")
+        axes.bar(places, edits, 0.55, color=theme.first, label="median change, ml")
         axes.set_xticks(places[::step], [f"{week.begins:%m-%d}" for week in weeks][::step])
         axes.set_xlabel("week that begins on")
         axes.set_ylabel("ml")
         axes.set_xlim(-0.7, max(len(weeks), 4) - 0.3)
         share = axes.twinx()
         shares = [100 * (week.work.unchanged or 0.0) for week in weeks]
-        share.plot(places, shares, "D--", color=theme.second, label="accepted unchanged, %", markersize=6)
+        share.plot(places, shares, "D--", color=theme.second, label="accepted as they were, %", markersize=6)
         share.set_ylim(-4, 104)
         share.set_ylabel("%")
         _dress(share, theme)
@@ -124,14 +124,15 @@ def _series(
     for x, point, score in known:
         if isfinite(score.low):
             axes.plot([x, x], [score.low, score.high], color=colour, linewidth=1.4, alpha=0.75)
-        mark = "o" if point.published else {"hold": "s", "reject": "X"}.get(point.verdict, "D")
-        fill = colour if point.published or mark == "X" else "none"
-        axes.plot(x, score.mean, mark, color=colour, markerfacecolor=fill, markersize=7, markeredgewidth=1.6)
+        mark = "o" if point.published else {"hold": "s", "reject": "x"}.get(point.verdict, "D")
+        fill = colour if point.published else "none"
+        axes.plot(x, score.mean, mark, color=colour, markerfacecolor=fill, markersize=6, markeredgewidth=1.6, zorder=3)
     axes.plot([], [], f"o{dashes}", color=colour, label=name)
 
 
 def _score_axis(axes: Axes) -> None:
-    axes.set_ylim(min(0.5, max(0.0, axes.get_ylim()[0])), 1.0)
+    lowest = floor(10 * axes.get_ylim()[0]) / 10
+    axes.set_ylim(min(0.5, max(0.0, lowest)) - 0.02, 1.03)
     axes.set_ylabel("held-out score")
     axes.margins(x=0.08)
 
@@ -139,7 +140,16 @@ def _score_axis(axes: Axes) -> None:
 def _legend(axes: Axes, theme: Theme, *more: Axes) -> None:
     handles = [handle for each in (axes, *more) for handle in each.get_legend_handles_labels()[0]]
     axes.legend(
-        handles=handles, frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=2
+        handles=handles,
+        labelcolor=theme.ink,
+        frameon=False,
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderpad=0.0,
+        ncols=2,
+        columnspacing=1.2,
+        handlelength=1.5,
+        fontsize=9.0,
     )
 
 

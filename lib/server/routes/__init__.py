@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from lib.server.routes import datastore, health, infer, logs, proxy, sessions
+from lib.server.routes import datastore, health, infer, logs, ohif, proxy, sessions
 from lib.server.routes.theirs import routes_beside
 
-OURS = [module.router for module in (infer, datastore, sessions, logs, proxy, health)]
+OURS = [module.router for module in (infer, datastore, sessions, logs, ohif, proxy, health)]
 
 router = APIRouter()
 for each in [*OURS, routes_beside(OURS)]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from monailabel.endpoints import batch_infer, datastore, info, model, ohif, scoring, train
+from monailabel.endpoints import batch_infer, datastore, info, model, scoring, train
 from starlette.concurrency import run_in_threadpool
 
 from lib.server.guard.names import NAME_KEYS, check_name
@@ -14,7 +14,7 @@ from lib.server.guard.values import check_values
 from lib.server.routes.request import signed
 from lib.server.turns import Turns
 
-STAYING = [batch_infer, datastore, info, model, ohif, scoring, train]
+STAYING = [batch_infer, datastore, info, model, scoring, train]
 WAITING = Turns("jobs waited for", at_once=4, waiting=0)
 """Turns of those who wait for the end of a job, which may take hours of a thread."""
 

@@ -75,10 +75,10 @@ def test_the_queue_tells_what_runs_waits_and_ended(lived: Any, browse: TestClien
     page, read = Structure(text), words(text)
     assert page.all("progress")[0]["value"] == "34" and "epoch 3/8, loss 0.2" in read
     assert "12 min 34 s" in read and "cuda:0" in read and "epoch 2" in read and "RuntimeError: no room" in read
-    assert "hold: too few" in read and "version v3 waits for your word" in read
+    assert "hold: too few" in read and "waiting for your word: version v3 of tubes" in read
     stops = [a["href"] for a in page.all("a") if (a.get("href") or "").startswith("/admin/stop/")]
     assert stops == [f"/admin/stop/{running}", f"/admin/stop/{waiting}"]
-    assert "2 accepted labels that no training has seen" in read
+    assert "In the queue already" in read
     live = browse.get("/admin/live").text
     assert Structure(live).tags[0][1]["id"] == "live" and "epoch 3/8" in live and "<html" not in live
 
@@ -86,7 +86,7 @@ def test_the_queue_tells_what_runs_waits_and_ended(lived: Any, browse: TestClien
 def test_versions_are_told_with_their_scores_and_the_last_word(lived: Any, browse: TestClient) -> None:
     text = browse.get("/admin/versions").text
     read = words(text)
-    assert "0.745 [0.740, 0.750], 3 cases" in read, "the mean over classes of v2 is 0.75 less 0.005 a case"
+    assert "0.745 [0.740, 0.750] 3 cases" in read, "the mean over classes of v2 is 0.75 less 0.005 a case"
     listed = re.findall(r'scope="row"><a [^>]*><bdi>(\w+)', text)
     assert listed == ["v3", "v2", "v1"] and "Roll back to v1 …" in read and "v3 by &lt;img" in text
     pictures = [image["src"] or "" for image in Structure(text).all("img")]
@@ -97,7 +97,7 @@ def test_versions_are_told_with_their_scores_and_the_last_word(lived: Any, brows
 
 def test_a_version_is_compared_with_the_one_that_is_served(lived: Any, browse: TestClient) -> None:
     read = words(browse.get("/admin/versions/tubes/v3").text)
-    assert "Dice, tube 0.810 [0.800, 0.820], 3 cases 0.760 [0.750, 0.770], 3 cases" in read
+    assert "Dice, tube 0.810 [0.800, 0.820] 3 cases 0.760 [0.750, 0.770] 3 cases" in read
     assert "hold by gate" in read
 
 

@@ -33,7 +33,7 @@ def texts(svg: str) -> list[str]:
 def test_axes_say_what_they_are(theme: object) -> None:
     assert {"labels learned from", "held-out score"} <= set(texts(efficiency(POINTS, theme)))
     assert {"11-04", "mean Dice", "clDice"} <= set(texts(drift(POINTS, theme)))
-    assert {"11-16", "changed, median ml", "accepted unchanged, %"} <= set(texts(proposals(WEEKS, theme)))
+    assert {"11-16", "median change, ml", "accepted as they were, %"} <= set(texts(proposals(WEEKS, theme)))
 
 
 def test_a_plot_is_drawn_once_for_what_it_shows() -> None:

@@ -67,7 +67,7 @@ def outside(server: Any) -> set[Path]:
 
 def refused(server: Any, answer: Answer, *, by_us: bool = True) -> None:
     """Fail unless an attack was refused with a reason, told nothing, and is in the log."""
-    assert 400 <= answer.status < 500, (answer.status, answer.text[:300])
+    assert 400 <= answer.status < 500, (answer.asked, answer.status, answer.text[:300])
     assert SECRET not in answer.text and "root:" not in answer.text
     if by_us:
         assert f"x-request-id: {answer.request_id}" in answer.head.lower()
@@ -87,22 +87,22 @@ def body_for(method: str, target: str) -> tuple[list[str], bytes]:
     return [], b""
 
 
-@pytest.mark.parametrize("name", TRAVERSALS, ids=ascii)
 @pytest.mark.parametrize(("method", "door"), QUERY_DOORS, ids=str)
-def test_names_in_queries(server: Any, method: str, door: str, name: str) -> None:
-    target = door.format(name)
-    refused(server, send(server, method, target, *body_for(method, target)))
+def test_names_in_queries(server: Any, method: str, door: str) -> None:
+    for name in TRAVERSALS:
+        target = door.format(name)
+        refused(server, send(server, method, target, *body_for(method, target)))
 
 
-@pytest.mark.parametrize("name", TRAVERSALS, ids=ascii)
 @pytest.mark.parametrize(("method", "door"), PATH_DOORS, ids=str)
-def test_names_in_paths(server: Any, method: str, door: str, name: str) -> None:
-    answer = send(server, method, door.format(name))
-    if door.startswith("/ohif") and answer.status == 200:
-        # Whatever the viewer's pages do not have is its start page.
-        assert "<title>OHIF" in answer.text
-        return
-    refused(server, answer)
+def test_names_in_paths(server: Any, method: str, door: str) -> None:
+    for name in TRAVERSALS:
+        answer = send(server, method, door.format(name))
+        if door.startswith("/ohif") and answer.status == 200:
+            # Whatever the viewer's pages do not have is its start page.
+            assert "<title>OHIF" in answer.text
+        else:
+            refused(server, answer)
 
 
 @pytest.mark.parametrize(("method", "target"), NOT_OFFERED, ids=str)
@@ -195,7 +195,7 @@ def test_links_that_lead_out(server: Any, canary: Path, method: str, door: str, 
 
 @pytest.mark.parametrize("kind", MESSAGES)
 def test_broken_messages(server: Any, kind: str) -> None:
-    answer = exchange(server, MESSAGES[kind].format(f"127.0.0.1:{server.port}").encode("latin-1"))
+    answer = exchange(server, MESSAGES[kind].format(f"127.0.0.1:{server.port}").encode("latin-1"), and_no_more=True)
     if answer.status:
         assert 400 <= answer.status < 500, (answer.head, answer.text[:300])
     assert SECRET not in answer.text

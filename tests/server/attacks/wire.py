@@ -20,6 +20,7 @@ class Answer:
     head: str
     body: bytes
     request_id: str
+    asked: bytes
 
     @property
     def text(self) -> str:
@@ -52,13 +53,14 @@ def send(
     return exchange(server, head + body, request_id)
 
 
-def exchange(server: Any, request: bytes, request_id: str = "") -> Answer:
-    """Send bytes and return whatever comes until the server closes."""
+def exchange(server: Any, request: bytes, request_id: str = "", *, and_no_more: bool = False) -> Answer:
+    """Send bytes, and no more if so asked, and return whatever comes until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as wire:
         received = b""
         try:
             wire.sendall(request)
-            wire.shutdown(socket.SHUT_WR)
+            if and_no_more:
+                wire.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # it may refuse before it has read all
         try:
@@ -68,7 +70,7 @@ def exchange(server: Any, request: bytes, request_id: str = "") -> Answer:
             pass
     head, _, body = received.partition(b"\r\n\r\n")
     status = int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/1.1 ") else 0
-    return Answer(status, head.decode("latin-1"), body, request_id)
+    return Answer(status, head.decode("latin-1"), body, request_id, request.partition(b"\r\n")[0][:200])
 
 
 def logged(server: Any, request_id: str) -> bool:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lib.jobs.policy import TRAIN, new_labels
+from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import RUNNING, SUBMITTED, Job
 
@@ -109,11 +109,6 @@ def board(queue: Queue) -> Board:
         waiting=sorted(waiting, key=lambda each: each.position or 0),
         ended=[_ended(queue, job) for job in reversed(ended[-ENDED_SHOWN:])],
     )
-
-
-def due(queue: Queue, tasks: Sequence[str]) -> dict[str, int]:
-    """Return how many labels no training of a task has seen, by task."""
-    return {task: new_labels(queue.ledger, task) for task in tasks}
 
 
 def _ended(queue: Queue, job: Job) -> Entry:

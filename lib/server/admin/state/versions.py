@@ -78,11 +78,6 @@ class Task:
     older: int
 
 
-def tasks(app_dir: str | Path, spec: AppSpec) -> list[Task]:
-    """Return all tasks of an app with their versions."""
-    return [task(app_dir, spec, each.name) for each in spec.tasks]
-
-
 def task(app_dir: str | Path, spec: AppSpec, name: str) -> Task:
     """Return a task with its versions.
 

@@ -37,7 +37,7 @@ async function ask() {
     const fresh = page.getElementById("live");
     if (!answer.ok || !fresh) throw new Error(String(answer.status));
     if (!paused) renew(fresh);
-    said.textContent = "renewed every 2 s";
+    said.textContent = "every 2 s";
     wait = INTERVAL_MS;
   } catch {
     wait = Math.min(2 * wait, SLOWEST_MS);
@@ -55,9 +55,9 @@ pause.hidden = false;
 pause.addEventListener("click", () => {
   paused = !paused;
   pause.textContent = paused ? "Go on updating" : "Pause updates";
-  said.textContent = paused ? "paused" : "renewed every 2 s";
+  said.textContent = paused ? "paused" : "every 2 s";
   plan();
 });
 document.addEventListener("visibilitychange", plan);
-said.textContent = "renewed every 2 s";
+said.textContent = "every 2 s";
 plan();

@@ -7,7 +7,7 @@ import pytest
 
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE
-from lib.server.admin.state.queue import ENDED_SHOWN, board, due
+from lib.server.admin.state.queue import ENDED_SHOWN, board
 
 
 @pytest.fixture
@@ -63,9 +63,3 @@ def test_a_signature_changes_when_a_job_begins_and_not_when_it_gets_on(queue: Qu
     runs = board(queue).signature
     queue.jobs.tell(job.id, {"fraction": 0.5})
     assert waits != runs == board(queue).signature
-
-
-def test_what_is_due(queue: Queue) -> None:
-    assert due(queue, ["tubes"]) == {"tubes": 0}
-    queue.ledger.append("label", "ct_0", {"tag": "final", "source": "submitted"})
-    assert due(queue, ["tubes"]) == {"tubes": 1}
