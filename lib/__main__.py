@@ -5,6 +5,7 @@ Libraries are imported inside the verbs, so that ``--help`` and a refused argume
 
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -17,10 +18,12 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 models = typer.Typer(no_args_is_help=True, help="Model versions: what there is, what is served, and the admin's word.")
+users = typer.Typer(no_args_is_help=True, help="The users file of `serve --users`: who may come in, and as what.")
 ledger = typer.Typer(no_args_is_help=True, help="The ledger: what happened, and whether it is still as it was written.")
 jobs = typer.Typer(no_args_is_help=True, help="The queue: what runs, what waits, what came of it, and the worker.")
 cli.add_typer(jobs, name="jobs")
 cli.add_typer(models, name="models")
+cli.add_typer(users, name="users")
 cli.add_typer(ledger, name="ledger")
 
 App = Annotated[Path, typer.Argument(help="folder of the app, with its app.toml", metavar="APP")]
@@ -28,6 +31,8 @@ Task = Annotated[str, typer.Option(help="name of the task in app.toml")]
 Version = Annotated[str, typer.Argument(help="name of the version", metavar="VERSION")]
 JobId = Annotated[str, typer.Argument(help="id of the job, or its beginning", metavar="JOB")]
 User = Annotated[str, typer.Option("--by", help="who decides this, for the ledger")]
+UsersFile = Annotated[Path, typer.Argument(help="users file; add makes it", metavar="FILE")]
+Name = Annotated[str, typer.Argument(help="name of the user", metavar="NAME")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output, nothing else")]
 
 
@@ -37,12 +42,21 @@ def serve(
     studies: Annotated[str, typer.Option(help="folder of images, or the URL of a DICOMweb server")],
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
+    users: Annotated[str, typer.Option(help="users file: people sign in", metavar="FILE")] = "",
+    oidc: Annotated[str, typer.Option(help="OIDC realm: people sign in there", metavar="URL")] = "",
+    audience: Annotated[str, typer.Option(help="what the realm's tokens must be for")] = "",
+    is_open: Annotated[bool, typer.Option("--open", help="serve the network without signing in")] = False,
 ) -> None:
-    """Serve an app to OHIF, 3D Slicer and scripts."""
+    """Serve an app to OHIF, 3D Slicer and scripts.
+
+    Without --users or --oidc everybody is the admin, and only this machine is answered.
+    """
+    from lib.server.auth.access import Access
     from lib.server.serve import serve as run
 
     try:
-        run(app, studies, host=host, port=port)
+        said = Access(users, oidc, audience, is_open).variables()
+        run(app, studies, host=host, port=port, access=Access.of(os.environ | said))
     except (ValueError, OSError, RuntimeError) as error:
         _fail(error)
 
@@ -293,6 +307,46 @@ def ledger_show(
         return {"rows": [asdict(row) for row in rows[-last:]], "of": len(rows)}
 
     _run(work, as_json)
+
+
+@users.command("add")
+def users_add(
+    file: UsersFile,
+    name: Name,
+    role: Annotated[str, typer.Option(help="user, annotator, reviewer or admin")] = "annotator",
+    as_json: Json = False,
+) -> None:
+    """Add a user, or give one a new password and role; the password is asked for."""
+    from lib.server.auth.users import add_user
+
+    # Never an argument: those stand in the shell's history and in the list of processes.
+    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+
+    def work() -> dict[str, Any]:
+        add_user(file, name, password, role)
+        return {"file": str(file), "name": name, "role": role}
+
+    _run(work, as_json)
+
+
+@users.command("remove")
+def users_remove(file: UsersFile, name: Name, as_json: Json = False) -> None:
+    """Remove a user, whose sessions end at once."""
+    from lib.server.auth.users import remove_user
+
+    def work() -> dict[str, Any]:
+        remove_user(file, name)
+        return {"file": str(file), "removed": name}
+
+    _run(work, as_json)
+
+
+@users.command("list")
+def users_list(file: UsersFile, as_json: Json = False) -> None:
+    """Tell the users and their roles."""
+    from lib.server.auth.users import read_users
+
+    _run(lambda: {"users": {name: user.role for name, user in read_users(file).items()}}, as_json)
 
 
 def _run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.responses import FileResponse, Response
 
 from lib.server.admin import pages
+from lib.server.auth.attach import attach
 from lib.server.guard.envelope import ID_HEADER, Envelope
 from lib.server.guard.guard import Guard, answer
 from lib.server.guard.origins import Origins
@@ -38,13 +39,14 @@ def harden(app: FastAPI) -> FastAPI:
     """
     theirs = [route for route in app.router.routes if getattr(route, "path", None) in KEPT]
     app.router.routes.clear()
+    origins = Origins.of()
+    gate = attach(app)
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
     pages.install(app)
     app.router.routes.extend(theirs)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
     describe_refusals(app)
-    origins = Origins.of()
     # The first is the outermost: an answer of the guard, too, carries the CORS headers and an id.
     app.user_middleware[:] = [
         Middleware(Envelope),
@@ -56,6 +58,7 @@ def harden(app: FastAPI) -> FastAPI:
             expose_headers=[ID_HEADER, "Retry-After"],
         ),
         Middleware(Guard, origins=origins, rates=Rates.of()),
+        gate,
     ]
     return app
 

@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 import lib
+from lib.server.auth.access import Access
 
 REPOSITORY = Path(lib.__file__).resolve().parents[1]
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
@@ -19,13 +20,16 @@ HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
+SIGN_IN = "people sign in: browsers at {address}/login, Slicer by itself, scripts with a token of {address}/auth/token"
 
 
 class CannotServe(RuntimeError):
     """Raised where no server can start, with what to do."""
 
 
-def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", port: int = 8000) -> None:
+def serve(
+    app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", port: int = 8000, access: Access | None = None
+) -> None:
     """Serve an app until interrupted.
 
     Args:
@@ -33,15 +37,22 @@ def serve(app_dir: str | Path, studies: str | Path, host: str = "127.0.0.1", por
         studies: Folder of studies, or the address of a DICOMweb server.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
+        access: Who may use it; what the environment says if not given.
     Raises:
         CannotServe: If the app or the studies are not there, or the port is taken.
+        BadAccess: If the network could come in unknown, or the users file will not do.
     """
+    access = access or Access.of(os.environ)
+    access.check(host)
     app_dir, studies = existing_app(app_dir), existing_studies(studies)
     # The port first: whoever chose a taken one hears it at once and not after ten seconds of imports.
     listener = _listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"starting {app_dir.name} for {studies} ...", flush=True)
+    if access.signs_in:
+        print(SIGN_IN.format(address=address), flush=True)
     configure(app_dir, studies, listener.getsockname()[1])
+    os.environ |= access.variables()
     if listener.getsockname()[0] in LOOPBACK_ADDRESSES:
         # A foreign page whose name was made to point here would else be a page of this server.
         os.environ.setdefault(HOSTS_VARIABLE, ",".join(LOOPBACK_NAMES))

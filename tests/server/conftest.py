@@ -131,10 +131,10 @@ def start(command: list[str], app: Path, studies: Path, port: int, where: Path) 
 
 
 def answers(server: Server) -> bool:
-    """Say whether /info/ answers; a process that ended never will."""
+    """Say whether the server answers, be it that one must sign in; a process that ended never will."""
     assert server.process.poll() is None, server.log.read_text()[-4000:]
     try:
-        return requests.get(f"{server.url}/info/", timeout=5).ok
+        return requests.get(f"{server.url}/info/", timeout=5).status_code in (200, 401)
     except requests.RequestException:
         return False
 

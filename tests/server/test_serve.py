@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 import requests
 
+from lib.server.auth.access import Access, BadAccess
+from lib.server.auth.users import BadUsers
 from lib.server.serve import CannotServe, configure, next_steps, serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,3 +84,17 @@ def test_monailabels_own_command_serves_from_anywhere(
 def test_next_steps_without_a_task_that_segments() -> None:
     text = next_steps("http://h:1", [], "ct")
     assert "curl" not in text and "3D Slicer" in text
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.1.2.3"])
+def test_the_network_is_not_served_unknown(tmp_path: Path, host: str) -> None:
+    with pytest.raises(BadAccess, match="everybody there would be the admin"):
+        serve(ROOT / "apps" / "airway", tmp_path, host=host)
+    with pytest.raises(CannotServe, match="no folder of studies"):
+        serve(ROOT / "apps" / "airway", tmp_path / "nowhere", host=host, access=Access(open=True))
+
+
+def test_a_users_file_that_others_read_is_told_at_once(tmp_path: Path) -> None:
+    (tmp_path / "users.toml").touch(0o644)
+    with pytest.raises(BadUsers, match="chmod 600"):
+        serve(ROOT / "apps" / "airway", tmp_path, access=Access(users=str(tmp_path / "users.toml")))

@@ -22,5 +22,6 @@ def form_token(request: Request) -> str:
     return str(getattr(request.state, "csrf", "") or "")
 
 
+Reviewer = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_REVIEWER))]
 Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 App = Annotated[TopoLabelApp, Depends(served_app)]

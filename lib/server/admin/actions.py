@@ -5,7 +5,7 @@ Each goes through the function that the command line and MONAI Label's routes ca
 
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import APIRouter, Depends, Form, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
 from lib.jobs.policy import TRAIN
@@ -13,6 +13,7 @@ from lib.jobs.queue.job import GOING
 from lib.server.admin.access import Admin, App
 from lib.server.admin.rendering import PREFIX, PageRoute, refusing, render
 from lib.server.admin.state import queue, versions
+from lib.server.auth.routes import checked_form
 from lib.server.refusals import Refused
 from lib.tasks.jobs.answers import QueuedTasks
 from lib.tasks.models import promote, rollback
@@ -26,10 +27,11 @@ DONE = {
     "rolled_back": "The former version is served again from the next image on.",
 }
 """What a page says after a deed; a word in its address chooses one of these."""
+OURS = [Depends(checked_form)]
 router = APIRouter(prefix=PREFIX, route_class=PageRoute, include_in_schema=False)
 
 
-@router.post("/train")
+@router.post("/train", dependencies=OURS)
 def train(request: Request, app: App, user: Admin, model: Annotated[str, Form()] = "") -> RedirectResponse:
     """Queue the trainings that are due; of one task whether due or not, if it is named."""
     tasks, who = QueuedTasks(app), {"client_id": user.username}
@@ -52,7 +54,7 @@ def ask_stop(request: Request, app: App, user: Admin, job: str) -> HTMLResponse:
     return render(request, "stop.html", app=app.spec.name, entry=queue.Entry(found))
 
 
-@router.post("/stop/{job}")
+@router.post("/stop/{job}", dependencies=OURS)
 def stop(request: Request, app: App, user: Admin, job: str) -> RedirectResponse:
     """Stop a job that waits or runs."""
     with refusing(409, "NOT_STOPPED"):
@@ -70,7 +72,7 @@ def ask_promote(request: Request, app: App, user: Admin, task: str, name: str) -
     return render(request, "change.html", app=app.spec.name, change=change, deed="promote")
 
 
-@router.post("/promote/{task}/{name}")
+@router.post("/promote/{task}/{name}", dependencies=OURS)
 def do_promote(
     request: Request, app: App, user: Admin, task: str, name: str, served: Annotated[str, Form()]
 ) -> RedirectResponse:
@@ -89,7 +91,7 @@ def ask_rollback(request: Request, app: App, user: Admin, task: str) -> HTMLResp
     return render(request, "change.html", app=app.spec.name, change=change, deed="rollback")
 
 
-@router.post("/rollback/{task}")
+@router.post("/rollback/{task}", dependencies=OURS)
 def do_rollback(request: Request, app: App, user: Admin, task: str, served: Annotated[str, Form()]) -> RedirectResponse:
     """Serve what was served before, if what is served is still what the admin saw."""
     with refusing(409, "NOT_ROLLED_BACK"):

@@ -5,7 +5,7 @@ from fastapi.responses import HTMLResponse
 from fastapi.staticfiles import StaticFiles
 
 from lib.server.admin import actions, pictures
-from lib.server.admin.access import Admin, App
+from lib.server.admin.access import Admin, App, Reviewer
 from lib.server.admin.rendering import PREFIX, STATIC, PageRoute, refusing, render
 from lib.server.admin.state import annotators, history, labels, queue, tasks, versions
 from lib.server.admin.state.machine import machine
@@ -24,20 +24,20 @@ def install(app: FastAPI) -> None:
 
 
 @router.get("")
-def show_queue(request: Request, app: App, user: Admin, done: str = "") -> HTMLResponse:
+def show_queue(request: Request, app: App, user: Reviewer, done: str = "") -> HTMLResponse:
     """Show what runs, waits and ended, what is served, and what may be trained."""
     facts = {"tasks": tasks.tasks(app), "board": queue.board(app.queue), "done": actions.DONE.get(done, "")}
     return render(request, "queue.html", app=app.spec.name, **facts)
 
 
 @router.get("/live")
-def show_live(request: Request, app: App, user: Admin) -> HTMLResponse:
+def show_live(request: Request, app: App, user: Reviewer) -> HTMLResponse:
     """Show the part of the queue that changes, for the script that renews it."""
     return render(request, "live.html", tasks=tasks.tasks(app), board=queue.board(app.queue))
 
 
 @router.get("/versions")
-def show_versions(request: Request, app: App, user: Admin, done: str = "") -> HTMLResponse:
+def show_versions(request: Request, app: App, user: Reviewer, done: str = "") -> HTMLResponse:
     """Show the versions of every task, with plots."""
     rows, shown = labels.window(app.ledger), []
     for each in app.spec.tasks:
@@ -49,7 +49,7 @@ def show_versions(request: Request, app: App, user: Admin, done: str = "") -> HT
 
 
 @router.get("/versions/{task}/{name}")
-def show_version(request: Request, app: App, user: Admin, task: str, name: str) -> HTMLResponse:
+def show_version(request: Request, app: App, user: Reviewer, task: str, name: str) -> HTMLResponse:
     """Show where a version comes from, how it did, and why it is served or not."""
     with refusing(404, "NO_SUCH_VERSION"):
         told = show_model(app.app_dir, task, name)
@@ -59,7 +59,7 @@ def show_version(request: Request, app: App, user: Admin, task: str, name: str) 
 
 
 @router.get("/labels")
-def show_labels(request: Request, app: App, user: Admin, before: int = 0, findings: bool = False) -> HTMLResponse:
+def show_labels(request: Request, app: App, user: Reviewer, before: int = 0, findings: bool = False) -> HTMLResponse:
     """Show the labels saved last with their findings and pictures."""
     rows = labels.window(app.ledger)
     found = labels.saved(rows, before=max(before, 0), count=LABELS_SHOWN, only_found=findings)

@@ -9,7 +9,7 @@ from fastapi.responses import FileResponse
 
 from lib.records.ledger import Row
 from lib.server.admin import plots
-from lib.server.admin.access import Admin, App
+from lib.server.admin.access import App, Reviewer
 from lib.server.admin.overlays import Picture, overlay
 from lib.server.admin.rendering import PREFIX, refusing
 from lib.server.admin.state import history, labels, versions
@@ -34,7 +34,7 @@ def stamp(*shown: Sequence) -> str:
 
 
 @router.get("/plots/{kind}/{task}.svg")
-def plot(app: App, user: Admin, kind: str, task: str, theme: str = "dark") -> Response:
+def plot(app: App, user: Reviewer, kind: str, task: str, theme: str = "dark") -> Response:
     """Draw a plot of a task."""
     if kind not in PLOTS or theme not in plots.THEMES:
         raise Refused(404, "NO_SUCH_PLOT", "There is no such plot.", f"There is {', '.join(PLOTS)}.")
@@ -48,12 +48,12 @@ def plot(app: App, user: Admin, kind: str, task: str, theme: str = "dark") -> Re
 
 
 @router.get("/overlay.png")
-def overlay_of(app: App, user: Admin, image: str, label: str, small: bool = False) -> FileResponse:
+def overlay_of(app: App, user: Reviewer, image: str, label: str, small: bool = False) -> FileResponse:
     """Show a label that the ledger knows on the image that it was drawn on.
 
     Args:
         app: The app.
-        user: An admin.
+        user: A reviewer.
         image: Name of the image.
         label: SHA-256 of the label.
         small: Whether a preview will do.

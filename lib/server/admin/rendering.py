@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.server.admin.access import TOKEN_FIELD, form_token
 from lib.server.admin.formats import FILTERS
+from lib.server.auth.denied import Denied
 from lib.server.refusals import Refused, refusal
 
 PREFIX = "/admin"
@@ -90,7 +91,7 @@ class PageRoute(APIRoute):
         async def answered(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (HTTPException, RequestValidationError):
+            except (HTTPException, RequestValidationError, Denied):
                 raise  # who may not come in is answered where that is decided
             except Exception as error:
                 refused = refusal(error, f"{request.method} {request.url.path}")

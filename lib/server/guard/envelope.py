@@ -16,6 +16,8 @@ logger = logging.getLogger(__name__)
 
 ID_HEADER = "X-Request-ID"
 MAX_LOGGED = 200
+# Where no secret belongs, and where some client will put one.
+_SECRET = re.compile(r"((?:^|(?<=&))[^&=]*(?:token|password|secret|authorization|session)[^&=]*)=[^&]*", re.IGNORECASE)
 _ID = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._-]{7,63}")
 
 
@@ -66,6 +68,6 @@ def _log(scope: Scope, status: int, code: str) -> None:
     usual = status == 404 and code == "NOT_FOUND" and hasattr(scope.get("route"), "methods")
     client = (scope.get("client") or ("?",))[0]
     address = (scope.get("raw_path") or scope["path"].encode())[:MAX_LOGGED].decode("latin-1")
-    query = scope.get("query_string", b"")[:MAX_LOGGED].decode("latin-1")
+    query = _SECRET.sub(r"\1=...", scope.get("query_string", b"").decode("latin-1"))[:MAX_LOGGED]
     told = (scope["method"], address + (f"?{query}" if query else ""), client, status, code)
     logger.log(logging.INFO if usual else logging.WARNING, "refused %s %s from %s: %d %s", *told)

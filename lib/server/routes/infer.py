@@ -15,7 +15,16 @@ from lib.data.formats import SUFFIXES
 from lib.server.guard.names import check_name
 from lib.server.guard.values import check_values, read_object
 from lib.server.refusals import Refused
-from lib.server.routes.request import Reader, app_at_work, image_path, label_path, one_of, uploaded
+from lib.server.routes.request import (
+    Reader,
+    app_at_work,
+    check_annotator,
+    image_path,
+    label_path,
+    one_of,
+    signed,
+    uploaded,
+)
 from lib.server.turns import Turns
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
@@ -64,6 +73,8 @@ async def infer(
 
     def prepare(_: float) -> dict[str, Any]:
         options = _options(params, output)
+        if options.get("save_label"):
+            check_annotator(user)
         if file is None and session_id:
             _check_session(app, session_id)
         elif file is None:
@@ -86,7 +97,7 @@ def next_study(user: Reader, strategy: str, params: dict[str, Any] | None = None
     """Return the study that a strategy chooses, or say that nothing is left."""
     check_values(params)
     one_of(strategy, app_at_work().info()["strategies"], "strategy")
-    return activelearning.sample(strategy, params, user.username) or NOTHING_LEFT
+    return activelearning.sample(strategy, signed(params, user), user.username) or NOTHING_LEFT
 
 
 def _options(params: str, output: ResultType | None) -> dict[str, Any]:

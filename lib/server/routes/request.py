@@ -13,6 +13,8 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 
 from lib.data.formats import SUFFIXES
+from lib.server.auth.attach import chosen
+from lib.server.auth.denied import Denied
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.server.turns import Turns
@@ -81,6 +83,22 @@ def label_path(app: TopoLabelApp, image: str, tag: str) -> str:
 def who(user: User) -> dict[str, Any]:
     """Return what is kept of a person beside what they did."""
     return {"user": user.username} if user.username else {}
+
+
+def signed(params: dict[str, Any] | None, user: User) -> dict[str, Any]:
+    """Return what a client sends under the name of who signed in; where nobody does, as the client calls itself."""
+    return {**(params or {}), **({"client_id": user.username} if chosen().signs_in else {})}
+
+
+def check_annotator(user: User) -> None:
+    """Refuse to store something for somebody who may look only.
+
+    Raises:
+        Denied: ROLE_NEEDED.
+    """
+    if settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR not in user.roles:
+        reason = "Saving a label needs the role annotator."
+        raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed="annotator")
 
 
 @contextmanager

@@ -6,12 +6,12 @@ from typing import Any
 
 from fastapi import APIRouter
 from fastapi.routing import APIRoute
-from monailabel.config import settings
-from monailabel.endpoints import batch_infer, datastore, info, login, model, scoring, train
+from monailabel.endpoints import batch_infer, datastore, info, model, scoring, train
 from starlette.concurrency import run_in_threadpool
 
 from lib.server.guard.names import NAME_KEYS, check_name
 from lib.server.guard.values import check_values
+from lib.server.routes.request import signed
 from lib.server.turns import Turns
 
 STAYING = [batch_infer, datastore, info, model, scoring, train]
@@ -25,7 +25,7 @@ def routes_beside(ours: Iterable[APIRouter]) -> APIRouter:
     """Return MONAI Label's routes, without those that other routers have in their place."""
     taken = {(method, route.path) for router in ours for route in _routes(router) for method in route.methods or ()}
     router = APIRouter()
-    for module in [*STAYING, *([login] if settings.MONAI_LABEL_AUTH_ENABLE else [])]:
+    for module in STAYING:
         for route in _routes(module.router):
             if methods := sorted(method for method in route.methods or () if (method, route.path) not in taken):
                 router.add_api_route(
@@ -53,6 +53,8 @@ def _in_thread(endpoint: Endpoint) -> Endpoint:
             if name in NAME_KEYS and isinstance(value, str):
                 check_name(value, name)
             check_values(value, name)
+        if "user" in values and isinstance(values.get("params", ""), dict | None):
+            values["params"] = signed(values["params"], values["user"])
         if values.get("run_sync"):
             return await WAITING.run(lambda _: _finished(endpoint, values))
         return await run_in_threadpool(partial(_finished, endpoint, values))

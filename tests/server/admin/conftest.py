@@ -21,6 +21,7 @@ from lib.records.ledger import Ledger
 from lib.records.versions import find_version, write_version
 from lib.server.admin import pages
 from lib.server.admin.access import served_app
+from lib.server.auth.routes import checked_form
 from lib.server.guard import Guard
 from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
 from lib.tasks.proposals import Proposals
@@ -162,6 +163,8 @@ def browse(history: History) -> TestClient:
     web.add_middleware(Guard)
     pages.install(web)
     web.dependency_overrides[served_app] = lambda: history.app
+    # The gate gives pages their token; it is not here.
+    web.dependency_overrides[checked_form] = lambda: None
     return TestClient(web, raise_server_exceptions=False, follow_redirects=False)
 
 

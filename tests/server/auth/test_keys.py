@@ -1,0 +1,110 @@
+"""The provider's keys: rotated, asked for seldom, and kept while it is away."""
+
+import asyncio
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from lib.server.auth.keys import LIFE_S, PAUSE_S, Keys, ProviderAway
+from tests.server.auth.provider import LocalProvider
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def keys(provider: LocalProvider, clock: Clock) -> Keys:
+    return Keys(provider.issuer, 2.0, clock)
+
+
+def found(keys: Keys, kid: str) -> bool:
+    return asyncio.run(keys.find(kid)) is not None
+
+
+def test_keys_are_rotated(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
+    assert found(keys, "rsa-1")
+    provider.keys = {"ec-2": ec.generate_private_key(ec.SECP256R1())}
+    clock.now += PAUSE_S + 1
+    assert found(keys, "ec-2") and not found(keys, "rsa-1"), "the new one is found, the old one is gone"
+
+
+def test_a_key_that_is_taken_back_is_gone_in_minutes(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
+    assert found(keys, "rsa-1")
+    del provider.keys["rsa-1"]
+    clock.now += LIFE_S + 1
+    assert not found(keys, "rsa-1") and found(keys, "ec-1")
+
+
+def test_unknown_keys_do_not_make_a_storm(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
+    async def storm() -> None:
+        await asyncio.gather(*(keys.find(f"guess-{i}") for i in range(200)))
+
+    asyncio.run(storm())
+    assert provider.asked["certs"] == 1
+    clock.now += PAUSE_S + 1
+    asyncio.run(storm())
+    assert provider.asked["certs"] == 2
+
+
+def test_a_provider_that_is_away_is_not_asked_at_every_request(
+    keys: Keys, provider: LocalProvider, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    provider.away = True
+    for _ in range(20):
+        with pytest.raises(ProviderAway):
+            found(keys, "rsa-1")
+    assert provider.asked["openid-configuration"] == 1 and "0 keys are kept" in caplog.text
+    provider.away = False
+    clock.now += PAUSE_S + 1
+    assert found(keys, "rsa-1")
+    provider.away = True
+    clock.now += 10 * LIFE_S
+    assert found(keys, "rsa-1"), "known keys go on"
+
+
+@pytest.mark.parametrize(
+    "description",
+    [
+        {"issuer": "http://evil.example"},
+        {},
+        [],
+        "text",
+        {"issuer": None, "jwks_uri": "http://evil.example/certs"},
+    ],
+)
+def test_another_provider_is_not_believed(
+    keys: Keys, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, description: object
+) -> None:
+    monkeypatch.setattr(provider, "answer", lambda path, fields: (200, description))
+    with pytest.raises(ProviderAway):
+        found(keys, "rsa-1")
+
+
+@pytest.mark.parametrize("uri", ["http://evil.example/certs", "file:///etc/passwd", "", "//x"])
+def test_keys_come_over_https_or_from_this_machine(
+    keys: Keys, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, uri: str
+) -> None:
+    told = {"issuer": provider.issuer, "jwks_uri": uri, "token_endpoint": f"{provider.issuer}/token"}
+    monkeypatch.setattr(provider, "answer", lambda path, fields: (200, told))
+    with pytest.raises(ProviderAway):
+        found(keys, "rsa-1")
+
+
+@pytest.mark.parametrize(
+    "jwks", [{}, {"keys": []}, {"keys": "x"}, [], {"keys": [{"kty": "oct", "k": "AAAA", "kid": "rsa-1"}]}]
+)
+def test_shared_secrets_and_rubbish_are_no_keys(
+    keys: Keys, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, jwks: object
+) -> None:
+    monkeypatch.setattr(provider, "jwks", lambda: jwks)
+    with pytest.raises(ProviderAway):
+        found(keys, "rsa-1")
