@@ -16,7 +16,7 @@ from playwright.sync_api import Page, Response, sync_playwright
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import GOING
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SHOTS = ROOT / "build" / "screenshots"
 CHROMIUM = shutil.which("chromium")
 GRAPHICS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
