@@ -150,7 +150,9 @@ def click(page: Page, across: float, down: float) -> None:
     """Click into the axial view, at parts of its width and height."""
     box = page.locator("[data-cy=viewport-pane]").first.bounding_box()
     assert box
-    page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"])
+    page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"], delay=100)
+    page.wait_for_function("() => window.cornerstoneTools.annotation.state.getAllAnnotations().length > 0")
+    page.wait_for_timeout(SETTLE_MS)
 
 
 def mended(before: np.ndarray, number: int, mask: np.ndarray) -> np.ndarray:
