@@ -7,12 +7,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
+
+from lib.console import attempt, fail, progress, say, tell
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -58,7 +58,7 @@ def serve(
         said = Access(users, oidc, audience, is_open).variables()
         run(app, studies, host=host, port=port, access=Access.of(os.environ | said))
     except (ValueError, OSError, RuntimeError) as error:
-        _fail(error)
+        fail(error)
 
 
 @cli.command()
@@ -74,11 +74,11 @@ def infer(
     from lib.tasks.segmenter import Segmenter
 
     def work() -> dict[str, Any]:
-        result = Segmenter.from_task(app, task).segment(image, progress=_progress(f"segmenting {image.name}"))
+        result = Segmenter.from_task(app, task).segment(image, progress=progress(f"segmenting {image.name}"))
         save_label(result.label, result.affine, output)
         return {"output": str(output), "model": result.version, "seconds": result.seconds, "labels": result.labels}
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @cli.command()
@@ -94,7 +94,7 @@ def train(
     """Train a task with the recipe that the server runs, and write a model version."""
     from lib.tasks.retrain import retrain
 
-    _run(lambda: retrain(app, task, studies, _pairs(options or [])).as_dict(), as_json)
+    tell(lambda: retrain(app, task, studies, _pairs(options or [])).as_dict(), as_json)
 
 
 @cli.command()
@@ -129,10 +129,10 @@ def evaluate(
                 raise FileNotFoundError(
                     f"there is no study '{study}' with a reference in sample-data; run `make sample`"
                 )
-            return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=_say)
-        return evaluate_cases(segment, find_cases(images or "", labels), names, out=out, progress=_say)
+            return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=say)
+        return evaluate_cases(segment, find_cases(images or "", labels), names, out=out, progress=say)
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @cli.command()
@@ -165,10 +165,10 @@ def phantom(
     from lib.data.phantom import write_cohort
 
     def work() -> dict[str, Any]:
-        write_cohort(out, count=count, seed=seed, progress=_progress(f"making {count} procedural cases"))
+        write_cohort(out, count=count, seed=seed, progress=progress(f"making {count} procedural cases"))
         return {"out": str(out), "count": count, "seed": seed, "picture": str(out / "cohort.png")}
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @jobs.command("list")
@@ -186,7 +186,7 @@ def jobs_list(
         told = [job.as_dict() | {"position": queue.position(job, waiting)} for job in found[-last:]]
         return {"jobs": told, "of": len(found)}
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @jobs.command("show")
@@ -198,7 +198,7 @@ def jobs_show(app: App, job: JobId, as_json: Json = False) -> None:
         queue = Queue(_app(app))
         return queue.show(queue.jobs.get(job))
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @jobs.command("stop")
@@ -206,7 +206,7 @@ def jobs_stop(app: App, job: JobId, as_json: Json = False) -> None:
     """Stop a job that waits or runs; nothing that it learned is served."""
     from lib.jobs.queue.broker import Queue
 
-    _run(lambda: Queue(_app(app)).stop(job).as_dict(), as_json)
+    tell(lambda: Queue(_app(app)).stop(job).as_dict(), as_json)
 
 
 @jobs.command("work")
@@ -222,7 +222,7 @@ def jobs_work(
     try:
         work(app, studies, parent)
     except (ValueError, OSError, RuntimeError) as error:
-        _fail(error)
+        fail(error)
 
 
 @jobs.command("run", hidden=True)
@@ -240,7 +240,7 @@ def models_list(app: App, task: Annotated[str, typer.Option(help="one task only"
     """Tell every version of every task: served, waiting or kept, and the last decision about it."""
     from lib.tasks.models import list_models
 
-    _run(lambda: list_models(app, task), as_json)
+    tell(lambda: list_models(app, task), as_json)
 
 
 @models.command("show")
@@ -248,7 +248,7 @@ def models_show(app: App, task: Task, version: Version, as_json: Json = False) -
     """Tell a version's card, the labels it learned from, and every decision about it."""
     from lib.tasks.models import show_model
 
-    _run(lambda: show_model(app, task, version), as_json)
+    tell(lambda: show_model(app, task, version), as_json)
 
 
 @models.command("promote")
@@ -256,7 +256,7 @@ def models_promote(app: App, task: Task, version: Version, by: User = "", as_jso
     """Serve a version that the gate held or rejected; the next image is answered by it."""
     from lib.tasks.models import promote
 
-    _run(lambda: promote(app, task, version, by=by), as_json)
+    tell(lambda: promote(app, task, version, by=by), as_json)
 
 
 @models.command("rollback")
@@ -264,7 +264,7 @@ def models_rollback(app: App, task: Task, by: User = "", as_json: Json = False) 
     """Serve what was served before."""
     from lib.tasks.models import rollback
 
-    _run(lambda: rollback(app, task, by=by), as_json)
+    tell(lambda: rollback(app, task, by=by), as_json)
 
 
 @ledger.command("verify")
@@ -276,13 +276,13 @@ def ledger_verify(
     """Recompute the chain and the hashes of all label and model versions, and name what does not match."""
     from lib.records.verify import verify
 
-    answer = _attempt(lambda: verify(_app(app), studies).as_dict())
+    answer = attempt(lambda: verify(_app(app), studies).as_dict())
     faults = answer["faults"]
     well = f"{answer['rows']} rows and {answer['files']} files are as they were recorded"
     print(json.dumps(answer) if as_json else "\n".join(faults or [well]))
     if faults:
         found = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        _fail(ValueError(f"{found} in {answer['rows']} rows and {answer['files']} files"))
+        fail(ValueError(f"{found} in {answer['rows']} rows and {answer['files']} files"))
 
 
 @ledger.command("show")
@@ -306,7 +306,7 @@ def ledger_show(
         rows = Ledger.of(_app(app)).rows(kind or None, subject or None)
         return {"rows": [asdict(row) for row in rows[-last:]], "of": len(rows)}
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @users.command("add")
@@ -326,7 +326,7 @@ def users_add(
         add_user(file, name, password, role)
         return {"file": str(file), "name": name, "role": role}
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @users.command("remove")
@@ -338,7 +338,7 @@ def users_remove(file: UsersFile, name: Name, as_json: Json = False) -> None:
         remove_user(file, name)
         return {"file": str(file), "removed": name}
 
-    _run(work, as_json)
+    tell(work, as_json)
 
 
 @users.command("list")
@@ -346,25 +346,7 @@ def users_list(file: UsersFile, as_json: Json = False) -> None:
     """Tell the users and their roles."""
     from lib.server.auth.users import read_users
 
-    _run(lambda: {"users": {name: user.role for name, user in read_users(file).items()}}, as_json)
-
-
-def _run(work: Callable[[], dict[str, Any]], as_json: bool) -> None:
-    """Do the work and print its answer."""
-    answer = _attempt(work)
-    print(json.dumps(answer) if as_json else _readable(answer))
-
-
-def _attempt(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """Return the work's answer; on failure print one line of reason and leave with status 1."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
-    logging.getLogger("ignite").setLevel(logging.WARNING)
-    try:
-        # Libraries print where they like; standard output belongs to the answer.
-        with redirect_stdout(sys.stderr):
-            return work()
-    except (ValueError, OSError, RuntimeError) as error:
-        _fail(error)
+    tell(lambda: {"users": {name: user.role for name, user in read_users(file).items()}}, as_json)
 
 
 def _app(path: Path) -> Path:
@@ -373,48 +355,10 @@ def _app(path: Path) -> Path:
     return path
 
 
-def _fail(error: Exception) -> NoReturn:
-    """Leave with status 1 and one line of reason."""
-    _say(f"error: {' '.join(str(error).split())}")
-    raise typer.Exit(1) from None
-
-
-def _readable(answer: Any, indent: str = "") -> str:
-    """Return an answer as indented lines, a dash where there is nothing."""
-    if isinstance(answer, list) and answer:
-        return "\n".join(f"{indent}- {_readable(item, indent + '  ').lstrip()}" for item in answer)
-    if not isinstance(answer, dict) or not answer:
-        return f"{answer:.3f}" if isinstance(answer, float) else "-" if answer in (None, "", [], {}) else str(answer)
-    lines = []
-    for key, value in answer.items():
-        nested = value and isinstance(value, dict | list)
-        lines.append(f"{indent}{key}:" + ("\n" + _readable(value, indent + "  ") if nested else f" {_readable(value)}"))
-    return "\n".join(lines)
-
-
 def _pairs(options: list[str]) -> dict[str, str]:
     if wrong := [option for option in options if "=" not in option]:
         raise typer.BadParameter(f"--set takes KEY=VALUE, got {wrong[0]!r}")
     return dict(option.split("=", 1) for option in options)
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _progress(title: str) -> Callable[[int, int], None]:
-    """Return a callable ``(done, total)`` that draws one bar with its ETA on standard error."""
-    from tqdm import tqdm
-
-    bar = tqdm(desc=title, file=sys.stderr, leave=False)
-
-    def tell(done: int, total: int) -> None:
-        bar.total = total
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return tell
 
 
 if __name__ == "__main__":
