@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -176,13 +176,13 @@ def _upscaled(places: torch.Tensor, upscaling: nn.Sequential) -> torch.Tensor:
 
     So each place becomes four by a product of matrices, and channels stay together until one logit is left of them.
     """
-    first, norm, activation, second, last = upscaling
+    first, norm, activation, second, last = cast(tuple[Any, ...], tuple(upscaling))
     finer = F.layer_norm(_four_of_each(places, first), norm.weight.shape, norm.weight, norm.bias, norm.eps)
     return last(_four_of_each(activation(finer), second))
 
 
-def _four_of_each(places: torch.Tensor, convolution: nn.Module) -> torch.Tensor:
-    weight, bias = convolution.weight, convolution.bias
+def _four_of_each(places: torch.Tensor, convolution: nn.ConvTranspose2d) -> torch.Tensor:
+    weight, bias = convolution.weight, cast(torch.Tensor, convolution.bias)
     weight = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (in, out, 2, 2) to (2 2 out, in)
     return F.linear(places, weight, bias.repeat(4)).reshape(len(places), -1, len(bias))
 
