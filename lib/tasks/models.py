@@ -109,12 +109,18 @@ def take_back(app_dir: str | Path, task: TaskSpec, version: str, reason: str) ->
     threading.Thread(target=show_in_mlflow, args=(place,), daemon=True).start()
 
 
-def settle(app_dir: str | Path, task: TaskSpec) -> None:
-    """Carry out a decision that a killed process left; a ledger that cannot be read keeps nobody from serving."""
+def settle(app_dir: str | Path, task: TaskSpec) -> bool:
+    """Carry out a decision that a killed process or a failing disk left.
+
+    Returns:
+        Whether that could be done; a ledger that cannot be read keeps nobody from serving.
+    """
     try:
         publish.settle(shelf(app_dir, task))
     except (LedgerUnavailable, OSError, ValueError) as error:
-        logger.warning("%s: the ledger's last decision was not looked at: %s", task.name, error)
+        logger.warning("%s: the ledger's last decision is not carried out yet: %s", task.name, error)
+        return False
+    return True
 
 
 def show_in_mlflow(place: Shelf) -> None:

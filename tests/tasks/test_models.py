@@ -110,7 +110,7 @@ def test_a_ledger_that_cannot_be_read_keeps_nobody_from_serving(
     (app_dir / "records" / FILE).write_text("this is no database, and it is longer than a header of one" * 100)
     with caplog.at_level(logging.WARNING):
         settle(app_dir, task)
-    assert "not looked at" in caplog.text and shelf(app_dir, task).served == "v1"
+    assert "not carried out yet" in caplog.text and shelf(app_dir, task).served == "v1"
 
 
 def test_trouble_with_mlflow_is_logged(

@@ -39,7 +39,7 @@ class Service(threading.Thread):
         super().__init__(name="service", daemon=True)
         self._app, self._queue = app, app.queue
         self._followed: dict[str, int] = {}
-        self._seen, self._states, self._asked = 0, dict[str, str](), 0.0
+        self._seen, self._settled, self._asked = 0, 0, 0.0
 
     def start(self) -> None:
         """Start the worker and this thread."""
@@ -95,12 +95,11 @@ class Service(threading.Thread):
                 logger.info("%s leaves the GPU to the training", name)
 
     def settle(self) -> None:
-        """Carry out a decision whose publisher was killed, once its job is no longer what it was."""
-        states = {job.id: job.status for job in self._queue.jobs.list(TRAIN, going=True)}
-        if states != self._states:
-            for task in self._app.spec.tasks:
-                settle(self._app.app_dir, task)
-            self._states = states
+        """Carry out what was decided and its publisher could not: it was killed, or the disk failed it."""
+        decisions = self._app.ledger.rows("decision", after=self._settled)
+        # A list, for every task has its turn, and the same rows are looked at again until all could be done.
+        if decisions and all([settle(self._app.app_dir, task) for task in self._app.spec.tasks]):
+            self._settled = decisions[-1].seq
 
     def heed_policy(self) -> None:
         """Submit the trainings that are due by the app's policy."""

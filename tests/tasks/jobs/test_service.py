@@ -1,5 +1,6 @@
 """Beside the requests: logs passed on, decisions settled, policies heeded, GPUs cleared."""
 
+import errno
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -89,16 +90,22 @@ def test_what_a_killed_publisher_decided_is_carried_out(
     place = shelf(app_dir, task)
     write_version(place.root, build_network(task).state_dict(), {"parent": "starter"}, name="v1")
     register(place, find_version(place.root, "v1"), {})
-    job = app.queue.submit("train", "tubes", {})
     service.settle()
     with monkeypatch.context() as killed:
         killed.setattr(publish, "settle", lambda _: None)
         publish.carry_out(place, "v1", Decision(PUBLISH, ("better",)), against=place.served)
     assert champion(place.root) is None
-    app.queue.jobs.claim(job.id)
+    with monkeypatch.context() as read_only:
+        read_only.setattr(publish, "set_alias", refuse)
+        service.settle()
+    assert champion(place.root) is None
     service.settle()
     served = champion(place.root)
     assert served is not None and served.name == "v1"
+
+
+def refuse(*_: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
 
 
 def test_networks_that_nobody_uses_leave_the_gpu_to_a_training(
