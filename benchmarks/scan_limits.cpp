@@ -29,7 +29,7 @@ extern "C" float walk_tiles(const Problem_f32 *p, int64_t rounds) {
   }
   vec_f32 states[MAX_STATES] = {};
   const Channels_f32 channels(*p, 0, 0, BYTES / 4);
-  for (int64_t round = 0; round < rounds; round++) walk_all_f32<true>(*p, tile, channels, true, states);
+  for (int64_t round = 0; round < rounds; round++) walk_all_f32(*p, tile, channels, true, states);
   return sum_f32(tile.sum[0]);
 }
 

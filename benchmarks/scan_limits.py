@@ -53,7 +53,7 @@ def limits(states: int, elements: int) -> dict[str, float]:
     rows = torch.ones(1, TILE, 1, states)
     ones = torch.ones(LANES[isa])
     problem, _alive = _problem(
-        one, one, None, -torch.ones(LANES[isa], states), rows, rows, ones, ones, one, None, False
+        one, one, None, -torch.ones(LANES[isa], states), rows, rows, ones, ones, one, None, None, False
     )
     walk = seconds(lambda: library.walk_tiles(ctypes.byref(problem), ctypes.c_int64(1000))) / (1000 * TILE)
     arrays = torch.ones(3, elements)

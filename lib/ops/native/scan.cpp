@@ -20,18 +20,19 @@
 
 static const int MAX_STATES = 64;  // states a channel can have
 static const int MAX_RANKS = 256;  // ranks the steps can have
-static const int TILE = 32;        // tokens staged at a time, a multiple of four
+static const int TILE = 32;        // tokens staged at a time, a multiple of four; native.py has it, too
 static const int STRIP = 32;       // channels of one task of the forward pass: two lines of the cache in float
 static const int SLAB = 64;        // channels of one task of the backward pass
 static const int ABREAST = BYTES < 64 ? 4 : 8;  // states that the registers hold, with what their decays need
 static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
 // Where ranks is 0 delta holds the steps (batch, L, E); else they are the product of dt (batch, L, G, ranks) and a weight,
-// once as (G, ranks, E / G) and once as (G, E / G, padded), its rows padded with zeros to whole vectors.
+// once as (G, ranks, E / G) and once as (G, E / G, padded), its rows padded with zeros to whole vectors. The states in
+// front of every tile, starts (batch, tiles, N, E), are what a backward pass needs of a forward one; null if none comes.
 #define PROBLEM(REAL, NAME)                                                                   \
   struct NAME(Problem) {                                                                      \
     const REAL *u, *delta, *weight, *weight_rows, *A, *B, *C, *D, *bias;                      \
-    REAL *y;                                                                                  \
+    REAL *y, *starts;                                                                         \
     const int32_t *order;                                                                     \
     int64_t batch, L, E, G, N, ranks, padded, use_softplus, threads;                          \
   };                                                                                          \

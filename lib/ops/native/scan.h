@@ -133,8 +133,9 @@ static inline vec NAME(steepest)(const NAME(Problem) & p, const NAME(Channels) &
   return most;
 }
 
-// Walk STATES states from `n` on through the tile. What they answer is added to its sums, or they and their decays are kept.
-template <int STATES, bool SAFE, bool ANSWER, bool KEEP>
+// Walk STATES states from `n` on through the tile. What they answer is added to its sums, or they and their decays
+// are kept.
+template <int STATES, bool SAFE, bool KEEP>
 static inline void NAME(walk)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, int64_t n, vec *states,
                               vec (*kept)[STATES] = nullptr, vec (*decays)[STATES] = nullptr) {
   constexpr int TOKENS = ABREAST / STATES;  // as many decays at a time as hide the latency of each
@@ -150,30 +151,34 @@ static inline void NAME(walk)(const NAME(Problem) & p, NAME(Tile) & tile, const 
       const REAL *B = p.B + at, *C = p.C + at;
       const vec input = tile.input[k + j];
       vec even = {}, odd = {};
-      if (ANSWER) even = tile.sum[k + j];
+      if (!KEEP) even = tile.sum[k + j];
       for (int i = 0; i < STATES; i++) {
         if (KEEP) kept[k + j][i] = h[i], decays[k + j][i] = decay[j * STATES + i];
         h[i] = decay[j * STATES + i] * h[i] + input * B[i];
-        if (ANSWER && i % 2) odd += h[i] * C[i];
-        if (ANSWER && i % 2 == 0) even += h[i] * C[i];
+        if (!KEEP && i % 2) odd += h[i] * C[i];
+        if (!KEEP && i % 2 == 0) even += h[i] * C[i];
       }
-      if (ANSWER) tile.sum[k + j] = STATES > 1 ? even + odd : even;
+      if (!KEEP) tile.sum[k + j] = STATES > 1 ? even + odd : even;
     }
   }
   for (int i = 0; i < STATES; i++) states[n + i] = h[i];
 }
 
-template <bool ANSWER>
 static inline void NAME(walk_all)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, bool safe, vec *states) {
   for (int64_t n = 0; n < p.N;)
     if (p.N - n >= ABREAST) {
-      if (safe) NAME(walk)<ABREAST, true, ANSWER, false>(p, tile, c, n, states);
-      else NAME(walk)<ABREAST, false, ANSWER, false>(p, tile, c, n, states);
+      if (safe) NAME(walk)<ABREAST, true, false>(p, tile, c, n, states);
+      else NAME(walk)<ABREAST, false, false>(p, tile, c, n, states);
       n += ABREAST;
     } else {
-      NAME(walk)<1, false, ANSWER, false>(p, tile, c, n, states);
+      NAME(walk)<1, false, false>(p, tile, c, n, states);
       n++;
     }
+}
+
+// Where the state n of some channels lies that holds in front of a tile.
+static inline REAL *NAME(start)(const NAME(Problem) & p, const NAME(Channels) & c, int64_t batch, int64_t tile, int64_t n) {
+  return p.starts + ((batch * ((p.L + TILE - 1) / TILE) + tile) * p.N + n) * p.E + c.at;
 }
 
 static void NAME(forward_task)(const NAME(Problem) & p, int64_t batch, int64_t group, int64_t first, int64_t last) {
@@ -192,8 +197,10 @@ static void NAME(forward_task)(const NAME(Problem) & p, int64_t batch, int64_t g
       const NAME(Channels) c(p, group, first + block * LANES, last);
       const bool safe = NAME(stage)<false>(p, tile, c, x, delta, block, steepest[block]);
       const vec D = NAME(load)(p.D + c.at, c.count);
+      vec *h = &states[block * p.N];
+      for (int64_t n = 0; p.starts && n < p.N; n++) NAME(store)(NAME(start)(p, c, batch, start / TILE, n), h[n], c.count);
       for (int64_t k = 0; k < tile.size; k++) tile.sum[k] = D * x.at(k, block);
-      NAME(walk_all)<true>(p, tile, c, safe, &states[block * p.N]);
+      NAME(walk_all)(p, tile, c, safe, h);
       for (int64_t k = 0; k < tile.size; k++) y.at(k, block) = tile.sum[k];
     }
     y.give(tile, p.y, p.order && group > 0);
@@ -206,7 +213,7 @@ template <int COUNT, bool SAFE>
 static inline void NAME(retrace)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, int64_t n, vec *states,
                                  const vec *dy, vec *later, vec *dA, vec *sumB, vec *sumC, vec *dstep, vec *dinput) {
   vec kept[TILE][COUNT], decays[TILE][COUNT], h[COUNT], g[COUNT], A[COUNT], slopes[COUNT];
-  NAME(walk)<COUNT, SAFE, false, true>(p, tile, c, n, states, kept, decays);
+  NAME(walk)<COUNT, SAFE, true>(p, tile, c, n, states, kept, decays);
   for (int i = 0; i < COUNT; i++) {
     // A holds A log2(e); the gradient of the step needs A itself.
     A[i] = NAME(load)(p.A + (n + i) * p.E + c.at, c.count) * (REAL)LN_2;
@@ -239,7 +246,7 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
                                 int64_t first, int64_t last, REAL *dB, REAL *dC, REAL *ddt) {
   const int64_t E = p.E, L = p.L, N = p.N, R = p.ranks, blocks = (last - first + LANES - 1) / LANES;
   const int64_t tiles = (L + TILE - 1) / TILE;
-  std::vector<vec> starts(tiles * blocks * N), states(blocks * N, vec{}), later(blocks * N, vec{}), steepest(blocks);
+  std::vector<vec> h(N), later(blocks * N, vec{}), steepest(blocks);
   std::vector<vec> sumB(TILE * N), sumC(TILE * N), dA(blocks * N, vec{}), dD(blocks, vec{}), dbias(blocks, vec{});
   std::vector<vec> dweight(R * blocks, vec{});
   const int64_t width = E / p.G;
@@ -248,17 +255,6 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
   NAME(Rows) x(first + (p.order ? 0 : group * width), last - first, p.order ? width : E), dy = x, du = x;
   auto channels = [&](int64_t block) { return NAME(Channels)(p, group, first + block * LANES, last); };
   for (int64_t block = 0; block < blocks; block++) steepest[block] = NAME(steepest)(p, channels(block));
-  for (int64_t t = 0; t < tiles; t++) {
-    memcpy(&starts[t * blocks * N], states.data(), blocks * N * sizeof(vec));
-    if (t + 1 == tiles) break;
-    NAME(enter)(p, tile, batch, group, t * TILE);
-    x.take(tile, p.u);
-    if (!R) delta.take(tile, p.delta);
-    for (int64_t block = 0; block < blocks; block++) {
-      const bool safe = NAME(stage)<false>(p, tile, channels(block), x, delta, block, steepest[block]);
-      NAME(walk_all)<false>(p, tile, channels(block), safe, &states[block * N]);
-    }
-  }
   for (int64_t t = tiles - 1; t >= 0; t--) {
     const int64_t from = t * TILE;
     NAME(enter)(p, tile, batch, group, from);
@@ -272,14 +268,15 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
       const bool safe = NAME(stage)<true>(p, tile, c, x, delta, block, steepest[block]);
       vec back[TILE], dstep[TILE] = {}, dinput[TILE] = {};
       for (int64_t k = 0; k < tile.size; k++) back[k] = dy.at(k, block);
-      vec *h = &starts[(t * blocks + block) * N], *g = &later[block * N], *a = &dA[block * N];
+      vec *g = &later[block * N], *a = &dA[block * N];
+      for (int64_t n = 0; n < N; n++) h[n] = NAME(load)(NAME(start)(p, c, batch, t, n), c.count);
       for (int64_t n = 0; n < N;)
         if (N - n >= ABREAST) {
-          if (safe) NAME(retrace)<ABREAST, true>(p, tile, c, n, h, back, g, a, sumB.data(), sumC.data(), dstep, dinput);
-          else NAME(retrace)<ABREAST, false>(p, tile, c, n, h, back, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          if (safe) NAME(retrace)<ABREAST, true>(p, tile, c, n, h.data(), back, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          else NAME(retrace)<ABREAST, false>(p, tile, c, n, h.data(), back, g, a, sumB.data(), sumC.data(), dstep, dinput);
           n += ABREAST;
         } else {
-          NAME(retrace)<1, false>(p, tile, c, n, h, back, g, a, sumB.data(), sumC.data(), dstep, dinput);
+          NAME(retrace)<1, false>(p, tile, c, n, h.data(), back, g, a, sumB.data(), sumC.data(), dstep, dinput);
           n++;
         }
       const vec D = NAME(load)(p.D + c.at, c.count);

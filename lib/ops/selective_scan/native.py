@@ -12,8 +12,8 @@ from lib.ops.native.build import call, library
 from lib.ops.selective_scan.reference import check_scan, scan_dtype
 
 MAX_STATES, MAX_RANKS = 64, 256
-_LANES = 16
-_OPERANDS = ("u", "delta", "weight", "weight_rows", "A", "B", "C", "D", "bias", "y", "order")
+_LANES, _TILE = 16, 32
+_OPERANDS = ("u", "delta", "weight", "weight_rows", "A", "B", "C", "D", "bias", "y", "starts", "order")
 _SIZES = ("batch", "L", "E", "G", "N", "ranks", "padded", "use_softplus", "threads")
 
 
@@ -58,14 +58,15 @@ def selective_scan_native(
     Raises:
         ValueError: If shapes disagree.
     Source:
-        Gu & Dao 2023, arXiv:2312.00752, section 3.3 (states in fast memory, recomputed in the backward pass).
+        Gu & Dao 2023, arXiv:2312.00752, section 3.3 (states in fast memory, recomputed in the backward pass; here from
+        those that the forward pass keeps of every 32nd token).
     """
     check_scan(u, delta, A, B, C)
     dtype = scan_dtype(u, delta, A)
     D, bias = (A.new_zeros(len(A)) if each is None else each for each in (D, delta_bias))
     operands = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
     u_, delta_, *rest = (each.to(dtype).contiguous() for each in operands)
-    y = scan_op(u_, delta_, None, *rest, None, delta_softplus)
+    y, _ = scan_op(u_, delta_, None, *rest, None, delta_softplus, _learns(u_, delta_, *rest))
     return y.to(u.dtype).transpose(1, 2)
 
 
@@ -82,8 +83,8 @@ def image_scan_native(
 ) -> Tensor:
     """Return the sum of the scans of one image on a CPU; arguments and result are those of `image_scan_reference`."""
     dtype = scan_dtype(u, dt, A)
-    operands = (u, dt, dt_weight, A, B, C, D, delta_bias)
-    y = scan_op(*(each.to(dtype).contiguous() for each in operands), order.int().contiguous(), True)
+    operands = [each.to(dtype).contiguous() for each in (u, dt, dt_weight, A, B, C, D, delta_bias)]
+    y, _ = scan_op(*operands, order.int().contiguous(), True, _learns(*operands))
     return y.to(u.dtype)
 
 
@@ -99,16 +100,18 @@ def scan_op(
     bias: Tensor,
     order: Tensor | None,
     use_softplus: bool,
-) -> Tensor:
+    keep: bool,
+) -> tuple[Tensor, Tensor]:
     """Scan channels-last operands, contiguous and of one dtype: u and delta (B, L, E), B and C (B, L, G, N).
 
     With an order, int32 (G, L), every group scans the tokens of u (B, L, E/G) in its own order and the results add up.
     With a weight (G, E/G, R) delta is of low rank, (B, L, G, R), and the steps are its products with the weight.
+    To `keep` what the gradient needs gives the states before every tile of tokens, too; else that is empty.
     """
-    y = torch.empty_like(u)
-    problem, _alive = _problem(u, delta, weight, A, B, C, D, bias, y, order, use_softplus)
+    y, starts = torch.empty_like(u), _starts(u, A, keep)
+    problem, _alive = _problem(u, delta, weight, A, B, C, D, bias, y, starts if keep else None, order, use_softplus)
     call("scan_forward", u.dtype, ctypes.byref(problem))
-    return y
+    return y, starts
 
 
 @torch.library.custom_op("topolabel::selective_scan_backward", mutates_args=(), device_types="cpu")
@@ -122,11 +125,12 @@ def scan_backward_op(
     C: Tensor,
     D: Tensor,
     bias: Tensor,
+    starts: Tensor,
     order: Tensor | None,
     use_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Return the gradients of `scan_op` with respect to its eight tensors, of an absent weight an empty one."""
-    problem, _alive = _problem(u, delta, weight, A, B, C, D, bias, None, order, use_softplus)
+    problem, _alive = _problem(u, delta, weight, A, B, C, D, bias, None, starts, order, use_softplus)
     du, ddelta, dB, dC = (torch.empty_like(each) for each in (u, delta, B, C))
     # One row per image, so that no two threads add to the same number.
     dA = u.new_empty(len(u), *A.t().shape)
@@ -140,8 +144,8 @@ def scan_backward_op(
 
 
 @scan_op.register_fake
-def _(u: Tensor, *_: Any) -> Tensor:
-    return torch.empty_like(u)
+def _(u: Tensor, delta: Tensor, weight: Tensor | None, A: Tensor, *rest: Any) -> tuple[Tensor, Tensor]:
+    return torch.empty_like(u), _starts(u, A, rest[-1])
 
 
 @scan_backward_op.register_fake
@@ -161,18 +165,33 @@ def _(
     return tuple(torch.empty_like(each) for each in tensors)
 
 
-def _setup(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    *tensors, ctx.order, ctx.use_softplus = inputs
-    ctx.save_for_backward(*tensors)
+def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    *tensors, ctx.order, ctx.use_softplus, _ = inputs
+    starts = output[1]
+    ctx.save_for_backward(*tensors, starts)
+    ctx.mark_non_differentiable(starts)
+    ctx.set_materialize_grads(False)
 
 
-def _backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
+def _backward(ctx: Any, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]:
+    if dy is None:
+        return (None,) * 11
     tensors = ctx.saved_tensors
     du, ddelta, dweight, *rest = scan_backward_op(dy.contiguous(), *tensors, ctx.order, ctx.use_softplus)
-    return du, ddelta, None if tensors[2] is None else dweight, *rest, None, None
+    return du, ddelta, None if tensors[2] is None else dweight, *rest, None, None, None
 
 
 scan_op.register_autograd(_backward, setup_context=_setup)
+
+
+def _learns(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+
+
+def _starts(u: Tensor, A: Tensor, keep: bool) -> Tensor:
+    """Return room for the states before every tile: (B, tiles, N, E), or empty."""
+    shape = (len(u), -(-u.shape[1] // _TILE), *A.t().shape) if keep else (0,)
+    return u.new_empty(*shape)
 
 
 def _problem(
@@ -187,13 +206,13 @@ def _problem(
     *rest: Any,
 ) -> tuple[_Problem, list[Tensor | None]]:
     """Return the operands as the kernels take them, and the tensors that must live as long."""
-    y, order, use_softplus = rest
+    y, starts, order, use_softplus = rest
     columns, ranks, padded, flat, rows = (A.t() * log2(e)).contiguous(), 0, 0, None, None
     if weight is not None:
         ranks, flat = weight.shape[2], weight.transpose(1, 2).contiguous()
         padded = -(-ranks // _LANES) * _LANES
         rows = F.pad(weight, (0, padded - ranks))
-    operands = [u, delta, flat, rows, columns, B, C, D, bias, y, order]
+    operands = [u, delta, flat, rows, columns, B, C, D, bias, y, starts, order]
     pointers = [None if each is None else each.data_ptr() for each in operands]
     groups, states = B.shape[2:]
     sizes = (*u.shape[:2], len(A), groups, states, ranks, padded, int(use_softplus), torch.get_num_threads())

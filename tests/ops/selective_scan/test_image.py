@@ -121,7 +121,7 @@ def test_every_element_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 def test_operator_is_well_behaved() -> None:
     tensors, order = operands(2, 6, (3, 4), 2, 3, torch.float32)
-    torch.library.opcheck(scan_op, (*(each.detach().requires_grad_() for each in tensors), order, True))
+    torch.library.opcheck(scan_op, (*(each.detach().requires_grad_() for each in tensors), order, True, True))
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")

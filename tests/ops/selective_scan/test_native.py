@@ -132,7 +132,7 @@ def test_operator_is_well_behaved() -> None:
     u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32).values()
     args = [u.transpose(1, 2), delta.transpose(1, 2), None, A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
     leaves = [None if each is None else each.detach().contiguous().requires_grad_() for each in args]
-    torch.library.opcheck(scan_op, (*leaves, None, True))
+    torch.library.opcheck(scan_op, (*leaves, None, True, True))
 
 
 def test_serves_what_it_can() -> None:
