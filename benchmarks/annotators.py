@@ -34,6 +34,7 @@ CASES, SEED, COPIES = 2, 0, 6
 THINKS_SECONDS = (0.3, 2.0)
 INFO_EVERY_SECONDS = 0.25
 GOAL_MS = 50
+CLICKS_A_SLICE = (2, 6)
 WEIGHTS = {"click": 50, "next": 12, "save": 12, "look": 14, "admin": 8, "infer": 4}
 
 
@@ -84,7 +85,7 @@ class Annotator(threading.Thread):
         super().__init__(name=f"annotator {number}", daemon=True)
         self.number, self.url, self.heard, self.images, self.label, self.over = number, url, heard, images, label, over
         self.random, self.saves = random.Random(number), 0
-        self.image = self.random.choice(list(images))
+        self.image, self.clicks, self.left = self.random.choice(list(images)), [], 0
 
     def run(self) -> None:
         """Work until the day is over."""
@@ -93,11 +94,17 @@ class Annotator(threading.Thread):
             acts[self.random.choices(list(WEIGHTS), list(WEIGHTS.values()))[0]]()
 
     def click(self) -> None:
-        """Click somewhere in the middle of a slice."""
+        """Click in the middle of a slice, a few times before the next one: a request carries all its clicks."""
         point = [self.random.randrange(n // 4, 3 * n // 4) for n in self.images[self.image]]
-        params = {"foreground": [point], "background": [], "result_extension": ".nrrd"}
+        if self.left:
+            point[2] = self.clicks[0][2]
+        else:
+            self.clicks, self.left = [], self.random.randint(*CLICKS_A_SLICE)
+        self.clicks, self.left = [*self.clicks, point], self.left - 1
+        params = {"foreground": self.clicks, "background": [], "result_extension": ".nrrd"}
         url = f"{self.url}/infer/sam_lora_2d?image={self.image}&output=image"
-        self.heard.ask("click", "POST", url, data={"params": json.dumps(params)})
+        what = "first click on a slice" if len(self.clicks) == 1 else "click"
+        self.heard.ask(what, "POST", url, data={"params": json.dumps(params)})
 
     def infer(self) -> None:
         """Ask for all five parts."""
@@ -112,7 +119,7 @@ class Annotator(threading.Thread):
     def next(self) -> None:
         """Take the study that the server chooses."""
         answer = self.heard.ask("next", "POST", f"{self.url}/activelearning/random", json={"client_id": self.name})
-        self.image = answer.json().get("id") or self.image
+        self.image, self.left = answer.json().get("id") or self.image, 0
 
     def save(self) -> None:
         """Save a label that nobody else saves: a voxel says who made it and when."""

@@ -119,37 +119,41 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     if spec.crop_margin_mm is not None:
         box = body_box(volume.voxels, np.linalg.norm(volume.affine[:3, :3], axis=0), spec.crop_margin_mm)
         grid = grid if box is None else grid.cropped(box)
-    labels = None if label is None else grid.label(load_label(label, volume))
+    labels = None if label is None else grid.label(load_label(label, volume.voxels.shape, volume.affine))
     return Reading(grid.image(volume.voxels)[None], labels, grid)
 
 
-def load_label(path: str | Path, image: Volume) -> NDArray[np.uint8]:
+def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -> NDArray[np.uint8]:
     """Return the voxels of a label file that lies on the grid of an image, in the image's shape.
 
+    Args:
+        path: The label file.
+        shape: The image's, ``(X, Y)`` or ``(X, Y, Z)``.
+        affine: The image's, ``(4, 4)``, voxel index to RAS+ mm.
     Raises:
         InputRejected: If it cannot be opened, lies on another grid, or holds no labels.
     """
     header = read_header(path)
     # The header first: what has another size is not loaded, however large it says it is.
-    fits = prod(header.shape) == image.voxels.size and header.components == 1
+    fits = prod(header.shape) == prod(shape) and header.components == 1
     label = load(path, header) if fits else None
-    if label is None or not _corner_drift(label, image) <= SAME_GRID_VOXELS:
-        reason = f"The label '{Path(path).name}' {header.shape} is not on the grid {image.voxels.shape} of its image."
+    if label is None or not _corner_drift(label, shape, affine) <= SAME_GRID_VOXELS:
+        reason = f"The label '{Path(path).name}' {header.shape} is not on the grid {shape} of its image."
         raise reject("LABEL_GRID", reason, "Export the label with the image as reference.")
     voxels = np.rint(label.voxels)
     if not (voxels.min() >= 0 and voxels.max() <= IGNORE):
         reason = f"The label '{Path(path).name}' holds values from {voxels.min():g} to {voxels.max():g}."
         raise reject("LABEL_VALUES", reason, f"Labels run from 0 to {IGNORE}, {IGNORE} for voxels to ignore.")
-    return voxels.astype(np.uint8).reshape(image.voxels.shape)
+    return voxels.astype(np.uint8).reshape(shape)
 
 
-def _corner_drift(label: Volume, image: Volume) -> float:
+def _corner_drift(label: Volume, shape: tuple[int, ...], affine: NDArray[Any]) -> float:
     """Return how many voxels the farthest corner of the image moves under the label's geometry."""
-    if (*label.voxels.shape, 1)[:3] != (*image.voxels.shape, 1)[:3]:
+    if (*label.voxels.shape, 1)[:3] != (*shape, 1)[:3]:
         return float("inf")
-    sizes = np.array((*image.voxels.shape, 1)[:3])
+    sizes = np.array((*shape, 1)[:3])
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in sizes]), -1).reshape(-1, 3)
-    moved = _transform(np.linalg.inv(image.affine) @ label.affine, corners)
+    moved = _transform(np.linalg.inv(affine) @ label.affine, corners)
     return float(np.abs(moved - corners).max())
 
 

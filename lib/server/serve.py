@@ -79,6 +79,8 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
         # A training process has no entry for this, and MONAI Label reads it without asking.
         "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
+    # Threads that wait must not keep the cores from whoever waits for an answer.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     # MONAI Label calls dcmqi's itkimage2segimage by its name, and downloads it where no name leads to it.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ.setdefault("MONAI_LABEL_APP_CONF", json.dumps({}))
@@ -150,7 +152,7 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
 
     from lib.server.app import app
     from lib.server.log import log_config
-    from lib.tasks.store import ArchiveStore
+    from lib.tasks.archive import ArchiveStore
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -1,16 +1,17 @@
 """Turns at a device: so many work at once, so many wait, and whoever comes then is told when to ask again."""
 
 import asyncio
+import contextvars
 import math
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import anyio
-from anyio import to_thread
 
 from lib.server.refusals import Refused
+from lib.tasks.niceness import thread_gives_way
 
 Answer = TypeVar("Answer")
 MAX_RETRY_SECONDS = 300
@@ -32,8 +33,9 @@ class Turns:
         self.name, self.at_once, self.max_waiting = name, at_once, waiting
         self.running = self.waiting = 0
         self._mean_seconds = FIRST_GUESS_SECONDS
-        # Not the framework's threads: those answer everybody else.
-        self._free, self._threads = asyncio.Semaphore(at_once), anyio.CapacityLimiter(at_once)
+        self._free = asyncio.Semaphore(at_once)
+        # Not the framework's threads: those answer everybody else, and these give way to them.
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name, initializer=thread_gives_way)
 
     async def run(self, work: Callable[[float], Answer], gone: Callable[[], Awaitable[bool]] | None = None) -> Answer:
         """Return what `work` returns, when its turn has come.
@@ -57,7 +59,11 @@ class Turns:
         try:
             if gone is not None and await gone():
                 raise Refused(499, "NOBODY_WAITS", "The client left before its turn.", "Ask again.")
-            return await to_thread.run_sync(partial(work, start - begin), limiter=self._threads)
+            context = contextvars.copy_context()
+            # A turn is over when its thread is, whatever became of who asked.
+            with anyio.CancelScope(shield=True):
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, context.run, work, start - begin)
         finally:
             self._mean_seconds += _NEWEST * (time.monotonic() - start - self._mean_seconds)
             self.running -= 1

@@ -25,8 +25,6 @@ def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
         # A job reads the store once, and nobody changes it under its hands.
         "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
         "MONAI_LABEL_RELOAD_APP_LIB": "false",
-        # Threads that wait must not keep the cores from whoever waits for an answer.
-        "OMP_WAIT_POLICY": "PASSIVE",
     }
 
     def command(job: str) -> list[str]:
@@ -44,7 +42,8 @@ def run(app_dir: str | Path, job: str, parent: int = 0) -> bool:
         job: The job's id.
         parent: The worker.
     """
-    from lib.tasks.jobs.kinds import KINDS, devices, give_way
+    from lib.tasks.jobs.kinds import KINDS, devices
+    from lib.tasks.niceness import process_gives_way
 
-    give_way()
+    process_gives_way()
     return execute(app_dir, job, KINDS, devices, parent)

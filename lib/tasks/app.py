@@ -19,6 +19,7 @@ from lib.models.sam.build import foundation_of
 from lib.models.sam.foundation import NoFoundation
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
+from lib.tasks.archive import keeping
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer, Mode
@@ -29,7 +30,7 @@ from lib.tasks.models import settle
 from lib.tasks.proposals import Proposals
 from lib.tasks.scoring import DicePerClass
 from lib.tasks.spec import CLICK, AppSpec, TaskSpec, load_app
-from lib.tasks.store import FolderStore, keeping
+from lib.tasks.store import FolderStore
 from lib.tasks.strategy import RandomUnlabelled
 from lib.tasks.train import RecipeTrain
 

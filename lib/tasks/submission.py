@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.findings import reject
-from lib.data.formats import load, read_header
-from lib.data.pipeline import IGNORE, read, save_label
+from lib.data.formats import read_header
+from lib.data.pipeline import IGNORE, load_label, save_label
 from lib.tasks.spec import TaskSpec
 
 
@@ -31,8 +31,8 @@ def accept_label(path: Path, image: str | Path, task: TaskSpec, label_info: Sequ
     if header.components != 1 or len(header.spatial_shape) > 3:
         reason = f"The label '{path.name}' has several layers."
         raise reject("WRONG_DIMENSION", reason, "Export it as one label map, without overlapping segments.")
-    read(image, task.image, label=path)
-    voxels = np.rint(load(path, header).voxels).astype(np.uint8)
+    grid = read_header(image)
+    voxels = load_label(path, grid.spatial_shape, grid.affine)
     renamed = _renamed(voxels, task.label_values, label_info)
     unknown = sorted(set(np.unique(renamed).tolist()) - {0, IGNORE, *task.label_values.values()})
     if unknown:

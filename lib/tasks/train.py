@@ -13,10 +13,10 @@ from monailabel.utils.others.generic import device_list, name_to_device
 from lib.data.cases import Case, patient_from_name
 from lib.data.formats import stem
 from lib.learning.loop.progress import Report
+from lib.tasks.archive import ArchiveStore
 from lib.tasks.result import first
 from lib.tasks.retrain import retrain
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.store import ArchiveStore
 from lib.tasks.training_stats import read_stats
 from lib.tasks.weights import versions_dir
 

@@ -121,7 +121,7 @@ def test_a_label_of_another_size_is_not_loaded(
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), small)
     monkeypatch.setattr("lib.data.pipeline.load", lambda *_: pytest.fail("it was loaded"))
     with pytest.raises(InputRejected, match="LABEL_GRID"):
-        load_label(small, volume)
+        load_label(small, volume.voxels.shape, volume.affine)
 
 
 def test_a_label_of_no_numbers_is_refused(nifti: Write, head: Make, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_label_of_no_numbers_is_refused(nifti: Write, head: Make, tmp_path: Pa
     voxels = np.full(volume.voxels.shape, np.nan, np.float32)
     nib.save(nib.Nifti1Image(voxels, volume.affine), tmp_path / "label.nii")
     with pytest.raises(InputRejected, match="LABEL_VALUES"):
-        load_label(tmp_path / "label.nii", volume)
+        load_label(tmp_path / "label.nii", volume.voxels.shape, volume.affine)
 
 
 @pytest.mark.parametrize("value", [-1, 256])

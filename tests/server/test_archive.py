@@ -15,8 +15,10 @@ from archive import INSTALL, Archive, ct_series, installed, orthanc
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, GOING
 from lib.records.card import hash_file
+from lib.records.labels import FOUND, SUBMITTED
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
+from tests.segmentations import segmentation
 
 pytestmark = [pytest.mark.server, pytest.mark.skipif(not installed(), reason=f"Orthanc is not here: {INSTALL}")]
 PATIENTS = ("P-Anna", "P-Anna", "P-Bert")
@@ -44,7 +46,7 @@ def put(url: str, series: str, label: Path, info: list[dict[str, Any]]) -> reque
         return requests.put(address, data=data, files={"label": (label.name, file)}, timeout=60)
 
 
-def segmentations(archive: Archive) -> list[pydicom.Dataset]:
+def sent_there(archive: Archive) -> list[pydicom.Dataset]:
     """Return what the archive has of modality SEG."""
     query = {"Level": "Instance", "Query": {"Modality": "SEG"}}
     found = requests.post(f"{archive.url}/tools/find", json=query, timeout=30).json()
@@ -95,6 +97,9 @@ def test_the_loop_over_an_archive(
     kept_here_and_there(archive, app, series, scans)
     survives_a_failed_conversion(url, app, series[2], tmp_path)
     trained_by_patient(url, app, series, wait)
+    another_program_s_counts(
+        archive, url, app, series[0], send_again=images[0], mine=tmp_path / "mine_0.nii.gz", wait=wait
+    )
 
     assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be mended"
     requests.post(f"{archive.url}/tools/shutdown", timeout=30)
@@ -130,11 +135,35 @@ def survives_a_failed_conversion(url: str, app: Path, series: str, folder: Path)
     assert [row.body["tag"] for row in Ledger.of(app).rows("label", series)] == ["final", "unsent"]
 
 
+def another_program_s_counts(
+    archive: Archive, url: str, app: Path, series: str, image: Path, mine: Path, wait: Callable
+) -> None:
+    """A SEG that somebody stores beside the server is the label from then on, until a label is saved here again."""
+    source = ct_series(image, PATIENTS[0])
+    planes = np.zeros((len(source), source[0].Rows, source[0].Columns, 2), np.uint8)
+    planes[2:6, 4:9, 4:9, 0], planes[4:8, 6:12, 6:12, 1] = 1, 1
+    archive.store([segmentation(source, planes, ["cavity", "tube"])])
+    expected = np.where(planes[..., 1], 1, 2 * planes[..., 0]).transpose(2, 1, 0)
+
+    def stored() -> np.ndarray:
+        answer = requests.get(f"{url}/datastore/label?label={series}&tag=final", timeout=60)
+        assert answer.ok, answer.text
+        mine.with_name("got.nii.gz").write_bytes(answer.content)
+        return np.asarray(nib.load(mine.with_name("got.nii.gz")).dataobj)
+
+    wait(lambda: np.array_equal(stored(), expected), 60, "the other program's SEG")
+    row = Ledger.of(app).rows("label", series)[-1]
+    assert (row.body["tag"], row.body["source"]) == ("final", FOUND)
+    assert put(url, series, mine, []).ok
+    assert np.array_equal(stored(), np.asarray(nib.load(mine).dataobj)), "who saves last is right"
+    assert Ledger.of(app).rows("label", series)[-1].body["source"] == SUBMITTED
+
+
 def kept_here_and_there(archive: Archive, app: Path, series: list[str], scans: list[Any]) -> None:
     """Every label is a version as it was submitted, and a SEG whose segments bear the right names."""
     rows = {row.subject: row for row in Ledger.of(app).rows("label")}
     assert set(rows) == set(series)
-    sent = {str(each.ReferencedSeriesSequence[0].SeriesInstanceUID): each for each in segmentations(archive)}
+    sent = {str(each.ReferencedSeriesSequence[0].SeriesInstanceUID): each for each in sent_there(archive)}
     assert set(sent) == set(series)
     for name, (_, label) in zip(series, scans, strict=True):
         ((file, digest),) = rows[name].body["files"].items()

@@ -15,8 +15,10 @@ from lib.records.card import hash_file
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.server.refusals import refusal
+from lib.tasks.archive import keeping
 from lib.tasks.proposals import Proposals
-from lib.tasks.store import FolderStore, WholeFiles, keeping
+from lib.tasks.store import FolderStore
+from lib.tasks.whole_files import WholeFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 EXTENSIONS = ["*.nii.gz", "*.nrrd"]

@@ -10,8 +10,8 @@ from monailabel.datastore.local import LocalDatastore
 from lib.records.labels import LabelVersions, Origin
 from lib.records.ledger import Ledger
 from lib.records.versions import list_versions
+from lib.tasks.archive import ArchiveStore
 from lib.tasks.spec import TaskSpec
-from lib.tasks.store import ArchiveStore
 from lib.tasks.train import RecipeTrain, labelled_cases
 from lib.tasks.weights import versions_dir
 

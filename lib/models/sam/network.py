@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import nn
 
+from lib.models.sam.decoder import masks_of
 from lib.models.weights import WeightsMismatch
 
 FOREGROUND, BACKGROUND, NO_POINT = 1, 0, -1
@@ -110,26 +111,7 @@ class PromptedNetwork(nn.Module):
         with torch.autocast(embedding.device.type, enabled=False):
             sparse, dense = self._embed(prompts, embedding.device)
             image_pe = self.prompt_encoder.get_dense_pe() if image_pe is None else image_pe
-        return self._masks(embedding, image_pe, sparse, dense)
-
-    def _masks(
-        self, embedding: torch.Tensor, image_pe: torch.Tensor, sparse: torch.Tensor, dense: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the decoder's first mask, as `MaskDecoder.predict_masks` does, in less time.
-
-        Nothing is repeated for each prompt, only the mask that is asked for is made, and places lie one after another
-        in memory, as the transformer reads them.
-        """
-        decoder, count = self.mask_decoder, len(sparse)
-        own = torch.cat([decoder.iou_token.weight, decoder.mask_tokens.weight])[None].expand(count, -1, -1)
-        image, where = embedding + dense, image_pe.expand(count, -1, -1, -1)
-        image, where = (each.contiguous(memory_format=torch.channels_last) for each in (image, where))
-        tokens, places = decoder.transformer(image, where, torch.cat([own, sparse], 1))
-        weights = decoder.output_hypernetworks_mlps[0](tokens[:, 1])
-        logits = _upscaled(places, decoder.output_upscaling) @ weights[:, :, None]
-        # (P, h w, 2 2, 2 2): rows and columns of the two upscalings beneath each place of the embedding.
-        fine = logits.reshape(count, *image.shape[2:], 2, 2, 2, 2).permute(0, 1, 3, 5, 2, 4, 6)
-        return fine.reshape(count, 1, *(4 * side for side in image.shape[2:]))
+        return masks_of(self.mask_decoder, embedding, image_pe, sparse, dense)
 
     def _decode_one(self, embeddings: torch.Tensor, index: int, prompts: Prompts) -> torch.Tensor:
         return self.decode(embeddings[index : index + 1], prompts)
@@ -169,22 +151,6 @@ class PromptedNetwork(nn.Module):
 
     def _frozen(self) -> dict[str, torch.Tensor]:
         return {name: value for name, value in super().state_dict().items() if _is_frozen(name)}
-
-
-def _upscaled(places: torch.Tensor, upscaling: nn.Sequential) -> torch.Tensor:
-    """Return the features ``(P, 16 L, c)`` of ``places (P, L, C)``: a 2 x 2 convolution's stride is its kernel's side.
-
-    So each place becomes four by a product of matrices, and channels stay together until one logit is left of them.
-    """
-    first, norm, activation, second, last = cast(tuple[Any, ...], tuple(upscaling))
-    finer = F.layer_norm(_four_of_each(places, first), norm.weight.shape, norm.weight, norm.bias, norm.eps)
-    return last(_four_of_each(activation(finer), second))
-
-
-def _four_of_each(places: torch.Tensor, convolution: nn.ConvTranspose2d) -> torch.Tensor:
-    weight, bias = convolution.weight, cast(torch.Tensor, convolution.bias)
-    weight = weight.permute(2, 3, 1, 0).flatten(0, 2)  # (in, out, 2, 2) to (2 2 out, in)
-    return F.linear(places, weight, bias.repeat(4)).reshape(len(places), -1, len(bias))
 
 
 def _is_frozen(name: str, base: str = BASE) -> bool:

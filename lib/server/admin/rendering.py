@@ -15,18 +15,20 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.server.admin.access import TOKEN_FIELD, form_token
 from lib.server.admin.formats import FILTERS
+from lib.server.auth.authority import Everybody
 from lib.server.auth.denied import Denied
+from lib.server.auth.roles import Identity, Role
 from lib.server.refusals import Refused, refusal
 
 PREFIX = "/admin"
 HERE = Path(__file__).parent
 STATIC = HERE / "static"
 PAGES = (
-    ("", "Queue"),
-    ("/versions", "Versions"),
-    ("/labels", "Labels"),
-    ("/annotators", "Annotators"),
-    ("/machine", "Machine"),
+    ("", "Queue", Role.REVIEWER),
+    ("/versions", "Versions", Role.REVIEWER),
+    ("/labels", "Labels", Role.REVIEWER),
+    ("/annotators", "Annotators", Role.ADMIN),
+    ("/machine", "Machine", Role.ADMIN),
 )
 HEADERS = {
     # No script, style or picture from anywhere else, no form sent elsewhere, no frame around a button.
@@ -56,9 +58,15 @@ def render(request: Request, template: str, status: int = 200, **facts: Any) -> 
         status: HTTP status.
         facts: What it shows.
     """
+    # Before any gate there is nobody, and the page is the gate's to keep.
+    who: Identity | None = request.scope.get("user")
+    role, signs_in = who.role if who else Role.ADMIN, getattr(request.app.state, "authority", Everybody()).enabled
     common = {
         "base": request.scope.get("root_path", "").rstrip("/") + PREFIX,
-        "pages": PAGES,
+        "pages": [(path, label) for path, label, needed in PAGES if role >= needed],
+        "who": who.name if who and signs_in else "",
+        "login": request.scope.get("root_path", "").rstrip("/") + "/login",
+        "decides": role >= Role.ADMIN,
         "now": time.time(),
         "token": form_token(request),
         "token_field": TOKEN_FIELD,

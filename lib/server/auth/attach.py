@@ -12,7 +12,7 @@ from lib.server.auth.access import ENABLE_VARIABLE, REALM_VARIABLE, Access
 from lib.server.auth.authority import Authority, Everybody, LocalUsers
 from lib.server.auth.gate import Gate
 from lib.server.auth.oidc import Provider, Realm
-from lib.server.auth.routes import current_user, role_names, router
+from lib.server.auth.routes import current_user, denied_page, role_names, router
 from lib.server.auth.throttle import Throttle
 from lib.server.auth.users import UsersFile
 
@@ -29,7 +29,7 @@ def attach(app: FastAPI) -> Middleware:
     app.state.authority, app.state.throttle = authority_of(access), Throttle()
     app.dependency_overrides[get_current_user] = current_user
     app.include_router(router)
-    return Middleware(Gate, authority=app.state.authority, is_open=access.open)
+    return Middleware(Gate, authority=app.state.authority, page=denied_page, is_open=access.open)
 
 
 def chosen() -> Access:

@@ -1,10 +1,11 @@
 """The one place where every request shows who sends it, before any route of the application sees it."""
 
+from collections.abc import Awaitable, Callable
 from urllib.parse import quote
 
 from starlette.datastructures import Headers
 from starlette.requests import Request, cookie_parser
-from starlette.responses import RedirectResponse
+from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.server.auth.access import is_loopback
@@ -24,11 +25,18 @@ class Gate:
     Args:
         app: The application behind it.
         authority: Who knows the senders.
+        page: Shows a browser why it may not see what it asked for.
         is_open: Whether others on the network may come in where nobody signs in.
     """
 
-    def __init__(self, app: ASGIApp, authority: Authority, is_open: bool = False) -> None:
-        self.app, self.authority, self.is_open = app, authority, is_open
+    def __init__(
+        self,
+        app: ASGIApp,
+        authority: Authority,
+        page: Callable[[Request, Denied], Awaitable[Response]],
+        is_open: bool = False,
+    ) -> None:
+        self.app, self.authority, self.is_open, self.page = app, authority, is_open, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let one request pass, its sender in ``scope["user"]``, or refuse it and write that to the log."""
@@ -55,9 +63,10 @@ class Gate:
         except Denied as denied:
             request = Request(scope)
             denied.log(request, scope["user"].name if scope["user"] else "nobody")
-            if denied.status != 401 or not is_page(request):
+            if not is_page(request):
                 raise
-            await to_login(request)(scope, receive, send)
+            answer = to_login(request) if denied.status == 401 else await self.page(request, denied)
+            await answer(scope, receive, send)
 
     def _check_address(self, scope: Scope) -> None:
         if self.authority.enabled or self.is_open or is_near(scope):

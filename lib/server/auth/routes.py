@@ -122,6 +122,11 @@ async def _admitted(request: Request, enter: Callable[[str, str], Awaitable[T]],
     return given
 
 
+async def denied_page(request: Request, denied: Denied) -> Response:
+    """Show who is signed in, and why that is not enough for the page that was asked for."""
+    return await _page(request, HOME, denied)
+
+
 async def _page(request: Request, wanted: str, denied: Denied | None = None) -> Response:
     try:
         who = await identify(_authority(request), request.headers)

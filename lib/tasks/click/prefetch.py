@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
+from lib.tasks.niceness import thread_gives_way
+
 logger = logging.getLogger(__name__)
 
 
@@ -53,6 +55,7 @@ class Prefetch:
             self._thread.join()
 
     def _run(self) -> None:
+        thread_gives_way()
         while step := self._next():
             try:
                 step()

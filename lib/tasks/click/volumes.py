@@ -36,7 +36,7 @@ class Opened:
         Raises:
             InputRejected: If it is no label on the grid of the image.
         """
-        return self.stack.masks(load_label(path, self.volume))
+        return self.stack.masks(load_label(path, self.volume.voxels.shape, self.volume.affine))
 
 
 class Volumes:

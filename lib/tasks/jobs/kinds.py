@@ -1,7 +1,6 @@
 """What each kind of job does: the app is opened in the job's own process, and asked as MONAI Label would."""
 
 import logging
-import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
@@ -24,8 +23,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 BATCH_INFER, SCORING = "batch_infer", "scoring"
-NICENESS = 5
-"""Jobs give way to people who wait for an answer, and still get a quarter of a core that others would fill."""
 
 
 def train(run: Run) -> dict[str, Any]:
@@ -78,13 +75,6 @@ def devices(job: Job) -> Sequence[str]:
         return ["cpu"]
     every = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     return [each for each in every if asked.startswith(each)] or every
-
-
-def give_way() -> None:
-    """Let this process run only where nobody waits for an answer, and leave half the cores free of it."""
-    os.nice(NICENESS)
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))
 
 
 def _app() -> "TopoLabelApp":

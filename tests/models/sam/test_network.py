@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from lib.models.sam import network as module
 from lib.models.sam.network import BACKGROUND, FOREGROUND, NO_POINT, PromptedNetwork, Prompts
 from lib.models.weights import WeightsMismatch, load_weights, save_weights
 from tests.models.sam.toys import taught, toy_network
@@ -34,16 +35,19 @@ def embedded(network: PromptedNetwork, embedding: torch.Tensor, prompts: Prompts
     """Return what the decoder is given: prompts, mask and places."""
     seen: list[torch.Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(network, "_masks", lambda _, places, sparse, dense: seen.extend((sparse, dense, places)) or dense)
+        patch.setattr(module, "masks_of", lambda _, __, places, *asked: seen.extend((*asked, places)) or asked[1])
         network.decode(embedding, prompts)
     return seen
 
 
+@pytest.mark.parametrize("more", [0, 40])
 @pytest.mark.parametrize("count", [1, 3])
 def test_the_mask_is_that_of_the_package_s_decoder(
-    network: PromptedNetwork, embedding: torch.Tensor, count: int
+    network: PromptedNetwork, embedding: torch.Tensor, count: int, more: int
 ) -> None:
-    marks = points((4.0, 9.0, FOREGROUND), (20.0, 11.0, BACKGROUND))
+    """A few clicks or a scribble, for one prompt and several."""
+    scribble = [(1.0 + place / 2, 3.0, FOREGROUND) for place in range(more)]
+    marks = points((4.0, 9.0, FOREGROUND), (20.0, 11.0, BACKGROUND), *scribble)
     prompts = Prompts(**{name: torch.cat([value + row for row in range(count)]) for name, value in marks.items()})
     prompts = Prompts(prompts.points, marks["kinds"].expand(count, -1), masks=torch.randn(count, 1, 32, 32))
     with torch.inference_mode():

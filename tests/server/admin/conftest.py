@@ -24,9 +24,10 @@ from lib.server.admin.access import served_app
 from lib.server.auth.routes import checked_form
 from lib.server.guard import Guard
 from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
+from lib.tasks.archive import keeping
 from lib.tasks.proposals import Proposals
 from lib.tasks.spec import load_app
-from lib.tasks.store import FolderStore, keeping
+from lib.tasks.store import FolderStore
 from lib.tasks.weights import shelf
 
 HOSTILE = "<img src=x onerror=alert(1)>"

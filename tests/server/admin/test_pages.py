@@ -13,7 +13,7 @@ from starlette.datastructures import State
 from lib.records.ledger import FILE
 from lib.server.admin.rendering import PAGES
 
-ADDRESSES = [f"/admin{path}" for path, _ in PAGES]
+ADDRESSES = [f"/admin{path}" for path, *_ in PAGES]
 HOSTILE = "<img src=x onerror=alert(1)>"
 
 

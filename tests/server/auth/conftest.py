@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from lib.server.auth import users as users_module
 from lib.server.auth.authority import Authority, LocalUsers
 from lib.server.auth.gate import Gate
-from lib.server.auth.routes import current_user, router
+from lib.server.auth.routes import current_user, denied_page, router
 from lib.server.auth.throttle import Throttle
 from lib.server.auth.users import UsersFile, add_user
 from lib.server.guard import Guard
@@ -55,7 +55,7 @@ def gated() -> Callable[..., TestClient]:
         app.state.authority, app.state.throttle = authority, Throttle()
         app.include_router(router)
         guard = Middleware(Guard, origins=Origins(pages=pages))
-        app.user_middleware[:] = [guard, Middleware(Gate, authority=authority, **options)]
+        app.user_middleware[:] = [guard, Middleware(Gate, authority=authority, page=denied_page, **options)]
 
         async def who(request: Request) -> dict[str, Any]:
             return (await current_user(request)).model_dump()

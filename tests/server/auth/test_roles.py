@@ -12,7 +12,7 @@ from lib.server.app import app
 from lib.server.auth.denied import Denied
 from lib.server.auth.gate import Gate
 from lib.server.auth.roles import GIVEN, NEARBY, TABLE, Identity, Role, row_of, rows
-from lib.server.auth.routes import role_names
+from lib.server.auth.routes import denied_page, role_names
 
 SENDERS = {"nobody": None, "no role": Role.SIGNED_IN} | GIVEN
 
@@ -58,7 +58,7 @@ def status(row: str, sender: str, address: str = "10.0.0.9") -> int:
 
     scope: Scope = {**scope_of(row, sender), "client": (address, 1)}
     try:
-        asyncio.run(Gate(behind, Known())(scope, receive, send))  # type: ignore[arg-type]
+        asyncio.run(Gate(behind, Known(), denied_page)(scope, receive, send))  # type: ignore[arg-type]
     except Denied as denied:
         return denied.status
     return sent[0]["status"]

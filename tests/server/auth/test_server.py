@@ -159,10 +159,16 @@ def test_an_admins_form_needs_the_sessions_token(guarded: Any) -> None:
 
 def test_a_reviewer_reads_the_queue_and_decides_nothing(guarded: Any) -> None:
     browser = signed_in_browser(guarded, "reviewer")
-    assert browser.get(f"{guarded.url}/admin", timeout=10).ok
+    queue = browser.get(f"{guarded.url}/admin", timeout=10)
+    assert queue.ok and "<form" not in queue.text and "/admin/annotators" not in queue.text
+    assert "reviewer</bdi>" in queue.text and "Sign out" in queue.text
     assert browser.get(f"{guarded.url}/admin/versions", timeout=10).ok
     assert browser.post(f"{guarded.url}/admin/train", timeout=10).status_code == 403
-    assert browser.get(f"{guarded.url}/admin/annotators", timeout=10).status_code == 403
+    page = browser.get(f"{guarded.url}/admin/annotators", headers={"Accept": "text/html"}, timeout=10)
+    assert page.status_code == 403 and page.headers["content-type"].startswith("text/html")
+    assert "needs the role admin" in page.text and "Sign out" in page.text
+    told = browser.get(f"{guarded.url}/admin/annotators", headers={"Accept": "application/json"}, timeout=10)
+    assert (told.status_code, told.json()["code"]) == (403, "ROLE_NEEDED")
 
 
 def test_who_may_only_look_saves_nothing_by_the_way(guarded: Any, tokens: dict[str, dict[str, str]]) -> None:

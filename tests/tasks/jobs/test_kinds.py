@@ -1,6 +1,5 @@
 """What each kind of job does with the app that is opened in its process."""
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from lib.records.ledger import Ledger
 from lib.records.versions import list_versions
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.jobs import kinds
-from lib.tasks.jobs.kinds import KINDS, devices, give_way, run_name
+from lib.tasks.jobs.kinds import KINDS, devices, run_name
 from lib.tasks.spec import TaskSpec
 from lib.tasks.weights import versions_dir
 
@@ -105,17 +104,3 @@ def test_devices(monkeypatch: pytest.MonkeyPatch, gpus: int, asked: Any, fit: li
     monkeypatch.setattr(torch.cuda, "is_available", lambda: gpus > 0)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
     assert list(devices(job(request={"device": asked}))) == fit
-
-
-def test_jobs_give_way_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: dict[str, int] = {}
-    monkeypatch.setattr(os, "nice", lambda step: said.update(nice=step))
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: said.update(threads=count))
-    monkeypatch.setattr(os, "cpu_count", lambda: 8)
-    monkeypatch.setattr(os, "environ", {})
-    give_way()
-    assert said == {"nice": kinds.NICENESS, "threads": 4}
-    monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
-    said.clear()
-    give_way()
-    assert "threads" not in said, "somebody chose"
