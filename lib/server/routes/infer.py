@@ -33,7 +33,7 @@ from lib.tasks.strategy import NOTHING_LEFT
 
 # What a request's own address and session say, its params may not say again.
 RESERVED = ("image", "model", "session", "description", UPLOADED, STORED, QUEUED)
-IMAGES, CLICKS = Turns("images", at_once=1, waiting=32), Turns("clicks", at_once=16, waiting=64)
+IMAGES, CLICKS = Turns("images", at_once=1, waiting=32), Turns("clicks", at_once=48, waiting=64)
 """One image at a time takes the device; clicks do not wait for it, nor for another slice that is being embedded."""
 FETCHES = Turns("fetches", at_once=8, waiting=64)
 """Before that, a study may have to come from its archive."""
