@@ -6,8 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pydicom
-import SimpleITK as sitk
-from highdicom.seg import Segmentation
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
@@ -29,6 +27,10 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
     Raises:
         InputRejected: If it segments other slices than these, or nothing that has a name here.
     """
+    # A second of imports that a server without an archive never needs.
+    import SimpleITK as sitk
+    from highdicom.seg import Segmentation
+
     names = {name.casefold(): value for name, value in values.items()}
     try:
         segmentation = Segmentation.from_dataset(seg, copy=False)

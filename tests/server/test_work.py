@@ -125,10 +125,10 @@ def test_a_restart_in_mid_training_goes_on_within_one_checkpoint(
     first = launch(command, app, studies, tmp_path)
     client, queue = MONAILabelClient(first.url, str(tmp_path), "Anna"), Queue(app)
     label(client, 4, make_ct, write_nifti, tmp_path)
-    name = client.train_start("tubes", {"max_epochs": 30, "val_interval": 10})["id"]
+    name = client.train_start("tubes", {"max_epochs": 12, "val_interval": 4})["id"]
     body = {"max_epochs": 1, "val_interval": 1}
     waits = requests.post(f"{first.url}/train/tubes?enqueue=true", json=body, timeout=30).json()["id"]
-    wait(lambda: queue.jobs.get(name).progress.get("epoch", 0) >= 4, 240, "four epochs")
+    wait(lambda: queue.jobs.get(name).progress.get("epoch", 0) >= 3, 240, "three epochs")
     stood = queue.jobs.get(name).progress
     for pid in group_of(first.process.pid):
         os.kill(pid, signal.SIGKILL)
