@@ -55,8 +55,17 @@ class Proposals:
             began = known.began if known else time.time()
             suffix = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
             self._latest[image] = Proposal(str(request.get("model", "")), version, prompts, began, suffix, content)
-            while sum(len(each.content) for each in self._latest.values()) > MAX_BYTES and len(self._latest) > 1:
+            while self._held() > MAX_BYTES and len(self._latest) > 1:
                 self._latest.popitem(last=False)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the kept answers take."""
+        with self._lock:
+            return self._held()
+
+    def _held(self) -> int:
+        return sum(len(each.content) for each in self._latest.values())
 
     def origin(self, image: str, label: Path, info: Mapping[str, Any]) -> Origin:
         """Return how a label that is being saved came to be.

@@ -88,6 +88,7 @@ def _cached() -> Iterator[tuple[str, float]]:
             clickers[id(task.clicker)] = task.clicker
     yield "embeddings", sum(each.embeddings.counts.held_bytes for each in clickers.values())
     yield "volumes", sum(each.volumes.counts.held_bytes for each in clickers.values())
+    yield "proposals", app_at_work().proposals.held_bytes
 
 
 Gauges("topolabel_running", "Requests at work", "lane", lambda: ((lane.name, lane.running) for lane in LANES))
