@@ -129,6 +129,7 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
             logger.info("%s: the archive has no SEG of it any more", image)
             with self._saving:
                 WholeFiles.remove_label(self, image, FINAL)
+                self.refresh()
                 self.labels.forget(image, FINAL)
         for each in newest.values():
             self._take_in(each)

@@ -40,28 +40,6 @@ def embedded(network: PromptedNetwork, embedding: torch.Tensor, prompts: Prompts
     return seen
 
 
-@pytest.mark.parametrize("more", [0, 40])
-@pytest.mark.parametrize("count", [1, 3])
-def test_the_mask_is_that_of_the_package_s_decoder(
-    network: PromptedNetwork, embedding: torch.Tensor, count: int, more: int
-) -> None:
-    """A few clicks or a scribble, for one prompt and several."""
-    scribble = [(1.0 + place / 2, 3.0, FOREGROUND) for place in range(more)]
-    marks = points((4.0, 9.0, FOREGROUND), (20.0, 11.0, BACKGROUND), *scribble)
-    prompts = Prompts(**{name: torch.cat([value + row for row in range(count)]) for name, value in marks.items()})
-    prompts = Prompts(prompts.points, marks["kinds"].expand(count, -1), masks=torch.randn(count, 1, 32, 32))
-    with torch.inference_mode():
-        sparse, dense, places = embedded(network, embedding, prompts)
-        expected, _ = network.mask_decoder(
-            image_embeddings=embedding,
-            image_pe=places,
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=False,
-        )
-        assert torch.allclose(network.decode(embedding, prompts), expected, atol=1e-5)
-
-
 def test_without_a_prompt_background_is_zero() -> None:
     with torch.inference_mode():
         logits = toy_network()(IMAGE)
