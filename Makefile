@@ -39,8 +39,8 @@ format: setup  ## let ruff mend what it can
 	@$(RUN) -m ruff check --fix . ; $(RUN) -m ruff format .
 
 test: sample servers lint types  ## everything CI runs: lint, types, architecture, tests
-	@$(RUN) -m pytest -m "not slow and not gpu and not server"
-	@$(RUN) -m pytest -m "server and not slow"
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 --dist loadfile -m "not slow and not gpu and not server"
+	@$(RUN) -m pytest -n 2 --dist loadfile -m "server and not slow"
 
 test-slow: sample servers  ## the longer proofs
 	@$(RUN) -m pytest -m slow

@@ -97,9 +97,7 @@ def test_the_loop_over_an_archive(
     kept_here_and_there(archive, app, series, scans)
     survives_a_failed_conversion(url, app, series[2], tmp_path)
     trained_by_patient(url, app, series, wait)
-    another_program_s_counts(
-        archive, url, app, series[0], send_again=images[0], mine=tmp_path / "mine_0.nii.gz", wait=wait
-    )
+    another_program_s_counts(archive, url, app, series[0], images[0], tmp_path / "mine_0.nii.gz", wait)
 
     assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be mended"
     requests.post(f"{archive.url}/tools/shutdown", timeout=30)
