@@ -5,6 +5,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,12 @@ def test_the_printed_curl_line_works(server: Any, wait: Callable, tmp_path: Path
 def test_a_second_start_answers_soon(
     server: Any, launch: Callable, command: Callable, new_app: Callable, new_studies: Callable, tmp_path: Path
 ) -> None:
+    begin = time.monotonic()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MONAI_LABEL")}
+    subprocess.run([sys.executable, "-c", "import monailabel.app"], cwd=tmp_path, env=environment, check=False)
+    theirs = time.monotonic() - begin
     second = launch(command, new_app(tmp_path / "app"), new_studies(tmp_path / "studies", 1), tmp_path)
-    assert second.seconds < 20, f"/info/ answered after {second.seconds:.1f} s"
+    assert second.seconds < 3 * theirs, f"/info/ after {second.seconds:.1f} s, MONAI Label's imports took {theirs:.1f}"
 
 
 @pytest.mark.server
