@@ -1,5 +1,6 @@
 """A users file, a provider, and the gate around a small application."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -85,3 +86,19 @@ def sign_in(client: TestClient, name: str, password: str = PASSWORD) -> dict[str
     answer = client.post("/auth/token", data={"username": name, "password": password, "grant_type": "password"})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"{answer.json()['token_type']} {answer.json()['access_token']}"}
+
+
+@pytest.fixture(scope="module")
+def guarded(
+    launch: Callable, new_app: Callable, new_studies: Callable, tmp_path_factory: pytest.TempPathFactory
+) -> Any:
+    """A server whose users are named like their roles."""
+    where = tmp_path_factory.mktemp("guarded")
+    for role in ROLES:
+        add_user(where / "users.toml", role, PASSWORD, role)
+
+    def command(app: Path, studies: Path, port: int) -> list[str]:
+        options = ["--studies", str(studies), "--port", str(port), "--users", str(where / "users.toml")]
+        return [sys.executable, "-m", "lib", "serve", str(app), *options]
+
+    return launch(command, new_app(where / "app"), new_studies(where / "studies", 2), where)

@@ -1,6 +1,5 @@
 """A real server with a users file: MONAI Label's own client signs in, works, and meets the limits of its role."""
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,22 +18,6 @@ from tests.server.auth.conftest import PASSWORD, ROLES
 from tests.server.auth.test_roles import scope_of
 
 pytestmark = pytest.mark.server
-
-
-@pytest.fixture(scope="module")
-def guarded(
-    launch: Callable, new_app: Callable, new_studies: Callable, tmp_path_factory: pytest.TempPathFactory
-) -> Any:
-    """A server whose users are named like their roles."""
-    where = tmp_path_factory.mktemp("guarded")
-    for role in ROLES:
-        add_user(where / "users.toml", role, PASSWORD, role)
-
-    def command(app: Path, studies: Path, port: int) -> list[str]:
-        options = ["--studies", str(studies), "--port", str(port), "--users", str(where / "users.toml")]
-        return [sys.executable, "-m", "lib", "serve", str(app), *options]
-
-    return launch(command, new_app(where / "app"), new_studies(where / "studies", 2), where)
 
 
 @pytest.fixture(scope="module")
