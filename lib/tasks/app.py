@@ -17,7 +17,9 @@ from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
 from lib.models.sam.build import foundation_of
 from lib.models.sam.foundation import NoFoundation
+from lib.records.engine import LedgerUnavailable
 from lib.records.labels import LabelVersions
+from lib.records.leases import Leases
 from lib.records.ledger import Ledger
 from lib.tasks.archive import keeping
 from lib.tasks.batch_infer import OneByOne
@@ -37,7 +39,7 @@ from lib.tasks.train import RecipeTrain
 logger = logging.getLogger(__name__)
 
 IMAGE_PATTERNS = ["*.nii.gz", "*.nii", "*.nrrd", "*.mha"]
-STRATEGIES: dict[str, Callable[[], Strategy]] = {"random": RandomUnlabelled}
+STRATEGIES: dict[str, Callable[[Leases], Strategy]] = {"random": RandomUnlabelled}
 
 
 class TopoLabelApp(MONAILabelApp):
@@ -53,6 +55,7 @@ class TopoLabelApp(MONAILabelApp):
 
     def __init__(self, app_dir: str, studies: str, conf: dict[str, str]) -> None:
         self.spec, self.queue = configured(load_app(app_dir), conf), Queue(app_dir)
+        self.leases = Leases(app_dir, 60 * self.spec.lease_minutes)
         for task in self.spec.tasks:
             settle(app_dir, task)
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
@@ -76,7 +79,20 @@ class TopoLabelApp(MONAILabelApp):
         answer["params"].get("latencies", {})["queue"] = round(float(request.get(QUEUED, 0.0)), 4)
         if isinstance(request.get("image"), str):
             self.proposals.remember(request["image"], request, answer)
+            if QUEUED in request:  # somebody waits for it; a batch is nobody's work on a case
+                self._lease(self.leases.renew, request["image"])
         return answer
+
+    def finished(self, image: str) -> None:
+        """Note that a case has its final label: nobody works on it any more."""
+        self._lease(self.leases.release, image)
+
+    @staticmethod
+    def _lease(change: Callable[[str], None], image: str) -> None:
+        try:
+            change(image)
+        except LedgerUnavailable as error:
+            logger.warning("the lease of %s stays as it was: %s", image, error)
 
     def info(self) -> dict[str, Any]:
         """Return what MONAI Label tells, the trainer at work first: viewers show the first trainer's standing only."""
@@ -105,7 +121,7 @@ class TopoLabelApp(MONAILabelApp):
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the strategies, the app's own first: viewers preselect the first."""
         names = sorted(STRATEGIES, key=lambda name: name != self.spec.strategy)
-        return {name: STRATEGIES[name]() for name in names}
+        return {name: STRATEGIES[name](self.leases) for name in names}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Return Dice per class, over the classes of the first task."""
@@ -120,6 +136,11 @@ class TopoLabelApp(MONAILabelApp):
     def trainers(self) -> dict[str, RecipeTrain]:
         """The train tasks, by name."""
         return cast(dict[str, RecipeTrain], self._trainers)
+
+    @property
+    def strategies(self) -> dict[str, Strategy]:
+        """The strategies, by name."""
+        return self._strategies
 
     @property
     def scorings(self) -> dict[str, ScoringMethod]:

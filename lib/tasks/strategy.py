@@ -1,47 +1,102 @@
-"""Which study to label next."""
+"""Which study to label next, and with whom the others are."""
 
 import logging
 import random
 import time
+from abc import abstractmethod
+from datetime import datetime
 from typing import Any
 
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.strategy import Strategy
 
+from lib.records.engine import LedgerUnavailable
+from lib.records.leases import Leases
+
 logger = logging.getLogger(__name__)
 
-NOTHING_LEFT = {
-    "id": "",
-    "remaining": 0,
-    "message": "every study in the store has a final label: add studies, or open one by hand to correct it",
-}
+ASKED_BY = "client_id"
+"""What a request calls the annotator."""
 
 
-class RandomUnlabelled(Strategy):
-    """Draw a study without a final label, those served longest ago more often."""
+class Leasing(Strategy):
+    """Give the best study that is with nobody else.
 
-    def __init__(self) -> None:
-        super().__init__("A random study without a final label")
+    Args:
+        description: One line for viewers.
+        leases: Which study is with whom.
+    """
+
+    def __init__(self, description: str, leases: Leases) -> None:
+        super().__init__(description)
+        self.leases = leases
+
+    @abstractmethod
+    def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
+        """Return the studies without a final label, the one to label first in front."""
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """Return the draw.
+        """Return the next study for whoever asks.
 
         Args:
-            request: ``strategy`` is the name under which serving times are kept.
+            request: ``client_id`` is the annotator.
             datastore: The studies.
         Returns:
-            ``id`` and ``remaining``; None when every study has a final label.
+            ``id`` and ``remaining``; None when every study has a final label, or is with somebody else.
         """
         images = sorted(datastore.get_unlabeled_images())
-        if not images:
-            return None
-        now = int(time.time())
-        # At least 1: a study served within this second would else have no weight, and alone no draw.
-        weights = [max(now - self._served(datastore, image, request.get("strategy", "random")), 1) for image in images]
-        image = random.choices(images, weights=weights)[0]
-        logger.info("next study: %s, one of %d without a final label", image, len(images))
-        return {"id": image, "remaining": len(images)}
+        order = self.ranked(images, request, datastore)
+        while order:
+            image = self._offered(str(request.get(ASKED_BY) or ""), order)
+            if image is None:
+                return None
+            if image in datastore.get_unlabeled_images():
+                logger.info("next study: %s, one of %d without a final label", image, len(images))
+                return {"id": image, "remaining": len(images)}
+            # Somebody saved it between the list and the lease.
+            self.leases.release(image)
+            order.remove(image)
+        return None
 
-    @staticmethod
-    def _served(datastore: Datastore, image: str, strategy: str) -> int:
-        return datastore.get_image_info(image).get("strategy", {}).get(strategy, {}).get("ts", 0)
+    def _offered(self, who: str, order: list[str]) -> str | None:
+        try:
+            return self.leases.offer(who, order)
+        except LedgerUnavailable as error:
+            # Work goes on; two may get one study, and both their labels are kept.
+            logger.warning("a study is given without a lease: %s", error)
+            return order[0]
+
+
+class RandomUnlabelled(Leasing):
+    """Draw a study without a final label, those served longest ago more often."""
+
+    def __init__(self, leases: Leases) -> None:
+        super().__init__("A random study without a final label", leases)
+
+    def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
+        """Return the studies in the order of draws without putting back."""
+        name, now = request.get("strategy", "random"), int(time.time())
+
+        def drawn(image: str) -> float:
+            served = datastore.get_image_info(image).get("strategy", {}).get(name, {}).get("ts", 0)
+            # Efraimidis & Spirakis 2006: the largest u^(1/w) first draws by weight. At least 1: a study served within
+            # this second would else have no weight.
+            return random.random() ** (1 / max(now - served, 1))
+
+        return sorted(images, key=drawn, reverse=True)
+
+
+def nothing_left(unlabelled: int, leases: Leases) -> dict[str, Any]:
+    """Return the answer where nobody can be given a study, with the reason.
+
+    Args:
+        unlabelled: Studies without a final label.
+        leases: Which of them is with whom.
+    """
+    told = "every study in the store has a final label: add studies, or open one by hand to correct it"
+    if unlabelled:
+        ends = [lease.until for lease in leases.held()]
+        told = f"the {unlabelled} studies without a final label are with other annotators"
+        if ends:
+            told += f"; the first is free again at {datetime.fromtimestamp(min(ends)):%H:%M}, unless it is worked on"
+    return {"id": "", "remaining": unlabelled, "message": told}

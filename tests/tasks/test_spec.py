@@ -64,7 +64,11 @@ def test_train_is_optional() -> None:
     ("where", "value", "says"),
     [
         ("colour", 1, "the keys are app, policy, task"),
-        ("app.colour", 1, "the keys are description, held_out_patients, name, patient_pattern, strategy"),
+        (
+            "app.colour",
+            1,
+            "the keys are description, held_out_patients, lease_minutes, name, patient_pattern",
+        ),
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
@@ -98,6 +102,7 @@ def test_train_is_optional() -> None:
         ("task.train.max_epochs", "many", "takes int"),
         ("app.patient_pattern", "(", "no regular expression"),
         ("app.held_out_patients", 1, "two at least"),
+        ("app.lease_minutes", 0, "more than 0"),
         ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, tolerance"),
         ("task.gate", {"tolerance": -0.1}, "0 or more"),
         ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),

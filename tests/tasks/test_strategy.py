@@ -1,10 +1,14 @@
-"""The random strategy: only what has no label, and a plain end."""
+"""Next studies: what has no label and is with nobody, in the strategy's order, and a plain end."""
 
 import time
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from lib.tasks.strategy import NOTHING_LEFT, RandomUnlabelled
+from lib.records.engine import LedgerUnavailable
+from lib.records.leases import Leases
+from lib.tasks.strategy import RandomUnlabelled, nothing_left
 
 
 class Store:
@@ -17,28 +21,63 @@ class Store:
         return list(self.served)
 
     def get_image_info(self, image: str) -> dict:
-        return {"strategy": {"random": {"ts": self.served[image]}}}
+        return {"strategy": {"random": {"ts": self.served.get(image, 0)}}}
 
 
-def test_none_is_left() -> None:
-    assert RandomUnlabelled()({}, Store({})) is None  # type: ignore[arg-type]
-    assert NOTHING_LEFT["id"] == "" and "final label" in str(NOTHING_LEFT["message"])
+@pytest.fixture
+def leases(tmp_path: Path) -> Leases:
+    return Leases(tmp_path, 60.0)
 
 
-def test_draws_every_study_in_the_end() -> None:
-    store = Store({"a": 0, "b": 0, "c": 0})
-    drawn = {RandomUnlabelled()({}, store)["id"] for _ in range(100)}  # type: ignore[arg-type, index]
-    assert drawn == {"a", "b", "c"}
+def ask(strategy: RandomUnlabelled, store: Store, who: str = "Anna") -> Any:
+    return strategy({"strategy": "random", "client_id": who}, store)  # type: ignore[arg-type]
+
+
+def test_none_is_left(leases: Leases) -> None:
+    assert ask(RandomUnlabelled(leases), Store({})) is None
+    answer = nothing_left(0, leases)
+    assert (answer["id"], answer["remaining"]) == ("", 0) and "final label" in answer["message"]
+
+
+def test_all_are_with_others(leases: Leases) -> None:
+    strategy, store = RandomUnlabelled(leases), Store({"a": 0, "b": 0})
+    assert {ask(strategy, store, who)["id"] for who in ("Anna", "Bert")} == {"a", "b"}
+    assert ask(strategy, store, "Cleo") is None
+    answer = nothing_left(2, leases)
+    assert (answer["id"], answer["remaining"]) == ("", 2) and "with other annotators; the first" in answer["message"]
+
+
+def test_everybody_sees_every_study_in_the_end(leases: Leases) -> None:
+    strategy, store = RandomUnlabelled(leases), Store({"a": 0, "b": 0, "c": 0})
+    assert {ask(strategy, store)["id"] for _ in range(3)} == {"a", "b", "c"}
 
 
 @pytest.mark.parametrize("ahead", [0, 60])
-def test_a_study_served_just_now_is_drawn_if_alone(ahead: int) -> None:
-    answer = RandomUnlabelled()({"strategy": "random"}, Store({"a": int(time.time()) + ahead}))  # type: ignore[arg-type]
+def test_a_study_served_just_now_is_drawn_if_alone(leases: Leases, ahead: int) -> None:
+    answer = ask(RandomUnlabelled(leases), Store({"a": int(time.time()) + ahead}))
     assert answer == {"id": "a", "remaining": 1}
 
 
-def test_prefers_what_was_served_long_ago() -> None:
+def test_prefers_what_was_served_long_ago(leases: Leases) -> None:
     now = int(time.time())
     store = Store({"fresh": now - 1, "old": now - 10_000})
-    drawn = [RandomUnlabelled()({}, store)["id"] for _ in range(50)]  # type: ignore[arg-type, index]
-    assert drawn.count("old") > 45
+    orders = [RandomUnlabelled(leases).ranked(["fresh", "old"], {}, store) for _ in range(50)]  # type: ignore[arg-type]
+    assert sum(order[0] == "old" for order in orders) > 45
+
+
+def test_what_was_saved_between_the_list_and_the_lease_is_not_given(leases: Leases) -> None:
+    class Racing(Store):
+        def get_image_info(self, image: str) -> dict:
+            self.served.pop("a", None)
+            return super().get_image_info(image)
+
+    assert ask(RandomUnlabelled(leases), Racing({"a": 0})) is None and leases.held() == []
+    assert ask(RandomUnlabelled(leases), Racing({"a": 0, "b": 0}))["id"] == "b"
+
+
+def test_a_disk_that_is_full_stops_nobody(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise LedgerUnavailable(28, "the leases cannot be written")
+
+    monkeypatch.setattr(leases, "offer", full)
+    assert ask(RandomUnlabelled(leases), Store({"a": 0})) == {"id": "a", "remaining": 1}

@@ -90,6 +90,8 @@ def read_header(path: Path) -> Header:
     raw = _parse(path, _head(path))
     try:
         dtype = raw.get_data_dtype()
+        if dtype.itemsize == 0:
+            raise HeaderDataError("its voxels have no type")
         scale = raw.get_slope_inter()
         offset = max(int(raw["vox_offset"].item()), raw.single_vox_offset)
         if offset > MAX_OFFSET_BYTES:

@@ -74,6 +74,8 @@ async def save_label(
             told = options.get("label_info")
             accept_label(path, uri, app.spec.tasks[0], told if isinstance(told, list) else [])
             saved = app.datastore().save_label(image, str(path), tag, options | who(user))
+        if tag == DefaultLabelTag.FINAL.value:
+            app.finished(image)
         return {**(app.on_save_label(image, saved) or {}), "image": image, "label": saved}
 
     return await FILES.run(work)

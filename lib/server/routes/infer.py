@@ -29,7 +29,7 @@ from lib.server.turns import Turns
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
 from lib.tasks.infer import QUEUED
-from lib.tasks.strategy import NOTHING_LEFT
+from lib.tasks.strategy import ASKED_BY, nothing_left
 
 # What a request's own address and session say, its params may not say again.
 RESERVED = ("image", "model", "session", "description", UPLOADED, STORED, QUEUED)
@@ -93,11 +93,19 @@ async def infer(
 
 
 @router.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="The study to label next")
-def next_study(user: Reader, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the study that a strategy chooses, or say that nothing is left."""
+def next_study(request: Request, user: Reader, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return the study that a strategy chooses and that nobody else has, or say why there is none.
+
+    Whoever asks again skips what they had. Annotators are known by their sign-in, else by ``client_id``, else by where
+    they ask from.
+    """
     check_values(params)
-    one_of(strategy, app_at_work().info()["strategies"], "strategy")
-    return activelearning.sample(strategy, signed(params, user), user.username) or NOTHING_LEFT
+    app = app_at_work()
+    one_of(strategy, app.strategies, "strategy")
+    asked = signed(params, user)
+    asked[ASKED_BY] = asked.get(ASKED_BY) or (request.client.host if request.client else "")
+    found = activelearning.sample(strategy, asked, user.username)
+    return found or nothing_left(len(app.datastore().get_unlabeled_images()), app.leases)
 
 
 def _options(params: str, output: ResultType | None) -> dict[str, Any]:
