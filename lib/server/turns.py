@@ -60,10 +60,11 @@ class Turns:
             if gone is not None and await gone():
                 raise Refused(499, "NOBODY_WAITS", "The client left before its turn.", "Ask again.")
             context = contextvars.copy_context()
+            answer = asyncio.wrap_future(self._threads.submit(lambda: context.run(work, start - begin)))
             # A turn is over when its thread is, whatever became of who asked.
             with anyio.CancelScope(shield=True):
-                loop = asyncio.get_running_loop()
-                return await loop.run_in_executor(self._threads, context.run, work, start - begin)
+                await asyncio.wait([answer])
+            return answer.result()
         finally:
             self._mean_seconds += _NEWEST * (time.monotonic() - start - self._mean_seconds)
             self.running -= 1
