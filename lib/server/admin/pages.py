@@ -73,7 +73,7 @@ def show_annotators(request: Request, app: App, user: Admin) -> HTMLResponse:
     """Show who labelled how much."""
     rows = labels.window(app.ledger)
     facts = {"people": annotators.by_person(rows), "days": annotators.by_day(rows), "window": labels.WINDOW_ROWS}
-    return render(request, "annotators.html", app=app.spec.name, **facts)
+    return render(request, "annotators.html", app=app.spec.name, leases=app.leases.held(), **facts)
 
 
 @router.get("/machine")

@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from lib.jobs.gate import HOLD, PUBLISH, REJECT
+from lib.records.leases import Leases
 
 ROOT = Path(__file__).resolve().parents[3]
 SHOTS = ROOT / "build" / "screenshots"
@@ -62,6 +63,8 @@ def admin(
     add_label(app, studies, "ct_2", days_ago=7, user="Anna", seconds=95, changed=0)
     add_label(app, studies, "ct_1", days_ago=1, user="Anna", seconds=130, changed=2, findings=REMARKS)
     add_label(app, studies, hostile, days_ago=0, user=hostile, seconds=90, changed=1, findings=[hostile])
+    for who, image in (("Anna", "ct_3"), (hostile, hostile)):
+        Leases(app, 7200.0).offer(who, [image])
     return launch(command, app, studies, where)
 
 

@@ -138,6 +138,14 @@ def test_annotators_are_told_with_what_is_known_only(lived: Any, browse: TestCli
     assert "Time saved is not measured yet" in read and "&lt;img" in text
 
 
+def test_who_is_at_work_on_what(lived: Any, browse: TestClient) -> None:
+    assert "At work" not in browse.get("/admin/annotators").text
+    lived.app.leases.offer(HOSTILE, [HOSTILE])
+    lived.app.leases.offer("Bert", ["ct_1"])
+    text = browse.get("/admin/annotators").text
+    assert "At work 2" in words(text) and "Bert" in text and HOSTILE not in text
+
+
 def test_the_machine_is_told(lived: Any, browse: TestClient) -> None:
     read = words(browse.get("/admin/machine").text)
     assert "free of" in read and "monailabel 0.8.5" in read and "No task of this app answers clicks" in read
