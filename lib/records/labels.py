@@ -29,7 +29,8 @@ class Origin:
         task: The task whose proposal it began with; empty if it began with none.
         version: The version that made that proposal.
         prompts: The clicks and boxes that led to it.
-        seconds: Work on it, from the first proposal on unless the client counted.
+        seconds: Work on it, pauses cut out unless the client counted.
+        blank: Whether its study was drawn by lot to get no proposal.
         edit_ml: Volume that differs from the proposal.
         findings: What a check of the label remarked.
     """
@@ -40,6 +41,7 @@ class Origin:
     version: str = ""
     prompts: dict[str, Any] = field(default_factory=dict)
     seconds: float | None = None
+    blank: bool = False
     edit_ml: float | None = None
     findings: list[Any] = field(default_factory=list)
 

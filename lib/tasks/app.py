@@ -25,6 +25,7 @@ from lib.tasks.archive import keeping
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer, Mode
+from lib.tasks.control import is_blank
 from lib.tasks.infer import QUEUED, SegmentationInfer, ServedInfer, watch_over
 from lib.tasks.jobs.answers import active_first, answer_from
 from lib.tasks.jobs.service import Service
@@ -66,7 +67,7 @@ class TopoLabelApp(MONAILabelApp):
 
     def init_datastore(self) -> Datastore:
         """Return the studies, every label saved to them kept; of a folder only volumes, not pictures beside them."""
-        self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals()
+        self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals(self.is_blank)
         names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
         store = keeping(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals, names)
         if isinstance(store, FolderStore):
@@ -82,6 +83,18 @@ class TopoLabelApp(MONAILabelApp):
             if QUEUED in request:  # somebody waits for it; a batch is nobody's work on a case
                 self._lease(self.leases.renew, request["image"])
         return answer
+
+    def is_blank(self, image: str) -> bool:
+        """Say whether a study gets no automatic proposal, to measure what proposals save."""
+        return is_blank(image, self.spec.control_share)
+
+    def next_sample(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the next study; work on it begins now."""
+        found = super().next_sample(request)
+        if found:
+            self.proposals.begin(found["id"])
+            found["blank"] = self.is_blank(found["id"])
+        return found
 
     def finished(self, image: str) -> None:
         """Note that a case has its final label: nobody works on it any more."""

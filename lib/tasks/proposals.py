@@ -4,8 +4,8 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,28 +15,58 @@ from lib.data.formats import load
 from lib.records.labels import PREDICTED, Origin
 
 MAX_BYTES = 256 << 20
+MAX_CASES = 10_000
+IDLE_SECONDS = 120.0
+"""Of a longer time without a sign of work, so much counts as work."""
 PROMPTS = ("foreground", "background", "roi", "scribbles", "label", "slice")
 """What viewers call clicks, boxes and strokes."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One answer: who gave it to which prompts, when work on the image began, and the label file's content."""
+    """One answer: who gave it to which prompts, and the label file's content."""
 
     task: str
     version: str
     prompts: dict[str, Any]
-    began: float
     suffix: str
     content: bytes
 
 
-class Proposals:
-    """The latest proposal per image, the oldest forgotten beyond `MAX_BYTES`. Threads may share it."""
+@dataclass
+class Work:
+    """Work on an image: when its last sign came, and the seconds until then."""
 
-    def __init__(self) -> None:
+    last: float
+    seconds: float = 0.0
+
+    def until(self, now: float) -> float:
+        """Return the seconds of work until a moment, pauses cut out."""
+        return self.seconds + min(max(now - self.last, 0.0), IDLE_SECONDS)
+
+
+class Proposals:
+    """The latest proposal per image, the oldest forgotten beyond `MAX_BYTES`, and the work on it. Threads may share it.
+
+    Args:
+        is_blank: Says whether a study gets no proposal, to compare with.
+    """
+
+    def __init__(self, is_blank: Callable[[str], bool] = lambda image: False) -> None:
         self._latest: OrderedDict[str, Proposal] = OrderedDict()
-        self._lock = threading.Lock()
+        self._work: OrderedDict[str, Work] = OrderedDict()
+        self._lock, self._is_blank = threading.Lock(), is_blank
+
+    def begin(self, image: str) -> None:
+        """Note that somebody begins to work on an image."""
+        with self._lock:
+            self._begin(image, time.time())
+
+    def _begin(self, image: str, now: float) -> None:
+        self._work[image] = Work(now)
+        self._work.move_to_end(image)
+        while len(self._work) > MAX_CASES:
+            self._work.popitem(last=False)
 
     def remember(self, image: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
         """Keep an answer of the app's inference.
@@ -51,10 +81,14 @@ class Proposals:
         prompts = {name: value for name, value in request.items() if value and (name in PROMPTS or _are_clicks(value))}
         version = (answer.get("params") or {}).get("version", "")
         with self._lock:
-            known = self._latest.pop(image, None)
-            began = known.began if known else time.time()
+            self._latest.pop(image, None)
+            now, work = time.time(), self._work.get(image)
+            if work is None:
+                self._begin(image, now)
+            else:
+                work.seconds, work.last = work.until(now), now
             suffix = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
-            self._latest[image] = Proposal(str(request.get("model", "")), version, prompts, began, suffix, content)
+            self._latest[image] = Proposal(str(request.get("model", "")), version, prompts, suffix, content)
             while self._held() > MAX_BYTES and len(self._latest) > 1:
                 self._latest.popitem(last=False)
 
@@ -81,17 +115,17 @@ class Proposals:
             return Origin(source=PREDICTED, task=str(info["model"]), version=str(params.get("version", "")))
         now = time.time()
         with self._lock:
-            proposal = self._latest.get(image)
-            if proposal is not None:
+            proposal, work = self._latest.get(image), self._work.get(image)
+            worked = None if work is None else round(work.until(now), 1)
+            if work is not None:
                 # What is done to the image from here on is other work.
-                self._latest[image] = replace(proposal, began=now)
+                self._begin(image, now)
         told, findings = info.get("seconds"), info.get("findings")
-        seconds = float(told) if isinstance(told, int | float) and np.isfinite(told) else None
-        facts: dict[str, Any] = {"who": str(info.get("user") or ""), "seconds": seconds}
+        seconds = float(told) if isinstance(told, int | float) and np.isfinite(told) else worked
+        facts: dict[str, Any] = {"who": str(info.get("user") or ""), "seconds": seconds, "blank": self._is_blank(image)}
         facts["findings"] = findings if isinstance(findings, list) else []
         if proposal is None:
             return Origin(**facts)
-        facts["seconds"] = round(now - proposal.began, 1) if seconds is None else seconds
         made = {"task": proposal.task, "version": proposal.version, "prompts": proposal.prompts}
         return Origin(**facts, **made, edit_ml=_edit_ml(proposal, label))
 

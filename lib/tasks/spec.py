@@ -89,6 +89,8 @@ class AppSpec:
         description: One line for the viewer.
         strategy: How the next case is chosen.
         lease_minutes: How long a case that was given to one annotator is given to nobody else, from the last answer on.
+        control_share: Share of the cases that get no automatic proposal, drawn by lot: what they take longer is what
+            proposals save.
         patient_pattern: Regular expression that finds the patient in an image's name, where no DICOM tag tells it.
         held_out_patients: Patients that only judge, and without whom no new version is published by itself.
         policy: When it trains by itself.
@@ -99,6 +101,7 @@ class AppSpec:
     description: str = ""
     strategy: str = "random"
     lease_minutes: float = 120.0
+    control_share: float = 0.0
     patient_pattern: str = ""
     held_out_patients: int = HELD_OUT_PATIENTS
     policy: PolicySpec = dataclasses.field(default_factory=PolicySpec)
@@ -155,6 +158,8 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     head = _mapping(table.get("app", {}), "[app]")
     app = _build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(_mapping(table.get("policy", {}), "[policy]")))
     _one_of(app.strategy, STRATEGIES, "[app] strategy")
+    if not 0 <= app.control_share <= 0.5:
+        raise SpecError("[app] control_share: 0 to 0.5")
     if not 0 < app.lease_minutes < float("inf"):
         raise SpecError("[app] lease_minutes: more than 0")
     if app.held_out_patients < 2:

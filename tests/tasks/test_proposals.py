@@ -27,7 +27,7 @@ def answer(file: Path) -> dict:
 
 
 def test_a_label_knows_what_it_began_with(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([100.0, 190.0, 250.0])
+    clock = iter([100.0, 130.0, 190.0, 250.0])
     monkeypatch.setattr(module.time, "time", lambda: next(clock))
     proposals = Proposals()
     request = {"model": "tubes", "foreground": [[1, 2, 3]], "background": [], "device": "cpu"}
@@ -39,6 +39,28 @@ def test_a_label_knows_what_it_began_with(write_label: Callable[..., Path], monk
     assert origin.seconds == 90, "from the first proposal on"
     assert proposals.origin("ct", write_label("mended", 13), {}).seconds == 60, "from the last submission on"
     assert origin.edit_ml == pytest.approx(3 * 0.01), "three voxels of 10 cubic mm"
+
+
+def test_pauses_are_cut_out(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 50.0, 7250.0, 7280.0, 90_000.0])
+    monkeypatch.setattr(module.time, "time", lambda: next(clock))
+    proposals = Proposals()
+    proposals.begin("ct")
+    for name in ("first", "second"):
+        proposals.remember("ct", {"model": "tubes"}, answer(write_label(name)))
+    assert proposals.origin("ct", write_label("mended"), {}).seconds == 50 + module.IDLE_SECONDS + 30
+    assert proposals.origin("ct", write_label("mended"), {}).seconds == module.IDLE_SECONDS
+
+
+def test_work_without_a_proposal_is_timed_from_its_beginning(
+    write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 80.0])
+    monkeypatch.setattr(module.time, "time", lambda: next(clock))
+    proposals = Proposals(lambda image: image == "ct")
+    proposals.begin("ct")
+    origin = proposals.origin("ct", write_label("drawn"), {})
+    assert (origin.seconds, origin.blank, origin.task) == (80, True, "")
 
 
 def test_what_the_client_counted_comes_first(write_label: Callable[..., Path]) -> None:

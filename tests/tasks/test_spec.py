@@ -67,7 +67,7 @@ def test_train_is_optional() -> None:
         (
             "app.colour",
             1,
-            "the keys are description, held_out_patients, lease_minutes, name, patient_pattern",
+            "the keys are control_share, description, held_out_patients, lease_minutes, name, patient_pattern",
         ),
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
@@ -103,6 +103,7 @@ def test_train_is_optional() -> None:
         ("app.patient_pattern", "(", "no regular expression"),
         ("app.held_out_patients", 1, "two at least"),
         ("app.lease_minutes", 0, "more than 0"),
+        ("app.control_share", 0.6, "0 to 0.5"),
         ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, tolerance"),
         ("task.gate", {"tolerance": -0.1}, "0 or more"),
         ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),

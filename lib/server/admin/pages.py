@@ -73,7 +73,8 @@ def show_annotators(request: Request, app: App, user: Admin) -> HTMLResponse:
     """Show who labelled how much."""
     rows = labels.window(app.ledger)
     facts = {"people": annotators.by_person(rows), "days": annotators.by_day(rows), "window": labels.WINDOW_ROWS}
-    return render(request, "annotators.html", app=app.spec.name, leases=app.leases.held(), **facts)
+    facts |= {"leases": app.leases.held(), "saved": annotators.saved(rows), "share": app.spec.control_share}
+    return render(request, "annotators.html", app=app.spec.name, **facts)
 
 
 @router.get("/machine")

@@ -79,6 +79,9 @@ async def infer(
             _check_session(app, session_id)
         elif file is None:
             image_path(app, image)
+            if app.is_blank(image) and not app.infers[model].needs_clicks:
+                reason = f"'{image}' was drawn by lot to be labelled without a proposal: so time saved is measured."
+                raise Refused(409, "BLANK_CASE", reason, "Draw it by hand or with clicks, and save it as any other.")
         return options | _stored(app, image, options.pop("mend", None))
 
     def work(waited: float) -> Any:

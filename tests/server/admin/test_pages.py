@@ -135,7 +135,7 @@ def test_annotators_are_told_with_what_is_known_only(lived: Any, browse: TestCli
     text = browse.get("/admin/annotators").text
     read = words(text)
     assert "Anna" in read and "1 min 35 s" in read and "37.9" in read, "one label in 95 s is 37.9 an hour"
-    assert "Time saved is not measured yet" in read and "&lt;img" in text
+    assert "Time saved is not measured." in read and "control_share" in read and "&lt;img" in text
 
 
 def test_who_is_at_work_on_what(lived: Any, browse: TestClient) -> None:

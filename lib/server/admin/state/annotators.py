@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from statistics import median
 
+from lib.evaluation.time_saved import TimeSaved, time_saved
 from lib.records.labels import SUBMITTED
 from lib.records.ledger import Row
 
@@ -80,6 +81,21 @@ def by_day(rows: Iterable[Row], days: int = DAYS_SHOWN) -> list[tuple[date, list
     for row in submitted(rows):
         found[day_of(row)].append(row)
     return [(day, by_person(found[day])) for day in sorted(found, reverse=True)[:days]]
+
+
+def saved(rows: Iterable[Row]) -> TimeSaved | tuple[int, int]:
+    """Return what proposals save, or how many labels there are without and with a proposal, if these are too few.
+
+    The first label of each study counts, if its work was timed. A lot decides who gets no proposal, and no person.
+    """
+    arms: dict[bool, list[float]] = {True: [], False: []}
+    seen: set[str] = set()
+    for row in submitted(rows):
+        seconds = row.body.get("seconds")
+        if row.subject not in seen and seconds is not None:
+            arms[bool(row.body.get("blank"))].append(float(seconds))
+        seen.add(row.subject)
+    return time_saved(arms[True], arms[False], seed=0) or (len(arms[True]), len(arms[False]))
 
 
 def work(who: str, rows: Sequence[Row]) -> Work:
