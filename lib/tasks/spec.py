@@ -51,7 +51,8 @@ class TaskSpec:
         description: One line for the viewer.
         student: The task, of the same labels, that answers where this one's network finds no memory.
         object: What the labels are together: the one label of the click tasks that draw one thing.
-        foundation: File of the weights that a prompted network stands on; empty takes those that a package carries.
+        foundation: File of the weights that a prompted network stands on, named from the app's folder; empty takes
+            those that a package carries.
         rank: Of a prompted network's adapters.
     """
 
@@ -134,9 +135,15 @@ def load_app(app_dir: str | Path) -> AppSpec:
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not TOML: {error}") from None
     try:
-        return read_app(table)
+        app = read_app(table)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
+    # A file is named from where it is named: the app may be served from anywhere.
+    home = path.parent.absolute()
+    tasks = tuple(
+        dataclasses.replace(task, foundation=task.foundation and str(home / task.foundation)) for task in app.tasks
+    )
+    return dataclasses.replace(app, tasks=tasks)
 
 
 def read_app(table: Mapping[str, Any]) -> AppSpec:

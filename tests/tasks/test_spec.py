@@ -144,6 +144,16 @@ def test_reads_a_task_that_answers_clicks() -> None:
     assert isinstance(task.train.options, Click) and task.train.options.rounds == 2
 
 
+@pytest.mark.parametrize("named", ["sam.pth", "/data/sam.pth"])
+def test_a_file_is_named_from_the_app_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    text = (ROOT / "apps" / "airway" / "app.toml").read_text()
+    told = text.replace('object = "airway"', f'object = "airway"\nfoundation = "{named}"')
+    (tmp_path / "app.toml").write_text(told)
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_app(tmp_path.name).task("sam_lora").foundation == str(tmp_path / named)
+    assert load_app(ROOT / "apps" / "airway").task("sam_lora").foundation == ""
+
+
 def test_a_click_task_needs_no_file_rank_or_recipe() -> None:
     table = copy.deepcopy(CLICKS)
     for key in ("foundation", "rank", "train"):
