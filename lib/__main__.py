@@ -12,9 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+import lib
 from lib.console import attempt, fail, progress, say, tell
-
-REPOSITORY = Path(__file__).resolve().parents[1]
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 models = typer.Typer(no_args_is_help=True, help="Model versions: what there is, what is served, and the admin's word.")
@@ -118,13 +117,13 @@ def evaluate(
         if (study is None) == (images is None):
             raise ValueError("give either --study ID, or --images DIR with --labels DIR")
         segmenter = Segmenter.from_task(app, task)
-        names, out = segmenter.task.label_values, REPOSITORY / "build" / "evaluation" / task
+        names, out = segmenter.task.label_values, lib.REPOSITORY / "build" / "evaluation" / task
 
         def segment(path: Path) -> Any:
             return segmenter.segment(path).label
 
         if study is not None:
-            paths = [REPOSITORY / "sample-data" / kind / f"{study}.nii.gz" for kind in ("studies", "reference")]
+            paths = [lib.REPOSITORY / "sample-data" / kind / f"{study}.nii.gz" for kind in ("studies", "reference")]
             if not all(path.exists() for path in paths):
                 raise FileNotFoundError(
                     f"there is no study '{study}' with a reference in sample-data; run `make sample`"

@@ -13,11 +13,8 @@ from urllib.parse import quote
 import lib
 from lib.server.auth.access import Access
 
-REPOSITORY = Path(lib.__file__).resolve().parents[1]
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
 LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
-HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
-"""Names, separated by commas, under which the server is asked; not set, any, or on loopback those of loopback."""
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
@@ -55,6 +52,8 @@ def serve(
     configure(app_dir, studies, listener.getsockname()[1])
     os.environ |= access.variables()
     if listener.getsockname()[0] in LOOPBACK_ADDRESSES:
+        from lib.server.guard.origins import HOSTS_VARIABLE  # behind the environment, as all that imports MONAI Label
+
         # A foreign page whose name was made to point here would else be a page of this server.
         os.environ.setdefault(HOSTS_VARIABLE, ",".join(LOOPBACK_NAMES))
     _run(listener, address, app_dir)
@@ -78,7 +77,7 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
         # Else a study just labelled stays unlabelled for two hours.
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": str(DICOMWEB_CACHE_SECONDS),
         # A training process has no entry for this, and MONAI Label reads it without asking.
-        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        "PYTHONPATH": os.pathsep.join([str(lib.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
     # Threads that wait must not keep the cores from whoever waits for an answer.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import lib
 from lib.server.refusals import Refused
-from lib.server.serve import REPOSITORY
 
 FOLDER = Path("model") / ".overlays"
 KEPT = 300
@@ -76,7 +76,7 @@ def _draw(picture: Picture, target: Path) -> None:
     command = [sys.executable, "-m", "lib.server.admin.draw", *map(str, names)]
     try:
         done = subprocess.run(
-            command, cwd=REPOSITORY, capture_output=True, text=True, errors="replace", timeout=DRAW_SECONDS
+            command, cwd=lib.REPOSITORY, capture_output=True, text=True, errors="replace", timeout=DRAW_SECONDS
         )
     except subprocess.TimeoutExpired:
         reason = f"The picture was not drawn within {DRAW_SECONDS} s."

@@ -9,8 +9,9 @@ from urllib.parse import urlsplit
 from starlette.types import Scope
 
 from lib.server.refusals import Refused
-from lib.server.serve import HOSTS_VARIABLE
 
+HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
+"""Names, separated by commas, under which the server is asked; not set, any, or on loopback those of loopback."""
 ORIGINS_VARIABLE = "TOPOLABEL_CORS_ORIGINS"
 """Origins, separated by commas, whose pages may use this server; with MONAI Label's own variable it cannot start."""
 _READING = ("GET", "HEAD", "OPTIONS")

@@ -43,8 +43,7 @@ class Service(threading.Thread):
 
     def start(self) -> None:
         """Start the worker and this thread."""
-        root = str(Path(lib.__file__).resolve().parents[1])
-        os.environ["PYTHONPATH"] = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(lib.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
         command = [sys.executable, "-m", "lib", "jobs", "work", str(self._app.app_dir), "--studies", self._app.studies]
         Supervisor(command, Path(self._app.app_dir) / "logs" / "worker.log").start()
         for job in self._queue.jobs.list():
