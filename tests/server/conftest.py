@@ -20,6 +20,7 @@ import torch
 from monailabel.client import MONAILabelClient
 
 ROOT = Path(__file__).resolve().parents[2]
+PATIENCE = 3
 SLICER = Path(sys.prefix) / "monailabel" / "plugins" / "slicer" / "MONAILabel" / "MONAILabelLib" / "client.py"
 SPACING_MM = 2.0
 APP = """
@@ -140,8 +141,8 @@ def answers(server: Server) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; fail after so long."""
-    end = time.monotonic() + seconds
+    """Wait for a condition; fail after so long, or longer: the machine may be shared."""
+    end = time.monotonic() + PATIENCE * seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
         time.sleep(0.2)
