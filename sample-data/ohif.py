@@ -1,8 +1,10 @@
 """Serve the airway app on an Orthanc of its own with the sample study in it, for the OHIF of MONAI Label."""
 
 import argparse
+import signal
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from archive import NoArchive, ct_series, orthanc
 
@@ -21,6 +23,8 @@ def main() -> int:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     asked = parser.parse_args()
+    # Else whoever ends this in another way than by Ctrl+C leaves Orthanc behind.
+    signal.signal(signal.SIGTERM, end)
     try:
         with orthanc(asked.folder, asked.archive_port) as archive:
             for image in sorted(asked.studies.glob("*.nii.gz")):
@@ -31,6 +35,11 @@ def main() -> int:
         print(f"{error}", file=sys.stderr)
         return 1
     return 0
+
+
+def end(number: int, _: object) -> NoReturn:
+    """End in order, Orthanc too."""
+    raise SystemExit(128 + number)
 
 
 if __name__ == "__main__":
