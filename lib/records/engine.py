@@ -157,6 +157,18 @@ def _create(connection: sa.Connection, dialect: str) -> None:
         connection.exec_driver_sql(statement)
 
 
+def open_tables(path: Path, schema: sa.MetaData) -> sa.Engine:
+    """Return an engine for a SQLite file with the tables of a schema, made if absent; several processes may do so."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    engine = open_sqlite(path)
+    with begin(engine, writes=True) as connection:
+        for table in schema.sorted_tables:
+            connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
+            for index in table.indexes:
+                connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+    return engine
+
+
 def open_sqlite(path: Path) -> sa.Engine:
     """Return an engine for a SQLite file with a write-ahead log and full synchronisation."""
     # Without a pool the last to leave folds the log into the file, so that at rest the ledger is one file.

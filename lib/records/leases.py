@@ -129,10 +129,5 @@ class Leases:
 
     def _open(self) -> sa.Engine:
         if self._engine is None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            found = engine.open_sqlite(self.file)
-            with engine.begin(found, writes=True) as connection:
-                for table in (LEASES, SKIPS):
-                    connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
-            self._engine = found
+            self._engine = engine.open_tables(self.file, SCHEMA)
         return self._engine

@@ -6,18 +6,9 @@ from pathlib import Path
 import pytest
 
 from lib.records.leases import Leases
+from tests.clock import Clock
 
 HOUR = 3600.0
-
-
-class Clock:
-    """A clock that is moved by hand."""
-
-    def __init__(self) -> None:
-        self.now = 1_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -18,6 +19,8 @@ import pytest
 import requests
 import torch
 from monailabel.client import MONAILabelClient
+
+from tests.server.screens import CHROMIUM
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 3
@@ -252,3 +255,14 @@ def new_studies() -> Callable[[Path, int], Path]:
 @pytest.fixture(scope="session")
 def free() -> Callable[[], int]:
     return free_port
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Debian's Chromium, without a display."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()

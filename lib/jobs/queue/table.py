@@ -170,13 +170,7 @@ class Jobs:
 
     def _open(self) -> sa.Engine:
         if self._engine is None:
-            self.file.parent.mkdir(parents=True, exist_ok=True)
-            found = engine.open_sqlite(self.file)
-            with engine.begin(found, writes=True) as connection:
-                connection.execute(sa.schema.CreateTable(JOBS, if_not_exists=True))
-                for index in JOBS.indexes:
-                    connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
-            self._engine = found
+            self._engine = engine.open_tables(self.file, SCHEMA)
         return self._engine
 
 

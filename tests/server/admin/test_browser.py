@@ -1,34 +1,28 @@
 """The admin pages in a real browser on a real server: live, by keyboard, on a phone, without scripts, and for axe."""
 
 import json
-import shutil
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from lib.jobs.gate import HOLD, PUBLISH, REJECT
 from lib.records.leases import Leases
+from tests.server.screens import CHROMIUM, NARROW, PHONE, SERIOUS, SHOTS, WIDE
 
-ROOT = Path(__file__).resolve().parents[3]
-SHOTS = ROOT / "build" / "screenshots"
-CHROMIUM = shutil.which("chromium")
 pytestmark = [
     pytest.mark.server,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not here: apt-get install chromium"),
 ]
-WIDE, PHONE, NARROW = 1280, 360, 320
 EPOCHS = 6
 REMARKS = [
     {"code": "STRAY_PARTS", "reason": "3 parts of 0.02 ml lie apart from the tube.", "remedy": "Remove or join them."},
     {"code": "BORDER", "reason": "The label touches the last slice.", "remedy": "See whether the scan ends too early."},
 ]
-SERIOUS = ("serious", "critical")
 PAGES = {"queue": "", "versions": "/versions", "labels": "/labels", "annotators": "/annotators", "machine": "/machine"}
 FOCUSED = """() => {
     const it = document.activeElement, style = getComputedStyle(it), box = it.getBoundingClientRect();
@@ -66,14 +60,6 @@ def admin(
     for who, image in (("Anna", "ct_3"), (hostile, hostile)):
         Leases(app, 7200.0).offer(who, [image])
     return launch(command, app, studies, where)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

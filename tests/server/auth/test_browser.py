@@ -1,29 +1,20 @@
 """Signing in with a real browser: the page asks, says what is wrong, leads on, and lets go again."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
-from tests.server.admin.test_browser import CHROMIUM, NARROW, PHONE, SERIOUS, SHOTS, WIDE
 from tests.server.auth.conftest import PASSWORD
+from tests.server.screens import CHROMIUM, NARROW, PHONE, SERIOUS, SHOTS, WIDE
 
 pytestmark = [
     pytest.mark.server,
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not here: apt-get install chromium"),
 ]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -45,7 +36,7 @@ def checked(page: Page, name: str) -> None:
         page.set_viewport_size({"width": width, "height": 700})
         violations = Axe().run(page).response["violations"]
         assert [each for each in violations if each["impact"] in SERIOUS] == []
-        Path(SHOTS).mkdir(parents=True, exist_ok=True)
+        SHOTS.mkdir(parents=True, exist_ok=True)
         page.screenshot(path=SHOTS / f"login-{name}-{width}.png")
     page.set_viewport_size({"width": NARROW, "height": 640})
     assert page.evaluate("document.documentElement.scrollWidth") <= NARROW

@@ -6,14 +6,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from lib.server.auth.keys import LIFE_S, PAUSE_S, Keys, ProviderAway
+from tests.clock import Clock
 from tests.server.auth.provider import LocalProvider
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
