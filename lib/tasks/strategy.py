@@ -96,7 +96,7 @@ def nothing_left(unlabelled: int, leases: Leases) -> dict[str, Any]:
     told = "every study in the store has a final label: add studies, or open one by hand to correct it"
     if unlabelled:
         ends = [lease.until for lease in leases.held()]
-        told = f"the {unlabelled} studies without a final label are with other annotators"
+        told = f"all studies without a final label ({unlabelled}) are with other annotators"
         if ends:
             told += f"; the first is free again at {datetime.fromtimestamp(min(ends)):%H:%M}, unless it is worked on"
     return {"id": "", "remaining": unlabelled, "message": told}
