@@ -158,10 +158,11 @@ class ClickPredictor:
         given = before.window if frame == before.frame else self._as_logits(before.mask, frame, plane)
         return self._decoded(plane, frame, clicks, given)
 
-    @torch.inference_mode()
     def embedding(self, plane: Plane, frame: Frame) -> Tensor:
         """Return the embedding of what a frame shows, ``(1, C, h, w)``, on the device."""
 
+        # `keep` may have another thread make it, and the mode is a thread's own.
+        @torch.inference_mode()
         def make() -> Tensor:
             image = frame.cut(plane.image, plane.spacing_mm, self.samples)
             return self.network.encode(image[None, None].to(self.device))

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from lib.tasks.click.prefetch import Prefetch
 from lib.tasks.click.request import Asked
 from lib.tasks.click.volumes import Opened, Volumes
 from lib.tasks.follower import Follower
+from lib.tasks.niceness import thread_gives_way
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
@@ -95,8 +97,9 @@ class Clicker:
         self._watch = watch or Watch(lambda version, reason: None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._ahead, self._prefetch = ahead, Prefetch()
-        # An encoder takes every core: two at once would only slow each other.
-        self._encoder, self._meter = threading.Lock(), _Meter()
+        # An encoder takes every core, so one at a time; in one thread, since each keeps the room that it computed in.
+        self._encoder = ThreadPoolExecutor(1, "encode", initializer=thread_gives_way)
+        self._meter = _Meter()
         self._follower = Follower(weights, self._load, self._watch, self._forget)
 
     @classmethod
@@ -194,8 +197,7 @@ class Clicker:
 
         def encode() -> Tensor:
             self._meter.encoded += 1
-            with self._encoder:
-                return make()
+            return self._encoder.submit(make).result()
 
         start = time.perf_counter()
         embedding = self.embeddings.keep(key, encode)
