@@ -32,15 +32,16 @@ from lib.tasks.jobs.service import Service
 from lib.tasks.models import settle
 from lib.tasks.proposals import Proposals
 from lib.tasks.scoring import DicePerClass
-from lib.tasks.spec import CLICK, AppSpec, TaskSpec, load_app
+from lib.tasks.spec import CLICK, RANDOM, AppSpec, TaskSpec, load_app, scored_strategies
 from lib.tasks.store import FolderStore
-from lib.tasks.strategy import RandomUnlabelled
+from lib.tasks.strategies.case_scores import CaseScores
+from lib.tasks.strategies.draw import RandomUnlabelled
+from lib.tasks.strategies.scored import Scored
 from lib.tasks.train import RecipeTrain
 
 logger = logging.getLogger(__name__)
 
 IMAGE_PATTERNS = ["*.nii.gz", "*.nii", "*.nrrd", "*.mha"]
-STRATEGIES: dict[str, Callable[[Leases], Strategy]] = {"random": RandomUnlabelled}
 
 
 class TopoLabelApp(MONAILabelApp):
@@ -59,6 +60,8 @@ class TopoLabelApp(MONAILabelApp):
         self.leases = Leases(app_dir, 60 * self.spec.lease_minutes)
         for task in self.spec.tasks:
             settle(app_dir, task)
+        scored = [task for task in self.spec.tasks if task.scores]
+        self.case_scores = {task.name: CaseScores(app_dir, task, self.queue) for task in scored}
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
         labels = list(dict.fromkeys(name for task in self.spec.tasks for name in task.labels))
         super().__init__(app_dir, studies, conf, self.spec.name, self.spec.description, labels=labels)
@@ -133,12 +136,15 @@ class TopoLabelApp(MONAILabelApp):
 
     def init_strategies(self) -> dict[str, Strategy]:
         """Return the strategies, the app's own first: viewers preselect the first."""
-        names = sorted(STRATEGIES, key=lambda name: name != self.spec.strategy)
-        return {name: STRATEGIES[name](self.leases) for name in names}
+        found: dict[str, Strategy] = {RANDOM: RandomUnlabelled(self.leases)}
+        for name, (task, order) in scored_strategies(self.spec.tasks).items():
+            found[name] = Scored(order, self.leases, self.case_scores[task.name])
+        return {name: found[name] for name in sorted(found, key=lambda name: name != self.spec.strategy)}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        """Return Dice per class, over the classes of the first task."""
-        return {"dice": DicePerClass(self.spec.tasks[0].label_values)}
+        """Return Dice per class, over the classes of the first task, and the scores of cases per task that has them."""
+        scores = {each.name: each for each in self.case_scores.values()}
+        return {"dice": DicePerClass(self.spec.tasks[0].label_values), **scores}
 
     @property
     def infers(self) -> dict[str, ServedInfer]:

@@ -3,7 +3,7 @@
 import dataclasses
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -20,7 +20,9 @@ from lib.records.split import HELD_OUT_PATIENTS
 SEGMENTATION, CLICK = "segmentation", "click"
 KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED}
 """What a task does, and the networks that can."""
-STRATEGIES = ("random",)
+RANDOM = "random"
+SCORED = ("foreground_random", "entropy", "mutual_information", "topology", "diversity", "entropy_diversity")
+"""The strategies of an app, and those of a task that declares `scores`."""
 RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune, "click": Click}
 
 
@@ -34,6 +36,29 @@ class TrainSpec:
 
     recipe: str
     options: Recipe
+
+
+@dataclasses.dataclass(frozen=True)
+class ScoreSpec:
+    """How the cases of a task are scored for its strategies.
+
+    Args:
+        by: Where several answers to one image come from: "tta", views of it; "dropout", what the network drops in
+            training; "ensemble", the versions served last, filled up with views of them.
+        samples: Answers.
+        over: What the uncertainty of a case is: "top", that of its most uncertain `top_ml`, or "roi", the mean within
+            `margin_mm` of what any answer found.
+        top_ml: A volume, in millilitres.
+        margin_mm: A distance.
+        pool: Cases that are scored per version, drawn by lot; 0 scores all.
+    """
+
+    by: str = "tta"
+    samples: int = 4
+    over: str = "top"
+    top_ml: float = 1.0
+    margin_mm: float = 5.0
+    pool: int = 200
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +79,7 @@ class TaskSpec:
         foundation: File of the weights that a prompted network stands on, named from the app's folder; empty takes
             those that a package carries.
         rank: Of a prompted network's adapters.
+        scores: How cases are scored; None where no strategy asks for it.
     """
 
     name: str
@@ -68,6 +94,7 @@ class TaskSpec:
     object: str = ""
     foundation: str = ""
     rank: int = RANK
+    scores: ScoreSpec | None = None
 
     @property
     def label_values(self) -> dict[str, int]:
@@ -119,6 +146,16 @@ class AppSpec:
         raise SpecError(f"no task '{name}' in app '{self.name}'; it has: {_names(t.name for t in self.tasks)}")
 
 
+def scored_strategies(tasks: Iterable[TaskSpec]) -> dict[str, tuple[TaskSpec, str]]:
+    """Return the strategies that rank by the scores of a task, each with its task and its plain name.
+
+    Where several tasks have scores, a name begins with that of the task.
+    """
+    scored = [task for task in tasks if task.scores]
+    prefix = {task.name: f"{task.name}_" if len(scored) > 1 else "" for task in scored}
+    return {f"{prefix[task.name]}{name}": (task, name) for task in scored for name in SCORED}
+
+
 def load_app(app_dir: str | Path) -> AppSpec:
     """Return what ``<app_dir>/app.toml`` declares.
 
@@ -164,7 +201,7 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
         raise SpecError(f"two tasks have one name: {_names(names)}")
     head = _mapping(table.get("app", {}), "[app]")
     app = _build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(_mapping(table.get("policy", {}), "[policy]")))
-    _one_of(app.strategy, STRATEGIES, "[app] strategy")
+    _one_of(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
     if not 0 <= app.control_share <= 0.5:
         raise SpecError("[app] control_share: 0 to 0.5")
     if not 0 < app.lease_minutes < float("inf"):
@@ -190,6 +227,8 @@ def _task(block: Any, where: str) -> TaskSpec:
         parts["image"] = _image(_mapping(block.pop("image"), f"{where} image"), f"{where} image")
     if "train" in block:
         parts["train"] = _train(_mapping(block.pop("train"), f"{where} train"), f"{where} train")
+    if "scores" in block:
+        parts["scores"] = _scores(_mapping(block.pop("scores"), f"{where} scores"), f"{where} scores")
     if "gate" in block:
         parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
     task = _build(TaskSpec, block, where, **parts)
@@ -208,6 +247,8 @@ def _kind(task: TaskSpec, where: str) -> None:
     clicks = task.kind == CLICK
     if not clicks and (task.object or task.foundation or task.rank != RANK):
         raise SpecError(f"{where}: object, foundation and rank are for tasks of kind '{CLICK}'")
+    if clicks and task.scores:
+        raise SpecError(f"{where} scores: what answers clicks says nothing of a case by itself")
     if task.rank < 0:
         raise SpecError(f"{where} rank: 0 or more")
     roi = task.image.roi
@@ -238,6 +279,15 @@ def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
         return TrainSpec(name, RECIPES[name].from_options(options))
     except ValueError as error:
         raise SpecError(f"{where}: {error}") from None
+
+
+def _scores(block: Mapping[str, Any], where: str) -> ScoreSpec:
+    scores = _build(ScoreSpec, block, where)
+    _one_of(scores.by, ("tta", "dropout", "ensemble"), f"{where} by")
+    _one_of(scores.over, ("top", "roi"), f"{where} over")
+    if scores.samples < 2 or scores.pool < 0 or scores.top_ml <= 0 or scores.margin_mm < 0:
+        raise SpecError(f"{where}: two samples at least, top_ml above 0, margin_mm and pool 0 or more")
+    return scores
 
 
 def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:

@@ -11,7 +11,7 @@ from lib.data.pipeline import ImageSpec, window
 from lib.jobs.gate import GateSpec
 from lib.learning.click import Click
 from lib.models.sam.build import RANK
-from lib.tasks.spec import SpecError, load_app, read_app
+from lib.tasks.spec import SCORED, ScoreSpec, SpecError, load_app, read_app, scored_strategies
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD: dict[str, Any] = {
@@ -72,7 +72,7 @@ def test_train_is_optional() -> None:
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
-        ("task.colour", 1, "kind, labels, model, name, object, rank, student, train"),
+        ("task.colour", 1, "kind, labels, model, name, object, rank, scores, student, train"),
         ("task.kind", "classify", "there is segmentation, click"),
         ("task.model", "unet9000", "topowmamba_small"),
         ("task.labels", "a", "takes a list"),
@@ -109,6 +109,12 @@ def test_train_is_optional() -> None:
         ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),
         ("task.gate", {"floors": {"a": 80}}, "lie in"),
         ("task.gate", {"floors": {"a": "high"}}, "takes float"),
+        ("task.scores", {"by": "luck"}, "scores by is 'luck'; there is tta, dropout, ensemble"),
+        ("task.scores", {"over": "all"}, "there is top, roi"),
+        ("task.scores", {"samples": 1}, "two samples at least"),
+        ("task.scores", {"top_ml": 0}, "top_ml above 0"),
+        ("task.scores", {"pools": 3}, "by, margin_mm, over, pool, samples, top_ml"),
+        ("app.strategy", "entropy", "there is random"),
         ("task", [], "at least one"),
     ],
 )
@@ -179,6 +185,7 @@ def test_a_click_task_needs_no_file_rank_or_recipe() -> None:
         ("task.foundation", 1, "takes str"),
         ("task.train", {"recipe": "finetune"}, "they have no other"),
         ("task.train.rounds", 0, "must be positive"),
+        ("task.scores", {}, "says nothing of a case by itself"),
     ],
 )
 def test_refuses_clicks_that_cannot_be(where: str, value: Any, says: str) -> None:
@@ -257,3 +264,17 @@ def test_a_student_is_another_task_of_the_same_labels(tmp_path: Path) -> None:
         (tmp_path / "app.toml").write_text(text.format(student=wrong))
         with pytest.raises(SpecError, match="student"):
             load_app(tmp_path)
+
+
+def test_scores_bring_strategies_plain_ones_for_one_task() -> None:
+    table = changed("task.scores", {"by": "dropout", "pool": 20})
+    table["app"]["strategy"] = "entropy_diversity"
+    app = read_app(table)
+    assert app.task("seg").scores == ScoreSpec(by="dropout", pool=20)
+    assert list(scored_strategies(app.tasks)) == list(SCORED)
+    two = [*table["task"], table["task"][0] | {"name": "other"}, GOOD["task"][0] | {"name": "third"}]
+    with pytest.raises(SpecError, match="there is random, seg_foreground_random"):
+        read_app(table | {"task": two})
+    app = read_app(table | {"task": two, "app": {"name": "demo", "strategy": "other_topology"}})
+    found = scored_strategies(app.tasks)
+    assert len(found) == 2 * len(SCORED) and found["other_topology"] == (app.task("other"), "topology")

@@ -29,7 +29,7 @@ from lib.server.turns import Turns
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
 from lib.tasks.infer import QUEUED
-from lib.tasks.strategy import ASKED_BY, nothing_left
+from lib.tasks.strategies.leasing import ASKED_BY, nothing_left
 
 # What a request's own address and session say, its params may not say again.
 RESERVED = ("image", "model", "session", "description", UPLOADED, STORED, QUEUED)

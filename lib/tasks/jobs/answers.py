@@ -14,7 +14,8 @@ from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.jobs.policy import TRAIN, new_labels
 from lib.jobs.queue.job import DONE, GOING, RUNNING, Job, said
-from lib.tasks.jobs.kinds import BATCH_INFER, KINDS, SCORING
+from lib.tasks.jobs.kinds import BATCH_INFER, KINDS
+from lib.tasks.strategies.case_scores import SCORING
 
 if TYPE_CHECKING:
     from lib.tasks.app import TopoLabelApp

@@ -10,26 +10,29 @@ import torch
 from monailabel.interfaces.utils.app import app_instance
 
 from lib.jobs.policy import TRAIN
-from lib.jobs.queue.job import Job
+from lib.jobs.queue.job import SUBMITTED, Job
 from lib.jobs.queue.run import Kind, Run
 from lib.jobs.recorded import recorded
-from lib.learning.loop.progress import Standing
+from lib.learning.loop import progress
 from lib.tasks.batch_infer import OneByOne
 from lib.tasks.result import first
+from lib.tasks.score_cases import ScoreCases, Standing
+from lib.tasks.scorer import Scorer
+from lib.tasks.strategies.case_scores import SCORING, CaseScores
 
 if TYPE_CHECKING:
     from lib.tasks.app import TopoLabelApp
 
 logger = logging.getLogger(__name__)
 
-BATCH_INFER, SCORING = "batch_infer", "scoring"
+BATCH_INFER = "batch_infer"
 
 
 def train(run: Run) -> dict[str, Any]:
     """Train a task; an interrupted training goes on from its last checkpoint."""
     app, job = _app(), run.job
 
-    def report(standing: Standing) -> None:
+    def report(standing: progress.Standing) -> None:
         eta = standing.eta_seconds if standing.eta_seconds < float("inf") else None
         facts = {"fraction": standing.step / standing.steps, "text": str(standing), "eta_seconds": eta}
         run.tell(facts | {"epoch": standing.epoch, "step": standing.step})
@@ -53,10 +56,28 @@ def batch_infer(run: Run) -> dict[str, Any]:
 
 
 def scoring(run: Run) -> dict[str, Any]:
-    """Score predicted labels against final ones."""
+    """Score predicted labels against final ones, or cases for the strategies of a task."""
     app = _app()
+    method = app.scorings.get(run.job.subject)
     with _recorded(app, run):
-        answer: Any = app.scoring(dict(run.job.request))
+        answer: Any = _case_scores(app, run, method) if isinstance(method, CaseScores) else app.scoring(run.job.request)
+    return answer
+
+
+def _case_scores(app: "TopoLabelApp", run: Run, method: CaseScores) -> dict[str, Any]:
+    """Score cases one by one; a training that waits has the device first, and a successor goes on behind it."""
+
+    def tell(standing: Standing) -> None:
+        run.tell({"fraction": standing.fraction, "text": str(standing), "eta_seconds": standing.eta_seconds})
+
+    def gives_way() -> bool:
+        return any(job.kind == TRAIN and job.status == SUBMITTED for job in app.queue.jobs.list(going=True))
+
+    scorer = Scorer(app.app_dir, method.task, device=run.device)
+    work = ScoreCases(method.scores, scorer, tell, gives_way)
+    answer = work.run(method.studies(app.datastore(), scorer.maker))
+    if answer["gave_way"]:
+        app.queue.submit(SCORING, method.name, method.request(scorer.maker.version), origin=run.job.origin)
     return answer
 
 

@@ -101,7 +101,7 @@ class Service(threading.Thread):
             self._settled = decisions[-1].seq
 
     def heed_policy(self) -> None:
-        """Submit the trainings that are due by the app's policy."""
+        """Submit the trainings that are due by the app's policy, and the scores of a version new in service."""
         if time.monotonic() - self._asked < POLICY_SECONDS:
             return
         self._asked = time.monotonic()
@@ -109,6 +109,9 @@ class Service(threading.Thread):
         students = {task.name: task.student for task in spec.tasks if task.student}
         for job in train_what_is_due(spec.policy, self._queue, names, datetime.now(), students):
             logger.info("%s is due by the policy: job %s", job.subject, job.id)
+        for scores in self._app.case_scores.values():
+            if job := scores.heed_version():
+                logger.info("%s of a new version: job %s", job.subject, job.id)
 
     def _pass_on(self, job: Job, offset: int) -> int:
         """Log the whole lines beyond an offset; return the offset behind them."""

@@ -8,7 +8,8 @@ import pytest
 
 from lib.records.engine import LedgerUnavailable
 from lib.records.leases import Leases
-from lib.tasks.strategy import RandomUnlabelled, nothing_left
+from lib.tasks.strategies.draw import RandomUnlabelled
+from lib.tasks.strategies.leasing import nothing_left
 
 
 class Store:

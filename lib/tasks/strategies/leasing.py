@@ -1,8 +1,6 @@
 """Which study to label next, and with whom the others are."""
 
 import logging
-import random
-import time
 from abc import abstractmethod
 from datetime import datetime
 from typing import Any
@@ -35,6 +33,10 @@ class Leasing(Strategy):
     def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
         """Return the studies without a final label, the one to label first in front."""
 
+    def told(self, datastore: Datastore) -> dict[str, Any]:
+        """Return what else an answer says; nothing unless there is something to say."""
+        return {}
+
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
         """Return the next study for whoever asks.
 
@@ -52,7 +54,7 @@ class Leasing(Strategy):
                 return None
             if image in datastore.get_unlabeled_images():
                 logger.info("next study: %s, one of %d without a final label", image, len(images))
-                return {"id": image, "remaining": len(images)}
+                return {"id": image, "remaining": len(images), **self.told(datastore)}
             # Somebody saved it between the list and the lease.
             self.leases.release(image)
             order.remove(image)
@@ -65,25 +67,6 @@ class Leasing(Strategy):
             # Work goes on; two may get one study, and both their labels are kept.
             logger.warning("a study is given without a lease: %s", error)
             return order[0]
-
-
-class RandomUnlabelled(Leasing):
-    """Draw a study without a final label, those served longest ago more often."""
-
-    def __init__(self, leases: Leases) -> None:
-        super().__init__("A random study without a final label", leases)
-
-    def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
-        """Return the studies in the order of draws without putting back."""
-        name, now = request.get("strategy", "random"), int(time.time())
-
-        def drawn(image: str) -> float:
-            served = datastore.get_image_info(image).get("strategy", {}).get(name, {}).get("ts", 0)
-            # Efraimidis & Spirakis 2006: the largest u^(1/w) first draws by weight. At least 1: a study served within
-            # this second would else have no weight.
-            return random.random() ** (1 / max(now - served, 1))
-
-        return sorted(images, key=drawn, reverse=True)
 
 
 def nothing_left(unlabelled: int, leases: Leases) -> dict[str, Any]:

@@ -1,0 +1,167 @@
+"""Score the cases of a task for its strategies: a job's work, that goes on where it was interrupted."""
+
+import hashlib
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib.data.findings import InputRejected
+from lib.records.card import hash_file
+from lib.records.scores import CaseScore, Maker, Scores
+from lib.tasks.scorer import Progress, Scorer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Study:
+    """A case that may be scored.
+
+    Args:
+        name: What the store calls it.
+        stamp: Changes when its file does; empty where files never change.
+        find: Returns its file, which may have to come from an archive.
+        labelled: Whether it has a final label: then its embedding alone is wanted.
+    """
+
+    name: str
+    stamp: str
+    find: Callable[[], str | Path]
+    labelled: bool = False
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where the work stands.
+
+    Args:
+        done: Studies done, those of former runs included.
+        of: Studies in all.
+        fraction: How much of the work is done.
+        eta_seconds: Time left; None before the first study.
+    """
+
+    done: int
+    of: int
+    fraction: float
+    eta_seconds: float | None
+
+    def __str__(self) -> str:
+        return f"study {min(self.done + 1, self.of)} of {self.of}"
+
+
+def pooled(images: Iterable[str], unlabelled: Sequence[str], maker: Maker, pool: int) -> list[str]:
+    """Return the cases without a label that a version scores: all of a small store, of a large one those drawn by lot.
+
+    The lot falls over all cases, so that a case that gets its label draws in no other one; the next version draws anew.
+
+    Args:
+        images: All cases of the store.
+        unlabelled: Those without a final label.
+        maker: Who scores.
+        pool: So many; 0 for all.
+    """
+    if not pool or len(unlabelled) <= pool:
+        return list(unlabelled)
+
+    def lot(image: str) -> str:
+        return hashlib.sha256(f"{maker.task}/{maker.version}/{image}".encode()).hexdigest()
+
+    drawn = set(sorted(images, key=lot)[:pool])
+    return [image for image in unlabelled if image in drawn] or sorted(unlabelled, key=lot)[:pool]
+
+
+@dataclass
+class ScoreCases:
+    """Scores studies one after the other.
+
+    Args:
+        scores: Where they are kept.
+        scorer: What scores.
+        tell: Told where the work stands, also within a study.
+        gives_way: Asked before each study whether something more urgent waits.
+    """
+
+    scores: Scores
+    scorer: Scorer
+    tell: Callable[[Standing], object] = lambda _: None
+    gives_way: Callable[[], bool] = lambda: False
+    _began: float = field(default_factory=time.monotonic, init=False)
+
+    def run(self, studies: Sequence[Study]) -> dict[str, Any]:
+        """Score what has no score yet; a study that fails is noted with the reason, and the others go on.
+
+        Returns:
+            ``version``; how many studies are ``scored``, ``embedded`` and ``failed``, ``of`` how many, ``seconds``, and
+            whether it ``gave_way``, which leaves some for another time.
+        """
+        costs = {study.name: 1 if study.labelled else self.scorer.spec.samples for study in studies}
+        left = [study for study in studies if not self._has(study)]
+        gave_way = False
+        total, spent = sum(costs.values()), 0.0
+        before = total - sum(costs[study.name] for study in left)
+        for number, study in enumerate(left):
+            if gave_way := self.gives_way():
+                break
+
+            def within(share: float, spent: float = spent, number: int = number, study: Study = study) -> None:
+                now = spent + share * costs[study.name]
+                took = time.monotonic() - self._began
+                eta = took / now * (total - before - now) if now else None
+                self.tell(Standing(len(studies) - len(left) + number, len(studies), (before + now) / total, eta))
+
+            within(0.0)
+            self._score(study, lambda done, of, within=within: within(done / of))
+            spent += costs[study.name]
+        self.scores.tidy(self.scorer.maker)
+        return self._told(studies) | {"gave_way": gave_way, "seconds": round(time.monotonic() - self._began, 1)}
+
+    def _told(self, studies: Sequence[Study]) -> dict[str, Any]:
+        found = [self._found(study) for study in studies]
+        return {
+            "version": self.scorer.maker.version,
+            "scored": sum(score is not None and score.numbers is not None for score in found),
+            "embedded": sum(score is not None and score.embedding is not None for score in found),
+            "failed": sum(score is not None and bool(score.error) for score in found),
+            "of": len(studies),
+        }
+
+    def _found(self, study: Study) -> CaseScore | None:
+        digest = self.scores.known(study.name, study.stamp)
+        return self.scores.get(digest, self.scorer.maker) if digest else None
+
+    def _has(self, study: Study) -> bool:
+        score = self._found(study)
+        return score is not None and (score.done or study.labelled)
+
+    def _score(self, study: Study, progress: Progress) -> None:
+        try:
+            path = Path(study.find())
+            digest = hash_file(path)
+        except OSError as error:
+            # No bytes are known: what failed is the name.
+            path, digest, score = None, f"unread {study.name}", CaseScore(error=str(error))
+        self.scores.name(study.name, study.stamp, digest)
+        if path is not None:
+            if self._has(study):
+                return  # another name of the same bytes
+            score = self._computed(study, path, progress)
+        self.scores.put(digest, self.scorer.maker, score)
+
+    def _computed(self, study: Study, path: Path, progress: Progress) -> CaseScore:
+        began = time.monotonic()
+        try:
+            score = (self.scorer.embed if study.labelled else self.scorer.score)(path, progress)
+        except InputRejected as error:
+            logger.warning("%s is left out: %s", study.name, error)
+            return CaseScore(error=str(error))
+        except Exception as error:
+            logger.exception("%s failed", study.name)
+            return CaseScore(error=f"{type(error).__name__}: {error}")
+        every: Mapping[str, Any] = (score.numbers or {}).get("all", {})
+        told = ", ".join(f"{name} {value:.3g}" for name, value in every.items() if value is not None)
+        logger.info("%s in %.1f s: %s", study.name, time.monotonic() - began, told or "embedded")
+        return score
