@@ -170,6 +170,50 @@ def phantom(
     tell(work, as_json)
 
 
+@cli.command()
+def simulate(
+    app: App,
+    task: Task,
+    cases: Annotated[Path, typer.Option(help="folder of images with their true labels in labels/final")],
+    out: Annotated[Path, typer.Option(help="folder for the curves; one that was interrupted goes on there")],
+    strategies: Annotated[
+        str, typer.Option(help="names that the server offers, separated by commas; all if empty")
+    ] = "",
+    seeds: Annotated[int, typer.Option(help="rehearsals of each strategy", min=1)] = 5,
+    person: Annotated[str, typer.Option(help="who labels: oracle, noisy, lazy or clicking")] = "oracle",
+    rounds: Annotated[int, typer.Option(help="times that are labelled and trained", min=2)] = 5,
+    batch: Annotated[int, typer.Option(help="studies labelled in each", min=1)] = 4,
+    test: Annotated[int, typer.Option(help="patients that only judge", min=1)] = 12,
+    options: Annotated[
+        list[str] | None, typer.Option("--set", help="option of the recipe, for every training", metavar="KEY=VALUE")
+    ] = None,
+    starter: Annotated[bool, typer.Option(help="begin with the app's starter weights")] = False,
+    at_once: Annotated[int, typer.Option(help="servers side by side", min=1)] = 1,
+    as_json: Json = False,
+) -> None:
+    """Rehearse active learning on labelled cases: what each strategy's labels bring, at a real server, over HTTP.
+
+    Every strategy gets the same cases, seeds and trainings; the server never sees a label before it is submitted.
+    """
+    from lib.data.cases import find_cases
+    from lib.simulation.campaign import Plan
+    from lib.simulation.people import PEOPLE
+    from lib.simulation.rehearsal import divided, known_strategies, rehearse
+
+    def work() -> dict[str, Any]:
+        if person not in PEOPLE:
+            raise ValueError(f"there is no person '{person}'; there is: {', '.join(PEOPLE)}")
+        pool, judges = divided(find_cases(cases), test)
+        given = {"rounds": rounds, "batch": batch, "options": _pairs(options or []), "starter": starter}
+        threads = max(1, (os.cpu_count() or 1) // at_once)
+        plan = Plan(_app(app), task, pool, judges, PEOPLE[person](), threads=threads, **given)
+        names = [name for name in strategies.split(",") if name] or known_strategies(plan)
+        bar = progress(f"rehearsing {len(names)} strategies, {seeds} seeds")
+        return rehearse(plan, names, range(seeds), out, at_once=at_once, progress=bar)
+
+    tell(work, as_json)
+
+
 @jobs.command("list")
 def jobs_list(
     app: App,

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-LAYERS = (("ops",), ("models", "data"), ("evaluation",), ("learning", "records"), ("jobs",), ("tasks",), ("server",))
+LAYERS = (
+    ("ops",),
+    ("models", "data"),
+    ("evaluation",),
+    ("learning", "records"),
+    ("jobs",),
+    ("tasks",),
+    ("server",),
+    ("simulation",),
+)
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in (ROOT / "lib").rglob("*.py") if path.parent != ROOT / "lib")
 MAX_LINES = 400

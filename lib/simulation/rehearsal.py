@@ -1,0 +1,161 @@
+"""All strategies, all seeds: rehearsals side by side, each kept as it ends, so that an interrupted one goes on."""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lib.data.atomic import replacing
+from lib.data.cases import Case
+from lib.simulation import campaign, curves
+from lib.simulation.campaign import Campaign, Plan, Point
+from lib.simulation.plot import draw_curves
+from lib.tasks.spec import RANDOM, load_app, scored_strategies
+
+Progress = Callable[[int, int], None]
+
+
+def rehearse(
+    plan: Plan,
+    strategies: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    *,
+    at_once: int = 1,
+    progress: Progress = lambda done, of: None,
+) -> dict[str, Any]:
+    """Run every strategy with every seed, and write ``runs/``, ``findings.json``, ``table.md`` and ``curves.png``.
+
+    The first round is one for all strategies of a seed. What ``runs/`` holds of the same plan is not run again.
+
+    Args:
+        plan: What each is given.
+        strategies: Names that the app's server offers; `curves.REFERENCE`, else random, is what they are held against.
+        seeds: Of draws, trainings and the person's hand.
+        out: Folder to fill.
+        at_once: Servers side by side.
+        progress: Called with (rounds done, rounds in all).
+    Returns:
+        The findings.
+    Raises:
+        ValueError: If ``runs/`` holds rehearsals of another plan.
+    """
+    kept = Kept(out, plan)
+    missing = {seed: [name for name in strategies if kept.get(name, seed) is None] for seed in seeds}
+    total = len(seeds) * (1 + len(strategies) * (plan.rounds - 1))
+    done = total - sum(1 + len(names) * (plan.rounds - 1) for names in missing.values() if names)
+
+    def told() -> None:
+        nonlocal done
+        done += 1
+        progress(done, total)
+
+    with (
+        TemporaryDirectory(prefix="rehearsal-", ignore_cleanup_errors=True) as scratch,
+        ThreadPoolExecutor(at_once) as pool,
+    ):
+        begun = {
+            seed: pool.submit(Campaign(plan, seed, "", Path(scratch) / str(seed), told).begin)
+            for seed, names in missing.items()
+            if names
+        }
+        # Whole seeds first: whatever the time allows can be compared.
+        jobs = [
+            pool.submit(_finish, begun[seed], name, Path(scratch) / f"{seed}-{name}", kept)
+            for seed in begun
+            for name in missing[seed]
+        ]
+        try:
+            for job in jobs:
+                job.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return report({name: {s: p for s in seeds if (p := kept.get(name, s))} for name in strategies}, out)
+
+
+def report(runs: curves.Runs, out: Path) -> dict[str, Any]:
+    """Write the findings of runs, their table and their picture; return the findings."""
+    reference = curves.REFERENCE if curves.REFERENCE in runs else RANDOM
+    found = curves.findings(runs, reference)
+    told = {"reference": reference, "findings": curves.as_json(found)}
+    (out / "findings.json").write_text(json.dumps(told, indent=1))
+    (out / "table.md").write_text(curves.table(found, reference) + "\n")
+    draw_curves(runs, out / "curves.png")
+    return told | {"picture": str(out / "curves.png")}
+
+
+class Kept:
+    """The rehearsals that ended, in ``runs/``.
+
+    Args:
+        out: Folder that holds it.
+        plan: What they were given.
+    Raises:
+        ValueError: If what is there was given something else.
+    """
+
+    def __init__(self, out: Path, plan: Plan) -> None:
+        self._folder, self._plan = out / "runs", _fingerprint(plan)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        mark = self._folder / "plan.json"
+        if mark.is_file() and json.loads(mark.read_text()) != self._plan:
+            raise ValueError(f"{self._folder} holds rehearsals of another plan: choose another folder, or remove it")
+        mark.write_text(json.dumps(self._plan, indent=1))
+
+    def get(self, strategy: str, seed: int) -> list[Point] | None:
+        """Return the points of a rehearsal, None if it did not end."""
+        path = self._path(strategy, seed)
+        return campaign.from_json(json.loads(path.read_text())["points"]) if path.is_file() else None
+
+    def put(self, strategy: str, seed: int, points: Sequence[Point]) -> None:
+        """Keep the points of a rehearsal that ended."""
+        told = {"strategy": strategy, "seed": seed, "points": campaign.as_json(points)}
+        with replacing(self._path(strategy, seed)) as file:
+            file.write_text(json.dumps(told, indent=1))
+
+    def _path(self, strategy: str, seed: int) -> Path:
+        return self._folder / f"{strategy}-{seed}.json"
+
+
+def divided(cases: Sequence[Case], test: int) -> tuple[list[Case], list[Case]]:
+    """Return cases to label and cases to test on, patients apart, by a lot that other cases do not change.
+
+    Args:
+        cases: With labels; those without are left out.
+        test: Patients to test on.
+    Raises:
+        ValueError: If too few patients are left to label.
+    """
+    known = [case for case in cases if case.label is not None]
+    patients = sorted({case.patient for case in known}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+    if len(patients) < test + 2:
+        raise ValueError(
+            f"{len(patients)} patients with labels are too few: {test} test, and two at least are labelled"
+        )
+    chosen = set(patients[:test])
+    return [case for case in known if case.patient not in chosen], [case for case in known if case.patient in chosen]
+
+
+def known_strategies(plan: Plan) -> list[str]:
+    """Return the names of all strategies that a plan's server would offer for its task."""
+    tasks = load_app(plan.app_dir).tasks
+    return [RANDOM, *(name for name, (task, _) in scored_strategies(tasks).items() if task.name == plan.task)]
+
+
+def _finish(begun: "Future[Campaign]", strategy: str, folder: Path, kept: Kept) -> None:
+    run = begun.result().fork(strategy, folder)
+    kept.put(strategy, run.seed, run.finish())
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _fingerprint(plan: Plan) -> Mapping[str, Any]:
+    told = asdict(plan) | {"person": [type(plan.person).__name__, asdict(plan.person)]}  # type: ignore[call-overload]
+    told |= {part: [case.id for case in getattr(plan, part)] for part in ("pool", "test")}
+    told["app"] = (plan.app_dir / "app.toml").read_text()
+    return json.loads(json.dumps({key: value for key, value in told.items() if key not in ("app_dir", "threads")}))

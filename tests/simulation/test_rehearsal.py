@@ -1,0 +1,90 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from lib.data.cases import Case, find_cases
+from lib.simulation.campaign import Plan
+from lib.simulation.people import Lazy, Oracle
+from lib.simulation.rehearsal import Kept, divided, known_strategies, rehearse
+from tests.server.conftest import APP, ROOT, tiny_ct, write
+from tests.simulation.test_curves import points
+
+
+def case(name: str, patient: str = "", label: bool = True) -> Case:
+    return Case(name, Path(f"{name}.nii"), Path(f"label_{name}.nii") if label else None, patient or name)
+
+
+def test_patients_are_divided_and_stay_where_they_are_when_others_come() -> None:
+    cases = [case(f"p{n}_{scan}", f"p{n}") for n in range(12) for scan in "ab"]
+    pool, test = divided(cases, 4)
+    assert len(pool) == 16 and len(test) == 8
+    assert not {each.patient for each in pool} & {each.patient for each in test}
+    assert divided([case("p3_c", "p3"), *cases[::-1]], 4)[1] != []
+
+
+def test_a_case_without_a_label_is_neither_labelled_nor_a_judge() -> None:
+    cases = [case(f"p{n}", label=n != 3) for n in range(8)]
+    assert "p3" not in {each.id for part in divided(cases, 2) for each in part}
+
+
+def test_too_few_patients_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 patients with labels are too few: 2 test"):
+        divided([case(f"p{n}") for n in range(3)], 2)
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "app.toml").write_text(APP)
+    return Plan(tmp_path / "app", "tubes", [case("a"), case("b")], [case("c")], Oracle())
+
+
+def test_what_ended_is_kept(plan: Plan, tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "out", plan)
+    assert kept.get("random", 0) is None
+    kept.put("random", 0, points(0.2, 0.3))
+    assert Kept(tmp_path / "out", replace(plan, threads=7)).get("random", 0) == points(0.2, 0.3)
+
+
+@pytest.mark.parametrize("change", [{"rounds": 9}, {"person": Lazy()}, {"options": {"max_epochs": 3}}, {"test": []}])
+def test_rehearsals_of_another_plan_are_not_mixed(plan: Plan, tmp_path: Path, change: dict) -> None:
+    Kept(tmp_path / "out", plan)
+    with pytest.raises(ValueError, match="another plan"):
+        Kept(tmp_path / "out", replace(plan, **change))
+
+
+def test_an_app_without_scores_has_the_lot_alone(plan: Plan) -> None:
+    assert known_strategies(plan) == ["random"]
+    app = plan.app_dir / "app.toml"
+    app.write_text(APP.replace("[task.train]", "scores = { samples = 2 }\n\n[task.train]"))
+    assert {"random", "foreground_random", "entropy"} < set(known_strategies(plan))
+
+
+@pytest.mark.server
+def test_a_rehearsal_at_a_real_server_is_the_same_twice(tmp_path: Path) -> None:
+    cases, app = tmp_path / "cases", tmp_path / "app"
+    for seed in range(9):
+        for voxels, where in zip(tiny_ct(seed), (cases, cases / "labels" / "final"), strict=True):
+            write(voxels, where / f"ct_{seed}.nii.gz")
+    app.mkdir()
+    (app / "main.py").write_text((ROOT / "apps" / "airway" / "main.py").read_text())
+    (app / "app.toml").write_text(APP.replace("[task.train]", "scores = { samples = 2 }\n\n[task.train]"))
+    pool, test = divided(find_cases(cases), 2)
+    plan = Plan(app, "tubes", pool, test, Oracle(), rounds=2, batch=3, options={"max_epochs": 1, "val_interval": 1})
+    told = []
+    names = ["random", "foreground_random"]
+    first = rehearse(plan, names, [0], tmp_path / "one", at_once=2, progress=lambda done, of: told.append((done, of)))
+    assert told[-1] == (3, 3) and (tmp_path / "one" / "curves.png").is_file()
+    assert {each["strategy"] for each in first["findings"]} == set(names)
+    run = json.loads((tmp_path / "one" / "runs" / "random-0.json").read_text())["points"]
+    assert [point["labels"] for point in run] == [3, 6] and run[1]["minutes"] > run[0]["minutes"] > 1.5
+    assert len({name for point in run for name in point["cases"]}) == 6
+    again = rehearse(plan, ["random"], [0], tmp_path / "two")
+    other = json.loads((tmp_path / "two" / "runs" / "random-0.json").read_text())["points"]
+    assert other == run and again["reference"] == "random"
+    # What ended is not run again.
+    told.clear()
+    rehearse(plan, names, [0], tmp_path / "one", progress=lambda done, of: told.append((done, of)))
+    assert told == []
