@@ -4,14 +4,16 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from lib.data.cases import find_cases
 from lib.data.findings import InputRejected
 from lib.records.card import hash_file
 from lib.records.scores import CaseScore, Maker, Scores
 from lib.tasks.scorer import Progress, Scorer
+from lib.tasks.spec import SEGMENTATION, ScoreSpec, SpecError, TaskSpec
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +53,42 @@ class Standing:
 
     def __str__(self) -> str:
         return f"study {min(self.done + 1, self.of)} of {self.of}"
+
+
+def file_stamp(path: str | Path) -> str:
+    """Return what changes when a file is replaced; the same for one that is not there."""
+    try:
+        facts = Path(path).stat()
+    except OSError:
+        return "gone"
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def score_folder(
+    app_dir: str | Path, task: TaskSpec, studies: str | Path, *, device: str, tell: Callable[[Standing], object]
+) -> dict[str, Any]:
+    """Score every study of a folder, and return the numbers; a server of that folder ranks by them as well.
+
+    Args:
+        app_dir: The app's folder.
+        task: A task that segments; where app.toml says nothing of scores, the defaults hold.
+        studies: Folder of images, labels in ``labels/final``.
+        device: Where the network runs.
+        tell: Told where the work stands.
+    Returns:
+        What `ScoreCases.run` returns, and ``cases``: numbers by study, or ``{"error": reason}``.
+    """
+    if task.kind != SEGMENTATION:
+        raise SpecError(f"task '{task.name}' is of kind '{task.kind}' and says nothing of a case by itself")
+    scorer = Scorer(app_dir, replace(task, scores=task.scores or ScoreSpec()), device=device)
+    found = [
+        Study(case.id, file_stamp(case.image), lambda case=case: case.image, labelled=case.label is not None)
+        for case in find_cases(studies)
+    ]
+    work = ScoreCases(Scores(app_dir), scorer, tell)
+    told, known = work.run(found), work.scores.of(scorer.maker)
+    cases = {study.name: known[study.name][1] for study in found if not study.labelled and study.name in known}
+    return told | {"cases": {name: each.numbers or {"error": each.error} for name, each in cases.items()}}
 
 
 def pooled(images: Iterable[str], unlabelled: Sequence[str], maker: Maker, pool: int) -> list[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from lib.records.scores import CaseScore, Maker, Scores
-from lib.tasks.score_cases import ScoreCases, Standing, Study, pooled
+from lib.tasks.score_cases import ScoreCases, Standing, Study, file_stamp, pooled, score_folder
 from lib.tasks.scorer import Scorer
-from lib.tasks.spec import ScoreSpec, TaskSpec
+from lib.tasks.spec import ScoreSpec, SpecError, TaskSpec
 
 MAKER = Maker("seg", "v1", "s")
 
@@ -100,6 +100,31 @@ def test_gives_way_between_two_studies(app_dir: Path, scorer: Scorer, studies: l
     waits = iter([False, True])
     answer = ScoreCases(Scores(app_dir), scorer, gives_way=lambda: next(waits)).run(studies)
     assert answer["gave_way"] and answer["scored"] == 1
+
+
+def test_a_folder_without_a_server(
+    app_dir: Path, task: TaskSpec, starter: Path, write_ct: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "studies"
+    for seed in range(2):
+        path = write_ct(seed, folder=folder)
+    write_ct(2, folder=folder, label_folder=folder / "labels" / "final")
+    path.write_bytes(b"torn")
+    answer = score_folder(app_dir, task, folder, device="cpu", tell=lambda _: None)
+    assert (answer["scored"], answer["embedded"], answer["failed"]) == (1, 2, 1)
+    assert set(answer["cases"]) == {"ct_0", "ct_1"} and set(answer["cases"]["ct_1"]) == {"error"}
+    assert answer["cases"]["ct_0"]["all"]["entropy_top"] > 0
+    with pytest.raises(SpecError, match="says nothing of a case"):
+        score_folder(app_dir, replace(task, kind="click"), folder, device="cpu", tell=lambda _: None)
+
+
+def test_a_stamp_changes_with_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "a"
+    assert file_stamp(file) == "gone"
+    file.write_bytes(b"1")
+    before = file_stamp(file)
+    file.write_bytes(b"12")
+    assert before != file_stamp(file) != "gone"
 
 
 IMAGES = [f"ct_{number:03d}" for number in range(100)]
