@@ -135,6 +135,27 @@ def evaluate(
 
 
 @cli.command()
+def scores(
+    app: App,
+    task: Task,
+    studies: Annotated[Path, typer.Option(help="folder of images, their labels in labels/final")],
+    as_json: Json = False,
+) -> None:
+    """Score every study without a label for the strategies: uncertainty, topology, volumes, by class."""
+    import torch
+
+    from lib.tasks.score_cases import score_folder
+    from lib.tasks.spec import load_app
+
+    def work() -> dict[str, Any]:
+        advance, device = progress(f"scoring {studies}"), "cuda" if torch.cuda.is_available() else "cpu"
+        spec = load_app(app).task(task)
+        return score_folder(app, spec, studies, device=device, tell=lambda now: advance(round(100 * now.fraction), 100))
+
+    tell(work, as_json)
+
+
+@cli.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")], as_json: Json = False
 ) -> None:

@@ -28,6 +28,7 @@ VERBS = {
     "train": ["APP", "--task", "--studies", "--set", "--json"],
     "evaluate": ["APP", "--task", "--study", "--images", "--labels", "--json"],
     "validate": ["FILE", "--json"],
+    "scores": ["APP", "--task", "--studies", "--json"],
     "phantom": ["--count", "--seed", "--out", "--json"],
     "jobs list": ["APP", "--last", "--json"],
     "jobs show": ["APP", "JOB", "--json"],

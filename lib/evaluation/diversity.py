@@ -25,9 +25,9 @@ def k_centre(vectors: npt.ArrayLike, centres: npt.ArrayLike = ()) -> list[int]:
     Source:
         Sener & Savarese 2018, arXiv:1708.00489, algorithm 1.
     """
-    points, known = _standardised(vectors, centres)
-    if not len(points):
+    if not len(np.asarray(vectors)):
         return []
+    points, known = _standardised(vectors, centres)
     if len(known):
         nearest = np.min([np.linalg.norm(points - each, axis=1) for each in known], axis=0)
         order = []
@@ -36,7 +36,8 @@ def k_centre(vectors: npt.ArrayLike, centres: npt.ArrayLike = ()) -> list[int]:
         nearest = np.linalg.norm(points - points[order[0]], axis=1)
     nearest[order] = -1.0
     while len(order) < len(points):
-        farthest = int(np.argmax(nearest))
+        # Rounded, so that the order of equals is that of the cases and not of their last bits.
+        farthest = int(np.argmax(np.round(nearest, 9)))
         order.append(farthest)
         nearest = np.minimum(nearest, np.linalg.norm(points - points[farthest], axis=1))
         nearest[order] = -1.0
@@ -54,17 +55,17 @@ def suggestive(scores: Sequence[float], vectors: npt.ArrayLike, centres: npt.Arr
         Two steps as in suggestive annotation, Yang et al. 2017, arXiv:1706.04737, with k-centre as the second.
     """
     ranked = sorted(range(len(scores)), key=lambda index: -scores[index])
+    if not ranked:
+        return []
     count = max(LEAST_UNCERTAIN, round(UNCERTAIN_SHARE * len(ranked)))
     first, points = ranked[:count], np.asarray(vectors, np.float64)
-    return [first[index] for index in k_centre(points[first], centres)] + ranked[count:] if ranked else []
+    return [first[index] for index in k_centre(points[first], centres)] + ranked[count:]
 
 
 def _standardised(vectors: npt.ArrayLike, centres: npt.ArrayLike) -> tuple[Vectors, Vectors]:
     """Return both with every dimension as wide as the others, so that none decides by its unit."""
     points = np.asarray(vectors, np.float64)
-    points = points.reshape(len(points), -1)
-    known = np.asarray(centres, np.float64).reshape(-1, points.shape[1]) if np.size(centres) else points[:0]
-    every = np.concatenate([points, known])
-    spread = every.std(axis=0) if len(every) else np.ones(points.shape[1])
+    known = np.asarray(centres, np.float64).reshape(-1, points.shape[1])
+    spread = np.concatenate([points, known]).std(axis=0)
     spread[spread == 0] = 1.0
     return points / spread, known / spread

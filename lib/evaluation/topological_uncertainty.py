@@ -37,7 +37,7 @@ def centreline_disagreement(masks: Sequence[Mask]) -> float:
     return _over_pairs([(mask, _centreline(mask)) for mask in masks], _apart)
 
 
-def fragility(prob: npt.NDArray[np.generic], *, full: float = 1.0) -> float:
+def fragility(prob: npt.NDArray[np.floating] | npt.NDArray[np.uint8], *, full: float = 1.0) -> float:
     """Return by how much the Betti numbers change, on average, as the threshold moves away from one half.
 
     The area under a Betti curve is the sum of the lifetimes of its features, their total persistence. So this is the

@@ -43,8 +43,7 @@ def embedding(
         with _coarsest(network) as kept:
             network(image[None].to(device))
         features = kept[0][0].float().cpu()
-        share = F.adaptive_avg_pool3d if features.ndim == 4 else F.adaptive_avg_pool2d
-        weights = share(place[None].float(), tuple(features.shape[1:]))[0]
+        weights = F.interpolate(place[None, None].float(), size=features.shape[1:], mode="area")[0, 0]
         total = total + (features * weights).flatten(1).sum(1)
         weight += float(weights.sum())
     return total / weight

@@ -4,14 +4,17 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from lib.data.cases import find_cases
 from lib.data.findings import InputRejected
 from lib.records.card import hash_file
 from lib.records.scores import CaseScore, Maker, Scores
 from lib.tasks.scorer import Progress, Scorer
+from lib.tasks.spec import SEGMENTATION, ScoreSpec, SpecError, TaskSpec
 
 logger = logging.getLogger(__name__)
 
@@ -53,6 +56,42 @@ class Standing:
         return f"study {min(self.done + 1, self.of)} of {self.of}"
 
 
+def file_stamp(path: str | Path) -> str:
+    """Return what changes when a file is replaced; the same for one that is not there."""
+    try:
+        facts = Path(path).stat()
+    except OSError:
+        return "gone"
+    return f"{facts.st_size} {facts.st_mtime_ns}"
+
+
+def score_folder(
+    app_dir: str | Path, task: TaskSpec, studies: str | Path, *, device: str, tell: Callable[[Standing], object]
+) -> dict[str, Any]:
+    """Score every study of a folder, and return the numbers; a server of that folder ranks by them as well.
+
+    Args:
+        app_dir: The app's folder.
+        task: A task that segments; where app.toml says nothing of scores, the defaults hold.
+        studies: Folder of images, labels in ``labels/final``.
+        device: Where the network runs.
+        tell: Told where the work stands.
+    Returns:
+        What `ScoreCases.run` returns, and ``cases``: numbers by study, or ``{"error": reason}``.
+    """
+    if task.kind != SEGMENTATION:
+        raise SpecError(f"task '{task.name}' is of kind '{task.kind}' and says nothing of a case by itself")
+    scorer = Scorer(app_dir, replace(task, scores=task.scores or ScoreSpec()), device=device)
+    found = [
+        Study(case.id, file_stamp(case.image), lambda case=case: case.image, labelled=case.label is not None)
+        for case in find_cases(studies)
+    ]
+    work = ScoreCases(Scores(app_dir), scorer, tell)
+    told, known = work.run(found), work.scores.of(scorer.maker)
+    cases = {study.name: known[study.name][1] for study in found if not study.labelled and study.name in known}
+    return told | {"cases": {name: each.numbers or {"error": each.error} for name, each in cases.items()}}
+
+
 def pooled(images: Iterable[str], unlabelled: Sequence[str], maker: Maker, pool: int) -> list[str]:
     """Return the cases without a label that a version scores: all of a small store, of a large one those drawn by lot.
 
@@ -89,7 +128,6 @@ class ScoreCases:
     scorer: Scorer
     tell: Callable[[Standing], object] = lambda _: None
     gives_way: Callable[[], bool] = lambda: False
-    _began: float = field(default_factory=time.monotonic, init=False)
 
     def run(self, studies: Sequence[Study]) -> dict[str, Any]:
         """Score what has no score yet; a study that fails is noted with the reason, and the others go on.
@@ -98,26 +136,20 @@ class ScoreCases:
             ``version``; how many studies are ``scored``, ``embedded`` and ``failed``, ``of`` how many, ``seconds``, and
             whether it ``gave_way``, which leaves some for another time.
         """
-        costs = {study.name: 1 if study.labelled else self.scorer.spec.samples for study in studies}
         left = [study for study in studies if not self._has(study)]
-        gave_way = False
-        total, spent = sum(costs.values()), 0.0
-        before = total - sum(costs[study.name] for study in left)
-        for number, study in enumerate(left):
+        meter, gave_way = _Meter(studies, left, self._cost, self.tell), False
+        for study in left:
             if gave_way := self.gives_way():
                 break
-
-            def within(share: float, spent: float = spent, number: int = number, study: Study = study) -> None:
-                now = spent + share * costs[study.name]
-                took = time.monotonic() - self._began
-                eta = took / now * (total - before - now) if now else None
-                self.tell(Standing(len(studies) - len(left) + number, len(studies), (before + now) / total, eta))
-
-            within(0.0)
-            self._score(study, lambda done, of, within=within: within(done / of))
-            spent += costs[study.name]
+            meter.within(study, 0, 1)
+            self._score(study, partial(meter.within, study))
+            meter.over(study)
         self.scores.tidy(self.scorer.maker)
-        return self._told(studies) | {"gave_way": gave_way, "seconds": round(time.monotonic() - self._began, 1)}
+        return self._told(studies) | {"gave_way": gave_way, "seconds": round(meter.seconds, 1)}
+
+    def _cost(self, study: Study) -> int:
+        """Return the passes that a study takes."""
+        return 1 if study.labelled else self.scorer.spec.samples
 
     def _told(self, studies: Sequence[Study]) -> dict[str, Any]:
         found = [self._found(study) for study in studies]
@@ -165,3 +197,30 @@ class ScoreCases:
         told = ", ".join(f"{name} {value:.3g}" for name, value in every.items() if value is not None)
         logger.info("%s in %.1f s: %s", study.name, time.monotonic() - began, told or "embedded")
         return score
+
+
+class _Meter:
+    """Tells where the work stands, by the passes that are done and those that are left."""
+
+    def __init__(
+        self,
+        studies: Sequence[Study],
+        left: Sequence[Study],
+        cost: Callable[[Study], int],
+        tell: Callable[[Standing], object],
+    ) -> None:
+        self._cost, self._tell, self._began = cost, tell, time.monotonic()
+        self._of, self._done = len(studies), len(studies) - len(left)
+        self._total, self._left, self._spent = sum(map(cost, studies)), sum(map(cost, left)), 0.0
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def within(self, study: Study, done: int, of: int) -> None:
+        spent = self._spent + self._cost(study) * done / of
+        eta = self.seconds / spent * (self._left - spent) if spent else None
+        self._tell(Standing(self._done, self._of, (self._total - self._left + spent) / self._total, eta))
+
+    def over(self, study: Study) -> None:
+        self._spent, self._done = self._spent + self._cost(study), self._done + 1

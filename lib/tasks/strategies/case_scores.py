@@ -14,7 +14,7 @@ from lib.jobs.queue.job import DONE, GOING, Job
 from lib.records.engine import LedgerUnavailable
 from lib.records.scores import CaseScore, Maker, Scores
 from lib.records.versions import STARTER
-from lib.tasks.score_cases import Study, pooled
+from lib.tasks.score_cases import Study, file_stamp, pooled
 from lib.tasks.scorer import maker_of
 from lib.tasks.spec import TaskSpec
 from lib.tasks.store import FolderStore
@@ -159,13 +159,7 @@ class CaseScores(ScoringMethod):
 
 def stamp(datastore: Datastore, image: str) -> str:
     """Return what changes when a case's file does; a series of an archive never does."""
-    if not isinstance(datastore, FolderStore):
-        return ""
-    try:
-        facts = Path(datastore.get_image_uri(image)).stat()
-    except OSError:
-        return "gone"
-    return f"{facts.st_size} {facts.st_mtime_ns}"
+    return file_stamp(datastore.get_image_uri(image)) if isinstance(datastore, FolderStore) else ""
 
 
 def _count(scores: dict[str, CaseScore], images: Iterable[str]) -> int:

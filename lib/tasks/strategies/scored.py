@@ -25,8 +25,8 @@ DESCRIPTIONS = {
 class Scored(Leasing):
     """Rank by the scores of one task: those of the served version, or an older one's until they are there.
 
-    Without enough, draw; whatever is missing, submit the job that computes it. The answer says so: ``scored`` cases ``of``
-    those that the served version is to score, whether some are ``pending``, and the version it is ``ranked_by``.
+    Without enough, draw; whatever is missing, submit the job that computes it. The answer says so: ``scored`` cases
+    ``of`` those that the served version is to score, whether some are ``pending``, and the version ``ranked_by``.
 
     Args:
         order: Key of `ORDERS`.

@@ -1,6 +1,7 @@
 """What each kind of job does with the app that is opened in its process."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from lib.records.versions import list_versions
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.jobs import kinds
 from lib.tasks.jobs.kinds import KINDS, devices, run_name
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import ScoreSpec, TaskSpec
+from lib.tasks.strategies.case_scores import CaseScores
 from lib.tasks.weights import versions_dir
 
 
@@ -77,6 +79,30 @@ def test_scoring_is_recorded_too(begin: Callable[..., Run], app_dir: Path, tmp_p
     answer = KINDS["scoring"](begin("scoring", "dice", {"method": "dice"}))
     assert answer["ct_0"]["mean"] == 1.0
     assert states(app_dir) == [("scoring", "started"), ("scoring", "done")]
+
+
+def test_scores_of_cases_give_way_to_a_training(
+    begin: Callable[..., Run], app: TopoLabelApp, app_dir: Path, task: TaskSpec, starter: Path
+) -> None:
+    app.datastore().refresh()
+    method = CaseScores(app_dir, replace(task, scores=ScoreSpec(samples=2)), app.queue)
+    app.scorings[method.name] = method
+    run = begin("scoring", method.name, method.request("starter"))
+    waits = app.queue.submit("train", "tubes", {"model": "tubes"})
+    answer = KINDS["scoring"](run)
+    assert answer["gave_way"] and answer["scored"] == 0
+    successor = app.queue.jobs.list(going=True)[-1]
+    assert (successor.number, successor.subject) == (
+        waits.number + 1,
+        method.name,
+    ) and successor.request == run.job.request
+    app.queue.jobs.stop(waits.id)
+    app.queue.jobs.claim(successor.id)
+    answer = KINDS["scoring"](replace(run, job=successor))
+    assert (answer["scored"], answer["of"], answer["gave_way"]) == (1, 1, False)
+    assert app.queue.jobs.get(successor.id).progress["text"] == "study 1 of 1"
+    assert states(app_dir) == [("scoring", "started"), ("scoring", "done")] * 2
+    assert method.known(app.datastore()).told["pending"] is False
 
 
 def job(**facts: Any) -> Job:

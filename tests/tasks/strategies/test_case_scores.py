@@ -1,0 +1,150 @@
+"""What is known when somebody asks: which version ranks, what is pending, and the one job for it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from monailabel.interfaces.datastore import DefaultLabelTag
+
+from lib.data.atomic import replacing
+from lib.jobs.queue.job import DONE, ERROR, STOPPED
+from lib.jobs.queue.table import Jobs
+from lib.records.scores import CaseScore
+from lib.records.versions import write_version
+from lib.tasks.app import TopoLabelApp
+from lib.tasks.models import promote
+from lib.tasks.scorer import maker_of
+from lib.tasks.spec import ScoreSpec, TaskSpec
+from lib.tasks.strategies.case_scores import CaseScores, Known, stamp
+from lib.tasks.weights import build_network, shelf
+
+
+def number(entropy: float) -> CaseScore:
+    return CaseScore({"all": {"entropy_top": entropy}, "classes": {}}, [entropy])
+
+
+@pytest.fixture
+def cases(
+    app: TopoLabelApp, app_dir: Path, task: TaskSpec, starter: Path, tmp_path: Path, write_ct: Callable
+) -> CaseScores:
+    for seed in range(1, 4):
+        write_ct(seed, folder=tmp_path / "studies")
+    app.datastore().refresh()
+    return CaseScores(app_dir, replace(task, scores=ScoreSpec()), app.queue)
+
+
+@pytest.fixture
+def put(app: TopoLabelApp, app_dir: Path, cases: CaseScores) -> Callable[..., None]:
+    """Keep scores of some cases as the served version's, or as another's."""
+
+    def keep(images: list[str], score: CaseScore = number(0.5), version: str = "") -> None:  # noqa: B008
+        maker = maker_of(app_dir, cases.task)
+        for image in images:
+            cases.scores.name(image, stamp(app.datastore(), image), f"sha of {image}")
+            cases.scores.put(f"sha of {image}", replace(maker, version=version or maker.version), score)
+
+    return keep
+
+
+@pytest.fixture
+def publish(app_dir: Path, cases: CaseScores) -> Callable[[str], None]:
+    def published(name: str) -> None:
+        write_version(shelf(app_dir, cases.task).root, build_network(cases.task).state_dict(), {}, name=name)
+        promote(app_dir, "tubes", name)
+
+    return published
+
+
+def test_nothing_ranks_before_half_of_the_cases_have_scores(
+    app: TopoLabelApp, cases: CaseScores, put: Callable[..., None]
+) -> None:
+    assert cases.known(app.datastore()).told == {"scored": 0, "of": 4, "pending": True, "ranked_by": ""}
+    put(["ct_0"])
+    assert cases.known(app.datastore()).told == {"scored": 1, "of": 4, "pending": True, "ranked_by": ""}
+    put(["ct_1"])
+    known = cases.known(app.datastore())
+    assert known.told == {"scored": 2, "of": 4, "pending": True, "ranked_by": "starter"}
+    assert set(known.scores) == {"ct_0", "ct_1"}
+    put(["ct_2"])
+    put(["ct_3"], CaseScore(error="cut off"))
+    assert cases.known(app.datastore()).told["pending"] is False, "what cannot be scored is not waited for"
+
+
+def test_an_older_version_ranks_until_the_new_one_has_as_many(
+    app: TopoLabelApp, cases: CaseScores, put: Callable[..., None], publish: Callable[[str], None]
+) -> None:
+    put(["ct_0", "ct_1", "ct_2", "ct_3"], number(0.1))
+    publish("v1")
+    known = cases.known(app.datastore())
+    assert known.told == {"scored": 0, "of": 4, "pending": True, "ranked_by": "starter"}
+    assert known.served == "v1" and known.scores["ct_0"] == number(0.1)
+    put(["ct_0", "ct_1", "ct_2"], number(0.2))
+    assert cases.known(app.datastore()).told["ranked_by"] == "starter"
+    put(["ct_3"], CaseScore(error="cut off"))
+    known = cases.known(app.datastore())
+    assert known.told == {"scored": 4, "of": 4, "pending": False, "ranked_by": "v1"}
+    assert known.scores["ct_0"] == number(0.2)
+
+
+def test_a_file_that_was_replaced_has_no_score(
+    app: TopoLabelApp, cases: CaseScores, put: Callable[..., None], tmp_path: Path
+) -> None:
+    put(["ct_0", "ct_1", "ct_2", "ct_3"])
+    file = tmp_path / "studies" / "ct_0.nii.gz"
+    with replacing(file) as partial:
+        partial.write_bytes((tmp_path / "studies" / "ct_1.nii.gz").read_bytes())
+    known = cases.known(app.datastore())
+    assert (known.scored, known.pending) == (3, True) and "ct_0" not in known.scores
+
+
+def test_labelled_cases_are_embedded_and_not_waited_for(
+    app: TopoLabelApp, cases: CaseScores, put: Callable[..., None], tmp_path: Path, write_ct: Callable
+) -> None:
+    label = write_ct(0, folder=tmp_path / "else", label_folder=tmp_path / "labels").name
+    app.datastore().save_label("ct_2", str(tmp_path / "labels" / label), DefaultLabelTag.FINAL.value, {})
+    assert cases.known(app.datastore()).of == 3
+    found = [
+        (study.name, study.labelled) for study in cases.studies(app.datastore(), maker_of(app.app_dir, cases.task))
+    ]
+    assert found == [("ct_0", False), ("ct_1", False), ("ct_3", False), ("ct_2", True)]
+
+
+def test_one_job_is_asked_for_and_none_after_a_failure(app: TopoLabelApp, cases: CaseScores) -> None:
+    jobs = app.queue.jobs
+    first = cases.ask("starter", origin="Anna")
+    assert first is not None and (first.kind, first.subject, first.origin) == ("scoring", "tubes_scores", "Anna")
+    again = cases.ask("starter", origin="Bert")
+    assert again is not None and again.id == first.id
+    end(jobs, first.id, DONE)
+    for status, version in ((ERROR, "starter"), (STOPPED, "v1")):
+        job = cases.ask(version, origin="")
+        assert job is not None and job.request == {"method": "tubes_scores", "version": version}
+        end(jobs, job.id, status)
+        assert cases.ask(version, origin="") is None, "that is for a person to see to; another version may fare better"
+
+
+def end(jobs: Jobs, name: str, status: str) -> None:
+    jobs.claim(name)
+    jobs.finish(name, status)
+
+
+def test_a_new_version_is_scored_by_itself_once(
+    app: TopoLabelApp, cases: CaseScores, publish: Callable[[str], None], put: Callable[..., None]
+) -> None:
+    assert cases.heed_version() is None, "what came with the app waits until somebody asks"
+    publish("v1")
+    job = cases.heed_version()
+    assert job is not None and job.origin == "policy" and job.request["version"] == "v1"
+    assert cases.heed_version() is None
+    app.queue.jobs.claim(job.id)
+    app.queue.jobs.finish(job.id, DONE)
+    assert cases.heed_version() is None
+    publish("v2")
+    put(["ct_0"])
+    assert cases.heed_version() is None, "somebody has asked for its scores already"
+
+
+def test_without_weights_nothing_is_known(app: TopoLabelApp, app_dir: Path, task: TaskSpec) -> None:
+    cases = CaseScores(app_dir, replace(task, scores=ScoreSpec()), app.queue)
+    assert cases.known(app.datastore()) == Known("", {}, "", 0, 0) and cases.heed_version() is None

@@ -1,0 +1,117 @@
+"""Strategies on an app: they look up, ask for the job, say where it stands, and heed leases."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from monailabel.interfaces.exception import MONAILabelException
+
+from lib.records.engine import LedgerUnavailable
+from lib.records.leases import Leases
+from lib.records.scores import CaseScore
+from lib.tasks import scorer
+from lib.tasks.app import TopoLabelApp
+from lib.tasks.scorer import maker_of
+from lib.tasks.spec import SCORED, ScoreSpec, TaskSpec, load_app
+from lib.tasks.strategies.case_scores import CaseScores, stamp
+from lib.tasks.strategies.scored import Scored
+
+
+@pytest.fixture
+def cases(
+    app: TopoLabelApp,
+    app_dir: Path,
+    task: TaskSpec,
+    starter: Path,
+    tmp_path: Path,
+    write_ct: Callable,
+    monkeypatch: pytest.MonkeyPatch,
+) -> CaseScores:
+    """Four cases, the later the more uncertain and the farther off."""
+    monkeypatch.setattr(scorer, "build_network", lambda *_: pytest.fail("a request computes nothing"))
+    for seed in range(1, 4):
+        write_ct(seed, folder=tmp_path / "studies")
+    app.datastore().refresh()
+    found = CaseScores(app_dir, replace(task, scores=ScoreSpec()), app.queue)
+    maker = maker_of(app_dir, found.task)
+    for index in range(4):
+        name, numbers = f"ct_{index}", {"entropy_top": index / 10}
+        found.scores.name(name, stamp(app.datastore(), name), name)
+        found.scores.put(name, maker, CaseScore({"all": numbers, "classes": {}}, [float(index**2)]))
+    return found
+
+
+def ask(strategy: Scored, app: TopoLabelApp, who: str = "Anna", **more: Any) -> dict[str, Any]:
+    return strategy({"client_id": who, **more}, app.datastore()) or {}
+
+
+def test_the_best_case_and_where_the_scores_stand(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
+    answer = ask(Scored("entropy", Leases(tmp_path, 60.0), cases), app)
+    told = {"scored": 4, "of": 4, "pending": False, "ranked_by": "starter"}
+    assert answer == {"id": "ct_3", "remaining": 4, **told}
+    assert app.queue.jobs.list() == [], "nothing is missing"
+
+
+def test_two_annotators_get_two_cases_and_who_skips_the_next(
+    app: TopoLabelApp, cases: CaseScores, tmp_path: Path
+) -> None:
+    strategy = Scored("entropy", Leases(tmp_path, 60.0), cases)
+    given = [ask(strategy, app, who)["id"] for who in ("Anna", "Bert", "Anna", "Bert")]
+    assert given == ["ct_3", "ct_2", "ct_1", "ct_3"], "what Anna skipped is free for Bert"
+
+
+def test_a_case_with_somebody_else_is_as_good_as_labelled(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
+    """At 0, 1, 4 and 9: the middle is 3.5; from 4 the farthest is 9, then 0."""
+    strategy = Scored("diversity", Leases(tmp_path, 60.0), cases)
+    assert [ask(strategy, app, who)["id"] for who in ("Anna", "Bert", "Cleo", "Dora")] == [
+        "ct_2",
+        "ct_3",
+        "ct_0",
+        "ct_1",
+    ]
+
+
+def test_what_is_missing_is_asked_for_once_and_drawn_meanwhile(
+    app: TopoLabelApp, cases: CaseScores, tmp_path: Path
+) -> None:
+    fresh = CaseScores(cases.app_dir, replace(cases.task, scores=ScoreSpec(samples=7)), app.queue)
+    strategy = Scored("entropy", Leases(tmp_path, 60.0), fresh)
+    answers = [ask(strategy, app, who, seed=3) for who in ("Anna", "Bert")]
+    assert [answer["pending"] for answer in answers] == [True, True] and answers[0]["ranked_by"] == ""
+    (job,) = app.queue.jobs.list()
+    assert (job.subject, job.origin) == ("tubes_scores", "Anna")
+    again = Scored("entropy", Leases(tmp_path / "again", 60.0), fresh)
+    assert ask(again, app, seed=3)["id"] == answers[0]["id"], "a seed draws the same again"
+
+
+def test_an_unknown_class_is_refused(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
+    strategy = Scored("entropy", Leases(tmp_path, 60.0), cases)
+    with pytest.raises(MONAILabelException) as caught:
+        ask(strategy, app, label="liver")
+    assert "there is: tube, cavity" in str(caught.value.msg)
+
+
+def test_a_full_disk_stops_nobody(
+    app: TopoLabelApp, cases: CaseScores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise LedgerUnavailable(28, "the disk is full")
+
+    leases = Leases(tmp_path, 60.0)
+    monkeypatch.setattr(leases, "offer", full)
+    monkeypatch.setattr(leases, "held", full)
+    monkeypatch.setattr(app.queue, "submit", full)
+    fresh = CaseScores(cases.app_dir, replace(cases.task, scores=ScoreSpec(samples=7)), app.queue)
+    assert ask(Scored("diversity", leases, fresh), app)["pending"]
+
+
+def test_app_toml_brings_them(app_dir: Path, app: TopoLabelApp, tmp_path: Path) -> None:
+    toml = app_dir / "app.toml"
+    toml.write_text(toml.read_text().replace("[task.train]", "[task.scores]\nsamples = 2\n\n[task.train]"))
+    toml.write_text(toml.read_text().replace("[app]", '[app]\nstrategy = "entropy"'))
+    assert load_app(app_dir).task("tubes").scores == ScoreSpec(samples=2)
+    info = TopoLabelApp(str(app_dir), str(tmp_path / "studies"), {}).info()
+    assert list(info["strategies"]) == ["entropy", "random", *(name for name in SCORED if name != "entropy")]
+    assert list(info["scoring"]) == ["dice", "tubes_scores"]
