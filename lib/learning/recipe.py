@@ -39,7 +39,7 @@ class Recipe(abc.ABC):
         max_minutes: Stop cleanly after so long, the learning rate decayed by then; 0 is no limit.
         num_workers: Processes that make patches; 0 makes them between the steps.
         amp: Mixed precision where the device is CUDA.
-        seed: Seed of patches, augmentation and dropout.
+        seed: Seed of a network that begins anew, of patches, augmentation and dropout.
     Raises:
         ValueError: If a value cannot train, with the option's name.
     """

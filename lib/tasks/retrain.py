@@ -211,7 +211,7 @@ def _learn(
 ) -> tuple[nn.Module, Result, Calibration | None]:
     """Return the best network, calibrated, and the result with its weights."""
     parent = weights_named(workdir.parents[3], task, start.parent) if start.parent else None
-    network = build_network(task, parent.path if parent else None)
+    network = build_network(task, parent.path if parent else None, seed=start.recipe.seed)
     result = train(
         start.recipe,
         network,

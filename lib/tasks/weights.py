@@ -121,18 +121,20 @@ def _starter(app_dir: str | Path, task: TaskSpec) -> Path:
     return Path(app_dir) / STARTER / task.model / WEIGHTS
 
 
-def build_network(task: TaskSpec, weights: Path | None = None) -> nn.Module:
+def build_network(task: TaskSpec, weights: Path | None = None, *, seed: int = 0) -> nn.Module:
     """Return a task's network on the CPU, in evaluation mode.
 
     Args:
         task: The task.
         weights: Safetensors file to load; None leaves the network as it is initialised.
+        seed: Of that beginning.
     Raises:
         WeightsMismatch: If the file's weights are those of another network.
         BrokenOutput: If a weight holds values that are no numbers.
         NoFoundation: If the weights that a prompted network stands on are not there.
     """
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         network = _built(task)
     if weights is not None:
         load_weights(network, weights)

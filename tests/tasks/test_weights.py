@@ -48,3 +48,9 @@ def test_weights_of_another_network_are_refused(task: TaskSpec, tmp_path: Path) 
     save_weights(torch.nn.Linear(2, 2), tmp_path / "weights.safetensors")
     with pytest.raises(WeightsMismatch):
         build_network(task, tmp_path / "weights.safetensors")
+
+
+def test_a_network_begins_the_same_for_one_seed(task: TaskSpec) -> None:
+    one, same, other = (build_network(task, seed=seed).state_dict() for seed in (3, 3, 4))
+    name = next(name for name, value in one.items() if value.dim() > 1)
+    assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])
