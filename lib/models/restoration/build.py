@@ -1,0 +1,29 @@
+"""Sizes of the restorer by name."""
+
+from typing import Any
+
+from lib.models.restoration.nafnet import NAFNet
+
+
+def nafnet_gopro(in_channels: int = 1, out_channels: int = 1, **options: Any) -> NAFNet:
+    """Return NAFNet as published for deblurring, 17.1 M parameters: 28 blocks at an eighth of the resolution."""
+    sizes = {"width": 32, "encoder": (1, 1, 1, 28), "middle": 1, "decoder": (1, 1, 1, 1)}
+    return NAFNet(in_channels, out_channels, **{**sizes, **options})
+
+
+def nafnet_sidd(in_channels: int = 1, out_channels: int = 1, **options: Any) -> NAFNet:
+    """Return NAFNet as published for denoising, 29.2 M parameters."""
+    sizes = {"width": 32, "encoder": (2, 2, 4, 8), "middle": 12, "decoder": (2, 2, 2, 2)}
+    return NAFNet(in_channels, out_channels, **{**sizes, **options})
+
+
+def nafnet_small(in_channels: int = 1, out_channels: int = 1, **options: Any) -> NAFNet:
+    """Return a NAFNet of three scales and 0.4 M parameters, for a few minutes on a CPU."""
+    sizes = {"width": 16, "encoder": (1, 1, 2), "middle": 2, "decoder": (1, 1, 1)}
+    return NAFNet(in_channels, out_channels, **{**sizes, **options})
+
+
+def nafnet_tiny(in_channels: int = 1, out_channels: int = 1, **options: Any) -> NAFNet:
+    """Return a NAFNet of two scales and a few thousand parameters, for tests and trials."""
+    sizes = {"width": 8, "encoder": (1, 1), "middle": 1, "decoder": (1, 1)}
+    return NAFNet(in_channels, out_channels, **{**sizes, **options})
