@@ -11,6 +11,7 @@ import numpy as np
 import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
+from pydicom.multival import MultiValue
 
 from lib.data.findings import Finding, InputRejected, reject
 from lib.data.formats import dicom
@@ -87,9 +88,10 @@ def read_counts(path: str | Path) -> CountScan:
         raise reject("NOT_AN_IMAGE", f"The tags of '{path.name}' cannot be read ({error}).", _REMEDY) from error
     if found := [*found, *more]:
         raise InputRejected(found)
-    shape = (*image.size, image.frames)
-    check_claim(Header(path, "dicom", shape, 1, image.bytes_per_voxel, np.eye(4)), PICTURE_RATIO)
-    counts = decode(path, shape[::-1])
+    width, height = image.size
+    claim = Header(path, "dicom", (width, height, image.frames), 1, image.bytes_per_voxel, np.eye(4))
+    check_claim(claim, PICTURE_RATIO)
+    counts = decode(path, (image.frames, height, width))
     if found := list(_recorded(counts, stated["CountsAccumulated"])):
         raise InputRejected(found)
     return CountScan(
@@ -175,7 +177,7 @@ def _values(tags: Dataset, name: str) -> list[Any]:
     value = tags.get(name)
     if value is None or value == "":
         return []
-    return list(value) if isinstance(value, list | pydicom.multival.MultiValue) else [value]
+    return list(value) if isinstance(value, list | MultiValue) else [value]
 
 
 def _number(tags: Dataset, name: str) -> float:
