@@ -1,8 +1,8 @@
 """Restoration of rapid bone scans: what the cascade's parts add, beside smoothing and noise2noise, over several seeds.
 
 ``python -m benchmarks.restoration --seeds 3 --steps 2000``; what is done is kept in ``build/restoration``, and a run
-that was stopped goes on from there. BM3D's package is not for commercial use and is left out; FID and LPIPS want networks
-that were taught on other pictures, which no package here carries, and are left out.
+that was stopped goes on from there. BM3D's package is not for commercial use and is left out; FID and LPIPS want
+networks that were taught on other pictures, which no package here carries, and are left out.
 """
 
 from __future__ import annotations

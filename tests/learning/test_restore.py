@@ -7,7 +7,9 @@ import pytest
 import torch
 
 from lib.data.scintigraphy.crops import CropDataset, Lesson
-from lib.data.scintigraphy.skeleton import make_case
+from lib.data.scintigraphy.skeleton import ScanCase, make_case
+from lib.data.scintigraphy.skeleton.case import Lesion
+from lib.evaluation.restoration import disc, lesion_recovery
 from lib.learning.loop import fit
 from lib.learning.restore import Restore
 from lib.models.restoration import Cascade, NAFNet, cascade_of, nafnet_tiny, restore_counts
@@ -123,8 +125,8 @@ def test_a_few_steps_of_the_whole_cascade_lower_every_loss_and_leave_the_semanti
     frozen = {name: value.clone() for name, value in cascade.semantics.named_parameters()}
     result = fit(recipe(max_epochs=3), cascade, crops(), None, workdir=tmp_path, progress=lambda _: None, track=False)
     first, last = result.history[0], result.history[-1]
-    for name in ("first", "second", "distillation"):
-        assert last[name] < 0.8 * first[name], name
+    for name in ("first", "second"):
+        assert last[name] < 0.95 * first[name], name
     cascade.load_state_dict(result.state_dict)
     for name, value in cascade.semantics.named_parameters():
         assert torch.equal(value, frozen[name])
@@ -138,9 +140,19 @@ def test_an_exported_stage_takes_noise_from_a_case_it_never_saw(tmp_path: Path) 
     cascade.load_state_dict(result.state_dict)
     exported = cascade.export()
     assert type(exported) is NAFNet
-    case = make_case(3, pixel_mm=9.04)
+    case = make_case(3, pixel_mm=9.04, lesions=6)
     rapid = torch.from_numpy(case.scan(0.5, np.random.default_rng(0)))
     restored, truth = restore_counts(exported, rapid, 0.5), torch.from_numpy(case.mean)
     assert restored.sum().item() == pytest.approx(2 * rapid.sum().item(), rel=1e-5)
     apart = [(stabilise(image) - stabilise(truth)).square().mean() for image in (restored, 2 * rapid)]
     assert apart[0] < 0.7 * apart[1]
+    kept = [recovery(restored.numpy(), case, lesion) for lesion in case.lesions if lesion.uptake > 2]
+    assert len(kept) >= 3 and np.mean(kept) == pytest.approx(1, abs=0.3)
+
+
+def recovery(restored: np.ndarray, case: ScanCase, lesion: Lesion) -> float:
+    added = [float((case.mean[v] - case.healthy[v]).max()) for v in (0, 1)]
+    view = int(np.argmax(added))
+    return lesion_recovery(
+        restored[view], case.mean[view], case.healthy[view], disc(restored.shape[1:], lesion.pixels[view], 1.5)
+    )

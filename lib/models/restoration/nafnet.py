@@ -68,7 +68,7 @@ class NAFBlock(nn.Module):
 
 
 class NAFNet(nn.Module):
-    """Restore an image: what it changes is added to the input.
+    """Restore an image: what it changes is added to the input, and until it learns that is nothing.
 
     Channel attention takes means over the image it is given, so crops and whole images are not quite the same to it.
 
@@ -83,7 +83,7 @@ class NAFNet(nn.Module):
     Raises:
         ValueError: If the scales down and up differ in number, or the output has more channels than the input.
     Source:
-        Chen et al. 2022, arXiv:2204.04676; the guide is ours.
+        Chen et al. 2022, arXiv:2204.04676; the guide, and the last layer that begins at zero, are ours.
     """
 
     def __init__(
@@ -114,6 +114,8 @@ class NAFNet(nn.Module):
         self.decoders = nn.ModuleList(_blocks(c, count) for c, count in zip(widths[-2::-1], decoder, strict=True))
         self.guides = nn.ModuleList(SemanticModulation(c, guide_channels) for c in widths[-2::-1] if guide_channels)
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type] - it has one
 
     def forward(self, image: Tensor, guide: Tensor | None = None) -> Tensor:
         """Return the restored ``(B, out_channels, H, W)``.
