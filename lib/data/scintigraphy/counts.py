@@ -21,6 +21,10 @@ from lib.data.scintigraphy.pixels import decode
 
 PLANAR = ("STATIC", "WHOLE BODY")
 SPACING_MM = (0.5, 15.0)
+MOST_PIXELS = 1 << 25
+"""Of all frames: sixty times a whole-body scan's."""
+MOST_COUNTS = 10_000_000
+"""In one pixel: more than a whole scan records."""
 SUM_TOLERANCE = 0.01
 """How far the sum of the pixels may lie from the counts that the header says were accumulated."""
 LEAST_DISPERSION = 0.5
@@ -67,7 +71,7 @@ def read_counts(path: str | Path) -> CountScan:
     """Return the counts of an NM file.
 
     Raises:
-        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, UNKNOWN_MODALITY, WRONG_DIMENSION, BAD_AFFINE,
+        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNKNOWN_MODALITY, WRONG_DIMENSION, BAD_AFFINE,
             SPACING_ABSURD, EMPTY, or NOT_COUNTS for what was scaled, smoothed or cut since it was recorded.
     """
     path = Path(path)
@@ -89,6 +93,9 @@ def read_counts(path: str | Path) -> CountScan:
     if found := [*found, *more]:
         raise InputRejected(found)
     width, height = image.size
+    if width * height * image.frames > MOST_PIXELS:
+        reason = f"The header of '{path.name}' announces {image.frames} frames of {width} x {height} pixels."
+        raise reject("TOO_LARGE", reason, "Choose the planar scan.")
     claim = Header(path, "dicom", (width, height, image.frames), 1, image.bytes_per_voxel, np.eye(4))
     check_claim(claim, PICTURE_RATIO)
     counts = decode(path, (image.frames, height, width))
@@ -186,8 +193,9 @@ def _number(tags: Dataset, name: str) -> float:
 
 
 def _recorded(counts: NDArray[Any], accumulated: float) -> Iterator[Finding]:
-    if counts.min() < 0:
-        yield Finding("NOT_COUNTS", "Some pixels are negative, so they are no counts.", _REMEDY)
+    if counts.min() < 0 or counts.max() > MOST_COUNTS:
+        reason = f"The pixels run from {counts.min()} to {counts.max()}, so they are no counts."
+        yield Finding("NOT_COUNTS", reason, _REMEDY)
         return
     total = float(counts.sum(dtype=np.float64))
     if not total:

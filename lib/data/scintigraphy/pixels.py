@@ -24,7 +24,7 @@ def decode(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
         path: A DICOM file whose size was checked.
         shape: That its header announces.
     Raises:
-        InputRejected: TRUNCATED, if they cannot be decoded or are others.
+        InputRejected: TRUNCATED, if they cannot be decoded, are more or fewer, or no whole numbers.
     """
     try:
         with warnings.catch_warnings():
@@ -32,6 +32,8 @@ def decode(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
             dataset = pydicom.dcmread(path)
             packed = dataset.file_meta.TransferSyntaxUID.is_compressed
             pixels = _unpacked(dataset) if packed else dataset.pixel_array
+        if pixels.dtype.kind not in "iu":
+            raise ValueError(f"pixels of the type {pixels.dtype}")
         return pixels.reshape(shape)
     except MemoryError:
         raise

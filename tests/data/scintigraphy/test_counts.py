@@ -4,7 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
+from pydicom.uid import RLELossless
 from scipy.ndimage import gaussian_filter
 
 from lib.data.findings import InputRejected
@@ -79,8 +81,18 @@ def test_pixels_that_are_no_recorded_counts(scan_file: Write, counts: np.ndarray
 def test_negative_pixels(scan_file: Write) -> None:
     counts = make_counts()
     counts[0, 0, 0] = 65535  # -1 where the representation is signed
-    with pytest.raises(InputRejected, match="negative"):
+    with pytest.raises(InputRejected, match="run from -1 to"):
         read_counts(scan_file(counts, PixelRepresentation=1, LargestImagePixelValue=None))
+
+
+def test_a_packed_file_that_would_unpack_to_far_more(scan_file: Write) -> None:
+    path = scan_file()
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless)
+    dataset.Rows = dataset.Columns = 8000
+    dataset.save_as(path)
+    with pytest.raises(InputRejected, match="TOO_LARGE"):
+        read_counts(path)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 131, 140, 600, 1500, 2500])
