@@ -55,7 +55,7 @@ class SamSemantics(nn.Module):
             size: Of the image, ``(H, W)``.
         """
         prompts = Prompts(boxes=self.boxes)
-        logits = [self.network.decode(one[None].detach(), prompts)[:, 0] for one in features]
+        logits = [self.network.decode(one[None], prompts)[:, 0] for one in features]
         return F.interpolate(torch.stack(logits), size, mode="bilinear", align_corners=False).sigmoid()
 
 

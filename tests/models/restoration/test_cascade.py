@@ -27,6 +27,11 @@ def test_stages_are_what_they_say(cascade: Cascade, scan: torch.Tensor) -> None:
     torch.testing.assert_close(stages.masks, cascade.semantics.masks(stages.first_features, (32, 32)))
     torch.testing.assert_close(stages.second, cascade.second(torch.cat([stages.first, scan], 1), stages.masks))
     torch.testing.assert_close(stages.second_features, cascade.semantics.features(stages.second))
+    assert (
+        stages.first_features.requires_grad
+        and not stages.masks.requires_grad
+        and not stages.second_features.requires_grad
+    )
 
 
 def test_distillation_and_consistency_teach_the_first_stage_only(scan: torch.Tensor) -> None:
