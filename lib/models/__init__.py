@@ -5,6 +5,7 @@ from collections.abc import Callable
 from torch import nn
 
 from lib.models.peers import dynunet, dynunet_small, segresnet
+from lib.models.restoration import NAFNet, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
 from lib.models.sam import PromptedNetwork, sam_tiny, sam_vit_b
 from lib.models.topowmamba import topowmamba_base, topowmamba_small, topowmamba_tiny
 from lib.models.vmunet import vmunet, vmunet_small
@@ -23,3 +24,11 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
 
 PROMPTED: dict[str, Callable[..., PromptedNetwork]] = {"sam_tiny": sam_tiny, "sam_vit_b": sam_vit_b}
 """Networks that answer clicks: ``(image_size, rank=, foundation=)``."""
+
+RESTORERS: dict[str, Callable[..., NAFNet]] = {
+    "nafnet_tiny": nafnet_tiny,
+    "nafnet_small": nafnet_small,
+    "nafnet_gopro": nafnet_gopro,
+    "nafnet_sidd": nafnet_sidd,
+}
+"""Networks that restore an image: ``(in_channels, out_channels, guide_channels=)``."""

@@ -1,5 +1,6 @@
 """What is fuzzed, and what must hold of it whatever comes."""
 
+import contextlib
 import json
 import os
 import tempfile
@@ -10,6 +11,7 @@ from urllib.parse import unquote, unquote_to_bytes
 
 from lib.data.findings import InputRejected
 from lib.data.formats import dicom, load
+from lib.data.scintigraphy.counts import read_counts
 from lib.data.validate import inspect
 from lib.server.guard.limits import Body, check_headers
 from lib.server.guard.names import check_address, check_name, check_query
@@ -38,6 +40,8 @@ def readers(data: bytes) -> None:
         pass
     if suffix == ".dcm":
         dicom.patient_id(path)
+        with contextlib.suppress(InputRejected):
+            assert read_counts(path).counts.min() >= 0
 
 
 def guard(data: bytes) -> None:

@@ -38,7 +38,7 @@ _REMEDY = "Send one complete series again from the archive."
 
 
 @dataclass(frozen=True)
-class _Slice:
+class Slice:
     """What is needed of one file's tags, as plain values."""
 
     path: Path
@@ -69,11 +69,16 @@ def patient_id(path: Path) -> str | None:
     try:
         tags = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"])
         return str(tags.get("PatientID") or "") or None
-    except Exception:  # as in `_read_slice`; whether the file is usable is not asked here
+    except Exception:  # as in `read_slice`; whether the file is usable is not asked here
         return None
 
 
-def _read_slice(path: Path) -> _Slice:
+def read_slice(path: Path) -> Slice:
+    """Return the tags of one file.
+
+    Raises:
+        InputRejected: NOT_AN_IMAGE or TRUNCATED.
+    """
     try:
         if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
             raise ValueError("it is deflated as a whole, which may become any size")
@@ -92,14 +97,14 @@ def _read_slice(path: Path) -> _Slice:
     return one
 
 
-def _parse(path: Path, tags: Dataset) -> _Slice:
+def _parse(path: Path, tags: Dataset) -> Slice:
     components = int(tags.get("SamplesPerPixel") or 1)
     try:
         values = [*tags.ImagePositionPatient, *tags.ImageOrientationPatient, *tags.PixelSpacing]
         geometry = np.array(values, np.float64)
     except (AttributeError, TypeError, ValueError):
         geometry = None
-    return _Slice(
+    return Slice(
         path=path,
         series=str(tags.get("SeriesInstanceUID")),
         modality=str(tags.Modality) if tags.get("Modality") else None,
@@ -111,10 +116,10 @@ def _parse(path: Path, tags: Dataset) -> _Slice:
     )
 
 
-def _series(path: Path) -> list[_Slice]:
+def _series(path: Path) -> list[Slice]:
     if path.is_file():
-        return [_read_slice(path)]
-    slices = [_read_slice(file) for file in sorted(path.iterdir()) if is_dicom(file)]
+        return [read_slice(path)]
+    slices = [read_slice(file) for file in sorted(path.iterdir()) if is_dicom(file)]
     if not slices:
         raise reject("NOT_AN_IMAGE", f"The folder '{path.name}' holds no DICOM files.", _REMEDY)
     count = len({s.series for s in slices})
@@ -123,7 +128,7 @@ def _series(path: Path) -> list[_Slice]:
     return slices
 
 
-def _single(path: Path, one: _Slice) -> Header:
+def _single(path: Path, one: Slice) -> Header:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(one.path))
     try:
@@ -135,7 +140,7 @@ def _single(path: Path, one: _Slice) -> Header:
 
 
 def _header(
-    path: Path, slices: list[_Slice], shape: tuple[int, ...], affine: NDArray[Any], found: tuple[Finding, ...]
+    path: Path, slices: list[Slice], shape: tuple[int, ...], affine: NDArray[Any], found: tuple[Finding, ...]
 ) -> Header:
     one = slices[0]
     files = [str(s.path) for s in slices]

@@ -1,0 +1,203 @@
+"""Restoration of rapid bone scans: what the cascade's parts add, beside smoothing and noise2noise, over several seeds.
+
+``python -m benchmarks.restoration --seeds 3 --steps 2000``; what is done is kept in ``build/restoration``, and a run
+that was stopped goes on from there. BM3D's package is not for commercial use and is left out; FID and LPIPS want
+networks that were taught on other pictures, which no package here carries, and are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from benchmarks.machine import RESULTS, keep
+from benchmarks.restoration_arms import ARMS, PLAIN, restorer, teach
+from benchmarks.scans import TEST_SEED, TRAIN_SEED, Counts, Restorer, cohort, real_scan, score, score_real
+from lib.data.scintigraphy.skeleton import ScanCase
+from lib.data.scintigraphy.thinning import thin
+from lib.evaluation.bootstrap import paired_difference
+from lib.evaluation.smoothing import Smoother, best_strength, gaussian, non_local_means
+from lib.models import RESTORERS
+from lib.models.weights import load_weights, save_weights
+
+WORK = Path(__file__).resolve().parents[1] / "build" / "restoration"
+SCORES, WEIGHTS = "scores.json", "first.safetensors"
+SMOOTHERS: dict[str, tuple[Smoother, tuple[float, ...]]] = {
+    "Gaussian": (gaussian, (0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.6)),
+    "non-local means": (non_local_means, (0.4, 0.6, 0.8, 1.0, 1.3)),
+}
+COLUMNS = {
+    "psnr": ("PSNR, dB", 2),
+    "ssim": ("SSIM", 3),
+    "psnr_standard": ("PSNR to another standard scan", 2),
+    "deviance": ("deviance of unseen counts", 4),
+    "count_bias": ("count bias", 4),
+    "count_bias_air": ("beside the body", 3),
+    "recovery": ("lesion recovery", 3),
+    "cnr": ("lesion CNR", 2),
+    "auc": ("observer AUC", 3),
+}
+REAL_COLUMNS = {
+    "deviance": ("deviance of unseen counts", 4),
+    "psnr_whole": ("PSNR to the whole scan", 2),
+    "ssim_whole": ("SSIM", 3),
+    "count_bias": ("count bias", 4),
+}
+NOTE = (
+    "Mean ± SD over seeds; the interval of the paired difference is a bootstrap over seeds, and one that holds 0 is a"
+    " null result. PSNR and SSIM against the exact mean, full scale its 99.5th percentile. Deviance: of counts that the"
+    " restorer did not see, about 1 at the truth. No real scan was learned from; PSNR to the whole real scan counts its"
+    " own noise as truth."
+)
+GREY_COUNTS = 0.6
+"""Exponent of the picture's grey values, so that ribs show beside a bladder."""
+
+
+def peers(cases: list[ScanCase], fractions: list[float]) -> dict[str, Restorer]:
+    """Return what takes no teaching; strengths are chosen on the scans that networks learn from."""
+    found: dict[str, Restorer] = {"as recorded": lambda counts, fraction: counts / fraction}
+    for name, (smoother, strengths) in SMOOTHERS.items():
+        chosen = {}
+        for fraction in fractions:
+            scans = [thin(case.counts, fraction, np.random.default_rng(case.seed)) for case in cases[:4]]
+            chosen[fraction] = best_strength(smoother, scans, fraction, strengths)
+        found[name] = partial(_smoothed, smoother, chosen)
+    return found
+
+
+def _smoothed(smoother: Smoother, chosen: dict[float, float], counts: Counts, fraction: float) -> Counts:
+    return smoother(counts, fraction, chosen[fraction])
+
+
+def judge(restore: Restorer, cases: list[ScanCase], real: Counts | None, fractions: list[float]) -> dict[str, Any]:
+    """Return the scores of a restorer at every fraction, on the cohort and on the real scan where there is one."""
+    scores: dict[str, Any] = {}
+    for fraction in fractions:
+        scores[f"{fraction:g}"] = score(restore, cases, fraction)
+        if real is not None:
+            scores[f"{fraction:g}"]["real"] = score_real(restore, real, fraction)
+    return scores
+
+
+def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Return the scores of every arm, one entry a seed; what takes no teaching has one."""
+    train = cohort(options.train, TRAIN_SEED, options.pixel_mm)
+    test = cohort(options.test, TEST_SEED, options.pixel_mm, lesions=5)
+    real = real_scan(options.pixel_mm)
+    untaught = peers(train, options.fractions)
+    rows = {name: [judge(restore, test, real, options.fractions)] for name, restore in untaught.items()}
+    names: list[str] = options.arms
+    for seed, name in itertools.product(range(options.seeds), names):
+        rows.setdefault(name, []).append(_once(name, seed, options, train, test, real))
+        print(f"{name}, seed {seed}: {rows[name][-1]}", flush=True)
+    draw(test[0], untaught, options)
+    return rows
+
+
+def _once(
+    name: str, seed: int, options: argparse.Namespace, train: list[ScanCase], test: list[ScanCase], real: Counts | None
+) -> dict[str, Any]:
+    """Return an arm's scores of one seed, from its file where the same options made that."""
+    folder = _folder(name, seed, options)
+    if (folder / SCORES).exists():
+        return json.loads((folder / SCORES).read_text())
+    network = teach(ARMS[name], train, options, seed, folder)
+    scores = judge(restorer(network, ARMS[name]), test, real, options.fractions)
+    save_weights(network, folder / WEIGHTS)
+    (folder / SCORES).write_text(json.dumps(scores))
+    return scores
+
+
+def _folder(name: str, seed: int, options: argparse.Namespace) -> Path:
+    """Return where an arm's run of one seed is kept: other options, other folders."""
+    asked = {key: value for key, value in vars(options).items() if key not in ("seeds", "arms")}
+    words = "_".join(f"{key}-{value}" for key, value in sorted(asked.items())).replace(" ", "")
+    return WORK / words / f"{list(ARMS).index(name):02d}-{seed}"
+
+
+def draw(case: ScanCase, untaught: dict[str, Restorer], options: argparse.Namespace) -> None:
+    """Write a picture: the truth, a standard scan, and the rarest rapid scan as everybody restores it."""
+    fraction = min(options.fractions)
+    rapid = case.scan(fraction, np.random.default_rng(0))
+    tiles = [case.mean[0], case.counts[0], *(restore(rapid, fraction)[0] for restore in untaught.values())]
+    for name in options.arms:
+        network = RESTORERS[options.model]()
+        load_weights(network, _folder(name, 0, options) / WEIGHTS)
+        tiles.append(restorer(network.eval(), ARMS[name])(rapid, fraction)[0])
+    grey = np.clip(np.concatenate(tiles, 1) / np.percentile(case.mean, 99.5), 0, 1) ** GREY_COUNTS
+    Image.fromarray((255 - 255 * grey).astype(np.uint8)).save(RESULTS / "restoration.png")
+
+
+def table(rows: dict[str, list[dict[str, Any]]], fraction: str, columns: dict[str, tuple[str, int]], real: bool) -> str:
+    """Render mean and spread over seeds; PSNR, or the deviance of the real scan, paired against the plain network."""
+    first = next(iter(columns))
+    head = ["Method", *(title for title, _ in columns.values()), f"{columns[first][0]}, against plain"]
+    lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(columns) + 1)}"]
+    pick = {name: [s[fraction]["real"] if real else s[fraction] for s in seeds] for name, seeds in rows.items()}
+    for name, seeds in pick.items():
+        cells = [_cell([row[key] for row in seeds], digits) for key, (_, digits) in columns.items()]
+        against = "-"
+        if PLAIN in pick and name != PLAIN and len(seeds) == len(pick[PLAIN]):
+            gap = paired_difference([row[first] for row in seeds], [row[first] for row in pick[PLAIN]], seed=0)
+            digits = columns[first][1]
+            against = f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
+        lines.append(f"| {name} | {' | '.join(cells)} | {against} |")
+    return "\n".join(lines)
+
+
+def _cell(values: list[float], digits: int) -> str:
+    spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+    return f"{np.mean(values):.{digits}f}{spread}"
+
+
+def report(rows: dict[str, list[dict[str, Any]]], options: argparse.Namespace) -> str:
+    """Return both tables of every fraction."""
+    parts = []
+    for fraction in (f"{value:g}" for value in options.fractions):
+        parts += [
+            f"## {fraction} of the counts: {options.test} procedural cases",
+            table(rows, fraction, COLUMNS, False),
+        ]
+        if "real" in next(iter(rows.values()))[0][fraction]:
+            parts += ["The one real scan, thinned:", table(rows, fraction, REAL_COLUMNS, True)]
+    made = (
+        f"{options.seeds} seeds, {options.steps} steps of {options.batch} crops of {options.size} pixels of"
+        f" {options.pixel_mm:g} mm, {options.model}, {options.train} procedural cases to learn from."
+    )
+    return "\n\n".join([*parts, f"{made} {NOTE}"])
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--minutes", type=float, default=0.0, help="at most, for each arm and seed; 0 is no limit")
+    parser.add_argument("--fractions", type=float, nargs="+", default=[0.5, 0.25])
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=list(ARMS), metavar="ARM")
+    parser.add_argument("--train", type=int, default=32, help="cases to learn from")
+    parser.add_argument("--test", type=int, default=20, help="cases to judge on")
+    parser.add_argument("--pixel-mm", type=float, default=4.52)
+    parser.add_argument("--model", default="nafnet_small", choices=list(RESTORERS))
+    parser.add_argument("--norm", default="l2", help="of the fidelity, l1 or l2")
+    parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--size", type=int, default=64, help="pixels of a crop's side")
+    parser.add_argument("--sam-size", type=int, default=64, help="samples that LiteMedSAM sees of a crop's side")
+    parser.add_argument("--side", type=int, default=3, help="boxes along a crop's side that masks are asked of")
+    options = parser.parse_args()
+    rows = run(options)
+    command = " ".join(
+        ["python -m benchmarks.restoration", *(f"--{k} {v}" for k, v in vars(options).items() if k != "arms")]
+    )
+    keep("restoration", command, {"rows": rows}, report(rows, options))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""The arms of the restoration benchmark: what each has of the cascade, how it is taught, what it makes of a scan."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.scans import Counts, Restorer
+from lib.data.scintigraphy.crops import CropDataset, Lesson
+from lib.data.scintigraphy.skeleton import ScanCase
+from lib.data.scintigraphy.thinning import thin
+from lib.learning.loop import fit
+from lib.learning.restore import Restore
+from lib.models import PROMPTED, RESTORERS
+from lib.models.restoration import Cascade, cascade_of, restore_counts
+from lib.models.restoration.semantics import RandomSemantics, SamSemantics
+
+PLAIN = "plain NAFNet"
+
+
+@dataclasses.dataclass(frozen=True)
+class Arm:
+    """What an arm has of the cascade.
+
+    Args:
+        second: A second stage.
+        semantics: ``sam``, ``random`` masks, or none.
+        guided: Masks guide the second stage (SPI).
+        distillation: SKD's weight.
+        consistency: SCM's weight.
+        halves: Taught on halves of rapid scans alone (noise2noise); no standard scan is seen.
+    """
+
+    second: bool = True
+    semantics: str = ""
+    guided: bool = False
+    distillation: float = 0.0
+    consistency: float = 0.0
+    halves: bool = False
+
+
+ARMS = {
+    PLAIN: Arm(second=False),
+    "noise2noise on split counts": Arm(second=False, halves=True),
+    "cascade": Arm(),
+    "cascade + SKD on values": Arm(distillation=0.1),
+    "SPI": Arm(semantics="sam", guided=True),
+    "SPI + SKD": Arm(semantics="sam", guided=True, distillation=0.1),
+    "SPI + SCM": Arm(semantics="sam", guided=True, consistency=0.1),
+    "SKD + SCM": Arm(semantics="sam", distillation=0.1, consistency=0.1),
+    "SPI + SKD + SCM": Arm(semantics="sam", guided=True, distillation=0.1, consistency=0.1),
+    "the same, random masks": Arm(semantics="random", guided=True, distillation=0.1, consistency=0.1),
+}
+
+
+def build(arm: Arm, options: argparse.Namespace, seed: int) -> Cascade:
+    """Return an arm's cascade; its first stage begins alike in all arms of a seed."""
+    semantics = None
+    if arm.semantics:
+        kind = SamSemantics if arm.semantics == "sam" else RandomSemantics
+        semantics = kind(PROMPTED["sam_tiny"](options.sam_size, rank=0), side=options.side)
+    torch.manual_seed(seed)
+    return cascade_of(RESTORERS[options.model], semantics, second=arm.second, guided=arm.guided)
+
+
+def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: int, workdir: Path) -> nn.Module:
+    """Return the exported first stage of an arm, taught by the one loop."""
+    cascade = build(arm, options, seed)
+    recipe = Restore(
+        norm=options.norm,
+        distillation_weight=arm.distillation,
+        consistency_weight=arm.consistency,
+        max_epochs=max(options.steps // 100, 1),
+        patches_per_epoch=min(options.steps, 100) * options.batch,
+        batch_size=options.batch,
+        max_minutes=options.minutes,
+        clip_norm=1.0,
+        ema_decay=0.995,
+        seed=seed,
+    )
+    result = fit(recipe, cascade, lessons(arm, cases, options, recipe), None, workdir=workdir, track=False)
+    cascade.load_state_dict(result.state_dict)
+    return cascade.export()
+
+
+def lessons(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, recipe: Restore) -> CropDataset:
+    """Return the crops that an arm learns from: standard scans thinned, or rapid ones split in halves."""
+    if arm.halves:
+        scans = [Lesson(case.scan(f, np.random.default_rng(case.seed))) for case in cases for f in options.fractions]
+    else:
+        scans = [Lesson(case.counts) for case in cases]
+    fractions = (0.5,) if arm.halves else tuple(options.fractions)
+    return CropDataset(
+        scans, fractions=fractions, size=options.size, crops_per_epoch=recipe.patches_per_epoch, seed=recipe.seed
+    )
+
+
+def restorer(network: nn.Module, arm: Arm) -> Restorer:
+    """Return the restorer of a taught network; one that learned from halves restores both and takes their mean."""
+    if not arm.halves:
+        return lambda counts, fraction: restore_counts(network, torch.from_numpy(counts), fraction).numpy()
+
+    def both(counts: Counts, fraction: float) -> Counts:
+        parts = thin(counts, 0.5, np.random.default_rng(0))
+        whole = [restore_counts(network, torch.from_numpy(part), 0.5).numpy() for part in parts]
+        return (whole[0] + whole[1]) / 2 / fraction
+
+    return both

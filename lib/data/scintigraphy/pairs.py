@@ -1,0 +1,75 @@
+"""Rapid and standard scans of the same patients: a folder for each, two files in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.data.findings import reject
+from lib.data.formats import dicom
+from lib.data.scintigraphy.counts import CountScan, read_counts
+
+RAPID, STANDARD = "rapid", "standard"
+SAME_SPACING_MM = 0.01
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two files of one patient."""
+
+    patient: str
+    rapid: Path
+    standard: Path
+
+
+def find_pairs(folder: str | Path) -> list[Pair]:
+    """Return the pairs of ``PATIENT/rapid*`` and ``PATIENT/standard*``, by patient.
+
+    Args:
+        folder: Holds a folder for each patient; folders without either file are passed over.
+    Raises:
+        FileNotFoundError: If the folder does not exist.
+        ValueError: If a patient has one of both files only, or several of a kind.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"there is no folder '{folder}'")
+    pairs = []
+    for patient in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
+        rapid, standard = (_scans(patient, kind) for kind in (RAPID, STANDARD))
+        if not rapid and not standard:
+            continue
+        if len(rapid) != 1 or len(standard) != 1:
+            raise ValueError(
+                f"'{patient.name}' has {len(rapid)} rapid and {len(standard)} standard scans: it takes one of each"
+            )
+        pairs.append(Pair(patient.name, rapid[0], standard[0]))
+    return pairs
+
+
+def _scans(folder: Path, kind: str) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name.lower().startswith(kind) and dicom.is_dicom(path))
+
+
+def read_pair(pair: Pair) -> tuple[CountScan, CountScan, float]:
+    """Return both scans and the fraction of the standard scan's counts that the rapid one recorded.
+
+    The fraction is that of the table's velocities, else that of the counts. Both lie on one grid; a patient who moved
+    in between is not moved back.
+
+    Raises:
+        InputRejected: If a file is refused, or PAIR_GRID if the two lie on different grids.
+    """
+    rapid, standard = read_counts(pair.rapid), read_counts(pair.standard)
+    apart = max(abs(a - b) for a, b in zip(rapid.spacing_mm, standard.spacing_mm, strict=True))
+    if rapid.counts.shape != standard.counts.shape or rapid.views != standard.views or apart > SAME_SPACING_MM:
+        reason = f"The rapid scan of '{pair.patient}' is {_grid(rapid)}, the standard one {_grid(standard)}."
+        raise reject("PAIR_GRID", reason, "Send two scans of one protocol, table speed apart.")
+    if rapid.velocity_mm_s and standard.velocity_mm_s:
+        return rapid, standard, standard.velocity_mm_s / rapid.velocity_mm_s
+    return rapid, standard, float(rapid.counts.sum() / standard.counts.sum())
+
+
+def _grid(scan: CountScan) -> str:
+    views = ", ".join(view or "unnamed" for view in scan.views)
+    return f"{scan.counts.shape} at {scan.spacing_mm[0]:g} x {scan.spacing_mm[1]:g} mm ({views})"

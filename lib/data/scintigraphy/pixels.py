@@ -1,0 +1,51 @@
+"""Decode the pixels of an NM file, packed or not."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pydicom
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from pydicom.uid import MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+
+from lib.data.findings import reject
+
+_REMEDY = "Copy or export the file again."
+
+
+def decode(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
+    """Return the pixels as they are stored, ``(V, H, W)``, of an integer type.
+
+    Args:
+        path: A DICOM file whose size was checked.
+        shape: That its header announces.
+    Raises:
+        InputRejected: TRUNCATED, if they cannot be decoded, are more or fewer, or no whole numbers.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            dataset = pydicom.dcmread(path)
+            packed = dataset.file_meta.TransferSyntaxUID.is_compressed
+            pixels = _unpacked(dataset) if packed else dataset.pixel_array
+        if pixels.dtype.kind not in "iu":
+            raise ValueError(f"pixels of the type {pixels.dtype}")
+        return pixels.reshape(shape)
+    except MemoryError:
+        raise
+    except Exception as error:  # damaged pixels make either library raise nearly anything
+        raise reject("TRUNCATED", f"The pixels of '{path.name}' cannot be decoded.", _REMEDY) from error
+
+
+def _unpacked(dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Return packed pixels, by GDCM in ITK, as of a plain picture: of an NM image it wants a position that few have."""
+    dataset.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
+    with tempfile.TemporaryDirectory() as folder:
+        plain = Path(folder) / "plain.dcm"
+        pydicom.dcmwrite(plain, dataset, write_like_original=False)
+        return sitk.GetArrayFromImage(sitk.ReadImage(str(plain)))

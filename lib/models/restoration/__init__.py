@@ -1,0 +1,17 @@
+"""Restoration of rapid scans: a restorer that is served, and the cascade with segment-anything that only teaches it."""
+
+from lib.models.restoration.build import cascade_of, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
+from lib.models.restoration.cascade import Cascade
+from lib.models.restoration.nafnet import NAFNet
+from lib.models.restoration.restorer import restore_counts
+
+__all__ = [
+    "Cascade",
+    "NAFNet",
+    "cascade_of",
+    "nafnet_gopro",
+    "nafnet_sidd",
+    "nafnet_small",
+    "nafnet_tiny",
+    "restore_counts",
+]

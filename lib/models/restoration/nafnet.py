@@ -1,0 +1,150 @@
+"""NAFNet: an encoder and decoder of blocks without activation functions, whose gates are products."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from lib.models.conv import ChannelNorm, Pointwise2d
+from lib.models.padding import crop, pad_to_multiple
+from lib.models.restoration.spi import SemanticModulation
+
+EPS = 1e-6
+
+
+class Gate(nn.Module):
+    """One half of the channels times the other."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, C / 2, H, W)``."""
+        one, other = x.chunk(2, dim=1)
+        return one * other
+
+
+class ChannelAttention(nn.Module):
+    """Weigh channels by a linear map of their means over the image it is given."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weigh = Pointwise2d(channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, C, H, W)``."""
+        return x * self.weigh(x.mean((2, 3), keepdim=True))
+
+
+class NAFBlock(nn.Module):
+    """Two residual parts, the first across places, the second within each; an identity until their scales learn.
+
+    Args:
+        channels: Of input and output.
+    Source:
+        Chen et al. 2022, arXiv:2204.04676, figure 3.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        wide = 2 * channels
+        self.spatial = nn.Sequential(
+            ChannelNorm(channels, eps=EPS),
+            Pointwise2d(channels, wide, 1),
+            nn.Conv2d(wide, wide, 3, padding=1, groups=wide),
+            Gate(),
+            ChannelAttention(channels),
+            Pointwise2d(channels, channels, 1),
+        )
+        self.pointwise = nn.Sequential(
+            ChannelNorm(channels, eps=EPS), Pointwise2d(channels, wide, 1), Gate(), Pointwise2d(channels, channels, 1)
+        )
+        self.beta = nn.Parameter(torch.zeros(1, channels, 1, 1))
+        self.gamma = nn.Parameter(torch.zeros(1, channels, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return ``(B, C, H, W)``."""
+        x = x + self.beta * self.spatial(x)
+        return x + self.gamma * self.pointwise(x)
+
+
+class NAFNet(nn.Module):
+    """Restore an image: what it changes is added to the input, and until it learns that is nothing.
+
+    Channel attention takes means over the image it is given, so crops and whole images are not quite the same to it.
+
+    Args:
+        in_channels: Channels of the input; the first `out_channels` of them are what is restored.
+        out_channels: Channels of the output.
+        width: Channels at full resolution; every scale below has twice as many.
+        encoder: Blocks of each scale on the way down.
+        middle: Blocks at the coarsest.
+        decoder: Blocks of each scale on the way up, coarsest first.
+        guide_channels: Channels of a guide that modulates every scale on the way up; 0 takes none.
+    Raises:
+        ValueError: If the scales down and up differ in number, or the output has more channels than the input.
+    Source:
+        Chen et al. 2022, arXiv:2204.04676; the guide, and the last layer that begins at zero, are ours.
+    """
+
+    def __init__(
+        self,
+        in_channels: int = 1,
+        out_channels: int = 1,
+        *,
+        width: int,
+        encoder: Sequence[int],
+        middle: int,
+        decoder: Sequence[int],
+        guide_channels: int = 0,
+    ) -> None:
+        super().__init__()
+        if len(encoder) != len(decoder):
+            raise ValueError(f"as many scales down as up, got {len(encoder)} and {len(decoder)}")
+        if not 1 <= out_channels <= in_channels:
+            raise ValueError(f"out_channels must be 1 to in_channels {in_channels}, got {out_channels}")
+        widths = [width * 2**scale for scale in range(len(encoder) + 1)]
+        self.out_channels, self.stride = out_channels, 2 ** len(encoder)
+        self.first = nn.Conv2d(in_channels, width, 3, padding=1)
+        self.encoders = nn.ModuleList(_blocks(c, count) for c, count in zip(widths, encoder, strict=False))
+        self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, 2) for c in widths[:-1])
+        self.middle = _blocks(widths[-1], middle)
+        self.ups = nn.ModuleList(
+            nn.Sequential(Pointwise2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2)) for c in widths[:0:-1]
+        )
+        self.decoders = nn.ModuleList(_blocks(c, count) for c, count in zip(widths[-2::-1], decoder, strict=True))
+        self.guides = nn.ModuleList(SemanticModulation(c, guide_channels) for c in widths[-2::-1] if guide_channels)
+        self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+        nn.init.zeros_(self.last.weight)
+        nn.init.zeros_(self.last.bias)  # type: ignore[arg-type] - it has one
+
+    def forward(self, image: Tensor, guide: Tensor | None = None) -> Tensor:
+        """Return the restored ``(B, out_channels, H, W)``.
+
+        Args:
+            image: ``(B, in_channels, H, W)``, of any size.
+            guide: ``(B, guide_channels, H, W)``, for a network that takes one.
+        Raises:
+            ValueError: If a guide is missing, or there is none to take it.
+        """
+        if (guide is None) == bool(len(self.guides)):
+            raise ValueError("a guide is given to a network with guide_channels, and to no other")
+        whole = pad_to_multiple(image, self.stride)
+        guide = None if guide is None else pad_to_multiple(guide, self.stride)
+        return crop(whole[:, : self.out_channels] + self._change(whole, guide), image.shape[2:])
+
+    def _change(self, x: Tensor, guide: Tensor | None) -> Tensor:
+        x, skips = self.first(x), []
+        for encode, down in zip(self.encoders, self.downs, strict=True):
+            skips.append(encode(x))
+            x = down(skips[-1])
+        x = self.middle(x)
+        for scale, (up, decode) in enumerate(zip(self.ups, self.decoders, strict=True)):
+            x = up(x) + skips.pop()
+            if guide is not None:
+                x = self.guides[scale](x, guide)
+            x = decode(x)
+        return self.last(x)
+
+
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(NAFBlock(channels) for _ in range(count)))

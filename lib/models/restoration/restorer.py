@@ -1,0 +1,35 @@
+"""Counts of a rapid scan in, expected counts of the whole scan out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from lib.ops.anscombe import expected_counts, stabilise
+
+
+@torch.inference_mode()
+def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tensor:
+    """Return what the whole scan is expected to show, its total exactly the recorded one over the fraction.
+
+    The network sees counts with their noise made even (`lib.ops.anscombe`); the way back is the unbiased inverse, and
+    one factor for the whole view sets the total right, so that no count is made or lost.
+
+    Args:
+        network: f_IR1, ``(B, 1, H, W)`` to the same, on any device.
+        counts: Recorded counts of the views, ``(V, H, W)``.
+        fraction: Of the whole scan's counts that were recorded, above 0 and at most 1.
+    Returns:
+        Float32 ``(V, H, W)`` on the CPU, no value below 0.
+    Raises:
+        ValueError: If the fraction cannot be.
+    """
+    if not 0 < fraction <= 1:
+        raise ValueError(f"fraction must lie above 0 and at most at 1, got {fraction}")
+    device = next(network.parameters()).device
+    counts = counts.to(torch.float32)
+    restored = expected_counts(network(stabilise(counts[:, None], fraction).to(device)).float().cpu()[:, 0])
+    totals = restored.sum((1, 2), dtype=torch.float64)
+    wanted = counts.sum((1, 2), dtype=torch.float64) / fraction
+    factor = torch.where(totals > 0, wanted / totals.clamp_min(1e-12), 1.0)
+    return (restored * factor[:, None, None]).float()

@@ -1,0 +1,47 @@
+"""The painted body: within its picture, bones inside flesh, growth plates of children only, sites where bone is."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from lib.data.scintigraphy.skeleton.bones import paint
+from lib.data.scintigraphy.skeleton.canvas import Canvas
+from lib.data.scintigraphy.skeleton.figure import Figure, draw_figure
+
+
+def painted(figure: Figure) -> tuple[Canvas, dict]:
+    canvas = Canvas.blank((464, 128), 4.52)
+    return canvas, paint(canvas, figure, np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_body_lies_in_the_picture_and_bones_in_the_body(seed: int) -> None:
+    figure = draw_figure(np.random.default_rng(seed))
+    canvas, sites = painted(figure)
+    body = canvas.front > canvas.back
+    assert not body[0].any() and not body[-1].any()
+    rows = np.nonzero(body.any(1))[0]
+    assert np.ptp(rows) * 4.52 == pytest.approx(figure.height_mm, rel=0.06)
+    total = canvas.activity.sum(0)
+    assert total[~body].sum() < 0.02 * total.sum()
+    assert set(sites) >= {"spine", "ribs", "pelvis", "femur", "skull", "humerus"}
+
+
+def test_sites_are_where_bone_is() -> None:
+    canvas, sites = painted(draw_figure(np.random.default_rng(5)))
+    uptake = canvas.activity.sum(0) / np.maximum(canvas.front - canvas.back, 1)
+    flesh = np.median(uptake[canvas.front > canvas.back])
+    for region, places in sites.items():
+        there = [uptake[round(canvas.row(z)), round(canvas.column(x))] for (x, _, z), _ in places]
+        assert np.median(there) > 1.5 * flesh, region
+
+
+def test_growth_plates_make_knees_hot_and_close() -> None:
+    figure = dataclasses.replace(draw_figure(np.random.default_rng(2)), height_mm=1500.0)
+    knees = []
+    for age in (16.9, 17.1):
+        canvas, _ = painted(dataclasses.replace(figure, age_years=age))
+        row = round(canvas.row(figure.hip_mm * 0.52))
+        knees.append(canvas.activity.sum(0)[row - 8 : row + 8].max())
+    assert knees[0] > 1.5 * knees[1]

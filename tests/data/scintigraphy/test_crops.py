@@ -1,0 +1,66 @@
+"""Crops: what belongs together, seeds, epochs, sizes."""
+
+import numpy as np
+import pytest
+import torch
+
+from lib.data.scintigraphy.crops import CropDataset, Lesson
+
+COUNTS = np.random.default_rng(0).poisson(np.full((2, 60, 40), 30.0)).astype(np.int32)
+
+
+def test_thinned_crops_come_with_their_complement() -> None:
+    crops = CropDataset([Lesson(COUNTS)], fractions=(0.25,), size=16, crops_per_epoch=200)
+    items = [crops[i] for i in range(200)]
+    rapid, target = (torch.stack([item[name] for item in items]) for name in ("rapid", "target"))
+    assert rapid.shape == (200, 1, 16, 16) and rapid.dtype == torch.float32
+    assert items[0]["fraction"].item() == 0.25 and items[0]["target_fraction"].item() == 0.75
+    assert rapid.mean().item() == pytest.approx(7.5, rel=0.02) and target.mean().item() == pytest.approx(22.5, rel=0.02)
+    whole = (rapid + target).flatten(1)
+    assert {tuple(row.tolist()) for row in whole[:3]} <= set(_all_crops(COUNTS, 16)), "both are cut from one place"
+
+
+def _all_crops(counts: np.ndarray, size: int) -> list[tuple[float, ...]]:
+    places = [(v, r, c) for v in range(2) for r in range(60 - size + 1) for c in range(40 - size + 1)]
+    cuts = [counts[v, r : r + size, c : c + size] for v, r, c in places]
+    return [tuple(part.ravel().tolist()) for cut in cuts for part in (cut, cut[:, ::-1])]
+
+
+def test_pairs_are_cut_alike() -> None:
+    crops = CropDataset([Lesson(COUNTS, 3 * COUNTS, 1 / 3)], size=16)
+    for index in range(20):
+        item = crops[index]
+        assert torch.equal(item["target"], 3 * item["rapid"])
+        assert item["fraction"].item() == pytest.approx(1 / 3) and item["target_fraction"].item() == 1
+
+
+def test_an_item_depends_on_seed_epoch_and_index_only() -> None:
+    one, same, other = (CropDataset([Lesson(COUNTS)], size=16, seed=seed) for seed in (1, 1, 2))
+    assert torch.equal(one[5]["rapid"], same[5]["rapid"])
+    assert not torch.equal(one[5]["rapid"], one[6]["rapid"]) and not torch.equal(one[5]["rapid"], other[5]["rapid"])
+    same.set_epoch(1)
+    assert not torch.equal(one[5]["rapid"], same[5]["rapid"])
+
+
+def test_every_fraction_is_drawn() -> None:
+    crops = CropDataset([Lesson(COUNTS)], fractions=(0.25, 0.5), size=16)
+    assert {crops[i]["fraction"].item() for i in range(30)} == {0.25, 0.5}
+
+
+def test_crops_lie_where_counts_are() -> None:
+    counts = np.zeros((1, 200, 200), np.int32)
+    counts[0, 150:, 150:] = 9
+    crops = CropDataset([Lesson(counts)], size=16, crops_per_epoch=100)
+    assert np.mean([crops[i]["target"].any().item() for i in range(100)]) > 0.85
+
+
+def test_a_scan_smaller_than_a_crop_is_filled_up() -> None:
+    item = CropDataset([Lesson(COUNTS)], size=64)[0]
+    assert item["rapid"].shape == (1, 64, 64)
+    assert not item["rapid"][:, 60:].any() and int((item["rapid"] + item["target"]).count_nonzero()) == 60 * 40
+
+
+@pytest.mark.parametrize(("lessons", "fractions"), [([], (0.5,)), ([Lesson(COUNTS)], (1.0,)), ([Lesson(COUNTS)], ())])
+def test_nothing_to_learn_from(lessons: list, fractions: tuple) -> None:
+    with pytest.raises(ValueError, match=r"scan|fractions"):
+        CropDataset(lessons, fractions=fractions)

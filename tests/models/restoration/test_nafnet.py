@@ -1,0 +1,86 @@
+"""NAFNet: identity blocks at first, gates and attention by hand, any size, a guide where it takes one."""
+
+import pytest
+import torch
+
+from lib.models.restoration.build import nafnet_tiny
+from lib.models.restoration.nafnet import ChannelAttention, Gate, NAFBlock, NAFNet
+from tests.models.restoration.conftest import awake
+
+X = torch.randn(2, 6, 5, 7, generator=torch.Generator().manual_seed(0))
+
+
+def test_a_block_is_the_identity_until_it_learns() -> None:
+    block = NAFBlock(6)
+    assert torch.equal(block(X), X)
+    assert not torch.allclose(awake(block)(X), X)
+
+
+def test_both_halves_of_a_block_have_a_scale_of_their_own() -> None:
+    """With beta one and gamma zero the first part alone is added, and the other way round."""
+    block = NAFBlock(6)
+    block.beta.data.fill_(1)
+    torch.testing.assert_close(block(X), X + block.spatial(X))
+    block.beta.data.zero_(), block.gamma.data.fill_(1)
+    torch.testing.assert_close(block(X), X + block.pointwise(X))
+
+
+def test_a_gate_multiplies_its_halves() -> None:
+    x = torch.tensor([2.0, 3.0, 5.0, 7.0]).view(1, 4, 1, 1)
+    assert Gate()(x).flatten().tolist() == [10, 21]
+
+
+def test_channel_attention_by_hand() -> None:
+    """One channel of mean 2, weight 3, bias 1: every value times 7."""
+    attention = ChannelAttention(1)
+    with torch.no_grad():
+        attention.weigh.weight.fill_(3), attention.weigh.bias.fill_(1)
+        x = torch.tensor([[[[1.0, 3.0]]]])
+        assert attention(x).flatten().tolist() == [7, 21]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (9, 6), (16, 4), (33, 50)])
+def test_an_image_of_any_size_keeps_it(shape: tuple[int, int]) -> None:
+    with torch.inference_mode():
+        assert awake(nafnet_tiny())(torch.rand(1, 1, *shape)).shape == (1, 1, *shape)
+
+
+def test_until_it_learns_it_gives_back_the_first_channels() -> None:
+    network, x = nafnet_tiny(3, 1), torch.rand(1, 3, 8, 8)
+    assert torch.equal(network(x), x[:, :1])
+    assert not torch.allclose(awake(network)(x), x[:, :1])
+
+
+def test_every_parameter_learns() -> None:
+    network = awake(nafnet_tiny(2, 1, guide_channels=4))
+    (network(torch.rand(2, 2, 8, 8), torch.rand(2, 4, 8, 8)) * torch.randn(2, 1, 8, 8)).sum().backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.any()]
+    assert not idle
+
+
+def test_a_guide_changes_nothing_at_first_and_something_later() -> None:
+    network = nafnet_tiny(guide_channels=2)
+    x, guides = torch.rand(1, 1, 8, 8), torch.rand(2, 1, 2, 8, 8)
+    torch.nn.init.normal_(network.last.weight, std=0.1)
+    assert torch.equal(network(x, guides[0]), network(x, guides[1]))
+    awake(network)
+    assert not torch.allclose(network(x, guides[0]), network(x, guides[1]))
+
+
+@pytest.mark.parametrize(("channels", "given"), [(0, True), (3, False)])
+def test_a_guide_too_many_or_too_few_is_refused(channels: int, given: bool) -> None:
+    network, x = nafnet_tiny(guide_channels=channels), torch.rand(1, 1, 8, 8)
+    with pytest.raises(ValueError, match="guide"):
+        network(x, torch.rand(1, 3, 8, 8) if given else None)
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"encoder": (1, 1), "decoder": (1,)}, "as many scales"),
+        ({"encoder": (1,), "decoder": (1,), "out_channels": 2}, "out_channels"),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(options: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        NAFNet(width=4, middle=1, **options)

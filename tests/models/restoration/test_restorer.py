@@ -1,0 +1,47 @@
+"""Counts in, counts out: on the whole scan's level, no count made or lost."""
+
+import pytest
+import torch
+from torch import nn
+
+from lib.models.restoration.build import nafnet_tiny
+from lib.models.restoration.restorer import restore_counts
+from tests.models.restoration.conftest import awake
+
+
+class Nothing(nn.Conv2d):
+    """Changes nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(1, 1, 1)
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        return input
+
+
+COUNTS = torch.poisson(torch.full((2, 24, 16), 12.0), generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("fraction", [0.25, 0.5, 1.0])
+def test_totals_are_the_recorded_ones_over_the_fraction(fraction: float) -> None:
+    counts = COUNTS.clone()
+    counts[1] *= 3
+    restored = restore_counts(awake(nafnet_tiny()).eval(), counts, fraction)
+    assert restored.dtype == torch.float32 and restored.min() >= 0
+    expected = (counts.sum((1, 2)) / fraction).tolist()
+    assert restored.sum((1, 2)).tolist() == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_network_that_changes_nothing_gives_the_counts_on_the_whole_scans_level() -> None:
+    restored = restore_counts(Nothing(), COUNTS, 0.5)
+    assert (restored - 2 * COUNTS).abs().max() < 0.05 * (2 * COUNTS).max()
+
+
+def test_an_empty_view_stays_empty() -> None:
+    assert restore_counts(Nothing(), torch.zeros(1, 4, 4), 0.5).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("fraction", [0.0, -0.5, 1.5, float("nan")])
+def test_fractions_that_cannot_be(fraction: float) -> None:
+    with pytest.raises(ValueError, match="fraction"):
+        restore_counts(Nothing(), COUNTS, fraction)
