@@ -6,6 +6,7 @@ from torch import nn
 
 from lib.models.peers import dynunet, dynunet_small, segresnet
 from lib.models.sam import PromptedNetwork, sam_tiny, sam_vit_b
+from lib.models.student import student_conv, student_topowmamba, student_vit_tiny
 from lib.models.topowmamba import topowmamba_base, topowmamba_small, topowmamba_tiny
 from lib.models.vmunet import vmunet, vmunet_small
 
@@ -18,6 +19,9 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "dynunet": dynunet,
     "dynunet_small": dynunet_small,
     "segresnet": segresnet,
+    "student_conv": student_conv,
+    "student_vit_tiny": student_vit_tiny,
+    "student_topowmamba": student_topowmamba,
 }
 """Networks that segment by themselves: ``(spatial_dims, in_channels, out_channels)``."""
 

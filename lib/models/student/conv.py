@@ -94,13 +94,17 @@ class StudentConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(B, K, *S)`` of the image ``x (B, C, *S)``."""
-        features = [self.stem(pad_to_multiple(x, self.stride))]
+        return crop(self.whole(pad_to_multiple(x, self.stride)), x.shape[2:])
+
+    def whole(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of an image whose sides are multiples of the stride: what is exported."""
+        features = [self.stem(x)]
         for stage in self.stages:
             features.append(stage(features[-1]))
         y = features.pop()
         for lateral, mixer in zip(reversed(self.laterals), reversed(self.mixers), strict=True):
             y = mixer(F.interpolate(lateral(y), scale_factor=2.0, mode="nearest") + features.pop())
-        return crop(self.head(y), x.shape[2:])
+        return self.head(y)
 
 
 def build_conv(

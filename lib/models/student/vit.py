@@ -91,7 +91,10 @@ def build_vit(
         heads: Of the attention.
         detail_channels: Channels of the decoder, at 1/4.
     """
-    blocks = (TransformerBlock(embed_dim, 4 * embed_dim, heads, qkv_bias=True) for _ in range(depth))
+    blocks = [TransformerBlock(embed_dim, 4 * embed_dim, heads, qkv_bias=True) for _ in range(depth)]
+    for block in blocks:
+        # MONAI's block has it whether or not there is something to attend to.
+        del block.norm_cross_attn
     quarter = PATCH // 4
     return StudentViT(
         embed=convolution(2, in_channels, embed_dim, PATCH, stride=PATCH, padding=0),
