@@ -235,6 +235,54 @@ def test_the_airway_app_is_the_designed_one() -> None:
     assert task.image == ImageSpec((0.9, 0.9, 1.5), (-1000.0, 400.0), (224, 224), (-6, -3, -1, 0, 1, 3, 6))
 
 
+LESSON = """
+[app]
+name = "two"
+[[task]]
+name = "large"
+kind = "segmentation"
+model = "topowmamba_small"
+labels = ["tube"]
+student = "other"
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+[[task]]
+name = "quick"
+kind = "segmentation"
+model = "student_conv"
+labels = ["tube"]
+teacher = "large"
+train = { recipe = "distil" }
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+[[task]]
+name = "other"
+kind = "segmentation"
+model = "topowmamba_tiny"
+labels = ["tube"]
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+"""
+
+
+def test_lessons_are_told_from_either_side(tmp_path: Path) -> None:
+    (tmp_path / "app.toml").write_text(LESSON)
+    assert load_app(tmp_path).lessons == (("large", "other"), ("large", "quick"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('teacher = "large"', 'teacher = "quick"', "there is large, other"),
+        ('teacher = "large"', 'teacher = "nobody"', "there is large, other"),
+        ('teacher = "large"\ntrain = { recipe = "distil" }', 'teacher = "large"', "and only that recipe"),
+        ('recipe = "distil"', 'recipe = "finetune"', "and only that recipe"),
+        ("spacing_mm = [1, 1, 1]", "spacing_mm = [2, 1, 1]", "on the grid of its teacher"),
+    ],
+)
+def test_a_teacher_that_cannot_be_learned_from_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    (tmp_path / "app.toml").write_text(LESSON.replace(old, new, 1))
+    with pytest.raises(SpecError, match=says):
+        load_app(tmp_path)
+
+
 def test_a_student_is_another_task_of_the_same_labels(tmp_path: Path) -> None:
     text = """
     [app]
