@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.conv import CONVOLUTIONS, convolution
+from lib.models.layout import channels_last, lay_channels_last
 from lib.models.padding import crop, pad_to_multiple
 
 NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
@@ -94,7 +95,7 @@ class StudentConv(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(B, K, *S)`` of the image ``x (B, C, *S)``."""
-        return crop(self.whole(pad_to_multiple(x, self.stride)), x.shape[2:])
+        return crop(self.whole(channels_last(pad_to_multiple(x, self.stride))), x.shape[2:])
 
     def whole(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of an image whose sides are multiples of the stride: what is exported."""
@@ -138,10 +139,11 @@ def build_conv(
         )
         for (fine, coarse), depth in zip(pairs, depths, strict=True)
     ]
-    return StudentConv(
+    network = StudentConv(
         BatchUnit(spatial_dims, in_channels, channels[0], stride=2),
         stages,
         [CONVOLUTIONS[spatial_dims](coarse, fine, 1) for fine, coarse in pairs],
         [SeparableBlock(spatial_dims, fine, kernel_size) for fine, _ in pairs],
         RAISED[spatial_dims](channels[0], out_channels, 2, stride=2),
     )
+    return lay_channels_last(network)
