@@ -31,8 +31,8 @@ def export_student(app_dir: str | Path, task: str, out: Path, *, images: Path | 
         out: File to write.
         images: Folder of images to find int8's ranges on; None writes float32.
     Returns:
-        JSON-safe: the file, its size in MB, the version and, of int8, ``agreement``: its Dice with float32, by class, on
-        the images.
+        JSON-safe: the file, its size in MB, the version and, of int8, ``agreement``: its Dice with float32 on the
+        images, by class.
     Raises:
         SpecError: If the task's network is no convolutional student.
         ValueError: If there is no image to find ranges on.
