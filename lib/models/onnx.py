@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import nn
@@ -22,7 +21,7 @@ FLOAT_OPS = ("ConvTranspose",)
 """What stays in float32 beside the first convolution: what makes the logits has six channels and no time to save."""
 
 
-def runs(network: nn.Module) -> bool:
+def runs(network: nn.Module) -> TypeGuard[StudentConv]:
     """Say whether a network can be run by ONNX Runtime here; it takes half of torch's time for a student."""
     return isinstance(network, StudentConv) and find_spec("onnxruntime") is not None
 
@@ -38,21 +37,20 @@ def export(network: StudentConv, channels: int, dims: int = 2) -> bytes:
         dims: Axes of S, 2 or 3.
     """
     axes = {0: "batch"} | {2 + axis: f"side{axis}" for axis in range(dims)}
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
         # The exporter by tracing is deprecated; its successor needs another package and gives the same graph.
         warnings.simplefilter("ignore")
         torch.onnx.export(
             _Whole(network),
             (torch.zeros(2, channels, *[2 * network.stride] * dims),),
-            file,
+            path := Path(folder) / "student.onnx",
             dynamo=False,
             opset_version=OPSET,
             input_names=[IMAGE],
             output_names=[LOGITS],
             dynamic_axes={IMAGE: axes, LOGITS: axes},
         )
-    return file.getvalue()
+        return path.read_bytes()
 
 
 def quantise(model: bytes, windows: Sequence[torch.Tensor]) -> bytes:
@@ -63,8 +61,23 @@ def quantise(model: bytes, windows: Sequence[torch.Tensor]) -> bytes:
         windows: Images ``(B, C, *S)`` as the network will see them, from which the ranges of activations are taken.
     """
     import onnx
-    from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        """The windows, one after the other."""
+
+        left = iter(windows)
+
+        def get_next(self) -> dict[str, Any] | None:
+            image = next(self.left, None)
+            return None if image is None else {IMAGE: image.float().numpy()}
 
     graph = onnx.load_from_string(model).graph
     first = next(node.name for node in graph.node if node.op_type == "Conv")
@@ -76,7 +89,7 @@ def quantise(model: bytes, windows: Sequence[torch.Tensor]) -> bytes:
         quantize_static(
             ready,
             small,
-            _Windows(windows),
+            Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
@@ -127,14 +140,3 @@ class _Whole(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return self.network.whole(image)
-
-
-class _Windows:
-    """Images, one after the other, as the calibration of ONNX Runtime reads them."""
-
-    def __init__(self, windows: Sequence[torch.Tensor]) -> None:
-        self._left: Iterator[torch.Tensor] = iter(windows)
-
-    def get_next(self) -> dict[str, Any] | None:
-        image = next(self._left, None)
-        return None if image is None else {IMAGE: image.float().numpy()}
