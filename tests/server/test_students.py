@@ -83,7 +83,7 @@ def test_a_published_teacher_gets_its_student(
     assert decide(server, "tubes", "v1").status_code == 303
     wait(lambda: bool(place.served), 120, "the student was distilled and published")
     answer = infer(server)
-    assert answer.status_code == 200 and answer.json()["params"]["notes"] == []
+    assert answer.status_code == 200 and answer.json()["notes"] == []
 
     jobs = requests.get(f"{server.url}/train/?all=true", timeout=60).json()
     assert [(job["request"]["model"], job["status"]) for job in jobs] == [("quick", "DONE")]
