@@ -85,8 +85,11 @@ def test_a_published_teacher_gets_its_student(
     answer = infer(server)
     assert answer.status_code == 200 and answer.json()["notes"] == []
 
-    jobs = requests.get(f"{server.url}/train/?all=true", timeout=60).json()
-    assert [(job["request"]["model"], job["status"]) for job in jobs] == [("quick", "DONE")]
+    def jobs() -> list[tuple[str, str]]:
+        tasks = requests.get(f"{server.url}/train/?all=true", timeout=60).json()
+        return [(task["request"]["model"], task["status"]) for task in tasks]
+
+    wait(lambda: jobs() == [("quick", "DONE")], 60, "the one job is over")
     (decision,) = Ledger.of(app_dir).rows("decision", "quick")
     assert decision.body["verdict"] == "publish" and decision.body["by"] == "gate"
     assert decision.body["figures"]["teacher_share"] > 0.5
