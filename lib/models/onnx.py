@@ -18,11 +18,11 @@ from lib.models.student import StudentConv
 IMAGE, LOGITS = "image", "logits"
 OPSET = 17
 FLOAT_OPS = ("ConvTranspose",)
-"""What stays in float32 beside the first convolution: what makes the logits has six channels and no time to save."""
+"""What stays in float32 beside the first convolution: the layer that makes the logits."""
 
 
 def runs(network: nn.Module) -> TypeGuard[StudentConv]:
-    """Say whether a network can be run by ONNX Runtime here; it takes half of torch's time for a student."""
+    """Say whether a network is one that ONNX Runtime can run here."""
     return isinstance(network, StudentConv) and find_spec("onnxruntime") is not None
 
 

@@ -1,7 +1,7 @@
 """The convolutional student: strided down to 1/32, summed on the way up, and logits at full resolution.
 
-Nearly all of a student's time is at 1/2 and 1/4, so nothing is mixed at full resolution, and below it every unit is a
-depthwise convolution and a matrix product. Normalisation is by batch: once trained it is a constant, which an export
+Nothing is mixed at full resolution, where most of the time would go, and below it the blocks are depthwise convolutions
+and matrix products. Normalisation is by batch: once trained it is a constant, which an export
 folds into the convolution before it.
 """
 
