@@ -48,5 +48,5 @@ test-slow: sample servers  ## the longer proofs
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
 	@for name in scan scan_gpu kernels networks reading clicks busy summary; do $(RUN) -m benchmarks.$$name || exit 1; done
 
-starter: setup  ## train the starter weights of TASK (topowmamba, sam_lora) again, on the procedural cohort only
+starter: setup  ## train the starter weights of TASK (topowmamba, student, sam_lora) again, on the procedural cohort only
 	@VENV="$(VENV)" COHORT="$(COHORT)" TASK="$(TASK)" sh apps/airway/starter/train.sh

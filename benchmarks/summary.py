@@ -89,7 +89,7 @@ TARGETS = (
     Target("TopoWMamba base at 256 x 256, time", "DynUNet", 0.6, "networks", network, at_most=True),
     Target("SAM click after the first on a slice", "encode at every click", 50, "clicks", ratios),
     Target("load -> save of 512 x 512 x 120, 14 classes", "stock MONAI", 12, "reading", ratios),
-    Target("student", "its teacher", 10, "student", ratios),
+    Target("student", "its teacher", 10, "students", ratios),
     Target("Triton scan forward, L >= 16384, K 4", "the bandwidth floor", 0.5, "scan_gpu", floor),
 )
 

@@ -156,6 +156,22 @@ def scores(
 
 
 @cli.command()
+def export(
+    app: App,
+    task: Task,
+    out: Annotated[Path, typer.Option(help="ONNX file to write")],
+    int8: Annotated[
+        Path | None, typer.Option(help="int8, its ranges from the images of a folder", metavar="DIR")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the served student as ONNX, for programs without torch; of int8, how well it agrees with float32."""
+    from lib.tasks.export import export_student
+
+    tell(lambda: export_student(app, task, out, images=int8), as_json)
+
+
+@cli.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")], as_json: Json = False
 ) -> None:

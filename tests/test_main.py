@@ -27,6 +27,7 @@ VERBS = {
     "infer": ["APP", "--task", "--image", "--output", "--json"],
     "train": ["APP", "--task", "--studies", "--set", "--json"],
     "evaluate": ["APP", "--task", "--study", "--images", "--labels", "--json"],
+    "export": ["APP", "--task", "--out", "--int8", "--json"],
     "validate": ["FILE", "--json"],
     "scores": ["APP", "--task", "--studies", "--json"],
     "phantom": ["--count", "--seed", "--out", "--json"],

@@ -24,11 +24,15 @@ CACHE_VERSION = 1
 
 @dataclass(frozen=True, eq=False)
 class _Stored:
-    """A case in memory, slices first: int16 HU and uint8 labels ``(Z, X, Y)``, and where each class is."""
+    """A case in memory, slices first: int16 HU and uint8 labels ``(Z, X, Y)``, and where each class is.
+
+    Beside them, not in memory, may be a teacher's logits, float16 ``(Z, K, X, Y)``.
+    """
 
     hu: Tensor
     label: Tensor
     places: dict[int, np.ndarray]
+    soft: Tensor | None = None
 
 
 class PatchDataset(Dataset[dict[str, Tensor]]):
@@ -36,6 +40,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     A 2-D roi gives the slices `spec.slice_offsets` as channels and the label of the slice itself, a 3-D roi a box with
     one channel. Patch `index` of an epoch depends on seed, epoch and index only, whichever worker draws it.
+
+    With a teacher's logits, a patch has them as well, ``"teacher"`` ``(K, *roi)``, turned and scaled as the image is,
+    and ``"seen"`` ``(*roi)``, bool: not outside the case, nor in a hole that augmentation made.
 
     Args:
         cases: Readings with labels, or cases to read. All are held in memory, at 3 bytes a voxel.
@@ -45,6 +52,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         seed: Of everything random here.
         augment: How patches change at random; None leaves them as they are.
         cache: Folder for what was read, by content and grid; a later run then starts at once.
+        soft: A teacher's logits of every case, ``(Z, K, X, Y)`` on its grid; a case may then have no label.
     Raises:
         ValueError: If a case has no label or one outside the classes, or there is no case.
     """
@@ -59,13 +67,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         seed: int = 0,
         augment: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
         cache: Path | None = None,
+        soft: Sequence[np.ndarray] | None = None,
     ) -> None:
         if not cases:
             raise ValueError("there are no cases to draw patches from")
         self.spec, self.seed, self.epoch = spec, seed, 0
         self.patches_per_epoch = patches_per_epoch
         self.augmentation = augment
-        self._cases = [_store(case, spec, classes, cache) for case in cases]
+        outputs = soft if soft is not None else [None] * len(cases)
+        self._cases = [_store(case, spec, classes, cache, each) for case, each in zip(cases, outputs, strict=True)]
         names = sorted({name for case in self._cases for name in case.places})
         self._holders = {name: [i for i, case in enumerate(self._cases) if name in case.places] for name in names}
 
@@ -81,13 +91,21 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         case, centre = self._place(rng)
-        hu, label = self._cut(case, centre, rng)
+        hu, label, soft = self._cut(case, centre, rng)
         if self.augmentation:
             hu, label = change(hu, label, rng, self.augmentation)
         image = window(hu, self.spec.window_hu)
-        if len(self.spec.roi) == 2:
-            return {"image": image, "label": label[0].long()}
-        return {"image": image.permute(1, 2, 0)[None].contiguous(), "label": label.permute(1, 2, 0).long()}
+        if len(self.spec.roi) == 3:
+            image, label = image.permute(1, 2, 0)[None].contiguous(), label.permute(1, 2, 0)
+        if soft is None:
+            return {"image": image, "label": self._flat(label).long()}
+        label, seen = label.chunk(2, 0 if len(self.spec.roi) == 2 else 2)
+        known = {"teacher": self._flat(soft.permute(1, 2, 3, 0), -1), "seen": self._flat(seen) != IGNORE}
+        return {"image": image, "label": self._flat(label).long(), **known}
+
+    def _flat(self, marks: Tensor, axis: int = 0) -> Tensor:
+        """Return marks without their axis of slices, where a patch is one."""
+        return marks if len(self.spec.roi) == 3 else marks.squeeze(axis)
 
     def _place(self, rng: np.random.Generator) -> tuple[_Stored, np.ndarray]:
         """Return a case and the middle ``(z, x, y)`` of the patch."""
@@ -99,7 +117,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         case = self._cases[rng.integers(len(self._cases))]
         return case, rng.integers(0, case.hu.shape)
 
-    def _cut(self, case: _Stored, centre: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _cut(self, case: _Stored, centre: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return HU ``(S, x, y)``, labels ``(T, x, y)`` and, of a taught case, logits ``(T, K, x, y)``.
+
+        The labels of a taught case are followed by as many planes that are 0 wherever the teacher saw the image.
+        """
         how, plane = self.augmentation, self.spec.roi[:2]
         middle, matrix = centre[1:].astype(np.float64), np.eye(2)
         if how:
@@ -108,14 +130,20 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         else:
             # Whole samples, so that nothing is interpolated in an unchanged patch.
             middle = middle + (np.array(plane) % 2 - 1) / 2
-        slices, label = self._slices(case, int(centre[0]), rng)
-        return cut(slices, label, middle, (plane[0], plane[1]), matrix)
+        slices, label, soft = self._slices(case, int(centre[0]), rng)
+        size = plane[0], plane[1]
+        if soft is None:
+            return *cut(slices, label, middle, size, matrix), None
+        seen = torch.zeros_like(label)
+        logits, _ = cut(soft.flatten(0, 1), label[:1], middle, size, matrix)
+        return *cut(slices, torch.cat([label, seen]), middle, size, matrix), logits.unflatten(0, soft.shape[:2])
 
-    def _slices(self, case: _Stored, z: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def _slices(self, case: _Stored, z: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         depth = len(case.hu)
         if len(self.spec.roi) == 2:
             # The predictor repeats the last slice as well.
-            return case.hu[np.clip(z + np.array(self.spec.slice_offsets), 0, depth - 1)], case.label[z : z + 1]
+            near, here = np.clip(z + np.array(self.spec.slice_offsets), 0, depth - 1), slice(z, z + 1)
+            return case.hu[near], case.label[here], None if case.soft is None else case.soft[here]
         size = self.spec.roi[2]
         first = z - size // 2 + (int(rng.integers(-(size // 4), size // 4 + 1)) if self.augmentation else 0)
         first = int(np.clip(first, min(0, depth - size), max(0, depth - size)))
@@ -123,18 +151,29 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         inside = np.clip(wanted, 0, depth - 1)
         label = case.label[inside]
         label[wanted != inside] = IGNORE
-        return case.hu[inside], label
+        return case.hu[inside], label, None if case.soft is None else case.soft[inside]
 
 
-def _store(case: Reading | Case, spec: ImageSpec, classes: int, cache: Path | None) -> _Stored:
-    hu, label = _arrays(case) if isinstance(case, Reading) else _cached(case, spec, cache)
+def _store(case: Reading | Case, spec: ImageSpec, classes: int, cache: Path | None, soft: np.ndarray | None) -> _Stored:
+    taught = soft is not None
+    hu, label = _arrays(case, taught) if isinstance(case, Reading) else _cached(case, spec, cache, taught)
     found = [int(value) for value in np.flatnonzero(np.bincount(label.ravel(), minlength=256))]
     if wrong := [value for value in found if classes <= value != IGNORE]:
         name = "a reading" if isinstance(case, Reading) else f"'{case.id}'"
         raise ValueError(f"the label of {name} holds {wrong}, but there are {classes} classes, background included")
     rng = np.random.default_rng(0)
-    places = {value: _sample(label, value, rng) for value in found if 0 < value < classes}
-    return _Stored(torch.from_numpy(hu), torch.from_numpy(label), places)
+    # Where nobody drew a label, the teacher's says where there is something to learn.
+    marks, shown = (label, found) if soft is None or found != [IGNORE] else _drawn(soft)
+    places = {value: _sample(marks, value, rng) for value in shown if 0 < value < classes}
+    return _Stored(
+        torch.from_numpy(hu), torch.from_numpy(label), places, None if soft is None else torch.from_numpy(soft)
+    )
+
+
+def _drawn(soft: np.ndarray) -> tuple[np.ndarray, list[int]]:
+    """Return the label that logits ``(Z, K, X, Y)`` draw, and the values in it."""
+    label = np.stack([logits.argmax(0) for logits in soft]).astype(np.uint8)
+    return label, [int(value) for value in np.unique(label)]
 
 
 def _sample(label: np.ndarray, value: int, rng: np.random.Generator) -> np.ndarray:
@@ -145,32 +184,43 @@ def _sample(label: np.ndarray, value: int, rng: np.random.Generator) -> np.ndarr
     return np.stack(np.unravel_index(flat, label.shape), 1).astype(np.int32)
 
 
-def _arrays(reading: Reading) -> tuple[np.ndarray, np.ndarray]:
-    """Return int16 HU and uint8 labels, both ``(Z, X, Y)``."""
-    if reading.label is None:
-        raise ValueError("a reading without a label cannot be trained on")
+def _arrays(reading: Reading, taught: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return int16 HU and uint8 labels, both ``(Z, X, Y)``; without a label, 255 everywhere."""
+    label = reading.label
+    if label is None:
+        if not taught:
+            raise ValueError("a reading without a label cannot be trained on")
+        label = torch.full(reading.hu.shape[1:], IGNORE, dtype=torch.uint8)
     hu = reading.hu[0].permute(2, 0, 1).round().clamp(-32768, 32767).to(torch.int16)
-    return hu.contiguous().numpy(), reading.label.permute(2, 0, 1).contiguous().numpy()
+    return hu.contiguous().numpy(), label.permute(2, 0, 1).contiguous().numpy()
 
 
-def _cached(case: Case, spec: ImageSpec, cache: Path | None) -> tuple[np.ndarray, np.ndarray]:
-    if case.label is None:
+def _cached(case: Case, spec: ImageSpec, cache: Path | None, taught: bool) -> tuple[np.ndarray, np.ndarray]:
+    if case.label is None and not taught:
         raise ValueError(f"'{case.id}' has no label")
     if cache is None:
-        return _arrays(read(case.image, spec, case.label))
-    path = cache / f"{_key(case.image, case.label, spec)}.npz"
+        return _arrays(read(case.image, spec, case.label), taught)
+    files = [case.image] if case.label is None else [case.image, case.label]
+    path = cache / f"{content_key(files, CACHE_VERSION, tuple(map(float, spec.spacing_mm)))}.npz"
     if not path.exists():
-        hu, label = _arrays(read(case.image, spec, case.label))
+        hu, label = _arrays(read(case.image, spec, case.label), taught)
         with replacing(path) as temporary:
             np.savez(temporary, hu=hu, label=label)
     with np.load(path) as stored:
         return stored["hu"], stored["label"]
 
 
-def _key(image: Path, label: Path, spec: ImageSpec) -> str:
-    """Return a name for what is read: the files' content and the grid. Window and roi come later."""
-    digest = sha256(repr((CACHE_VERSION, tuple(map(float, spec.spacing_mm)))).encode())
-    for path in (image, label):
+def content_key(paths: Sequence[Path], *facts: object) -> str:
+    """Return a name for what is made of files: by their content, and by facts that it depends on.
+
+    Args:
+        paths: Files, or folders of one DICOM series.
+        facts: Anything with a `repr` that stays, such as a grid.
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = sha256(repr(facts).encode())
+    for path in paths:
         for file in sorted(path.iterdir()) if path.is_dir() else [path]:
             digest.update(sha256(file.read_bytes()).digest())
     return digest.hexdigest()[:32]

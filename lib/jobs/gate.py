@@ -25,11 +25,13 @@ class GateSpec:
         tolerance: How far the lower bound of the paired difference in Dice and clDice may lie below 0.
         floors: Least mean Dice of a class, by its name.
         latency_factor: How many times the champion's time per case it may take.
+        teacher_share: Least share of its teacher's mean Dice, on the same cases, that a student must reach.
     """
 
     tolerance: float = 0.01
     floors: Mapping[str, float] = field(default_factory=dict)
     latency_factor: float = 2.0
+    teacher_share: float = 0.95
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,6 +86,7 @@ def decide(
     *,
     min_patients: int,
     probes: Sequence[Judged] = (),
+    teacher: Sequence[Judged] = (),
 ) -> Decision:
     """Decide on a new version.
 
@@ -93,6 +96,7 @@ def decide(
         spec: What is asked.
         min_patients: Held-out patients below which nothing is published without the admin's word.
         probes: The new version on any cases, for the canary where no case is held out.
+        teacher: What taught the new version, on the same cases; empty where it has no teacher.
     Raises:
         ValueError: If the two were judged on different cases.
     """
@@ -100,6 +104,7 @@ def decide(
         raise ValueError("champion and challenger are compared on the same cases, in one order")
     gains = {name: _gain(challenger, champion or (), of) for name, of in (("Dice", _dice), ("clDice", _cl_dice))}
     figures = _figures(challenger, champion, gains)
+    behind = _behind(challenger, teacher, spec.teacher_share, figures) if teacher else []
     if broken := _canary(list(challenger) or list(probes), champion or (), spec):
         return Decision(REJECT, tuple(broken), figures)
     low, unseen = _floors(challenger, spec.floors)
@@ -107,9 +112,9 @@ def decide(
     patients = len({each.patient for each in challenger})
     if patients < max(min_patients, 2):
         few = f"{patients} held-out patients are too few to judge by ({max(min_patients, 2)} are needed)"
-        return Decision(HOLD, (f"{few}: publishing takes the admin's word", *low, *worse), figures)
-    if low or worse:
-        return Decision(REJECT, (*low, *worse), figures)
+        return Decision(HOLD, (f"{few}: publishing takes the admin's word", *low, *worse, *behind), figures)
+    if low or worse or behind:
+        return Decision(REJECT, (*low, *worse, *behind), figures)
     if unseen:
         return Decision(HOLD, tuple(unseen), figures)
     return Decision(PUBLISH, (_praise(gains, champion, patients),), figures)
@@ -138,6 +143,16 @@ def _floors(challenger: Sequence[Judged], floors: Mapping[str, float]) -> tuple[
         elif mean < floor:
             low.append(f"{name} has Dice {mean:.3f}, below its floor of {floor:.3f}")
     return low, unseen
+
+
+def _behind(student: Sequence[Judged], teacher: Sequence[Judged], least: float, figures: dict[str, Any]) -> list[str]:
+    """Return, in words, that a student falls too far behind its teacher; note the share among the figures."""
+    ours, theirs = (_mean([_mean(list(each.dice.values())) for each in side]) for side in (student, teacher))
+    share = ours / theirs if theirs > 0 else math.nan
+    figures["teacher_share"] = round(share, 4) if math.isfinite(share) else None
+    if math.isnan(share) or share >= least:
+        return []
+    return [f"it reaches {share:.3f} of its teacher's Dice ({ours:.3f} of {theirs:.3f}), and {least:.3f} is asked"]
 
 
 def _fallen(name: str, gain: Interval, spec: GateSpec) -> str:

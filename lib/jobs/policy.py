@@ -3,7 +3,7 @@
 At night if it is to, and not before a deadline.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
 
@@ -85,7 +85,7 @@ def _last_trained(ledger: Ledger, task: str, jobs: Sequence[Job] | None) -> int:
 
 
 def train_what_is_due(
-    policy: PolicySpec, queue: Queue, tasks: Sequence[str], now: datetime, students: Mapping[str, str] | None = None
+    policy: PolicySpec, queue: Queue, tasks: Sequence[str], now: datetime, lessons: Iterable[tuple[str, str]] = ()
 ) -> list[Job]:
     """Submit a training for every task that is due, if the policy lets one begin now.
 
@@ -97,16 +97,16 @@ def train_what_is_due(
         queue: Its queue.
         tasks: Names of the tasks that can be trained.
         now: Local time.
-        students: The student of a task, by its teacher's name.
+        lessons: Pairs of a teacher's name and a student's.
     """
     if hindrance(policy, now):
         return []
-    jobs = queue.jobs.list(TRAIN)
+    jobs, pairs = queue.jobs.list(TRAIN), list(lessons)
     busy = {job.subject for job in jobs if job.status in GOING}
 
     def due(task: str) -> bool:
         enough = policy.retrain_after and new_labels(queue.ledger, task, jobs) >= policy.retrain_after
-        teachers = [teacher for teacher, student in (students or {}).items() if student == task]
+        teachers = [teacher for teacher, student in pairs if student == task]
         return bool(enough) or any(
             _published(queue.ledger, each, _last_trained(queue.ledger, task, jobs)) for each in teachers
         )

@@ -54,7 +54,7 @@ class Finetune(Recipe):
         outputs = network(batch["image"])
         losses = {"dice_ce": deep_supervision_loss(dice_ce_loss, outputs, label)}
         total = losses["dice_ce"]
-        prob = _finest(outputs).float().softmax(dim=1)
+        prob = finest(outputs).float().softmax(dim=1)
         if self.cl_dice_weight:
             losses["cl_dice"] = self._cl_dice(prob, label)
             total = total + self.cl_dice_weight * losses["cl_dice"]
@@ -70,5 +70,6 @@ class Finetune(Recipe):
         return soft_cldice_loss(1 - prob[:, :1], inside, valid=valid, iterations=self.skeleton_iterations)
 
 
-def _finest(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+def finest(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    """Return the logits at full resolution of what a network gives."""
     return outputs if isinstance(outputs, torch.Tensor) else outputs[0]

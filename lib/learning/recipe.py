@@ -90,6 +90,10 @@ class Recipe(abc.ABC):
         """Return the patches with whatever else the step needs; made where patches are made."""
         return patches
 
+    def then(self) -> "Recipe | None":
+        """Return the recipe that goes on, on labelled cases alone, where this one ends; None if nothing does."""
+        return None
+
     @abc.abstractmethod
     def step(self, network: nn.Module, batch: Batch) -> Losses:
         """Return the losses of one batch as scalars; ``"loss"`` is the one to descend."""

@@ -7,6 +7,7 @@ from torch import nn
 from lib.models.peers import dynunet, dynunet_small, segresnet
 from lib.models.restoration import NAFNet, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
 from lib.models.sam import PromptedNetwork, sam_tiny, sam_vit_b
+from lib.models.student import student_conv, student_topowmamba, student_vit_tiny
 from lib.models.topowmamba import topowmamba_base, topowmamba_small, topowmamba_tiny
 from lib.models.vmunet import vmunet, vmunet_small
 
@@ -19,6 +20,9 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "dynunet": dynunet,
     "dynunet_small": dynunet_small,
     "segresnet": segresnet,
+    "student_conv": student_conv,
+    "student_vit_tiny": student_vit_tiny,
+    "student_topowmamba": student_topowmamba,
 }
 """Networks that segment by themselves: ``(spatial_dims, in_channels, out_channels)``."""
 

@@ -12,7 +12,8 @@ from lib.records.engine import LedgerUnavailable
 from lib.records.ledger import Row
 from lib.records.registry import mirror
 from lib.records.versions import STARTER, find_version, list_versions
-from lib.tasks.spec import TaskSpec, load_app
+from lib.tasks.spec import AppSpec, TaskSpec, load_app
+from lib.tasks.teacher import check_teacher
 from lib.tasks.weights import build_network, check_schema, shelf
 
 logger = logging.getLogger(__name__)
@@ -82,12 +83,14 @@ def promote(app_dir: str | Path, task: str, name: str, *, by: str = "") -> dict[
     """Serve a version by a person's word; the gate may have held or rejected it, but it must be able to serve.
 
     Raises:
-        ValueError: If there is no such version, its files changed, or it is of other labels or another network.
+        ValueError: If there is no such version, its files changed, it is of other labels or another network, or it
+            learned from another version of its teacher than the one that serves.
         BrokenOutput: If its weights are no numbers.
     """
-    spec = load_app(app_dir).task(task)
+    app = load_app(app_dir)
+    spec = app.task(task)
     place = shelf(app_dir, spec)
-    _check(spec, place, name)
+    _check(app, spec, place, name)
     return _changed(place, lambda: publish.promote(place, name, by=by))
 
 
@@ -158,9 +161,10 @@ def _decision(row: Row) -> dict[str, Any]:
     return {"row": row.seq, "at": row.at, "verdict": body["verdict"], "reasons": body["reasons"], "by": body["by"]}
 
 
-def _check(spec: TaskSpec, place: Shelf, name: str) -> None:
+def _check(app: AppSpec, spec: TaskSpec, place: Shelf, name: str) -> None:
     version = find_version(place.root, name)
     check_schema(spec, name, version.card)
+    check_teacher(place.app_dir, app, spec, name, version.card)
     build_network(spec, version.weights_path)
 
 

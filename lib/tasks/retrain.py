@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case, find_cases
-from lib.jobs.gate import PUBLISH, Decision
+from lib.jobs.gate import PUBLISH, REJECT, Decision
 from lib.jobs.judge import broken_weight
 from lib.jobs.publish import Shelf, carry_out, decision_about, register
 from lib.jobs.recorded import recorded
@@ -23,21 +23,25 @@ from lib.learning.loop import Result, train
 from lib.learning.loop.progress import Report, Standing, default_report
 from lib.learning.loop.validation import Judge
 from lib.learning.recipe import Recipe
+from lib.learning.teacher import Teacher
 from lib.records.card import Card, find_code_version, hash_data, hash_labels
 from lib.records.labels import LabelVersions
 from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
 from lib.records.versions import find_version, list_versions, new_name, write_version
 from lib.tasks.models import settle, show_in_mlflow
-from lib.tasks.run_start import OUTCOME, Start, close
+from lib.tasks.run_start import OUTCOME, TRANSFER, Start, close
 from lib.tasks.spec import CLICK, AppSpec, SpecError, TaskSpec, load_app
+from lib.tasks.teacher import TEACHER, load_teacher, moved_on, teacher_of, told
 from lib.tasks.training_stats import TrainingStats
 from lib.tasks.trial import Trial, mean_dice, served_or_none, try_out
-from lib.tasks.weights import build_network, shelf, weights_named
+from lib.tasks.weights import build_network, served_weights, shelf, weights_named
 
 logger = logging.getLogger(__name__)
 
 FINAL = "final"
 RUNS = "runs"
+SECOND = "second"
+"""Folder, in a run's, of the recipe that follows the first."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,8 @@ def retrain(
     Args:
         app_dir: The app's folder.
         task: The task, or its name.
-        studies: Cases, or a folder of images with their labels in ``labels/final``; cases without a label are left out.
+        studies: Cases, or a folder of images with their labels in ``labels/final``; cases without a label are left out,
+            unless a teacher's outputs are learned from.
         options: Of the recipe, over those of app.toml.
         device: Where to train; None takes a GPU if there is one.
         run: Its name, which the version bears as well; empty for a new one.
@@ -121,7 +126,9 @@ def retrain(
     ):
         split = start.split
         logger.info("training %s: %s", task.name, ", ".join(f"{len(each)} {part}" for part, each in split.items()))
-        network, result, chosen = _learn(task, start, workdir, device, _all(stats.report, default_report(), report))
+        network, result, chosen = _learn(
+            app, task, start, workdir, device, _all(stats.report, default_report(), report)
+        )
         trial, decision = _decide(app, task, network, start, place, device, (result, chosen, run), labels)
         job |= {"version": run, "verdict": decision.verdict}
         outcome = Outcome(
@@ -158,9 +165,10 @@ def _start(
         return start, True
     recipe = _recipe(task, options)
     cases = find_cases(studies, pattern=app.patient_pattern) if isinstance(studies, str | Path) else studies
-    split = _split(app, labels, [case for case in cases if case.label])
+    teacher = served_weights(labels.app_dir, teacher_of(app, task)).name if task.teacher else ""
+    split = _split(app, labels, cases, transfer=bool(teacher))
     parent = served_or_none(labels.app_dir, task)
-    start = Start(parent.name if parent else "", recipe, split)
+    start = Start(parent.name if parent else "", recipe, split, teacher)
     start.write(workdir)
     return start, False
 
@@ -180,8 +188,12 @@ def _decide(
     if decision := decision_about(place, run):
         return Trial(decision, ""), decision
     trial = try_out(app, task, network, start.split, place, device)
+    taught = {TEACHER: told(place.app_dir, teacher_of(app, task), start.teacher)} if start.teacher else {}
+    if why := moved_on(place.app_dir, app, task, {"notes": taught}):
+        late = replace(trial.decision, verdict=REJECT, reasons=(why, *trial.decision.reasons))
+        trial = replace(trial, decision=late)
     if not any(version.name == run for version in list_versions(place.root)):
-        write_version(place.root, result.state_dict, _card(task, start, result, trial, chosen), name=run)
+        write_version(place.root, result.state_dict, _card(task, start, result, trial, chosen, taught), name=run)
     version = find_version(place.root, run)
     register(place, version, _provenance(start.split, version.card, labels))
     return trial, carry_out(place, run, trial.decision, against=trial.against)
@@ -194,38 +206,56 @@ def _recipe(task: TaskSpec, options: Mapping[str, Any]) -> Recipe:
     return type(base).from_options({**asdict(base), **options})
 
 
-def _split(app: AppSpec, labels: LabelVersions, cases: Sequence[Case]) -> dict[str, list[Case]]:
-    """Return the parts, each label as the version that stays: a label submitted meanwhile is for the next training."""
-    if len({case.patient for case in cases}) < 2:
+def _split(app: AppSpec, labels: LabelVersions, cases: Sequence[Case], *, transfer: bool) -> dict[str, list[Case]]:
+    """Return the parts, each label as the version that stays: a label submitted meanwhile is for the next training.
+
+    Cases without a label are assigned as well before they teach: who will judge once there is a label is never seen.
+    """
+    if len({case.patient for case in cases if case.label}) < 2:
         raise ValueError("training needs labels of two patients at least, one of them held out: submit another label")
     kept = [replace(c, label=labels.adopt(c.id, c.image, FINAL, c.label)) for c in cases if c.label]
     frozen = FrozenSplit(labels.ledger, held_out_patients=app.held_out_patients, hash_image=labels.hash)
     split = frozen.assign(kept)
-    if leaks := frozen.leaks(split[TRAIN]):
+    if transfer:
+        bare = [case for case in cases if not case.label]
+        split |= {TRANSFER: [case for case in frozen.assign([*kept, *bare])[TRAIN] if not case.label]}
+    if leaks := frozen.leaks([*split[TRAIN], *split.get(TRANSFER, ())]):
         raise ValueError(f"the training list leaks: {'; '.join(leaks)}")
     return split
 
 
 def _learn(
-    task: TaskSpec, start: Start, workdir: Path, device: torch.device, report: Report
+    app: AppSpec, task: TaskSpec, start: Start, workdir: Path, device: torch.device, report: Report
 ) -> tuple[nn.Module, Result, Calibration | None]:
     """Return the best network, calibrated, and the result with its weights."""
-    parent = weights_named(workdir.parents[3], task, start.parent) if start.parent else None
+    app_dir = workdir.parents[3]
+    parent = weights_named(app_dir, task, start.parent) if start.parent else None
     network = build_network(task, parent.path if parent else None, seed=start.recipe.seed)
-    result = train(
-        start.recipe,
-        network,
-        start.split[TRAIN],
-        start.split[VAL],
-        spec=task.image,
-        labels=task.labels,
-        workdir=workdir,
-        judge=_judge(task, start.split[VAL]),
-        cache=workdir.parents[1] / "cache",
-        device=device,
-        progress=report,
-    )
+
+    def run(recipe: Recipe, cases: Sequence[Case], folder: Path, teacher: Teacher | None = None) -> Result:
+        return train(
+            recipe,
+            network,
+            cases,
+            start.split[VAL],
+            spec=task.image,
+            labels=task.labels,
+            workdir=folder,
+            judge=_judge(task, start.split[VAL]),
+            teacher=teacher,
+            cache=workdir.parents[1] / "cache",
+            device=device,
+            progress=report,
+        )
+
+    teacher = load_teacher(app_dir, teacher_of(app, task), start.teacher) if start.teacher else None
+    result = run(start.recipe, [*start.split[TRAIN], *start.split.get(TRANSFER, ())], workdir, teacher)
     network.load_state_dict(result.state_dict)
+    if later := start.recipe.then():
+        second = run(later, start.split[TRAIN], workdir / SECOND)
+        # What was learned first stays where the second course made it worse.
+        result = result if second.score < result.score else second
+        network.load_state_dict(result.state_dict)
     if broken_weight(result.state_dict):
         return network, result, None
     chosen = calibrate(network, start.split[VAL], task.image, task.labels, device=device)
@@ -263,7 +293,14 @@ def _provenance(split: Mapping[str, Sequence[Case]], card: Mapping[str, Any], la
     )
 
 
-def _card(task: TaskSpec, start: Start, result: Result, trial: Trial, chosen: Calibration | None) -> dict[str, Any]:
+def _card(
+    task: TaskSpec,
+    start: Start,
+    result: Result,
+    trial: Trial,
+    chosen: Calibration | None,
+    taught: Mapping[str, Any],
+) -> dict[str, Any]:
     assert task.train is not None, "only a task that trains gets here"
     split = start.split
     files = {case.id: [case.image, case.label] for case in split[TRAIN] if case.label}
@@ -271,7 +308,10 @@ def _card(task: TaskSpec, start: Start, result: Result, trial: Trial, chosen: Ca
         "image": asdict(task.image),
         "held_out": [case.id for case in split[HELD_OUT]],
         "gate": asdict(trial.decision),
+        **taught,
     }
+    if start.teacher:
+        notes[TRANSFER] = [case.id for case in split.get(TRANSFER, ())]
     notes["background_shift"] = chosen.shift if chosen else 0.0
     card = Card(
         model=task.model,

@@ -13,6 +13,8 @@ from lib.learning.recipe import Recipe
 from lib.tasks.spec import TaskSpec
 
 FILE, OUTCOME = "start.json", "outcome.json"
+TRANSFER = "transfer"
+"""Cases that a student sees with its teacher's outputs alone."""
 
 
 @dataclass(frozen=True)
@@ -22,18 +24,20 @@ class Start:
     Args:
         parent: Name of the weights it starts from; empty if from scratch.
         recipe: All options.
-        split: The cases of every part, each label as the version that stays.
+        split: The cases of every part, each label as the version that stays; beside them `TRANSFER`, cases without.
+        teacher: Name of the teacher's weights; empty if there is none.
     """
 
     parent: str
     recipe: Recipe
     split: Mapping[str, Sequence[Case]]
+    teacher: str = ""
 
     def write(self, workdir: Path) -> None:
         """Write it down, whole, in the run's folder."""
         split = {part: [asdict(case) for case in cases] for part, cases in self.split.items()}
-        text = json.dumps({"parent": self.parent, "recipe": asdict(self.recipe), "split": split}, default=str)
-        _put(workdir / FILE, text)
+        told = {"parent": self.parent, "teacher": self.teacher, "recipe": asdict(self.recipe), "split": split}
+        _put(workdir / FILE, json.dumps(told, default=str))
 
     @classmethod
     def read(cls, workdir: Path, task: TaskSpec) -> "Start | None":
@@ -48,7 +52,8 @@ class Start:
         told = json.loads((workdir / FILE).read_text())
         assert task.train is not None, "only a task that trains has runs"
         split = {part: [_case(case) for case in cases] for part, cases in told["split"].items()}
-        return cls(told["parent"], type(task.train.options).from_options(told["recipe"]), split)
+        recipe = type(task.train.options).from_options(told["recipe"])
+        return cls(told["parent"], recipe, split, told.get("teacher", ""))
 
 
 def close(workdir: Path, outcome: Mapping[str, Any]) -> None:

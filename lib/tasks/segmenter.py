@@ -16,6 +16,7 @@ from lib.jobs.watch import Watch, check_finite
 from lib.models.predictor import Predictor
 from lib.tasks.follower import Follower
 from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec, load_app
+from lib.tasks.teacher import moved_on
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
 Progress = Callable[[int, int], None]
@@ -56,6 +57,7 @@ class Segmenter:
         device: Where the network runs; None takes a GPU if there is one.
         watch: Told of every image that a version answered or failed on.
         student: Answers where the network finds no memory.
+        remark: What there is to tell of a version that answered; empty for nothing.
     """
 
     def __init__(
@@ -66,8 +68,9 @@ class Segmenter:
         device: str | torch.device | None = None,
         watch: Watch | None = None,
         student: "Segmenter | None" = None,
+        remark: Callable[[ServedWeights], str] = lambda served: "",
     ) -> None:
-        self.task, self.student = task, student
+        self.task, self.student, self._remark = task, student, remark
         self._watch = watch or Watch(lambda version, reason: None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._follower = Follower(weights, self._load, self._watch)
@@ -91,11 +94,19 @@ class Segmenter:
         Raises:
             SpecError: If the task does not segment.
         """
-        task = load_app(app_dir).task(task) if isinstance(task, str) else task
+        app = load_app(app_dir)
+        task = app.task(task) if isinstance(task, str) else task
         if task.kind != SEGMENTATION:
             raise SpecError(f"task '{task.name}' is of kind '{task.kind}' and segments nothing by itself")
         student = None if task.student is None else cls.from_task(app_dir, task.student, device=device)
-        return cls(task, lambda: served_weights(app_dir, task), device=device, watch=watch, student=student)
+
+        def remark(served: ServedWeights) -> str:
+            why = moved_on(app_dir, app, task, served.card)
+            return f"its teacher moved on: {why}" if why else ""
+
+        return cls(
+            task, lambda: served_weights(app_dir, task), device=device, watch=watch, student=student, remark=remark
+        )
 
     def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
         """Return the labels of an image.
@@ -127,6 +138,7 @@ class Segmenter:
             return self._by_student(path, progress, notes)
         clock.lap("restore")
         self._follower.used()
+        notes += filter(None, [self._remark(served)])
         return Segmentation(
             label=label,
             affine=reading.source_affine,

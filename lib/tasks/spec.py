@@ -11,6 +11,7 @@ from lib.data.pipeline import ImageSpec
 from lib.jobs.gate import GateSpec
 from lib.jobs.policy import PolicySpec
 from lib.learning.click import Click
+from lib.learning.distil import Distil
 from lib.learning.finetune import Finetune
 from lib.learning.recipe import Recipe
 from lib.models import BUILDERS, PROMPTED
@@ -23,7 +24,7 @@ KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED}
 RANDOM = "random"
 SCORED = ("foreground_random", "entropy", "mutual_information", "topology", "diversity", "entropy_diversity")
 """The strategies of an app, and those of a task that declares `scores`."""
-RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune, "click": Click}
+RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune, "click": Click, "distil": Distil}
 
 
 class SpecError(ValueError):
@@ -75,6 +76,7 @@ class TaskSpec:
         gate: What a new version must show to be served.
         description: One line for the viewer.
         student: The task, of the same labels, that answers where this one's network finds no memory.
+        teacher: The task whose served version this one learns from by the recipe "distil", read on the same grid.
         object: What the labels are together: the one label of the click tasks that draw one thing.
         foundation: File of the weights that a prompted network stands on, named from the app's folder; empty takes
             those that a package carries.
@@ -91,6 +93,7 @@ class TaskSpec:
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     description: str = ""
     student: str | None = None
+    teacher: str | None = None
     object: str = ""
     foundation: str = ""
     rank: int = RANK
@@ -144,6 +147,13 @@ class AppSpec:
             if task.name == name:
                 return task
         raise SpecError(f"no task '{name}' in app '{self.name}'; it has: {_names(t.name for t in self.tasks)}")
+
+    @property
+    def lessons(self) -> tuple[tuple[str, str], ...]:
+        """Pairs of teacher and student: the second is trained after a version of the first was published."""
+        named = [(task.name, task.student) for task in self.tasks if task.student]
+        taught = [(task.teacher, task.name) for task in self.tasks if task.teacher]
+        return tuple(dict.fromkeys([*named, *taught]))
 
 
 def scored_strategies(tasks: Iterable[TaskSpec]) -> dict[str, tuple[TaskSpec, str]]:
@@ -216,6 +226,7 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
         if task.student is not None:
             same = tuple(other.name for other in tasks if other is not task and other.labels == task.labels)
             _one_of(task.student, same, f"[[task]] ({task.name}) student")
+        _teacher(task, tasks)
     return app
 
 
@@ -260,6 +271,21 @@ def _kind(task: TaskSpec, where: str) -> None:
         raise SpecError(f"{where} train: the recipe 'click' is for tasks of kind '{CLICK}', and they have no other")
 
 
+def _teacher(task: TaskSpec, tasks: tuple[TaskSpec, ...]) -> None:
+    """Refuse a recipe without the teacher that it needs, or a teacher that cannot be learned from."""
+    where = f"[[task]] ({task.name}) teacher"
+    distils = task.train is not None and isinstance(task.train.options, Distil)
+    if distils != (task.teacher is not None):
+        raise SpecError(f"{where}: the recipe 'distil' needs one, and only that recipe")
+    if task.teacher is None:
+        return
+    able = tuple(other.name for other in tasks if other.teacher is None and other.labels == task.labels)
+    _one_of(task.teacher, able, where)
+    theirs = next(other.image for other in tasks if other.name == task.teacher)
+    if (theirs.spacing_mm, theirs.crop_margin_mm) != (task.image.spacing_mm, task.image.crop_margin_mm):
+        raise SpecError(f"{where}: a student reads its images on the grid of its teacher; give both one spacing_mm")
+
+
 def _image(block: Mapping[str, Any], where: str) -> ImageSpec:
     image = _build(ImageSpec, block, where)
     if min(image.spacing_mm) <= 0 or image.window_hu[0] == image.window_hu[1]:
@@ -296,8 +322,11 @@ def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
     _only(floors, labels, f"{where} floors")
     floors = {name: _typed(value, float, f"{where} floors {name}") for name, value in floors.items()}
     gate = _build(GateSpec, block, where, floors=floors)
-    if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= floor <= 1 for floor in floors.values()):
-        raise SpecError(f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors lie in [0, 1]")
+    shares = (gate.teacher_share, *floors.values())
+    if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= share <= 1 for share in shares):
+        raise SpecError(
+            f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors and teacher_share lie in [0, 1]"
+        )
     return gate
 
 

@@ -70,8 +70,31 @@ class RecipeTrain(TrainTask):
         known = asdict(self.recipe.options)
         options = {key: first(value) for key, value in request.items() if key in known}
         device = name_to_device(first(request.get("device")))
-        cases = labelled_cases(datastore, load_app(self.app_dir).patient_pattern)
+        pattern = load_app(self.app_dir).patient_pattern
+        cases = [*labelled_cases(datastore, pattern), *(bare_cases(datastore, pattern) if self.task.teacher else ())]
         return retrain(self.app_dir, self.task, cases, options, device=device, run=run, report=report).as_dict()
+
+
+def bare_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
+    """Return the studies without a final label, by name, for a teacher to show.
+
+    None of a DICOMweb server's: each would be fetched whole.
+
+    Args:
+        datastore: A folder.
+        pattern: Finds the patient in a name.
+    """
+    if isinstance(datastore, ArchiveStore):
+        return []
+    found = sorted(datastore.get_unlabeled_images(FINAL))
+    return [Case(name, Path(datastore.get_image_uri(name)), None, _patient(datastore, name, pattern)) for name in found]
+
+
+def _patient(datastore: Datastore, image: str, pattern: str) -> str:
+    known = datastore.get_image_info(image)
+    return next((str(known[tag]) for tag in PATIENT_TAGS if known.get(tag) not in UNKNOWN), "") or patient_from_name(
+        image, pattern
+    )
 
 
 def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
@@ -84,8 +107,6 @@ def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
     cases = []
     for pair in datastore.datalist():
         image = stem(Path(pair["image"]))
-        known = datastore.get_image_info(image)
-        patient = next((str(known[tag]) for tag in PATIENT_TAGS if known.get(tag) not in UNKNOWN), "")
         label = Path(pair["label"])
         if isinstance(datastore, ArchiveStore):
             # The archive's SEG has its own order of segments and leaves out slices; what was submitted is kept here.
@@ -94,5 +115,5 @@ def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
                 logger.warning("%s: its label was not submitted here, and is not learned from", image)
                 continue
             label = kept
-        cases.append(Case(image, Path(pair["image"]), label, patient or patient_from_name(image, pattern)))
+        cases.append(Case(image, Path(pair["image"]), label, _patient(datastore, image, pattern)))
     return sorted(cases, key=lambda case: case.id)

@@ -67,8 +67,18 @@ def try_out(
     ours = judged(network, split[HELD_OUT])
     theirs = judged(build_network(task, champion.path), split[HELD_OUT]) if champion else None
     probes = [] if ours else judged(network, [*split[VAL], *split[TRAIN]][:1])
-    decision = decide(ours, theirs, task.gate, min_patients=app.held_out_patients, probes=probes)
+    taught = _teacher(app, task, split[HELD_OUT], place, device)
+    decision = decide(ours, theirs, task.gate, min_patients=app.held_out_patients, probes=probes, teacher=taught)
     return Trial(decision, against, ours, theirs or [])
+
+
+def _teacher(app: AppSpec, task: TaskSpec, cases: Sequence[Case], place: Shelf, device: torch.device) -> list[Judged]:
+    """Return how a student's teacher does; nothing where it has none, or one that answers clicks."""
+    teacher = app.task(task.teacher) if task.teacher else None
+    if teacher is None or teacher.kind == CLICK:
+        return []
+    network = build_network(teacher, served_weights(place.app_dir, teacher).path)
+    return judge(network, cases, teacher.image, teacher.labels, device=device)
 
 
 def served_or_none(app_dir: str | Path, task: TaskSpec) -> ServedWeights | None:

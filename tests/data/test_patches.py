@@ -126,6 +126,45 @@ def test_faulty_cases_are_refused() -> None:
         _ = make(FLAT, [reading(1)])[30]
 
 
+def soft_of(case: Reading, classes: int = 3) -> np.ndarray:
+    """Return logits that say a case's label: its one-hot, times ten, ``(Z, K, X, Y)``."""
+    assert case.label is not None
+    label = case.label.permute(2, 0, 1)
+    return np.stack([(label == value).numpy() * 10 for value in range(classes)], 1).astype(np.float16)
+
+
+@pytest.mark.parametrize("augment", [Augmentation(), None])
+@pytest.mark.parametrize("spec", [FLAT, BOX])
+def test_a_teachers_logits_are_turned_and_scaled_as_the_image_is(spec: ImageSpec, augment: Augmentation | None) -> None:
+    """They say what the label says, but for the samples between two classes."""
+    whole = reading(1, 2)
+    found = different = 0
+    for patch in make(spec, [whole], augment=augment, soft=[soft_of(whole)]):
+        assert patch["teacher"].shape == (3, *patch["label"].shape) and patch["seen"].shape == patch["label"].shape
+        assert torch.equal(patch["seen"], patch["label"] != IGNORE), "this case has a label wherever it was seen"
+        drawn = patch["teacher"].argmax(0)[patch["seen"]]
+        found += int((patch["label"][patch["seen"]] > 0).sum())
+        different += int((drawn != patch["label"][patch["seen"]]).sum())
+        sure = patch["teacher"].amax(0)[patch["seen"]] > 9.9
+        assert (drawn == patch["label"][patch["seen"]])[sure].all()
+    assert found > 100 and different < (0.35 * found if augment else 1)
+
+
+def test_where_nobody_drew_a_label_the_teacher_says_where_to_look() -> None:
+    whole = reading(2)
+    bare = Reading(whole.hu, None, whole.grid)
+    patches = list(make(FLAT, [bare], augment=None, soft=[soft_of(whole)]))
+    assert all((patch["label"] == IGNORE).all() for patch in patches)
+    assert any(patch["seen"].all() for patch in patches)
+    shown = sum(bool((patch["teacher"].argmax(0) == 2).any()) for patch in patches)
+    assert shown > 15, "a box of 27 voxels is seldom met by chance"
+
+
+def test_every_case_has_a_teachers_logits_or_none_has() -> None:
+    with pytest.raises(ValueError):
+        make(FLAT, [reading(1), reading(2)], soft=[soft_of(reading(1))])
+
+
 class TestCache:
     @pytest.fixture
     def case(self, nifti: Callable[..., Path], head: Callable[..., np.ndarray]) -> Case:

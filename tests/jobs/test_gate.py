@@ -155,3 +155,28 @@ def test_nan_scores_are_no_scores() -> None:
 def test_different_cases_are_not_compared() -> None:
     with pytest.raises(ValueError, match="same cases"):
         gate(judged(), judged()[::-1])
+
+
+@pytest.mark.parametrize(
+    ("ahead", "verdict", "says"),
+    [
+        (0.0, PUBLISH, "no worse"),
+        (0.03, PUBLISH, "no worse"),
+        (0.2, REJECT, "of its teacher's Dice"),
+    ],
+)
+def test_a_student_reaches_most_of_its_teachers_dice(ahead: float, verdict: str, says: str) -> None:
+    decision = gate(judged(), judged(), teacher=judged(gain=ahead))
+    assert decision.verdict == verdict and says in decision.reason
+    ours = sum(sum(each.dice.values()) / 2 for each in judged()) / 8
+    assert decision.figures["teacher_share"] == pytest.approx(ours / (ours + ahead), abs=1e-4)
+
+
+def test_how_far_a_student_is_behind_is_told_where_few_patients_judge() -> None:
+    decision = gate(judged(2), None, teacher=judged(2, gain=0.3))
+    assert decision.verdict == HOLD and "and 0.950 is asked" in decision.reason
+
+
+def test_without_a_teacher_there_is_no_share() -> None:
+    assert "teacher_share" not in gate(judged(), judged()).figures
+    assert gate(judged(), judged(), teacher=judged(dice={"trachea": 0.0})).figures["teacher_share"] is None

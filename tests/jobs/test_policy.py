@@ -25,7 +25,7 @@ def accept(queue: Queue, count: int, source: str = "submitted", tag: str = "fina
 def due(
     queue: Queue, policy: PolicySpec, now: datetime = NOON, tasks: tuple[str, ...] = ("tubes",), **students: str
 ) -> list[str]:
-    return [job.subject for job in train_what_is_due(policy, queue, tasks, now, students)]
+    return [job.subject for job in train_what_is_due(policy, queue, tasks, now, students.items())]
 
 
 def run(queue: Queue) -> None:

@@ -1,6 +1,7 @@
 """app.toml: what is read, and what is refused with the names that exist."""
 
 import copy
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,7 @@ def test_train_is_optional() -> None:
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
-        ("task.colour", 1, "kind, labels, model, name, object, rank, scores, student, train"),
+        ("task.colour", 1, "kind, labels, model, name, object, rank, scores, student, teacher, train"),
         ("task.kind", "classify", "there is segmentation, click"),
         ("task.model", "unet9000", "topowmamba_small"),
         ("task.labels", "a", "takes a list"),
@@ -91,7 +92,7 @@ def test_train_is_optional() -> None:
         ("task.image.roi", [8], "two or three"),
         ("task.image.roi", [8, 8, 8], "a 3-D roi has one"),
         ("task.image.slice_offsets", [], "at least one"),
-        ("task.train.recipe", "distil", "there is finetune, click"),
+        ("task.train.recipe", "dream", "there is finetune, click, distil"),
         ("task.model", "sam_tiny", "there is topowmamba_tiny"),
         ("task.object", "airway", "for tasks of kind 'click'"),
         ("task.foundation", "sam.pth", "for tasks of kind 'click'"),
@@ -104,7 +105,7 @@ def test_train_is_optional() -> None:
         ("app.held_out_patients", 1, "two at least"),
         ("app.lease_minutes", 0, "more than 0"),
         ("app.control_share", 0.6, "0 to 0.5"),
-        ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, tolerance"),
+        ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, teacher_share, tolerance"),
         ("task.gate", {"tolerance": -0.1}, "0 or more"),
         ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),
         ("task.gate", {"floors": {"a": 80}}, "lie in"),
@@ -115,6 +116,9 @@ def test_train_is_optional() -> None:
         ("task.scores", {"top_ml": 0}, "top_ml above 0"),
         ("task.scores", {"pools": 3}, "by, margin_mm, over, pool, samples, top_ml"),
         ("app.strategy", "entropy", "there is random"),
+        ("task.gate", {"teacher_share": 1.1}, "lie in"),
+        ("task.train.recipe", "distil", "the recipe 'distil' needs one"),
+        ("task.teacher", "seg", "and only that recipe"),
         ("task", [], "at least one"),
     ],
 )
@@ -237,6 +241,64 @@ def test_the_airway_app_is_the_designed_one() -> None:
     task = load_app(ROOT / "apps" / "airway").task("topowmamba")
     assert task.labels == ("nasal_cavity", "sinuses", "pharynx", "larynx", "trachea")
     assert task.image == ImageSpec((0.9, 0.9, 1.5), (-1000.0, 400.0), (224, 224), (-6, -3, -1, 0, 1, 3, 6))
+
+
+LESSON = """
+[app]
+name = "two"
+[[task]]
+name = "large"
+kind = "segmentation"
+model = "topowmamba_small"
+labels = ["tube"]
+student = "other"
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+[[task]]
+name = "quick"
+kind = "segmentation"
+model = "student_conv"
+labels = ["tube"]
+teacher = "large"
+train = { recipe = "distil" }
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+[[task]]
+name = "other"
+kind = "segmentation"
+model = "topowmamba_tiny"
+labels = ["tube"]
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+"""
+
+
+def test_the_airway_apps_student_reads_what_its_teacher_reads() -> None:
+    """Its block is put at the end of app.toml, as `make starter TASK=student` does."""
+    folder = ROOT / "apps" / "airway"
+    text = (folder / "app.toml").read_text() + "\n" + (folder / "starter" / "student.toml").read_text()
+    app = read_app(tomllib.loads(text))
+    student, teacher = app.task("student"), app.task("topowmamba")
+    assert student.teacher == "topowmamba" and student.image == teacher.image and student.labels == teacher.labels
+    assert ("topowmamba", "student") in app.lessons
+
+
+def test_lessons_are_told_from_either_side(tmp_path: Path) -> None:
+    (tmp_path / "app.toml").write_text(LESSON)
+    assert load_app(tmp_path).lessons == (("large", "other"), ("large", "quick"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('teacher = "large"', 'teacher = "quick"', "there is large, other"),
+        ('teacher = "large"', 'teacher = "nobody"', "there is large, other"),
+        ('teacher = "large"\ntrain = { recipe = "distil" }', 'teacher = "large"', "and only that recipe"),
+        ('recipe = "distil"', 'recipe = "finetune"', "and only that recipe"),
+        ("spacing_mm = [1, 1, 1]", "spacing_mm = [2, 1, 1]", "on the grid of its teacher"),
+    ],
+)
+def test_a_teacher_that_cannot_be_learned_from_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    (tmp_path / "app.toml").write_text(LESSON.replace(old, new, 1))
+    with pytest.raises(SpecError, match=says):
+        load_app(tmp_path)
 
 
 def test_a_student_is_another_task_of_the_same_labels(tmp_path: Path) -> None:

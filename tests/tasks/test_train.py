@@ -12,7 +12,7 @@ from lib.records.ledger import Ledger
 from lib.records.versions import list_versions
 from lib.tasks.archive import ArchiveStore
 from lib.tasks.spec import TaskSpec
-from lib.tasks.train import RecipeTrain, labelled_cases
+from lib.tasks.train import RecipeTrain, bare_cases, labelled_cases
 from lib.tasks.weights import versions_dir
 
 
@@ -42,6 +42,15 @@ def test_patients_are_known_by_tag_by_pattern_or_by_name(store: LocalDatastore) 
     for image, known in tags.items():
         store.update_image_info(image, known)
     assert [case.patient for case in labelled_cases(store, r"^p")] == ["Anna", "1.2.3", "p"]
+
+
+def test_what_has_no_final_label_is_there_for_a_teacher(store: LocalDatastore, tmp_path: Path) -> None:
+    labelled = {case.id for case in labelled_cases(store)}
+    bare = bare_cases(store)
+    assert bare and {case.id for case in bare} == set(store.list_images()) - labelled
+    assert all(case.label is None and case.image.is_file() for case in bare)
+    store.__class__ = type("Archive", (ArchiveStore,), {})
+    assert bare_cases(store) == []
 
 
 def test_of_an_archive_the_label_as_it_was_submitted_is_learned_from(

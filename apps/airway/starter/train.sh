@@ -15,6 +15,10 @@ case "$task" in
         model=sam_tiny
         set -- patches_per_epoch=200 batch_size=2 learning_rate=4e-4 warmup_steps=25 ema_decay=0.99
         ;;
+    student)
+        model=student_conv
+        set -- patches_per_epoch=640 batch_size=8 learning_rate=4e-3 warmup_steps=100 ema_decay=0.998 finetune_epochs=0
+        ;;
     *) echo "there is no recipe for the starter of '$task'" >&2 && exit 1 ;;
 esac
 for option in "$@"; do options="${options:-} --set $option"; done
@@ -22,6 +26,12 @@ for option in "$@"; do options="${options:-} --set $option"; done
 rm -rf "$app"
 mkdir -p "$app"
 cp apps/airway/app.toml "$app/"
+# A student learns from the starter of its teacher.
+if [ "$task" = student ]; then
+    { echo && cat apps/airway/starter/student.toml; } >> "$app/app.toml"
+    mkdir "$app/starter"
+    cp -r apps/airway/starter/topowmamba_small "$app/starter/"
+fi
 # Passive waiting keeps two threads fast on a machine that does other things too.
 # shellcheck disable=SC2086
 OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task "$task" --studies "$cohort" --json $options \
@@ -30,7 +40,7 @@ version=$(ls -d "$app/model/$task"/versions/*/)
 mkdir -p "apps/airway/starter/$model"
 cp "$version"weights.safetensors "$version"card.json "apps/airway/starter/$model/"
 # What is learned beside a large foundation is kept in half precision: half the bytes, the same masks.
-[ "$task" = topowmamba ] || "$run" - "apps/airway/starter/$model/weights.safetensors" << 'PY'
+[ "$task" != sam_lora ] || "$run" - "apps/airway/starter/$model/weights.safetensors" << 'PY'
 import sys
 from safetensors.torch import load_file, save_file
 state = load_file(sys.argv[1])

@@ -20,6 +20,7 @@ from lib.learning.loop.session import Session
 from lib.learning.loop.tracking import MLflow, TensorBoard, Tracker
 from lib.learning.loop.validation import CaseScore, Judge, Validation
 from lib.learning.recipe import Recipe
+from lib.learning.teacher import Teacher
 
 MLFLOW_RUN = "mlflow-run.json"
 
@@ -61,6 +62,7 @@ def train(
     labels: Sequence[str],
     workdir: Path,
     judge: Judge | None = None,
+    teacher: Teacher | None = None,
     cache: Path | None = None,
     device: str | torch.device = "cpu",
     progress: Report | None = None,
@@ -79,6 +81,7 @@ def train(
         labels: Names of the classes 1, 2, ...
         workdir: Folder of checkpoints, curves and records; made if absent.
         judge: Scores a network on the held-out cases; absent, by the Dice of whole volumes.
+        teacher: Whose outputs are learned from as well; cases may then have no label.
         cache: Folder for what was read of the cases; a later run then starts at once.
         device: Where to train; under torchrun ``cuda`` is this process's own GPU.
         progress: Told of every step; absent, a bar or log lines.
@@ -93,6 +96,7 @@ def train(
     """
     if not train_cases:
         raise ValueError("there is no labelled case to train on: submit labels first")
+    soft = None if teacher is None else teacher.outputs(train_cases, (cache or workdir) / "teacher", device)
     patches = PatchDataset(
         train_cases,
         spec,
@@ -101,6 +105,7 @@ def train(
         seed=recipe.seed,
         augment=recipe.augmentation(),
         cache=cache,
+        soft=soft,
     )
     if judge is None and val_cases:
         judge = Validation(val_cases, spec, labels)

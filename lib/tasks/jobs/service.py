@@ -106,8 +106,7 @@ class Service(threading.Thread):
             return
         self._asked = time.monotonic()
         spec, names = self._app.spec, list(self._app.trainers)
-        students = {task.name: task.student for task in spec.tasks if task.student}
-        for job in train_what_is_due(spec.policy, self._queue, names, datetime.now(), students):
+        for job in train_what_is_due(spec.policy, self._queue, names, datetime.now(), spec.lessons):
             logger.info("%s is due by the policy: job %s", job.subject, job.id)
         for scores in self._app.case_scores.values():
             if job := scores.heed_version():

@@ -1,0 +1,65 @@
+"""Distil a teacher into a student: its distribution at every voxel, and labels where there are any."""
+
+import dataclasses
+
+from torch import nn
+
+from lib.data.pipeline import IGNORE
+from lib.learning.finetune import Finetune, finest
+from lib.learning.losses.deep_supervision import deep_supervision_loss
+from lib.learning.losses.dice_ce import dice_ce_loss
+from lib.learning.losses.distillation import distillation_loss
+from lib.learning.recipe import Batch, Losses, Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Distil(Recipe):
+    """Learn from a teacher's outputs on all cases and from the labels of some, then from the labels alone.
+
+    Args:
+        temperature: How soft the teacher's distribution is made.
+        soft_weight: Weight of the divergence from the teacher.
+        label_weight: Weight of Dice and cross entropy where there are labels; cases without have none of it.
+        finetune_epochs: Epochs on labels alone that follow, at a tenth of the rate; 0 leaves them out.
+    Source:
+        The idea of arXiv:2503.06976 and 2311.18237: teach the task to a large network, then its outputs to a small one.
+    """
+
+    temperature: float = 2.0
+    soft_weight: float = 1.0
+    label_weight: float = 1.0
+    finetune_epochs: int = 5
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        super().__post_init__()
+        self._require("temperature", self.temperature > 0, "must be positive")
+        self._require("soft_weight", self.soft_weight > 0, "must be positive: without a teacher it is a fine-tuning")
+        for name in ("label_weight", "finetune_epochs"):
+            self._require(name, getattr(self, name) >= 0, "must not be negative")
+
+    def step(self, network: nn.Module, batch: Batch) -> Losses:
+        """Return the losses of one batch.
+
+        Args:
+            network: Logits ``(B, K, *S)``, or a list of them, finest first, from images ``(B, C, *S)``.
+            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)``, the ``teacher``'s logits ``(B, K, *S)``, and where
+                it has ``seen`` what the student sees, ``(B, *S)``.
+        Returns:
+            Scalars: ``loss``, ``distillation`` and, if a label is among them, ``dice_ce``.
+        """
+        outputs = network(batch["image"])
+        soft = distillation_loss(finest(outputs), batch["teacher"], batch["seen"], temperature=self.temperature)
+        losses, total = {"distillation": soft}, self.soft_weight * soft
+        if self.label_weight and bool((batch["label"] != IGNORE).any()):
+            losses["dice_ce"] = deep_supervision_loss(dice_ce_loss, outputs, batch["label"])
+            total = total + self.label_weight * losses["dice_ce"]
+        return {"loss": total, **losses}
+
+    def then(self) -> Finetune | None:
+        """Return the fine-tuning that follows; None if there is none."""
+        if not self.finetune_epochs:
+            return None
+        shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}
+        later = {"max_epochs": self.finetune_epochs, "learning_rate": self.learning_rate / 10, "warmup_steps": 0}
+        return Finetune(**(shared | later))

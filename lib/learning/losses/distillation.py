@@ -1,0 +1,34 @@
+"""What a student owes its teacher: the same distribution at every voxel, softened."""
+
+import torch
+import torch.nn.functional as F
+
+
+def distillation_loss(
+    student: torch.Tensor, teacher: torch.Tensor, valid: torch.Tensor, *, temperature: float = 2.0
+) -> torch.Tensor:
+    """Return ``T^2 KL(softmax(z_T / T) || softmax(z_S / T))``, the mean over the voxels that count.
+
+    The square keeps the gradient's size as T grows. A teacher of two classes, background and object, teaches a student
+    of more the union of its classes: their scores are united before they are softened.
+
+    Args:
+        student: Logits ``(B, K, *S)``; computed in float32 whatever the dtype.
+        teacher: Logits ``(B, K, *S)``, or ``(B, 2, *S)``; they get no gradient.
+        valid: Where the teacher saw what the student sees, bool ``(B, *S)``.
+        temperature: T, above 0.
+    Returns:
+        A scalar, float32; 0 where no voxel counts.
+    Raises:
+        ValueError: If the grids or the classes do not fit.
+    Source:
+        Hinton, Vinyals & Dean 2015, arXiv:1503.02531.
+    """
+    student, teacher = student.float(), teacher.detach().float()
+    if teacher.shape[1] == 2 < student.shape[1]:
+        student = torch.stack([student[:, 0], student[:, 1:].logsumexp(1)], 1)
+    if student.shape != teacher.shape or valid.shape != (len(student), *student.shape[2:]):
+        raise ValueError(f"logits {tuple(student.shape)}, {tuple(teacher.shape)} and {tuple(valid.shape)} do not fit")
+    ours, theirs = (F.log_softmax(logits / temperature, dim=1) for logits in (student, teacher))
+    divergence = F.kl_div(ours, theirs, reduction="none", log_target=True).sum(1)
+    return temperature**2 * (divergence * valid).sum() / valid.sum().clamp(min=1)

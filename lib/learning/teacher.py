@@ -1,0 +1,95 @@
+"""A teacher's outputs for whole cases: computed once, kept on disk by content and version.
+
+A student then learns from a file: no pass of the teacher in any step, and nothing through which a gradient could reach
+it. Its answer is that for the case as it is; what augmentation does to a patch's geometry is done to the answer too,
+and under noise or another calibration the student is asked for what the teacher saw in the clean image.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.data.atomic import replacing
+from lib.data.cases import Case
+from lib.data.patches import content_key
+from lib.data.pipeline import ImageSpec, read, window
+from lib.models.predictor import Predictor
+from lib.models.sam.network import PromptedNetwork
+
+logger = logging.getLogger(__name__)
+
+CACHE_VERSION = 1
+"""Raise when a reading or a prediction changes, so that old files are passed over."""
+
+
+@dataclass(frozen=True, eq=False)
+class Teacher:
+    """A network that is learned from, and never changed.
+
+    Args:
+        network: Segments, or answers without a prompt.
+        spec: How it wants its images; the student's grid.
+        version: What tells its weights from all others, such as their SHA-256.
+    """
+
+    network: nn.Module
+    spec: ImageSpec
+    version: str
+
+    def outputs(self, cases: Sequence[Case], cache: Path, device: str | torch.device = "cpu") -> list[np.ndarray]:
+        """Return the logits of every case, float16 ``(Z, K, X, Y)``, mapped from their files.
+
+        Args:
+            cases: With or without labels.
+            cache: Folder of the files: ``K x 2`` bytes a voxel.
+            device: Where the network runs.
+        """
+        paths = [cache / f"{self._key(case)}.npy" for case in cases]
+        missing = [(case, path) for case, path in zip(cases, paths, strict=True) if not path.exists()]
+        if missing:
+            fixed = isinstance(self.network, PromptedNetwork)
+            predictor = Predictor(
+                self.network.eval(),
+                roi=self.spec.roi,
+                slice_offsets=self.spec.slice_offsets,
+                device=device,
+                whole_slice_factor=1.0 if fixed else 1.6,
+            )
+            cache.mkdir(parents=True, exist_ok=True)
+            for done, (case, path) in enumerate(missing, start=1):
+                self._write(predictor, case, path)
+                logger.info("the teacher answered %s, %d of %d", case.id, done, len(missing))
+        # Copied on write: what reads it may not know that it is a file.
+        return [np.load(path, mmap_mode="c") for path in paths]
+
+    def _key(self, case: Case) -> str:
+        return content_key([case.image], CACHE_VERSION, self.version, astuple(self.spec))
+
+    def _write(self, predictor: Predictor, case: Case, path: Path) -> None:
+        volume = window(read(case.image, self.spec).hu, self.spec.window_hu)
+        size = volume.shape[1:]
+        with replacing(path) as partial:
+            file: Any = None
+            for start, logits in predictor.slabs(_at_least(volume, self.spec.roi)):
+                slab = logits[:, : size[0], : size[1]].permute(3, 0, 1, 2)[: size[2] - start]
+                if file is None:
+                    shape = (size[2], *slab.shape[1:])
+                    file = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
+                file[start : start + len(slab)] = slab.cpu().numpy()
+            file.flush()
+
+
+def _at_least(volume: torch.Tensor, roi: tuple[int, ...]) -> torch.Tensor:
+    """Return a volume ``(1, X, Y, Z)`` grown to a window, for a network that knows one size only."""
+    missing = [max(0, side - size) for side, size in zip(roi, volume.shape[1:], strict=False)]
+    if not any(missing):
+        return volume
+    pad = [0, missing[2] if len(missing) == 3 else 0, 0, missing[1], 0, missing[0]]
+    return F.pad(volume[None], pad, mode="replicate")[0]

@@ -1,0 +1,80 @@
+"""The step: what it weighs, where it does not, and whom it changes."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from lib.learning.distil import Distil
+from lib.learning.finetune import Finetune
+from lib.learning.losses.dice_ce import dice_ce_loss
+from lib.learning.losses.distillation import distillation_loss
+
+TEACHER = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def batch(*, labelled: tuple[bool, bool] = (True, True)) -> dict[str, torch.Tensor]:
+    """Return two images with a line of label 1, of which some have no label."""
+    label = torch.zeros(2, 8, 8, dtype=torch.long)
+    label[:, 1:6, 3] = 1
+    image = (label == 1).float()[:, None]
+    label[[not each for each in labelled]] = 255
+    return {"image": image, "label": label, "teacher": TEACHER, "seen": torch.ones(2, 8, 8, dtype=torch.bool)}
+
+
+def test_the_loss_is_both_terms_with_their_weights() -> None:
+    network, data, recipe = nn.Conv2d(1, 3, 1), batch(), Distil(soft_weight=0.5, label_weight=2.0, temperature=3.0)
+    losses = recipe.step(network, data)
+    logits = network(data["image"])
+    soft = distillation_loss(logits, TEACHER, data["seen"], temperature=3.0).item()
+    hard = dice_ce_loss(logits, data["label"]).item()
+    assert losses["distillation"].item() == pytest.approx(soft) and losses["dice_ce"].item() == pytest.approx(hard)
+    assert losses["loss"].item() == pytest.approx(0.5 * soft + 2 * hard)
+
+
+def test_without_a_label_only_the_teacher_is_heard() -> None:
+    losses = Distil().step(nn.Conv2d(1, 3, 1), batch(labelled=(False, False)))
+    assert set(losses) == {"loss", "distillation"} and torch.equal(losses["loss"], losses["distillation"])
+    assert set(Distil(label_weight=0).step(nn.Conv2d(1, 3, 1), batch())) == {"loss", "distillation"}
+
+
+def test_an_unlabelled_image_beside_a_labelled_one_has_no_part_in_the_labels() -> None:
+    """The gradient of its logits is the teacher's alone."""
+    data = batch(labelled=(True, False))
+    logits = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    losses = Distil().step(_Fixed(logits), data)
+    (gradient,) = torch.autograd.grad(losses["dice_ce"], logits)
+    assert (gradient[1] == 0).all() and (gradient[0] != 0).any()
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it() -> None:
+    logits = TEACHER.clone().requires_grad_()
+    losses = Distil(label_weight=0).step(_Fixed(logits), batch())
+    losses["loss"].backward()
+    assert losses["loss"].item() == pytest.approx(0, abs=1e-6)
+    assert logits.grad is not None and logits.grad.abs().max() < 1e-6
+
+
+def test_labels_alone_follow_at_a_tenth_of_the_rate() -> None:
+    recipe = Distil(learning_rate=2e-3, batch_size=7, seed=5, finetune_epochs=4)
+    later = recipe.then()
+    assert later == Finetune(max_epochs=4, learning_rate=2e-4, batch_size=7, seed=5, warmup_steps=0)
+    assert dataclasses.replace(recipe, finetune_epochs=0).then() is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("temperature", 0.0), ("soft_weight", 0.0), ("label_weight", -1.0), ("finetune_epochs", -1)]
+)
+def test_what_cannot_train_is_refused(option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=option):
+        Distil(**{option: value})
+
+
+class _Fixed(nn.Module):
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.logits

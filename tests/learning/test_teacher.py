@@ -1,0 +1,96 @@
+"""A teacher's outputs: what its network says of the whole case, once, whoever asks again."""
+
+from hashlib import sha256
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from lib.data.cases import Case
+from lib.data.pipeline import ImageSpec, read, window
+from lib.learning.distil import Distil
+from lib.learning.loop import train
+from lib.learning.teacher import Teacher
+from lib.models import BUILDERS
+from lib.models.predictor import Predictor
+from tests.models.sam.toys import toy_network
+
+SPEC = ImageSpec((2.0, 2.0, 2.0), (-1000.0, 400.0), (32, 32), (-1, 0, 1))
+
+
+def tube(folder: Path, name: str, seed: int) -> Case:
+    """Write a body with a dark tube in it; the label is the tube."""
+    rng = np.random.default_rng(seed)
+    x, y, _ = np.meshgrid(*[np.arange(n) for n in (36, 30, 12)], indexing="ij")
+    label = ((x - 15 - seed) ** 2 + (y - 14) ** 2 < 16).astype(np.uint8)
+    hu = np.where(label, -1000, 40) + rng.normal(0, 20, label.shape)
+    paths = folder / f"{name}.nii.gz", folder / f"{name}-label.nii.gz"
+    for array, path in zip((hu.astype(np.int16), label), paths, strict=True):
+        nib.save(nib.Nifti1Image(array, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+    return Case(name, *paths, name)
+
+
+def network(model: str = "student_topowmamba") -> torch.nn.Module:
+    torch.manual_seed(0)
+    return BUILDERS[model](spatial_dims=2, in_channels=3, out_channels=2)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Case:
+    return tube(tmp_path, "one", 0)
+
+
+def checksum(net: torch.nn.Module) -> str:
+    return sha256(b"".join(value.numpy().tobytes() for value in net.state_dict().values())).hexdigest()
+
+
+def test_outputs_are_the_networks_logits(case: Case, tmp_path: Path) -> None:
+    net = network()
+    (found,) = Teacher(net, SPEC, "v1").outputs([case], tmp_path / "cache")
+    volume = window(read(case.image, SPEC).hu, SPEC.window_hu)
+    expected = Predictor(net.eval(), roi=SPEC.roi, slice_offsets=SPEC.slice_offsets).logits(volume)
+    assert found.dtype == np.float16 and found.shape == (12, 2, 36, 30)
+    assert np.abs(found - expected.permute(3, 0, 1, 2).numpy()).max() < 2e-3 * np.abs(expected.numpy()).max()
+
+
+def test_they_are_kept_by_content_and_version(case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache, asked = tmp_path / "cache", []
+    slabs = Predictor.slabs
+    monkeypatch.setattr(Predictor, "slabs", lambda self, *a, **k: asked.append(1) or slabs(self, *a, **k))
+
+    def passes(version: str, *cases: Case) -> int:
+        before = len(asked)
+        Teacher(network(), SPEC, version).outputs(cases, cache)
+        return len(asked) - before
+
+    copy = Case("copy", case.image, None, "somebody")
+    assert [passes("v1", case), passes("v1", case), passes("v1", copy)] == [1, 0, 0]
+    assert passes("v2", case) == 1, "another version says something else"
+    tube(tmp_path, "one", 1)
+    assert passes("v1", case) == 1, "another image under the same name"
+
+
+@pytest.mark.parametrize("size", [(36, 30), (20, 24), (70, 33)])
+def test_a_prompted_network_teaches_without_a_prompt(size: tuple[int, int], tmp_path: Path) -> None:
+    hu = np.random.default_rng(0).integers(-1000, 400, (*size, 3)).astype(np.int16)
+    nib.save(nib.Nifti1Image(hu, np.diag([2.0, 2.0, 2.0, 1.0])), tmp_path / "ct.nii.gz")
+    spec = ImageSpec((2.0, 2.0, 2.0), (200.0, -1000.0), (32, 32))
+    (found,) = Teacher(toy_network(), spec, "v1").outputs([Case("ct", tmp_path / "ct.nii.gz", None, "p")], tmp_path)
+    assert found.shape == (3, 2, *size) and (found[:, 0] == 0).all() and found[:, 1].std() > 0
+
+
+def test_distillation_changes_the_student_and_never_the_teacher(tmp_path: Path) -> None:
+    cases = [tube(tmp_path, f"case{seed}", seed) for seed in (0, 1)]
+    cases[1] = Case("bare", cases[1].image, None, "bare")
+    net, student = network(), network("student_conv")
+    before, initial = checksum(net), checksum(student)
+    teacher = Teacher(net.requires_grad_(False), SPEC, "v1")
+    recipe = Distil(max_epochs=8, patches_per_epoch=16, batch_size=8, warmup_steps=0, learning_rate=3e-3, ema_decay=0)
+    result = train(
+        recipe, student, cases, [], spec=SPEC, labels=["tube"], workdir=tmp_path / "run", teacher=teacher, track=False
+    )
+    assert checksum(net) == before and all(value.grad is None for value in net.parameters())
+    assert checksum(student) != initial and result.skipped == 0
+    assert result.history[-1]["distillation"] < 0.8 * result.history[0]["distillation"]

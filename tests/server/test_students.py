@@ -1,0 +1,98 @@
+"""A teacher is published over HTTP: its student is trained as a job, judged, and served; an older one is refused."""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from safetensors.torch import load_file
+
+from lib.records.ledger import Ledger
+from lib.records.versions import write_version
+from lib.tasks.spec import load_app
+from lib.tasks.teacher import TEACHER, told
+from lib.tasks.weights import build_network, shelf
+
+pytestmark = pytest.mark.server
+STUDENT = """
+[[task]]
+name = "quick"
+kind = "segmentation"
+model = "student_conv"
+labels = ["tube", "cavity"]
+teacher = "tubes"
+image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+gate = { teacher_share = 0.5 }
+
+[task.train]
+recipe = "distil"
+max_epochs = 8
+val_interval = 8
+patches_per_epoch = 128
+batch_size = 8
+learning_rate = 3e-3
+ema_decay = 0.0
+warmup_steps = 0
+soft_weight = 0.1
+finetune_epochs = 1
+"""
+
+
+def decide(server: Any, task: str, name: str) -> requests.Response:
+    """Promote a version as the admin's page does, with the token of its form."""
+    browser, address = requests.Session(), f"{server.url}/admin/promote/{task}/{name}"
+    page = browser.get(address, timeout=60).text
+    form = {field: re.search(f'name="{field}" value="([^"]*)"', page)[1] for field in ("csrf_token", "served")}
+    return browser.post(address, data=form, timeout=60, allow_redirects=False)
+
+
+def infer(server: Any) -> requests.Response:
+    return requests.post(f"{server.url}/infer/quick?image=ct_20&output=json", data={"params": "{}"}, timeout=120)
+
+
+def test_a_published_teacher_gets_its_student(
+    launch: Callable,
+    command: Callable,
+    new_app: Callable,
+    make_ct: Callable,
+    write_nifti: Callable,
+    wait: Callable,
+    tmp_path: Path,
+) -> None:
+    app_dir, studies = new_app(tmp_path / "app"), tmp_path / "studies"
+    text = (app_dir / "app.toml").read_text().replace('name = "tiny"', 'name = "tiny"\nheld_out_patients = 2')
+    (app_dir / "app.toml").write_text(text + STUDENT)
+    for seed in range(8):
+        hu, label = make_ct(seed)
+        write_nifti(hu, studies / f"ct_{seed}.nii.gz")
+        write_nifti(label, studies / "labels" / "final" / f"ct_{seed}.nii.gz")
+    write_nifti(make_ct(20)[0], studies / "ct_20.nii.gz")
+    app = load_app(app_dir)
+    teacher, student = app.task("tubes"), app.task("quick")
+    starter = load_file(app_dir / "starter" / teacher.model / "weights.safetensors")
+    write_version(shelf(app_dir, teacher).root, starter, {"parent": "starter"}, name="v1")
+    place = shelf(app_dir, student)
+    notes = {TEACHER: told(app_dir, teacher, "starter")}
+    write_version(place.root, build_network(student).state_dict(), {"notes": notes}, name="of-starter")
+
+    server = launch(command, app_dir, studies, tmp_path)
+    before = infer(server)
+    assert before.status_code == 503 and "no weights" in before.json()["reason"]
+    assert decide(server, "tubes", "v1").status_code == 303
+    wait(lambda: bool(place.served), 120, "the student was distilled and published")
+    answer = infer(server)
+    assert answer.status_code == 200 and answer.json()["notes"] == []
+
+    def jobs() -> list[tuple[str, str]]:
+        tasks = requests.get(f"{server.url}/train/?all=true", timeout=60).json()
+        return [(task["request"]["model"], task["status"]) for task in tasks]
+
+    wait(lambda: jobs() == [("quick", "DONE")], 60, "the one job is over")
+    (decision,) = Ledger.of(app_dir).rows("decision", "quick")
+    assert decision.body["verdict"] == "publish" and decision.body["by"] == "gate"
+    assert decision.body["figures"]["teacher_share"] > 0.5
+    refused = decide(server, "quick", "of-starter")
+    assert refused.status_code == 409
+    assert "learned from version starter of &#39;tubes&#39;, which serves v1 by now" in refused.text
