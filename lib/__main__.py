@@ -4,35 +4,25 @@ Libraries are imported inside the verbs, so that ``--help`` and a refused argume
 """
 
 import json
-import logging
 import os
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import lib
-from lib.console import attempt, fail, progress, say, tell
+from lib.console import fail, progress, say, tell
+from lib.verbs.arguments import App, Json, Task, existing
+from lib.verbs.jobs import jobs
+from lib.verbs.ledger import ledger
+from lib.verbs.models import models
+from lib.verbs.users import users
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
-models = typer.Typer(no_args_is_help=True, help="Model versions: what there is, what is served, and the admin's word.")
-users = typer.Typer(no_args_is_help=True, help="The users file of `serve --users`: who may come in, and as what.")
-ledger = typer.Typer(no_args_is_help=True, help="The ledger: what happened, and whether it is still as it was written.")
-jobs = typer.Typer(no_args_is_help=True, help="The queue: what runs, what waits, what came of it, and the worker.")
 cli.add_typer(jobs, name="jobs")
 cli.add_typer(models, name="models")
 cli.add_typer(users, name="users")
 cli.add_typer(ledger, name="ledger")
-
-App = Annotated[Path, typer.Argument(help="folder of the app, with its app.toml", metavar="APP")]
-Task = Annotated[str, typer.Option(help="name of the task in app.toml")]
-Version = Annotated[str, typer.Argument(help="name of the version", metavar="VERSION")]
-JobId = Annotated[str, typer.Argument(help="id of the job, or its beginning", metavar="JOB")]
-User = Annotated[str, typer.Option("--by", help="who decides this, for the ledger")]
-UsersFile = Annotated[Path, typer.Argument(help="users file; add makes it", metavar="FILE")]
-Name = Annotated[str, typer.Argument(help="name of the user", metavar="NAME")]
-Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output, nothing else")]
 
 
 @cli.command()
@@ -243,196 +233,12 @@ def simulate(
         pool, judges = divided(find_cases(cases), test)
         given = {"rounds": rounds, "batch": batch, "options": _pairs(options or []), "starter": starter}
         threads = max(1, (os.cpu_count() or 1) // at_once)
-        plan = Plan(_app(app), task, pool, judges, PEOPLE[person](), threads=threads, **given)
+        plan = Plan(existing(app), task, pool, judges, PEOPLE[person](), threads=threads, **given)
         names = [name for name in strategies.split(",") if name] or known_strategies(plan)
         bar = progress(f"rehearsing {len(names)} strategies, {seeds} seeds")
         return rehearse(plan, names, range(seeds), out, at_once=at_once, progress=bar)
 
     tell(work, as_json)
-
-
-@jobs.command("list")
-def jobs_list(
-    app: App,
-    last: Annotated[int, typer.Option(help="only so many, the newest", min=1)] = 20,
-    as_json: Json = False,
-) -> None:
-    """Tell the jobs: what runs, how far, what waits where in the queue, and why one failed."""
-    from lib.jobs.queue.broker import Queue
-
-    def work() -> dict[str, Any]:
-        queue = Queue(_app(app))
-        found, waiting = queue.jobs.list(), queue.waiting()
-        told = [job.as_dict() | {"position": queue.position(job, waiting)} for job in found[-last:]]
-        return {"jobs": told, "of": len(found)}
-
-    tell(work, as_json)
-
-
-@jobs.command("show")
-def jobs_show(app: App, job: JobId, as_json: Json = False) -> None:
-    """Tell one job, with what came of it and the end of its log."""
-    from lib.jobs.queue.broker import Queue
-
-    def work() -> dict[str, Any]:
-        queue = Queue(_app(app))
-        return queue.show(queue.jobs.get(job))
-
-    tell(work, as_json)
-
-
-@jobs.command("stop")
-def jobs_stop(app: App, job: JobId, as_json: Json = False) -> None:
-    """Stop a job that waits or runs; nothing that it learned is served."""
-    from lib.jobs.queue.broker import Queue
-
-    tell(lambda: Queue(_app(app)).stop(job).as_dict(), as_json)
-
-
-@jobs.command("work")
-def jobs_work(
-    app: App,
-    studies: Annotated[str, typer.Option(help="folder of images, or the URL of a DICOMweb server")],
-    parent: Annotated[int, typer.Option(help="process that this one ends with", hidden=True)] = 0,
-) -> None:
-    """Do the jobs of an app, one per device, until interrupted; `serve` starts this by itself."""
-    from lib.server.work import work
-
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
-    try:
-        work(app, studies, parent)
-    except (ValueError, OSError, RuntimeError) as error:
-        fail(error)
-
-
-@jobs.command("run", hidden=True)
-def jobs_run(app: App, job: JobId, parent: Annotated[int, typer.Option()] = 0) -> None:
-    """Do one job that a worker began, in this process."""
-    from lib.server.work import run
-
-    logging.basicConfig(level=logging.INFO, format="[%(asctime)s] [%(levelname)s] %(message)s", stream=sys.stderr)
-    logging.getLogger("ignite").setLevel(logging.WARNING)
-    raise typer.Exit(0 if run(app, job, parent) else 1)
-
-
-@models.command("list")
-def models_list(app: App, task: Annotated[str, typer.Option(help="one task only")] = "", as_json: Json = False) -> None:
-    """Tell every version of every task: served, waiting or kept, and the last decision about it."""
-    from lib.tasks.models import list_models
-
-    tell(lambda: list_models(app, task), as_json)
-
-
-@models.command("show")
-def models_show(app: App, task: Task, version: Version, as_json: Json = False) -> None:
-    """Tell a version's card, the labels it learned from, and every decision about it."""
-    from lib.tasks.models import show_model
-
-    tell(lambda: show_model(app, task, version), as_json)
-
-
-@models.command("promote")
-def models_promote(app: App, task: Task, version: Version, by: User = "", as_json: Json = False) -> None:
-    """Serve a version that the gate held or rejected; the next image is answered by it."""
-    from lib.tasks.models import promote
-
-    tell(lambda: promote(app, task, version, by=by), as_json)
-
-
-@models.command("rollback")
-def models_rollback(app: App, task: Task, by: User = "", as_json: Json = False) -> None:
-    """Serve what was served before."""
-    from lib.tasks.models import rollback
-
-    tell(lambda: rollback(app, task, by=by), as_json)
-
-
-@ledger.command("verify")
-def ledger_verify(
-    app: App,
-    studies: Annotated[Path | None, typer.Option(help="folder whose final labels are compared as well")] = None,
-    as_json: Json = False,
-) -> None:
-    """Recompute the chain and the hashes of all label and model versions, and name what does not match."""
-    from lib.records.verify import verify
-
-    answer = attempt(lambda: verify(_app(app), studies).as_dict())
-    faults = answer["faults"]
-    well = f"{answer['rows']} rows and {answer['files']} files are as they were recorded"
-    print(json.dumps(answer) if as_json else "\n".join(faults or [well]))
-    if faults:
-        found = "1 fault" if len(faults) == 1 else f"{len(faults)} faults"
-        fail(ValueError(f"{found} in {answer['rows']} rows and {answer['files']} files"))
-
-
-@ledger.command("show")
-def ledger_show(
-    app: App,
-    kind: Annotated[str, typer.Option(help="label, split, job, version or decision")] = "",
-    subject: Annotated[str, typer.Option(help="an image, a patient or a task")] = "",
-    label: Annotated[str, typer.Option(help="the models that learned from this label", metavar="SHA256")] = "",
-    last: Annotated[int, typer.Option(help="only so many rows, the newest", min=1)] = 20,
-    as_json: Json = False,
-) -> None:
-    """Tell the newest rows, or which models learned from a label; the other way is `models show`."""
-    from dataclasses import asdict
-
-    from lib.records.ledger import Ledger
-    from lib.tasks.models import models_of
-
-    def work() -> dict[str, Any]:
-        if label:
-            return {"models": models_of(app, label)}
-        rows = Ledger.of(_app(app)).rows(kind or None, subject or None)
-        return {"rows": [asdict(row) for row in rows[-last:]], "of": len(rows)}
-
-    tell(work, as_json)
-
-
-@users.command("add")
-def users_add(
-    file: UsersFile,
-    name: Name,
-    role: Annotated[str, typer.Option(help="user, annotator, reviewer or admin")] = "annotator",
-    as_json: Json = False,
-) -> None:
-    """Add a user, or give one a new password and role; the password is asked for."""
-    from lib.server.auth.users import add_user
-
-    # Never an argument: those stand in the shell's history and in the list of processes.
-    password = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
-
-    def work() -> dict[str, Any]:
-        add_user(file, name, password, role)
-        return {"file": str(file), "name": name, "role": role}
-
-    tell(work, as_json)
-
-
-@users.command("remove")
-def users_remove(file: UsersFile, name: Name, as_json: Json = False) -> None:
-    """Remove a user, whose sessions end at once."""
-    from lib.server.auth.users import remove_user
-
-    def work() -> dict[str, Any]:
-        remove_user(file, name)
-        return {"file": str(file), "removed": name}
-
-    tell(work, as_json)
-
-
-@users.command("list")
-def users_list(file: UsersFile, as_json: Json = False) -> None:
-    """Tell the users and their roles."""
-    from lib.server.auth.users import read_users
-
-    tell(lambda: {"users": {name: user.role for name, user in read_users(file).items()}}, as_json)
-
-
-def _app(path: Path) -> Path:
-    if not (path / "app.toml").is_file():
-        raise ValueError(f"there is no app.toml in {path}")
-    return path
 
 
 def _pairs(options: list[str]) -> dict[str, str]:

@@ -16,6 +16,7 @@ LAYERS = (
     ("tasks",),
     ("server",),
     ("simulation",),
+    ("verbs",),
 )
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in (ROOT / "lib").rglob("*.py") if path.parent != ROOT / "lib")
