@@ -35,14 +35,17 @@ def serve(
     oidc: Annotated[str, typer.Option(help="OIDC realm: people sign in there", metavar="URL")] = "",
     audience: Annotated[str, typer.Option(help="what the realm's tokens must be for")] = "",
     is_open: Annotated[bool, typer.Option("--open", help="serve the network without signing in")] = False,
+    parent: Annotated[int, typer.Option(help="process that this one ends with", hidden=True)] = 0,
 ) -> None:
     """Serve an app to OHIF, 3D Slicer and scripts.
 
     Without --users or --oidc everybody is the admin, and only this machine is answered.
     """
+    from lib.jobs.queue.parent import end_with
     from lib.server.auth.access import Access
     from lib.server.serve import serve as run
 
+    end_with(parent)
     try:
         said = Access(users, oidc, audience, is_open).variables()
         run(app, studies, host=host, port=port, access=Access.of(os.environ | said))

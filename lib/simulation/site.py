@@ -1,4 +1,4 @@
-"""A server of its own for one rehearsal: a copy of an app, a folder of studies, and a process that ends with it."""
+"""A server of its own for one rehearsal: a copy of an app, a folder of studies, a process that ends with this one."""
 
 import os
 import shutil
@@ -55,7 +55,11 @@ def served(folder: Path, *, threads: int) -> Iterator[str]:
     log = folder / "server.txt"
     with log.open("a") as output:
         process = subprocess.Popen(
-            [*command, "--port", str(port)], cwd=folder, env=environment, stdout=output, stderr=output
+            [*command, "--port", str(port), "--parent", str(os.getpid())],
+            cwd=folder,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         _wait(f"http://127.0.0.1:{port}", process, log)
