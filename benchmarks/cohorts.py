@@ -9,17 +9,18 @@ BUILD = Path(__file__).resolve().parents[1] / "build"
 HELD_OUT_SEED, HELD_OUT_COUNT = 9000, 20
 
 
-def cohort(name: str, *, count: int, seed: int) -> list[Case]:
+def cohort(name: str, *, count: int, seed: int, **options: float) -> list[Case]:
     """Return the labelled cases of a procedural cohort, made if it is not there yet.
 
     Args:
         name: Folder under `build/`.
         count: Cases.
         seed: Seed of the cohort.
+        **options: Passed to `make_case`.
     """
     folder = BUILD / name
     if not (folder / "topology.json").exists():
-        write_cohort(folder, count=count, seed=seed)
+        write_cohort(folder, count=count, seed=seed, **options)
     return [case for case in find_cases(folder) if case.label]
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from lib.data.pipeline import ImageSpec
+from lib.evaluation.faults import Expected
 from lib.jobs.gate import GateSpec
 from lib.jobs.policy import PolicySpec
 from lib.learning.click import Click
@@ -48,6 +49,7 @@ class TaskSpec:
         image: Spacing, window and network input.
         train: Recipe and options; None where the task only infers.
         gate: What a new version must show to be served.
+        topology: How many components, loops and cavities a label, or several together, may have.
         description: One line for the viewer.
         student: The task, of the same labels, that answers where this one's network finds no memory.
         object: What the labels are together: the one label of the click tasks that draw one thing.
@@ -63,6 +65,7 @@ class TaskSpec:
     image: ImageSpec
     train: TrainSpec | None = None
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
+    topology: tuple[Expected, ...] = ()
     description: str = ""
     student: str | None = None
     object: str = ""
@@ -192,6 +195,9 @@ def _task(block: Any, where: str) -> TaskSpec:
         parts["train"] = _train(_mapping(block.pop("train"), f"{where} train"), f"{where} train")
     if "gate" in block:
         parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
+    if "topology" in block:
+        table = _mapping(block.pop("topology"), f"{where} topology")
+        parts["topology"] = _topology(table, block.get("labels", ()), f"{where} topology")
     task = _build(TaskSpec, block, where, **parts)
     _one_of(task.kind, tuple(KINDS), f"{where} kind")
     _one_of(task.model, tuple(KINDS[task.kind]), f"{where} model")
@@ -249,6 +255,22 @@ def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
     if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= floor <= 1 for floor in floors.values()):
         raise SpecError(f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors lie in [0, 1]")
     return gate
+
+
+def _topology(block: Mapping[str, Any], labels: Any, where: str) -> tuple[Expected, ...]:
+    """Return what is expected of each label, and of several that are named together: "larynx + trachea"."""
+    expected = []
+    for name, table in block.items():
+        names = tuple(part.strip() for part in name.split("+"))
+        _only(dict.fromkeys(names), labels, where)
+        place = f"{where} {name!r}"
+        numbers = _mapping(table, place)
+        _only(numbers, {"components", "loops", "cavities"}, place)
+        each = _build(Expected, numbers, place, labels=names)
+        if any(number < 0 for number in numbers.values()):
+            raise SpecError(f"{place}: numbers are 0 or more")
+        expected.append(each)
+    return tuple(expected)
 
 
 def _policy(block: Mapping[str, Any]) -> PolicySpec:

@@ -72,7 +72,7 @@ def test_train_is_optional() -> None:
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
-        ("task.colour", 1, "kind, labels, model, name, object, rank, student, train"),
+        ("task.colour", 1, "kind, labels, model, name, object, rank, student, topology, train"),
         ("task.kind", "classify", "there is segmentation, click"),
         ("task.model", "unet9000", "topowmamba_small"),
         ("task.labels", "a", "takes a list"),

@@ -1,0 +1,119 @@
+"""Parts of a label that the image contradicts: leaks, spurs, bridges and islands in what is not the organ.
+
+Every voxel of a right label lies beside one that looks like the inside of the label, thin passages
+included. What lies farther away was drawn into something else. How it hangs on the rest says what it is.
+"""
+
+from collections.abc import Iterator
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.measure import euler_number
+
+from lib.evaluation.faults.fault import Fault
+from lib.evaluation.faults.neighbours import Mask, grow
+from lib.evaluation.faults.pieces import Box, Numbered, box_start, boxes, padded, pieces
+from lib.evaluation.faults.scene import Scene
+
+ALIKE = 0.3
+"""Likeness from which a voxel looks like the inside: a wall voxel of an airway is 0.38 air by the usual threshold."""
+UNLIKE = 0.15
+"""Mean likeness of what is surely not the inside: fat beside an airway is 0.14 by its Hounsfield units."""
+LITTLE_NOISE = 0.06
+"""Standard deviation of the likeness up to which a voxel's own value is taken, and no mean around it."""
+REACH = 1
+SPECK, LEAST, LARGE = 12, 6, 20
+"""Voxels of a patch that looks right by chance, of the smallest remainder that is told, and of one that is told by its
+own likeness alone."""
+STANDS_OUT = 0.03
+"""By how much more than around it a small remainder may look like the inside."""
+LEAK_MM = 3.0
+"""Inscribed radius from which a remainder is a leak and no spur."""
+REASONS = {
+    "LOOP": "A bridge of {volume} closes a loop, where the image shows something else.",
+    "JOINED": "A bridge of {volume} joins two parts, where the image shows something else.",
+    "ISLAND": "A piece of {volume} lies apart, where the image shows something else.",
+    "LEAK": "{volume} lie beyond the wall, where the image shows something else.",
+    "SPUR": "A thin spur of {volume} runs beyond the wall, where the image shows something else.",
+}
+
+
+def contradicted(scene: Scene) -> Iterator[Fault]:
+    """Yield what was drawn into something else.
+
+    Args:
+        scene: Label and image.
+    """
+    if scene.likeness is None:
+        return
+    alike = scene.likeness if scene.noise <= LITTLE_NOISE else scene.mean_likeness(scene.union)
+    right = scene.union & (alike >= ALIKE)
+    right = cc3d.dust(right, threshold=SPECK, connectivity=26).astype(bool)
+    wrong = scene.union & ~_reached(right, scene.union)
+    if not wrong.any():
+        return
+    rest, numbered = pieces(scene.union & ~wrong), pieces(wrong)
+    for number, count, box in boxes(numbered):
+        if count < LEAST:
+            return
+        view = padded(box, wrong.shape, REACH + 2)
+        core = numbered[view] == number
+        if _is_wrong(scene, view, core, count):
+            # Its ends, which lie beside the rest of the label.
+            whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE))
+            yield _told(scene, view, whole, rest[view])
+
+
+def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
+    """Say whether a remainder is surely not the inside; of a small one, whether it looks like what is around it."""
+    assert scene.likeness is not None
+    like = np.maximum(scene.likeness[view], 0)
+    found = float(like[core].mean())
+    if found > UNLIKE or count >= LARGE:
+        return found <= UNLIKE
+    # A passage thinner than a voxel is faint in a blurred scan, and yet it stands out.
+    around = grow(core, 3) & ~grow(scene.union[view])
+    return bool(around.any()) and found - float(like[around].mean()) <= STANDS_OUT + scene.noise / 2
+
+
+def _told(scene: Scene, view: Box, whole: Mask, rest: Numbered) -> Fault:
+    beside = np.unique(rest[grow(whole) & (rest > 0)])
+    code = _kind(scene, whole, _bridges(scene.union[view], whole), len(beside))
+    count = int(np.count_nonzero(whole))
+    reason = REASONS[code].format(volume=f"{count * scene.voxel_mm3:.0f} mm3")
+    name = scene.name_of(scene.label[view][whole])
+    return scene.fault(code, reason, box_start(view) + _middle(whole), label=name, voxels=count)
+
+
+def _reached(start: Mask, within: Mask) -> Mask:
+    """Return the voxels of a mask that `REACH` steps inside it lead to."""
+    for _ in range(REACH):
+        start = start | (grow(start) & within)
+    return start
+
+
+def _bridges(union: Mask, whole: Mask) -> int:
+    """Return how many ways through a part are lost with it: 0 of a dead end, 1 of a bridge, -1 of an island.
+
+    Of components, loops and cavities the Euler characteristic counts the sum, and from the neighbourhood alone.
+    """
+    without, with_it = (int(euler_number(np.pad(mask, 1), connectivity=3)) for mask in (union & ~whole, union))
+    return without - with_it
+
+
+def _kind(scene: Scene, whole: Mask, bridges: int, beside: int) -> str:
+    if not beside:
+        return "ISLAND"
+    if bridges > 0:
+        return "LOOP" if beside == 1 else "JOINED"
+    radius_mm = ndimage.distance_transform_edt(np.pad(whole, 1), sampling=scene.spacing_mm)
+    assert isinstance(radius_mm, np.ndarray)
+    return "LEAK" if float(radius_mm.max()) > LEAK_MM else "SPUR"
+
+
+def _middle(mask: Mask) -> npt.NDArray[np.int64]:
+    """Return the voxel of a mask next to its centre of mass: of a curved one the centre may lie outside."""
+    places = np.argwhere(mask)
+    return places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]

@@ -1,0 +1,97 @@
+"""Betti numbers against what the app expects of a label, with the place of what is too many."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.measure import euler_number
+from skimage.morphology import skeletonize
+
+from lib.evaluation.crop import bounding_box
+from lib.evaluation.faults.expected import Expected
+from lib.evaluation.faults.fault import Fault
+from lib.evaluation.faults.neighbours import Mask, close
+from lib.evaluation.faults.pieces import Numbered, box_start, boxes, pieces
+from lib.evaluation.faults.scene import Scene
+
+RIM = 2
+LEAST_PIECE, LEAST_CAVITY = 40, 4
+"""Voxels of the smallest piece and of the smallest cavity that count."""
+
+
+def miscounted(scene: Scene, expected: Expected, known: Sequence[Fault]) -> Iterator[Fault]:
+    """Yield what a label, or several together, has too many of.
+
+    Args:
+        scene: Label and image.
+        expected: How many of what.
+        known: What other checks found already: a break makes a component more, and is not told twice.
+    """
+    values = [scene.values[name] for name in expected.labels]
+    mask = np.isin(scene.label, values)
+    if not mask.any():
+        return
+    box = bounding_box(mask)
+    shape = _Shape(close(np.pad(mask[box], RIM)))
+    start = box_start(box) - RIM
+    told = [fault.code for fault in known if fault.label in expected.labels]
+    parts, ways, gaps = expected.components, expected.loops, expected.cavities
+    if parts is not None and len(shape.parts) - told.count("BREAK") - told.count("ISLAND") > parts:
+        for number, count, _ in shape.parts[parts:]:
+            reason = f"{len(shape.parts)} pieces of {expected.name}, where {parts} may be; this one is apart."
+            place = start + np.argwhere(shape.numbered == number).mean(axis=0)
+            yield scene.fault("COMPONENTS", reason, place, label=expected.name, voxels=count)
+    if ways is not None and shape.loops - told.count("LOOP") > ways:
+        reason = f"{shape.loops} loops in {expected.name}, where {ways} may be; the thinnest place of one."
+        yield scene.fault("LOOP", reason, start + shape.thinnest(scene.spacing_mm), label=expected.name)
+    if gaps is not None and len(shape.cavities) - told.count("HOLE") > gaps:
+        number, count, _ = shape.cavities[0]
+        reason = f"{len(shape.cavities)} holes in {expected.name}, where {gaps} may be; the largest one."
+        place = start + np.argwhere(shape.empty == number).mean(axis=0)
+        yield scene.fault("HOLE", reason, place, label=expected.name, voxels=count)
+
+
+class _Shape:
+    """Pieces, cavities and loops of a mask that has an empty rim.
+
+    Args:
+        mask: Boolean mask, ``(X, Y, Z)``.
+    """
+
+    def __init__(self, mask: Mask) -> None:
+        self.numbered: Numbered = pieces(mask)
+        self.parts = [each for each in boxes(self.numbered) if each[1] >= LEAST_PIECE]
+        kept = np.isin(self.numbered, [number for number, *_ in self.parts])
+        self.empty: Numbered = pieces(~kept, 6)
+        enclosed = [each for each in boxes(self.empty) if each[0] != self.empty[0, 0, 0]]
+        self.cavities = [each for each in enclosed if each[1] >= LEAST_CAVITY]
+        self.loops = len(self.parts) + len(enclosed) - int(euler_number(kept, connectivity=3))
+        self._kept = kept
+
+    def thinnest(self, spacing_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+        """Return where the thinnest loop can be cut: the middle of the thinnest run of the skeleton without its ends."""
+        ways = _without_ends(skeletonize(self._kept))
+        radius = np.asarray(ndimage.distance_transform_edt(self._kept, sampling=spacing_mm))
+        # Where a way is not thin: a loop that the skeleton lost.
+        places = np.argwhere(ways) if ways.any() else np.argwhere(self._kept)
+        thin = radius[tuple(places.T)]
+        run = pieces(_at(self._kept.shape, places[thin <= thin.min() * 1.3]))
+        return np.argwhere(run == run[tuple(places[thin.argmin()])]).mean(axis=0)
+
+
+def _without_ends(lines: Mask) -> Mask:
+    """Return a skeleton without its dead ends: loops, and what lies between them."""
+    lines = lines.copy()
+    while True:
+        near = ndimage.convolve(lines.astype(np.uint8), np.ones((3, 3, 3), np.uint8), mode="constant")
+        ends = lines & (near <= 2)
+        if not ends.any():
+            return lines
+        lines[ends] = False
+
+
+def _at(shape: tuple[int, ...], places: npt.NDArray[np.integer]) -> Mask:
+    mask = np.zeros(shape, bool)
+    mask[tuple(places.T)] = True
+    return mask
