@@ -26,8 +26,8 @@ from lib.evaluation.faults.inject import INJECTORS, Injected
 from lib.tasks.spec import load_app
 
 COUNT, SEED, PIXEL_MM = 200, 5200, 1.2
-MOST, APART, NEAR = 3, 25.0, 2.0
-"""Faults of a kind in a label, voxels between two faults, and voxels between a fault and its finding."""
+MOST, TRIES, APART, NEAR = 3, 8, 25.0, 2.0
+"""Faults of a kind in a label, places tried for them, voxels between two faults, and voxels between a fault and its finding."""
 TUBES = ("pharynx", "larynx", "trachea")
 SHAPE, ROUNDS = (512, 512, 300), 5
 TASK = load_app("apps/airway").tasks[0]
@@ -45,10 +45,13 @@ def spoil(
     made: list[Injected] = []
     tubes = [TASK.label_values[name] for name in TUBES]
     for inject in INJECTORS.values():
-        for _ in range(int(rng.integers(1, MOST + 1))):
+        wanted = len(made) + int(rng.integers(1, MOST + 1))
+        for _ in range(TRIES):
             last = made[-1].label if made else label
             one = inject(last, image, spacing_mm, rng, tubes)
-            if one and all(np.linalg.norm(one.place - other.place) > APART for other in made):
+            if one is None or len(made) == wanted:
+                break
+            if all(np.linalg.norm(one.place - other.place) > APART for other in made):
                 made.append(one)
     return made
 

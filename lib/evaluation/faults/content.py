@@ -23,9 +23,10 @@ UNLIKE = 0.15
 """Mean likeness of what is surely not the inside: fat beside an airway is 0.14 by its Hounsfield units."""
 LITTLE_NOISE = 0.06
 """Standard deviation of the likeness up to which a voxel's own value is taken, and no mean around it."""
-REACH = 1
-SPECK, LEAST, LARGE = 12, 6, 20
-"""Voxels of a patch that looks right by chance, of the smallest remainder that is told, and of one that is told by its
+REACH = 1, 1.2
+"""Steps, or mm, within which a wall may be drawn too wide."""
+SPECK, LEAST, LARGE = (12, 14.0), (6, 7.0), (20, 24.0)
+"""Voxels, or mm3, of a patch that looks right by chance, of the smallest remainder that is told, and of one that is told by its
 own likeness alone."""
 STANDS_OUT = 0.03
 """By how much more than around it a small remainder may look like the inside."""
@@ -50,19 +51,20 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
         return
     alike = scene.likeness if scene.noise <= LITTLE_NOISE else scene.mean_likeness(scene.union)
     right = scene.union & (alike >= ALIKE)
-    right = cc3d.dust(right, threshold=SPECK, connectivity=26).astype(bool)
-    wrong = scene.union & ~_reached(right, scene.union)
+    right = cc3d.dust(right, threshold=scene.count(*SPECK), connectivity=26).astype(bool)
+    reach = scene.steps(*REACH)
+    wrong = scene.union & ~_reached(right, scene.union, reach)
     if not wrong.any():
         return
     rest, numbered = pieces(scene.union & ~wrong), pieces(wrong)
     for number, count, box in boxes(numbered):
-        if count < LEAST:
+        if count < scene.count(*LEAST):
             return
-        view = padded(box, wrong.shape, REACH + 2)
+        view = padded(box, wrong.shape, reach + 3)
         core = numbered[view] == number
         if _is_wrong(scene, view, core, count):
             # Its ends, which lie beside the rest of the label.
-            whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE))
+            whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE), reach)
             yield _told(scene, view, whole, rest[view])
 
 
@@ -71,7 +73,7 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     assert scene.likeness is not None
     like = np.maximum(scene.likeness[view], 0)
     found = float(like[core].mean())
-    if found > UNLIKE or count >= LARGE:
+    if found > UNLIKE or count >= scene.count(*LARGE):
         return found <= UNLIKE
     # A passage thinner than a voxel is faint in a blurred scan, and yet it stands out.
     around = grow(core, 3) & ~grow(scene.union[view])
@@ -87,9 +89,9 @@ def _told(scene: Scene, view: Box, whole: Mask, rest: Numbered) -> Fault:
     return scene.fault(code, reason, box_start(view) + _middle(whole), label=name, voxels=count)
 
 
-def _reached(start: Mask, within: Mask) -> Mask:
-    """Return the voxels of a mask that `REACH` steps inside it lead to."""
-    for _ in range(REACH):
+def _reached(start: Mask, within: Mask, reach: int) -> Mask:
+    """Return the voxels of a mask that so many steps inside it lead to."""
+    for _ in range(reach):
         start = start | (grow(start) & within)
     return start
 

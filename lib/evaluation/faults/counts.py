@@ -16,8 +16,8 @@ from lib.evaluation.faults.pieces import Numbered, box_start, boxes, pieces
 from lib.evaluation.faults.scene import Scene
 
 RIM = 2
-LEAST_PIECE, LEAST_CAVITY = 40, 4
-"""Voxels of the smallest piece and of the smallest cavity that count."""
+LEAST_PIECE, LEAST_CAVITY = (40, 46.0), (6, 7.0)
+"""Voxels, or mm3, of the smallest piece and of the smallest cavity that count."""
 
 
 def miscounted(scene: Scene, expected: Expected, known: Sequence[Fault]) -> Iterator[Fault]:
@@ -33,7 +33,7 @@ def miscounted(scene: Scene, expected: Expected, known: Sequence[Fault]) -> Iter
     if not mask.any():
         return
     box = bounding_box(mask)
-    shape = _Shape(close(np.pad(mask[box], RIM)))
+    shape = _Shape(close(np.pad(mask[box], RIM)), scene.count(*LEAST_PIECE), scene.count(*LEAST_CAVITY))
     start = box_start(box) - RIM
     told = [fault.code for fault in known if fault.label in expected.labels]
     parts, ways, gaps = expected.components, expected.loops, expected.cavities
@@ -57,15 +57,17 @@ class _Shape:
 
     Args:
         mask: Boolean mask, ``(X, Y, Z)``.
+        piece: Voxels of the smallest piece that counts.
+        cavity: Voxels of the smallest cavity that counts.
     """
 
-    def __init__(self, mask: Mask) -> None:
+    def __init__(self, mask: Mask, piece: int, cavity: int) -> None:
         self.numbered: Numbered = pieces(mask)
-        self.parts = [each for each in boxes(self.numbered) if each[1] >= LEAST_PIECE]
+        self.parts = [each for each in boxes(self.numbered) if each[1] >= piece]
         kept = np.isin(self.numbered, [number for number, *_ in self.parts])
         self.empty: Numbered = pieces(~kept, 6)
         enclosed = [each for each in boxes(self.empty) if each[0] != self.empty[0, 0, 0]]
-        self.cavities = [each for each in enclosed if each[1] >= LEAST_CAVITY]
+        self.cavities = [each for each in enclosed if each[1] >= cavity]
         self.loops = len(self.parts) + len(enclosed) - int(euler_number(kept, connectivity=3))
         self._kept = kept
 

@@ -10,8 +10,8 @@ from lib.evaluation.faults.pieces import box_start, boxes, padded, pieces
 from lib.evaluation.faults.scene import Scene
 
 ALIKE = 0.75
-LEAST = 6
-"""Voxels of the smallest hole that is told."""
+LEAST = 6, 7.0
+"""Voxels, or mm3, of the smallest hole that is told."""
 
 
 def holes(scene: Scene) -> Iterator[Fault]:
@@ -27,7 +27,7 @@ def holes(scene: Scene) -> Iterator[Fault]:
     outside = numbered[0, 0, 0]
     numbered = np.ascontiguousarray(numbered[1:-1, 1:-1, 1:-1])
     for number, count, box in boxes(numbered):
-        if number == outside or count < LEAST:
+        if number == outside or count < scene.count(*LEAST):
             continue
         view = padded(box, numbered.shape, 1)
         hole = numbered[view] == number

@@ -82,8 +82,10 @@ def inject_loop(
     walls = grow(union, 2)
     for _ in range(TRIES):
         one = surface[rng.integers(len(surface))]
-        far = np.linalg.norm(surface - one, axis=1)
-        ends = surface[(far > LOOP_VOXELS[0]) & (far <= LOOP_VOXELS[1] + 1)]
+        ahead = surface - one
+        far = np.linalg.norm(ahead, axis=1)
+        facing = ahead @ _outwards(union, one, rng) > 0.7 * far
+        ends = surface[facing & (far > LOOP_VOXELS[0]) & (far <= LOOP_VOXELS[1] + 1)]
         if not len(ends):
             continue
         line = _line(one, ends[rng.integers(len(ends))])
@@ -91,10 +93,10 @@ def inject_loop(
         # Of nearly the whole line, so that it leaves the label once and meets it once.
         if not LOOP_VOXELS[0] <= len(free) <= LOOP_VOXELS[1] or len(line) - len(free) > 3:
             continue
-        added = _thick(union, free)
         # Else it runs along a wall, and is a bulge.
-        if walls[tuple(free[3:-3].T)].any():
+        if walls[tuple(free[3:-3].T)].any() or not _bright(smooth, free):
             continue
+        added = _thick(union, free)
         if _in_tissue(smooth, added):
             b0, b1, b2 = betti_numbers(union | added)
             if (b0, b1, b2) == (before[0], before[1] + 1, before[2]):
@@ -113,7 +115,7 @@ def inject_spur(
         one = surface[rng.integers(len(surface))]
         length = int(rng.integers(SPUR_VOXELS[0], SPUR_VOXELS[1] + 1))
         line = _inside(_line(one, np.rint(one + length * _outwards(union, one, rng)).astype(int))[1:], union.shape)
-        if len(line) < SPUR_VOXELS[0] or union[tuple(line.T)].any():
+        if len(line) < SPUR_VOXELS[0] or union[tuple(line.T)].any() or not _bright(smooth, line):
             continue
         added = _thick(union, line) if rng.random() < 0.5 else _marked(union.shape, line)
         # Else it runs along a wall, and is a bulge.
@@ -133,7 +135,8 @@ def inject_leak(
     for _ in range(TRIES):
         one, radius_mm = surface[rng.integers(len(surface))], rng.uniform(*LEAK_MM)
         centre = np.rint(one + _outwards(union, one, rng) * (radius_mm + 3) / step).astype(int)
-        if ((centre < 0) | (centre >= union.shape)).any():
+        rim = centre + np.rint(np.concatenate([np.eye(3), -np.eye(3)]) * radius_mm / step).astype(int)
+        if not len(_inside(rim, union.shape)) or not _bright(smooth, rim):
             continue
         ball = _ball(union.shape, centre, radius_mm / step)
         if (walls & ball).any():
@@ -214,6 +217,10 @@ def _ball(shape: tuple[int, ...], centre: Points, radius: npt.NDArray[np.floatin
 
 def _smooth(image: npt.NDArray) -> npt.NDArray[np.float32]:
     return ndimage.uniform_filter(image.astype(np.float32), 3)
+
+
+def _bright(smooth: npt.NDArray, points: Points) -> bool:
+    return bool((smooth[tuple(points.T)] > TISSUE_HU).all())
 
 
 def _in_tissue(smooth: npt.NDArray, added: Mask) -> bool:

@@ -75,6 +75,14 @@ class Scene:
         """Volume of a voxel."""
         return abs(float(np.linalg.det(self.affine[:3, :3])))
 
+    def steps(self, least: int, mm: float) -> int:
+        """Return the steps from voxel to voxel that make some mm, `least` of them in any case."""
+        return max(least, round(mm / self.voxel_mm3 ** (1 / 3)))
+
+    def count(self, least: int, mm3: float) -> int:
+        """Return the voxels that make a volume, `least` of them in any case."""
+        return max(least, round(mm3 / self.voxel_mm3))
+
     @cached_property
     def likeness(self) -> Likeness | None:
         """1 where the image is as deep inside the label, 0 as around it; None where noise hides the difference."""
