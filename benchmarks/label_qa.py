@@ -115,7 +115,10 @@ def seconds() -> list[float]:
 
 def table(judged: Sequence[dict[str, Any]]) -> list[str]:
     """Return a row for each kind of fault."""
-    rows = ["| put in | number | found | recall | distance in voxels: median, 95 %, most |", "|---|---:|---:|---:|---:|"]
+    rows = [
+        "| put in | number | found | recall | distance in voxels: median, 95 %, most |",
+        "|---|---:|---:|---:|---:|",
+    ]
     kinds: dict[str, list[float | None]] = defaultdict(list)
     for each in judged:
         for one in each["made"]:
@@ -123,7 +126,9 @@ def table(judged: Sequence[dict[str, Any]]) -> list[str]:
     for kind in INJECTORS:
         far = [each for each in kinds[kind] if each is not None]
         spread = f"{np.median(far):.2f}, {np.percentile(far, 95):.2f}, {max(far):.2f}" if far else "-"
-        rows.append(f"| {kind} | {len(kinds[kind])} | {len(far)} | {len(far) / max(len(kinds[kind]), 1):.4f} | {spread} |")
+        rows.append(
+            f"| {kind} | {len(kinds[kind])} | {len(far)} | {len(far) / max(len(kinds[kind]), 1):.4f} | {spread} |"
+        )
     return rows
 
 

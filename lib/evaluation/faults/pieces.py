@@ -31,8 +31,7 @@ def boxes(numbered: Numbered) -> list[tuple[int, int, Box]]:
 def padded(box: Box, shape: tuple[int, ...], margin: int) -> Box:
     """Return a box with so many voxels more on every side, as far as the array reaches."""
     return tuple(
-        slice(max(0, side.start - margin), min(size, side.stop + margin))
-        for side, size in zip(box, shape, strict=True)
+        slice(max(0, side.start - margin), min(size, side.stop + margin)) for side, size in zip(box, shape, strict=True)
     )
 
 

@@ -164,4 +164,3 @@ class Scene:
             volume_mm3=None if voxels is None else round(voxels * self.voxel_mm3, 2),
             gap_mm=None if gap_mm is None else round(gap_mm, 2),
         )
-

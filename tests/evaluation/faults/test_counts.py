@@ -43,9 +43,11 @@ def test_a_loop_is_told_at_its_thinnest_place(case: Any) -> None:
 
 def test_what_another_check_found_is_not_told_twice(case: Any) -> None:
     case.label[:, :, 20:23] = 0
-    known = [Fault("BREAK", "", "", label="trachea")]
+    known = [Fault("BREAK", "", "", label="larynx", voxel=(24, 22, 21))]
     assert [fault.code for fault in miscounted(case.scene(), ONE, ())] == ["COMPONENTS"]
     assert list(miscounted(case.scene(), ONE, known)) == []
+    elsewhere = [Fault("BREAK", "", "", label="larynx", voxel=(24, 22, 50)), Fault("BREAK", "2 more of these.", "")]
+    assert [fault.code for fault in miscounted(case.scene(), ONE, elsewhere)] == ["COMPONENTS"]
 
 
 def test_specks_and_labels_that_are_not_there_do_not_count(case: Any) -> None:
