@@ -1,6 +1,7 @@
 """The procedural cohorts that the accuracy benchmarks train on and judge on; made once under `build/`."""
 
 from pathlib import Path
+from typing import Any
 
 from lib.data.cases import Case, find_cases
 from lib.data.phantom import write_cohort
@@ -9,7 +10,7 @@ BUILD = Path(__file__).resolve().parents[1] / "build"
 HELD_OUT_SEED, HELD_OUT_COUNT = 9000, 20
 
 
-def cohort(name: str, *, count: int, seed: int, **options: float) -> list[Case]:
+def cohort(name: str, *, count: int, seed: int, **options: Any) -> list[Case]:
     """Return the labelled cases of a procedural cohort, made if it is not there yet.
 
     Args:

@@ -1,6 +1,7 @@
 """Label versions: every label that is saved stays, as a file of its own and as a row of the ledger.
 
-``<app>/records/labels/<image>/<sha256>.<suffix>``, those that were refused beside them in ``refused``. A name that says its content is never written over with another.
+``<app>/records/labels/<image>/<sha256>.<suffix>``, and beside ``labels`` those that were refused. A name that says its
+content is never written over with another.
 """
 
 import os

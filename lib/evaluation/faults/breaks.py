@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from lib.evaluation.crop import bounding_box
 from lib.evaluation.faults.fault import Fault
@@ -82,5 +82,5 @@ def _told(scene: Scene, start: npt.NDArray, link: Mask, label: npt.NDArray, numb
 def _apart_mm(scene: Scene, one: Mask, other: Mask) -> float:
     """Return the least distance of two masks, less one voxel: what is not labelled."""
     places = [np.argwhere(side) * scene.spacing_mm for side in (one, other)]
-    far, _ = cKDTree(places[0]).query(places[1])
+    far, _ = KDTree(places[0]).query(places[1])
     return max(float(np.min(far)) - float(scene.spacing_mm.min()), 0.0)

@@ -84,7 +84,7 @@ class _Shape:
         self._kept = kept
 
     def thinnest(self, spacing_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-        """Return where the thinnest loop can be cut: the middle of the thinnest run of the skeleton without its ends."""
+        """Return where a loop is thinnest: the middle of that run of the skeleton without its dead ends."""
         ways = _without_ends(skeletonize(self._kept))
         radius = np.asarray(ndimage.distance_transform_edt(self._kept, sampling=spacing_mm))
         # Where a way is not thin: a loop that the skeleton lost.

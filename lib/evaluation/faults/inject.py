@@ -107,7 +107,7 @@ def inject_loop(
 def inject_spur(
     label: Label, image: npt.NDArray, spacing_mm: Sequence[float], rng: np.random.Generator, tubes: Sequence[int]
 ) -> Injected | None:
-    """Draw a straight line, one or three voxels across, out of the label for 8 to 14 voxels: no Betti number changes."""
+    """Draw a line out of the label, 8 to 14 voxels long and one or three across: no Betti number changes."""
     union = labelled(label)
     surface, before, smooth = np.argwhere(union & grow(~union)), betti_numbers(union), _smooth(image)
     walls = grow(union, 2)
@@ -212,11 +212,11 @@ def _thick(union: Mask, line: Points) -> Mask:
 
 def _ball(shape: tuple[int, ...], centre: Points, radius: npt.NDArray[np.floating]) -> Mask:
     axes = np.ogrid[tuple(slice(0, size) for size in shape)]
-    return sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radius, strict=True)) <= 1
+    return np.asarray(sum(((a - c) / r) ** 2 for a, c, r in zip(axes, centre, radius, strict=True)) <= 1)
 
 
 def _smooth(image: npt.NDArray) -> npt.NDArray[np.float32]:
-    return ndimage.uniform_filter(image.astype(np.float32), 3)
+    return np.asarray(ndimage.uniform_filter(image.astype(np.float32), 3), np.float32)
 
 
 def _bright(smooth: npt.NDArray, points: Points) -> bool:
