@@ -146,11 +146,11 @@ def main() -> None:
         f" {findings}, on {clean} of them. Findings\nthat are no fault put in, on the spoilt ones: {extra}."
         f"\n\nOne check of {' x '.join(map(str, SHAPE))} voxels, arrays in, findings out:"
         f" {statistics.median(taken):.2f} s ({min(taken):.2f}-{max(taken):.2f}, {ROUNDS} runs).\n\n"
-        "A break is a cut of 1 to 3 voxels across pharynx, larynx or trachea, with 100 voxels or more on both sides; a"
-        " loop a bar of\n3 voxels through 7 to 16 voxels of tissue; a leak a ball of 5 to 9 mm radius on a neck; a spur a"
-        " line of 8 to 14 voxels, 1 or 3 across.\nEach changes the Betti numbers as it should (a break adds to b0, a loop"
-        " one to b1, leak and spur nothing), and what is added\nlies in tissue (above -150 HU as a mean of 27 voxels): what"
-        " is drawn into other air is not looked for."
+        "A break is a cut of 1 to 3 voxels across pharynx, larynx or trachea, with 100 voxels or more on both sides;\n"
+        "a loop a bar of 3 voxels through 7 to 16 voxels of tissue; a leak a ball of 5 to 9 mm radius on a neck; a\n"
+        "spur a line of 8 to 14 voxels, 1 or 3 across. Each changes the Betti numbers as it should (a break adds to b0,\n"
+        "a loop one to b1, leak and spur nothing), and what is added lies in tissue (above -150 HU as a mean of 27\n"
+        "voxels): what is drawn into other air is not looked for."
     )
     figures = {"cases": judged, "seconds": taken}
     keep("label_qa", "python -m benchmarks.label_qa", figures, "\n".join([*table(judged), "", note]))
