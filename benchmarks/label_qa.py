@@ -150,9 +150,9 @@ def main() -> None:
         f"{statistics.median(worked):.2f} s of one core ({min(worked):.2f}-{max(worked):.2f}).\n\n"
         "A break is a cut of 1 to 3 voxels across pharynx, larynx or trachea, with 100 voxels or more on both sides;\n"
         "a loop a bar of 3 voxels through 7 to 16 voxels of tissue; a leak a ball of 5 to 9 mm radius on a neck; a\n"
-        "spur a line of 8 to 14 voxels, 1 or 3 across. Each changes the Betti numbers as it should (a break adds to b0,\n"
-        "a loop one to b1, leak and spur nothing), and what is added lies in tissue (above -150 HU as a mean of 27\n"
-        "voxels): what is drawn into other air is not looked for."
+        "spur a line of 8 to 14 voxels, 1 or 3 across. Each changes the Betti numbers as it should (a break adds to\n"
+        "b0, a loop one to b1, leak and spur nothing), and what is added lies in tissue (above -150 HU as a mean of\n"
+        "27 voxels): what is drawn into other air is not looked for."
     )
     figures = {"cases": judged, "seconds": taken, "core_seconds": worked}
     keep("label_qa", "python -m benchmarks.label_qa", figures, "\n".join([*table(judged), "", note]))

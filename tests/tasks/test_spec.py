@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from lib.data.pipeline import ImageSpec, window
+from lib.evaluation.faults import Expected
 from lib.jobs.gate import GateSpec
 from lib.learning.click import Click
 from lib.models.sam.build import RANK
@@ -109,6 +110,12 @@ def test_train_is_optional() -> None:
         ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),
         ("task.gate", {"floors": {"a": 80}}, "lie in"),
         ("task.gate", {"floors": {"a": "high"}}, "takes float"),
+        ("task.topology", {"c": {"components": 1}}, "topology has no key c; the keys are a, b"),
+        ("task.topology", {"a + c": {"components": 1}}, "topology has no key c; the keys are a, b"),
+        ("task.topology", {"a": {"holes": 1}}, "has no key holes; the keys are cavities, components, loops"),
+        ("task.topology", {"a": {"loops": 0.5}}, "takes int, got 0.5"),
+        ("task.topology", {"a": {"loops": -1}}, "0 or more"),
+        ("task.topology", {"a": 1}, "takes a table"),
         ("task", [], "at least one"),
     ],
 )
@@ -257,3 +264,11 @@ def test_a_student_is_another_task_of_the_same_labels(tmp_path: Path) -> None:
         (tmp_path / "app.toml").write_text(text.format(student=wrong))
         with pytest.raises(SpecError, match="student"):
             load_app(tmp_path)
+
+
+def test_topology_is_of_a_label_or_of_several_together() -> None:
+    table = changed("task.topology", {"a": {"components": 1, "loops": 0}, "a + b": {"cavities": 2}})
+    assert read_app(table).tasks[0].topology == (
+        Expected(("a",), components=1, loops=0),
+        Expected(("a", "b"), cavities=2),
+    )
