@@ -81,7 +81,7 @@ def test_remarks_tell_what_and_where(image: Path, task: TaskSpec) -> None:
     assert remarks_on(label, image, task) == []
     label[:, :, 8:10] = 0
     (told,) = remarks_on(label, image, task)
-    assert (told["code"], told["label"], told["voxel"][2]) == ("BREAK", "tube", 8)
+    assert (told["code"], told["label"]) == ("BREAK", "tube") and told["voxel"][2] in (8, 9)
     assert told["ras_mm"] == [2.0 * each for each in told["voxel"]] and told["reason"] and told["remedy"]
 
 
