@@ -8,6 +8,8 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -136,7 +138,8 @@ def table(judged: Sequence[dict[str, Any]]) -> list[str]:
 def main() -> None:
     """Run from the command line."""
     cases = cohort("label-qa", count=COUNT, seed=SEED, pixel_mm=PIXEL_MM, grid_mm=PIXEL_MM)
-    judged = [judge(number, case) for number, case in enumerate(cases)]
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        judged = list(pool.map(judge, range(len(cases)), cases))
     taken, worked = seconds()
     clean = sum(bool(each["clean"]) for each in judged)
     findings = sum(len(each["clean"]) for each in judged)

@@ -17,8 +17,6 @@ GAP = 6, 7.2
 """Steps, or mm, of the widest gap that is a break and not an end."""
 ALIKE = 0.55
 """Likeness of what was left out: beyond a right label a voxel is 0.38 at most, and less where something is closed."""
-WALL = 0.35
-"""Likeness of a voxel at the rim of what was left out."""
 LEAST_PIECE, LEAST_LINK = (40, 46.0), (4, 5.0)
 """Voxels, or mm3, of the smallest piece that is looked at, and of the smallest link between two."""
 MAX_PIECES = 60
@@ -66,7 +64,11 @@ def _links(scene: Scene, view: Box, one: Mask, other: Mask) -> Mask:
     numbered = pieces(free & (like >= ALIKE))
     both = _present(numbered[grow(one)]) & _present(numbered[grow(other)])
     kept = [number for number, count, _ in boxes(numbered) if count >= scene.count(*LEAST_LINK) and number in both]
-    return grow(np.isin(numbered, kept)) & free & (like >= WALL)
+    links = np.isin(numbered, kept)
+    if not links.any():
+        return links
+    # As wide as the gap is there, its walls too: where the lumen is cut decides, and not how dark it is.
+    return grow(links, 3) & free & (across <= across[links].min() + 1) | links
 
 
 def _told(scene: Scene, start: npt.NDArray, link: Mask, label: npt.NDArray, numbered: Numbered) -> Fault:

@@ -14,7 +14,7 @@ from skimage.measure import euler_number
 
 from lib.evaluation.faults.fault import Fault
 from lib.evaluation.faults.neighbours import Mask, grow
-from lib.evaluation.faults.pieces import Box, Numbered, box_start, boxes, padded, pieces
+from lib.evaluation.faults.pieces import Box, box_start, boxes, padded, pieces
 from lib.evaluation.faults.scene import Scene
 
 ALIKE = 0.3
@@ -25,7 +25,7 @@ LITTLE_NOISE = 0.06
 """Standard deviation of the likeness up to which a voxel's own value is taken, and no mean around it."""
 REACH = 1, 1.2
 """Steps, or mm, within which a wall may be drawn too wide."""
-SPECK, LEAST, LARGE = (12, 14.0), (6, 7.0), (20, 24.0)
+SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
 """Voxels, or mm3, of a patch that looks right by chance, of the smallest remainder that is told, and of one that is
 told by its own likeness alone."""
 STANDS_OUT = 0.03
@@ -56,7 +56,7 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
     wrong = scene.union & ~_reached(right, scene.union, reach)
     if not wrong.any():
         return
-    rest, numbered = pieces(scene.union & ~wrong), pieces(wrong)
+    numbered = pieces(wrong)
     for number, count, box in boxes(numbered):
         if count < scene.count(*LEAST):
             return
@@ -65,7 +65,7 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
         if _is_wrong(scene, view, core, count):
             # Its ends, which lie beside the rest of the label.
             whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE), reach)
-            yield _told(scene, view, whole, rest[view])
+            yield _told(scene, view, whole)
 
 
 def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
@@ -75,14 +75,17 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     found = float(like[core].mean())
     if found > UNLIKE or count >= scene.count(*LARGE):
         return found <= UNLIKE
+    # A line one voxel wide is nobody's passage.
+    longest = int(np.ptp(np.argwhere(core), axis=0).max()) + 1
+    if longest >= LEAST[0] and count <= 1.5 * longest:
+        return True
     # A passage thinner than a voxel is faint in a blurred scan, and yet it stands out.
     around = grow(core, 3) & ~grow(scene.union[view])
     return bool(around.any()) and found - float(like[around].mean()) <= STANDS_OUT + scene.noise / 2
 
 
-def _told(scene: Scene, view: Box, whole: Mask, rest: Numbered) -> Fault:
-    beside = np.unique(rest[grow(whole) & (rest > 0)])
-    code = _kind(scene, whole, _bridges(scene.union[view], whole), len(beside))
+def _told(scene: Scene, view: Box, whole: Mask) -> Fault:
+    code = _kind(scene, view, whole)
     count = int(np.count_nonzero(whole))
     reason = REASONS[code].format(volume=f"{count * scene.voxel_mm3:.0f} mm3")
     name = scene.name_of(scene.label[view][whole])
@@ -105,11 +108,16 @@ def _bridges(union: Mask, whole: Mask) -> int:
     return without - with_it
 
 
-def _kind(scene: Scene, whole: Mask, bridges: int, beside: int) -> str:
-    if not beside:
+def _kind(scene: Scene, view: Box, whole: Mask) -> str:
+    beside = grow(whole) & scene.union[view] & ~whole
+    if not beside.any():
         return "ISLAND"
-    if bridges > 0:
-        return "LOOP" if beside == 1 else "JOINED"
+    if _bridges(scene.union[view], whole) > 0:
+        rest = scene.union.copy()
+        rest[view] &= ~whole
+        numbered = pieces(rest)
+        sizes = np.bincount(numbered.ravel())[np.unique(numbered[view][beside])]
+        return "JOINED" if np.count_nonzero(sizes >= scene.count(*SPECK)) > 1 else "LOOP"
     radius_mm = ndimage.distance_transform_edt(np.pad(whole, 1), sampling=scene.spacing_mm)
     assert isinstance(radius_mm, np.ndarray)
     return "LEAK" if float(radius_mm.max()) > LEAK_MM else "SPUR"

@@ -7,6 +7,7 @@ brighter than `TISSUE_HU`, as a slip of the brush does. Places are drawn until o
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
@@ -78,7 +79,7 @@ def inject_loop(
 ) -> Injected | None:
     """Join two places by a straight bar, three voxels across, through 7 to 16 voxels of tissue: b1 grows by one."""
     union = labelled(label)
-    surface, before, smooth = np.argwhere(union & grow(~union)), betti_numbers(union), _smooth(image)
+    surface, before, smooth = _surface(union), betti_numbers(union), _smooth(image)
     walls = grow(union, 2)
     for _ in range(TRIES):
         one = surface[rng.integers(len(surface))]
@@ -109,7 +110,7 @@ def inject_spur(
 ) -> Injected | None:
     """Draw a line out of the label, 8 to 14 voxels long and one or three across: no Betti number changes."""
     union = labelled(label)
-    surface, before, smooth = np.argwhere(union & grow(~union)), betti_numbers(union), _smooth(image)
+    surface, before, smooth = _surface(union), betti_numbers(union), _smooth(image)
     walls = grow(union, 2)
     for _ in range(TRIES):
         one = surface[rng.integers(len(surface))]
@@ -130,7 +131,7 @@ def inject_leak(
 ) -> Injected | None:
     """Draw a ball of 5 to 9 mm radius beside the label, joined to it by a neck: no Betti number changes."""
     union, step = labelled(label), np.asarray(spacing_mm, float)
-    surface, before, smooth = np.argwhere(union & grow(~union)), betti_numbers(union), _smooth(image)
+    surface, before, smooth = _surface(union), betti_numbers(union), _smooth(image)
     walls = grow(union)
     for _ in range(TRIES):
         one, radius_mm = surface[rng.integers(len(surface))], rng.uniform(*LEAK_MM)
@@ -154,6 +155,11 @@ INJECTORS: dict[str, Injector] = {
     "LEAK": inject_leak,
     "SPUR": inject_spur,
 }
+
+
+def _surface(union: Mask) -> Points:
+    """Return the outermost voxels of pieces that are no specks."""
+    return np.argwhere(cc3d.dust(union, threshold=LEAST_HALF, connectivity=26).astype(bool) & grow(~union))
 
 
 def _large(mask: Mask) -> int:
