@@ -26,7 +26,7 @@ LITTLE_NOISE = 0.06
 REACH = 1, 1.2
 """Steps, or mm, within which a wall may be drawn too wide."""
 SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
-"""Voxels, or mm3, of a patch that looks right by chance, of the smallest remainder that is told, and of one that is
+"""Voxels, or mm3, of a patch that looks right, or lies apart, by chance, of the smallest remainder that is told, and of one that is
 told by its own likeness alone."""
 STANDS_OUT = 0.03
 """By how much more than around it a small remainder may look like the inside."""
@@ -65,7 +65,9 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
         if _is_wrong(scene, view, core, count):
             # Its ends, which lie beside the rest of the label.
             whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE), reach)
-            yield _told(scene, view, whole)
+            code = _kind(scene, view, whole)
+            if code != "ISLAND" or np.count_nonzero(whole) >= scene.count(*SPECK):
+                yield _told(scene, view, whole, code)
 
 
 def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
@@ -84,8 +86,7 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     return bool(around.any()) and found - float(like[around].mean()) <= STANDS_OUT + scene.noise / 2
 
 
-def _told(scene: Scene, view: Box, whole: Mask) -> Fault:
-    code = _kind(scene, view, whole)
+def _told(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:
     count = int(np.count_nonzero(whole))
     reason = REASONS[code].format(volume=f"{count * scene.voxel_mm3:.0f} mm3")
     name = scene.name_of(scene.label[view][whole])
