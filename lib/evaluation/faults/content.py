@@ -26,8 +26,8 @@ LITTLE_NOISE = 0.06
 REACH = 1, 1.2
 """Steps, or mm, within which a wall may be drawn too wide."""
 SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
-"""Voxels, or mm3, of a patch that looks right, or lies apart, by chance, of the smallest remainder that is told, and of one that is
-told by its own likeness alone."""
+"""Voxels, or mm3, of a patch that looks right, or lies apart, by chance; of the smallest remainder that is told; and of
+one that is told by its own likeness alone."""
 STANDS_OUT = 0.03
 """By how much more than around it a small remainder may look like the inside."""
 LEAK_MM = 3.0
