@@ -58,7 +58,7 @@ def _present(numbered: Numbered) -> set[int]:
 
 def _links(scene: Scene, view: Box, one: Mask, other: Mask) -> Mask:
     """Return the voxels between two pieces that look like their inside, and touch both."""
-    across = sum(np.asarray(ndimage.distance_transform_edt(~side)) for side in (one, other))
+    across = np.add(*(np.asarray(ndimage.distance_transform_edt(~side)) for side in (one, other)))
     free = ~(scene.union | scene.ignored)[view] & (across <= scene.steps(*GAP) + 1)
     like = scene.mean_likeness(free, view)
     numbered = pieces(free & (like >= ALIKE))
