@@ -155,7 +155,8 @@ def main() -> None:
         "a loop a bar of 3 voxels through 7 to 16 voxels of tissue; a leak a ball of 5 to 9 mm radius on a neck; a\n"
         "spur a line of 8 to 14 voxels, 1 or 3 across. Each changes the Betti numbers as it should (a break adds to\n"
         "b0, a loop one to b1, leak and spur nothing), and what is added lies in tissue (above -150 HU as a mean of\n"
-        "27 voxels): what is drawn into other air is not looked for. The thresholds of the check were set on these labels."
+        "27 voxels): what is drawn into other air is not looked for. The thresholds of the check were set on these\n"
+        "labels."
     )
     figures = {"cases": judged, "seconds": taken, "core_seconds": worked}
     keep("label_qa", "python -m benchmarks.label_qa", figures, "\n".join([*table(judged), "", note]))
