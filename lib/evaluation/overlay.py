@@ -56,6 +56,19 @@ SAGITTAL = Plane("sagittal", 0, 1, 2, ("A", "P"))
 
 
 @dataclass(frozen=True)
+class Spot:
+    """A place to look at.
+
+    Args:
+        place: Index in the volume, not rounded.
+        text: A word or two.
+    """
+
+    place: tuple[float, float, float]
+    text: str
+
+
+@dataclass(frozen=True)
 class _Scene:
     hu: Hounsfield
     prediction: Label
@@ -65,6 +78,7 @@ class _Scene:
     window_hu: tuple[float, float]
     content: Mask
     view: tuple[slice, ...]
+    spots: Sequence[Spot] = ()
 
     def extent_mm(self, plane: Plane) -> Extent:
         width, height = (
@@ -78,6 +92,19 @@ class _Scene:
         # Both horizontal axes of RAS (right, anterior) grow towards the side that is shown on the left.
         return volume[tuple(where)].T[:, ::-1]
 
+    def spots_mm(self, plane: Plane, index: int) -> list[tuple[float, float, str]]:
+        """Return the spots of a slice: how far from its left, how far up, and the text."""
+        shown = [spot for spot in self.spots if round(spot.place[plane.axis]) == index]
+        side, low = self.view[plane.across].stop, self.view[plane.up].start
+        return [
+            (
+                (side - 0.5 - spot.place[plane.across]) * self.spacing_mm[plane.across],
+                (spot.place[plane.up] - low + 0.5) * self.spacing_mm[plane.up],
+                spot.text,
+            )
+            for spot in shown
+        ]
+
 
 def write_overlay(
     path: Path,
@@ -89,6 +116,7 @@ def write_overlay(
     labels: Mapping[str, int],
     title: str,
     window_hu: tuple[float, float] = (-1000.0, 500.0),
+    spots: Sequence[Spot] = (),
 ) -> Path:
     """Write a PNG of the slices that hold something, parts in colour, the reference as a white contour.
 
@@ -103,6 +131,7 @@ def write_overlay(
         labels: Value of each class by name.
         title: Heading, such as the case and the model.
         window_hu: HU shown as the darkest and as the lightest grey.
+        spots: Places to ring; their axial slices come first.
     Returns:
         `path`.
     Raises:
@@ -113,7 +142,7 @@ def write_overlay(
         raise ValueError(f"an overlay needs volumes on one grid, not {sorted(shapes)}")
     content = _content(prediction, reference, list(labels.values()))
     view = _view(content, spacing_mm)
-    scene = _Scene(hu, prediction, reference, spacing_mm, labels, window_hu, content, view)
+    scene = _Scene(hu, prediction, reference, spacing_mm, labels, window_hu, content, view, spots)
     _draw(scene, title).savefig(path, facecolor=PAPER)
     return path
 
@@ -154,8 +183,10 @@ def _draw(scene: _Scene, title: str) -> Figure:
 
 
 def _rows(scene: _Scene) -> list[tuple[Plane, list[int]]]:
+    pointed = sorted({round(spot.place[AXIAL.axis]) for spot in scene.spots}, reverse=True)[: COLUMNS * AXIAL_ROWS]
+    first = [index for index in pointed if 0 <= index < scene.hu.shape[AXIAL.axis]]
     downwards = _spread(scene.content, AXIAL.axis, COLUMNS * AXIAL_ROWS)[::-1]
-    rows = [(AXIAL, downwards[start : start + COLUMNS]) for start in range(0, len(downwards), COLUMNS)]
+    rows = [(AXIAL, part[at : at + COLUMNS]) for part in (first, downwards) for at in range(0, len(part), COLUMNS)]
     return rows + [(plane, _spread(scene.content, plane.axis, COLUMNS)) for plane in (CORONAL, SAGITTAL)]
 
 
@@ -191,6 +222,8 @@ def _panel(axes: Axes, scene: _Scene, plane: Plane, index: int) -> None:
         truth = scene.cut(scene.reference, plane, index)
         for value in (*scene.labels.values(), IGNORE):
             _contour(axes, truth == value, extent, style="dashed" if value == IGNORE else "solid")
+    for across, up, text in scene.spots_mm(plane, index):
+        _ring(axes, across, up, text)
     axes.set(xlim=extent[:2], ylim=extent[2:])
     axes.set_axis_off()
 
@@ -211,6 +244,16 @@ def _contour(axes: Axes, mask: Mask, extent: Extent, *, style: str) -> None:
     up = (np.arange(-1, rows + 1) + 0.5) * extent[3] / rows
     lines = axes.contour(across, up, np.pad(mask, 1), [0.5], colors=INK, linewidths=0.9, linestyles=style)
     lines.set_path_effects([withStroke(linewidth=1.7, foreground="#00000090")])
+
+
+def _ring(axes: Axes, across: float, up: float, text: str) -> None:
+    """Draw a ring around a place, and the text on the side where there is room."""
+    width = axes.get_images()[0].get_extent()[1]
+    left = across > width / 2
+    shadow = [withStroke(linewidth=2.6, foreground="black")]
+    axes.plot([across], [up], "o", mfc="none", mec=INK, markersize=15, mew=1.6, path_effects=shadow)
+    where = {"xytext": (-11 if left else 11, 0), "textcoords": "offset points", "ha": "right" if left else "left"}
+    axes.annotate(text, (across, up), va="center", color=INK, fontsize=8, path_effects=shadow, **where)
 
 
 def _marks(axes: Axes, plane: Plane, index: int, *, first: bool) -> None:

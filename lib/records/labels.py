@@ -1,12 +1,15 @@
 """Label versions: every label that is saved stays, as a file of its own and as a row of the ledger.
 
-``<app>/records/labels/<image>/<sha256>.<suffix>``. A name that says its content is never written over with another.
+``<app>/records/labels/<image>/<sha256>.<suffix>``, and beside ``labels`` those that were refused. A name that says its
+content is never written over with another.
 """
 
 import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +134,29 @@ class LabelVersions:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.app_dir).as_posix()
+
+
+def keep_refused(app_dir: str | Path, image: str, name: str, content: bytes) -> str:
+    """Keep a label file that was refused, beside those that were not; the same content is kept once.
+
+    Args:
+        app_dir: The app's folder.
+        image: Name of the image.
+        name: Name of the file, for its suffix.
+        content: Its bytes.
+    Returns:
+        The file, relative to the app's folder: ``records/refused/<image>/<time>-<sha256, short>.<suffix>``.
+    Raises:
+        OSError: If the disk is full or read-only.
+    """
+    folder, digest = Path(app_dir) / FOLDER / "refused" / image, sha256(content).hexdigest()[:16]
+    found = next(folder.glob(f"*-{digest}.*"), None)
+    if found is None:
+        _make(folder)
+        found = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{digest}{name.removeprefix(stem(Path(name)))}"
+        with replacing(found) as file:
+            file.write_bytes(content)
+    return found.relative_to(app_dir).as_posix()
 
 
 def _make(folder: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from lib.data.pipeline import ImageSpec
+from lib.evaluation.faults import Expected
 from lib.jobs.gate import GateSpec
 from lib.jobs.policy import PolicySpec
 from lib.learning.click import Click
@@ -74,6 +75,7 @@ class TaskSpec:
         image: Spacing, window and network input.
         train: Recipe and options; None where the task only infers.
         gate: What a new version must show to be served.
+        topology: How many components, loops and cavities a label, or several together, may have.
         description: One line for the viewer.
         student: The task, of the same labels, that answers where this one's network finds no memory.
         teacher: The task whose served version this one learns from by the recipe "distil", read on the same grid.
@@ -91,6 +93,7 @@ class TaskSpec:
     image: ImageSpec
     train: TrainSpec | None = None
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
+    topology: tuple[Expected, ...] = ()
     description: str = ""
     student: str | None = None
     teacher: str | None = None
@@ -242,6 +245,9 @@ def _task(block: Any, where: str) -> TaskSpec:
         parts["scores"] = _scores(_mapping(block.pop("scores"), f"{where} scores"), f"{where} scores")
     if "gate" in block:
         parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
+    if "topology" in block:
+        table = _mapping(block.pop("topology"), f"{where} topology")
+        parts["topology"] = _topology(table, block.get("labels", ()), f"{where} topology")
     task = _build(TaskSpec, block, where, **parts)
     _one_of(task.kind, tuple(KINDS), f"{where} kind")
     _one_of(task.model, tuple(KINDS[task.kind]), f"{where} model")
@@ -328,6 +334,22 @@ def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
             f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors and teacher_share lie in [0, 1]"
         )
     return gate
+
+
+def _topology(block: Mapping[str, Any], labels: Any, where: str) -> tuple[Expected, ...]:
+    """Return what is expected of each label, and of several that are named together: "larynx + trachea"."""
+    expected = []
+    for name, table in block.items():
+        names = tuple(part.strip() for part in name.split("+"))
+        _only(dict.fromkeys(names), labels, where)
+        place = f"{where} {name!r}"
+        numbers = _mapping(table, place)
+        _only(numbers, {"components", "loops", "cavities"}, place)
+        each = _build(Expected, numbers, place, labels=names)
+        if any(number < 0 for number in numbers.values()):
+            raise SpecError(f"{place}: numbers are 0 or more")
+        expected.append(each)
+    return tuple(expected)
 
 
 def _policy(block: Mapping[str, Any]) -> PolicySpec:

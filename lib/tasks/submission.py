@@ -1,5 +1,6 @@
-"""A label that somebody submits: on the grid of its image, and in the values of the app."""
+"""A label that somebody submits: on the grid of its image, in the values of the app, and what to look at in it."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.findings import reject
-from lib.data.formats import read_header
+from lib.data.formats import load, read_header
 from lib.data.pipeline import IGNORE, load_label, save_label
+from lib.evaluation.faults import inspect_label, not_checked
 from lib.tasks.spec import TaskSpec
 
+logger = logging.getLogger(__name__)
 
-def accept_label(path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()) -> None:
+CHECK_SECONDS = 10.0
+"""After which no further check of a label begins: whoever submits it waits."""
+
+
+def accept_label(
+    path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
+) -> NDArray[np.uint8]:
     """Refuse a label that nobody could train on, and bring its values into the order of the task's labels.
 
     Slicer numbers the segments of a submitted label by their position on its screen, whatever values they came with,
@@ -24,6 +33,8 @@ def accept_label(path: Path, image: str | Path, task: TaskSpec, label_info: Sequ
         image: The image it belongs to.
         task: Whose labels these are.
         label_info: ``{"name": ..., "idx": ...}`` per value, as Slicer sends them; may be empty.
+    Returns:
+        Its values, in the image's shape.
     Raises:
         InputRejected: If it cannot be read, has another grid than its image, or unknown values or names.
     """
@@ -41,6 +52,32 @@ def accept_label(path: Path, image: str | Path, task: TaskSpec, label_info: Sequ
         raise reject("LABEL_VALUES", reason, f"Use 0 background, {known}, {IGNORE} ignore.")
     if not np.array_equal(renamed, voxels):
         save_label(renamed, header.affine, path)
+    return renamed
+
+
+def remarks_on(label: NDArray[np.uint8], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
+    """Return what a person should look at in a label, as plain data; it refuses nothing and raises nothing.
+
+    Args:
+        label: What `accept_label` returned.
+        image: The image it belongs to.
+        task: Whose labels these are.
+    """
+    try:
+        volume = load(image)
+        shape = (*label.shape, 1)[:3]
+        found = inspect_label(
+            label.reshape(shape),
+            volume.voxels.reshape(shape),
+            volume.affine,
+            values=task.label_values,
+            expected=task.topology,
+            seconds=CHECK_SECONDS,
+        )
+    except Exception as error:  # a person's work is saved, whatever the check of it stumbles on
+        logger.exception("the label of %s was not checked", image)
+        found = [not_checked(f"The check failed: {type(error).__name__}.")]
+    return [fault.as_dict() for fault in found]
 
 
 def _renamed(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from lib.evaluation.overlay import AXIAL, CORONAL, SAGITTAL, Plane, _Scene, _spread, _view, write_overlay
+from lib.evaluation.overlay import AXIAL, CORONAL, SAGITTAL, Plane, Spot, _rows, _Scene, _spread, _view, write_overlay
 
 LABELS = {"pharynx": 1, "larynx": 2}
 SPACING = (1.0, 1.0, 2.0)
@@ -61,6 +61,22 @@ def test_orientation(plane: Plane, index: int, voxel: tuple[int, int, int], row:
     assert np.argwhere(scene.cut(volume, plane, index)).tolist() == [[row, column]]
     _, width_mm, _, height_mm = scene.extent_mm(plane)
     assert (width_mm, height_mm) == {"axial": (40, 48), "coronal": (40, 40), "sagittal": (48, 40)}[plane.name]
+
+
+def test_a_spot_is_ringed_where_it_is_and_its_slice_comes_first(tmp_path: Path) -> None:
+    hu, prediction, _ = _case()
+    whole = tuple(slice(0, size) for size in hu.shape)
+    spots = [Spot((20.2, 25.0, 12.4), "1 BREAK"), Spot((3.0, 4.0, 99.0), "2 FAR")]
+    scene = _Scene(hu, prediction, None, SPACING, LABELS, (-1000, 500), prediction > 0, whole, spots)
+    assert _rows(scene)[0] == (AXIAL, [12]) and _rows(scene)[1][0] == AXIAL
+    assert scene.spots_mm(AXIAL, 12) == [(pytest.approx(19.3), 25.5, "1 BREAK")]
+    assert scene.spots_mm(SAGITTAL, 20) == [(22.5, pytest.approx(25.8), "1 BREAK")]
+    assert scene.spots_mm(AXIAL, 13) == []
+    plain, ringed = (
+        imread(write_overlay(tmp_path / f"{n}.png", hu, prediction, None, SPACING, labels=LABELS, title="", spots=each))
+        for n, each in enumerate(([], spots))
+    )
+    assert ringed.shape[0] > plain.shape[0]
 
 
 def test_slices_have_content_and_stand_for_equal_parts() -> None:

@@ -1,13 +1,14 @@
 """Label versions: each stays, byte for byte, whatever is submitted or fails after it."""
 
 import errno
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from lib.records.card import hash_file
-from lib.records.labels import FOUND, LabelVersions, Origin
+from lib.records.labels import FOUND, LabelVersions, Origin, keep_refused
 from lib.records.ledger import Ledger
 
 
@@ -88,3 +89,12 @@ def test_a_changed_file_gets_a_new_hash(labels: LabelVersions, image: Path) -> N
     before = labels.hash(image)
     image.write_bytes(b"another image")
     assert labels.hash(image) == hash_file(image) != before
+
+
+def test_what_is_refused_is_kept_once_under_its_time_and_hash(tmp_path: Path) -> None:
+    kept = keep_refused(tmp_path, "ct", "ct.nii.gz", b"sent")
+    assert re.fullmatch(r"records/refused/ct/\d{8}T\d{6}Z-[0-9a-f]{16}\.nii\.gz", kept)
+    assert (tmp_path / kept).read_bytes() == b"sent"
+    assert keep_refused(tmp_path, "ct", "ct.nii.gz", b"sent") == kept
+    assert keep_refused(tmp_path, "ct", "ct.nrrd", b"other").endswith(".nrrd")
+    assert len(list((tmp_path / kept).parent.iterdir())) == 2

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lib.data.pipeline import ImageSpec, window
+from lib.evaluation.faults import Expected
 from lib.jobs.gate import GateSpec
 from lib.learning.click import Click
 from lib.models.sam.build import RANK
@@ -73,7 +74,7 @@ def test_train_is_optional() -> None:
         ("app.tasks", [], "has no key tasks"),
         ("app.strategy", "best", "there is random"),
         ("app.name", 3, "takes str, got 3"),
-        ("task.colour", 1, "kind, labels, model, name, object, rank, scores, student, teacher, train"),
+        ("task.colour", 1, "kind, labels, model, name, object, rank, scores, student, teacher, topology, train"),
         ("task.kind", "classify", "there is segmentation, click"),
         ("task.model", "unet9000", "topowmamba_small"),
         ("task.labels", "a", "takes a list"),
@@ -119,6 +120,12 @@ def test_train_is_optional() -> None:
         ("task.gate", {"teacher_share": 1.1}, "lie in"),
         ("task.train.recipe", "distil", "the recipe 'distil' needs one"),
         ("task.teacher", "seg", "and only that recipe"),
+        ("task.topology", {"c": {"components": 1}}, "topology has no key c; the keys are a, b"),
+        ("task.topology", {"a + c": {"components": 1}}, "topology has no key c; the keys are a, b"),
+        ("task.topology", {"a": {"holes": 1}}, "has no key holes; the keys are cavities, components, loops"),
+        ("task.topology", {"a": {"loops": 0.5}}, "takes int, got 0.5"),
+        ("task.topology", {"a": {"loops": -1}}, "0 or more"),
+        ("task.topology", {"a": 1}, "takes a table"),
         ("task", [], "at least one"),
     ],
 )
@@ -340,3 +347,11 @@ def test_scores_bring_strategies_plain_ones_for_one_task() -> None:
     app = read_app(table | {"task": two, "app": {"name": "demo", "strategy": "other_topology"}})
     found = scored_strategies(app.tasks)
     assert len(found) == 2 * len(SCORED) and found["other_topology"] == (app.task("other"), "topology")
+
+
+def test_topology_is_of_a_label_or_of_several_together() -> None:
+    table = changed("task.topology", {"a": {"components": 1, "loops": 0}, "a + b": {"cavities": 2}})
+    assert read_app(table).tasks[0].topology == (
+        Expected(("a",), components=1, loops=0),
+        Expected(("a", "b"), cavities=2),
+    )

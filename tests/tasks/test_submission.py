@@ -9,7 +9,8 @@ import pytest
 
 from lib.data.findings import InputRejected
 from lib.tasks.spec import TaskSpec
-from lib.tasks.submission import accept_label
+from lib.tasks.submission import accept_label, remarks_on
+from tests.tasks.conftest import tiny_ct
 
 SPACING = np.diag([2.0, 2.0, 2.0, 1.0])
 
@@ -34,8 +35,8 @@ def blocks(*values: int) -> np.ndarray:
 def test_a_fitting_label_is_left_as_it_is(image: Path, task: TaskSpec, tmp_path: Path) -> None:
     path = saved(blocks(1, 2, 255), tmp_path / "label.nii.gz")
     before = path.read_bytes()
-    accept_label(path, image, task, [{"name": "tube", "idx": 1}, {"name": "cavity", "idx": 2}])
-    assert path.read_bytes() == before
+    voxels = accept_label(path, image, task, [{"name": "tube", "idx": 1}, {"name": "cavity", "idx": 2}])
+    assert path.read_bytes() == before and np.array_equal(voxels, blocks(1, 2, 255))
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
@@ -44,7 +45,8 @@ def test_numbers_follow_the_names(image: Path, task: TaskSpec, tmp_path: Path, s
 
     path = tmp_path / f"label{suffix}"
     save_label(blocks(1, 2, 255), SPACING, path)
-    accept_label(path, image, task, [{"name": "cavity", "idx": 1}, {"name": "tube", "idx": 2}, {"name": "x", "idx": 9}])
+    names = [{"name": "cavity", "idx": 1}, {"name": "tube", "idx": 2}, {"name": "x", "idx": 9}]
+    assert np.array_equal(accept_label(path, image, task, names), blocks(2, 1, 255))
     from lib.data.formats import load
 
     assert np.array_equal(load(path).voxels, blocks(2, 1, 255))
@@ -72,3 +74,31 @@ def test_garbage_is_no_label(image: Path, task: TaskSpec, tmp_path: Path) -> Non
     (tmp_path / "label.nii.gz").write_bytes(b"garbage")
     with pytest.raises(InputRejected):
         accept_label(tmp_path / "label.nii.gz", image, task)
+
+
+def test_remarks_tell_what_and_where(image: Path, task: TaskSpec) -> None:
+    label = tiny_ct(0)[1]
+    assert remarks_on(label, image, task) == []
+    label[:, :, 8:10] = 0
+    (told,) = remarks_on(label, image, task)
+    assert (told["code"], told["label"]) == ("BREAK", "tube") and told["voxel"][2] in (8, 9)
+    assert told["ras_mm"] == [2.0 * each for each in told["voxel"]] and told["reason"] and told["remedy"]
+
+
+def test_a_plane_is_looked_at_too(task: TaskSpec, tmp_path: Path) -> None:
+    hu, label = tiny_ct(0)
+    nib.save(nib.Nifti1Image(hu[..., 8], SPACING), tmp_path / "plane.nii.gz")
+    assert remarks_on(label[..., 8], tmp_path / "plane.nii.gz", task) == []
+    (told,) = remarks_on(np.zeros_like(label[..., 8]), tmp_path / "plane.nii.gz", task)
+    assert told["code"] == "EMPTY" and "voxel" not in told
+
+
+def test_a_check_that_fails_says_so_and_raises_nothing(
+    image: Path, task: TaskSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("lib.tasks.submission.inspect_label", fail)
+    (told,) = remarks_on(tiny_ct(0)[1], image, task)
+    assert (told["code"], told["severity"]) == ("NOT_CHECKED", "note") and "MemoryError" in told["reason"]

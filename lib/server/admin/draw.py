@@ -3,8 +3,9 @@
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -14,7 +15,7 @@ from PIL import Image
 from lib.data.atomic import replacing
 from lib.data.formats import load
 from lib.data.formats.volume import Volume
-from lib.evaluation.overlay import write_overlay
+from lib.evaluation.overlay import Spot, write_overlay
 
 SMALL_PIXELS = 720
 SMALL_COLOURS = 128
@@ -22,7 +23,15 @@ NICENESS = 5
 """Pictures give way to whoever waits for an answer, as jobs do."""
 
 
-def draw(image: Path, label: Path, target: Path, *, labels: Mapping[str, int], title: str) -> None:
+def draw(
+    image: Path,
+    label: Path,
+    target: Path,
+    *,
+    labels: Mapping[str, int],
+    title: str,
+    spots: Sequence[Mapping[str, Any]] = (),
+) -> None:
     """Write ``<target>.png`` and the preview ``<target>-small.png``.
 
     Args:
@@ -31,34 +40,38 @@ def draw(image: Path, label: Path, target: Path, *, labels: Mapping[str, int], t
         target: Where to, without suffix.
         labels: Value of each class by name.
         title: Heading.
+        spots: ``{"ras_mm": [x, y, z], "text": ...}`` for each place to ring.
     Raises:
         ValueError: If they cannot be read, or do not lie on one grid.
     """
     scan, mask = load(image), load(label)
     if scan.voxels.shape != mask.voxels.shape:
         raise ValueError(f"it lies on another grid than its image: {mask.voxels.shape} and {scan.voxels.shape}")
-    hu, spacing_mm = _canonical(scan)
+    hu, affine = _canonical(scan)
     values, _ = _canonical(Volume(np.rint(mask.voxels).astype(np.uint8), scan.affine))
+    spacing_mm = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
+    places = [(np.linalg.inv(affine) @ (*spot["ras_mm"], 1.0))[:3].tolist() for spot in spots]
+    rings = [Spot(place, spot["text"]) for place, spot in zip(places, spots, strict=True)]
     full, small = (target.with_name(f"{target.name}{end}.png") for end in ("", "-small"))
     with replacing(small) as preview, replacing(full) as file:
-        write_overlay(file, hu, values, None, spacing_mm, labels=labels, title=title)
+        write_overlay(file, hu, values, None, spacing_mm, labels=labels, title=title, spots=rings)
         with Image.open(file) as picture:
             picture.thumbnail((SMALL_PIXELS, 8 * SMALL_PIXELS))
             picture.convert("RGB").quantize(SMALL_COLOURS).save(preview, optimize=True)
 
 
-def _canonical(volume: Volume) -> tuple[NDArray, tuple[float, ...]]:
-    """Return voxels ``(X, Y, Z)`` in RAS order and their spacing in mm."""
+def _canonical(volume: Volume) -> tuple[NDArray, NDArray]:
+    """Return voxels ``(X, Y, Z)`` in RAS order and their affine."""
     voxels = volume.voxels.reshape((*volume.voxels.shape, 1)[:3])
     turned = nib.as_closest_canonical(nib.Nifti1Image(voxels, volume.affine))
-    spacing_mm = np.linalg.norm(np.asarray(turned.affine)[:3, :3], axis=0)
-    return np.asarray(turned.dataobj), tuple(float(each) for each in spacing_mm)
+    return np.asarray(turned.dataobj), np.asarray(turned.affine)
 
 
 if __name__ == "__main__":
     os.nice(NICENESS)
-    image, label, target, labels, title = sys.argv[1:]
+    image, label, target, labels, title, spots = sys.argv[1:]
     try:
-        draw(Path(image), Path(label), Path(target), labels=json.loads(labels), title=title)
+        files = Path(image), Path(label), Path(target)
+        draw(*files, labels=json.loads(labels), title=title, spots=json.loads(spots))
     except (ValueError, OSError) as error:
         sys.exit(" ".join(str(error).split()))

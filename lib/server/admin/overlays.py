@@ -7,9 +7,10 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lib
 from lib.server.refusals import Refused
@@ -32,6 +33,7 @@ class Picture:
         key: Names the picture; different for every image and label.
         labels: Value of each class by name.
         title: Heading.
+        spots: As `lib.server.admin.draw` takes them.
     """
 
     image: Path
@@ -39,6 +41,7 @@ class Picture:
     key: str
     labels: Mapping[str, int]
     title: str
+    spots: Sequence[Mapping[str, Any]] = ()
 
 
 def overlay(app_dir: Path, picture: Picture, *, small: bool) -> Path:
@@ -73,6 +76,7 @@ def overlay(app_dir: Path, picture: Picture, *, small: bool) -> Path:
 
 def _draw(picture: Picture, target: Path) -> None:
     names = (picture.image, picture.label, target, json.dumps(dict(picture.labels)), picture.title)
+    names = (*names, json.dumps(list(picture.spots)))
     command = [sys.executable, "-m", "lib.server.admin.draw", *map(str, names)]
     try:
         done = subprocess.run(

@@ -64,9 +64,10 @@ def overlay_of(app: App, user: Reviewer, image: str, label: str, small: bool = F
         raise Refused(404, "NO_SUCH_LABEL", f"'{image}' has no such label.", "See the list of labels.")
     files = _image_of(app, row), _kept(app, row)
     # Two studies may have the same label, byte by byte: an empty one, for one.
-    key = sha256(f"{image}\0{row.body.get('image')}\0{label}".encode()).hexdigest()
+    spots = labels.spots(row)
+    key = sha256(f"{image}\0{row.body.get('image')}\0{label}\0{spots}".encode()).hexdigest()
     title = ", ".join(filter(None, (image, str(row.body["tag"]), str(row.body.get("who") or ""))))
-    picture = Picture(*files, key, app.spec.tasks[0].label_values, title)
+    picture = Picture(*files, key, app.spec.tasks[0].label_values, title, spots)
     return FileResponse(overlay(Path(app.app_dir), picture, small=small), media_type="image/png", headers=FOREVER)
 
 

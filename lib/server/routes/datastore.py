@@ -16,8 +16,9 @@ from lib.data.validate import check
 from lib.server.guard.names import check_name
 from lib.server.guard.values import read_object
 from lib.server.refusals import Refused
+from lib.server.routes.aside import kept_aside
 from lib.server.routes.request import FILES, Annotator, Reader, app_at_work, image_path, label_path, uploaded, who
-from lib.tasks.submission import accept_label
+from lib.tasks.submission import accept_label, remarks_on
 
 OWNED = ("strategy", "ts", "name", "path")
 """What the server itself keeps with an image or a label."""
@@ -62,7 +63,7 @@ async def save_label(
     tag: str = DefaultLabelTag.FINAL.value,
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, Any]:
-    """Store a label that lies on its image's grid and in the app's values."""
+    """Store a label that lies on its image's grid and in the app's values; what to look at in it is in the answer."""
     app = app_at_work()
     tag = tag or DefaultLabelTag.FINAL.value
     check_name(tag, "tag")
@@ -71,12 +72,16 @@ async def save_label(
         options = read_object(params)
         uri = image_path(app, image)
         with uploaded(label, image) as path:
-            told = options.get("label_info")
-            accept_label(path, uri, app.spec.tasks[0], told if isinstance(told, list) else [])
-            saved = app.datastore().save_label(image, str(path), tag, options | who(user))
+            sent, task = options.get("label_info"), app.spec.tasks[0]
+            with kept_aside(app.app_dir, image, path):
+                voxels = accept_label(path, uri, task, sent if isinstance(sent, list) else [])
+                findings = remarks_on(voxels, uri, task)
+                told = options.get("findings")
+                options["findings"] = [*(told if isinstance(told, list) else []), *findings]
+                saved = app.datastore().save_label(image, str(path), tag, options | who(user))
         if tag == DefaultLabelTag.FINAL.value:
             app.finished(image)
-        return {**(app.on_save_label(image, saved) or {}), "image": image, "label": saved}
+        return {**(app.on_save_label(image, saved) or {}), "image": image, "label": saved, "findings": findings}
 
     return await FILES.run(work)
 

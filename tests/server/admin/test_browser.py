@@ -20,7 +20,13 @@ pytestmark = [
 ]
 EPOCHS = 6
 REMARKS = [
-    {"code": "STRAY_PARTS", "reason": "3 parts of 0.02 ml lie apart from the tube.", "remedy": "Remove or join them."},
+    {
+        "code": "STRAY_PARTS",
+        "reason": "3 parts of 0.02 ml lie apart from the tube.",
+        "remedy": "Remove or join them.",
+        "voxel": [18, 16, 12],
+        "ras_mm": [36.0, 32.0, 24.0],
+    },
     {"code": "BORDER", "reason": "The label touches the last slice.", "remedy": "See whether the scan ends too early."},
 ]
 PAGES = {"queue": "", "versions": "/versions", "labels": "/labels", "annotators": "/annotators", "machine": "/machine"}

@@ -25,6 +25,24 @@ def test_both_sizes(tmp_path: Path, make_ct: Callable, write_nifti: Callable) ->
     assert Image.open(small).size[0] == 720 and small.stat().st_size < 200_000
 
 
+def test_findings_are_ringed_where_the_patient_has_them(
+    tmp_path: Path, make_ct: Callable, write_nifti: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hu, label = make_ct(0)
+    affine = np.array([[-2.0, 0, 0, 70], [0, 2, 0, 0], [0, 0, 2, 5], [0, 0, 0, 1]])
+    files = write_nifti(hu, tmp_path / "ct.nii.gz", affine), write_nifti(label, tmp_path / "label.nii.gz", affine)
+    seen: list = []
+
+    def write(path: Path, *_: object, spots: list, **__: object) -> None:
+        seen.extend(spots)
+        Image.new("RGB", (8, 8)).save(path)
+
+    monkeypatch.setattr("lib.server.admin.draw.write_overlay", write)
+    draw(*files, tmp_path / "it", labels={"tube": 1}, title="", spots=[{"ras_mm": [60, 20, 25], "text": "1 BREAK"}])
+    # The file's first axis points left: voxel 5 of it is the 31st from the patient's left.
+    assert (seen[0].text, [round(each, 6) for each in seen[0].place]) == ("1 BREAK", [30, 10, 10])
+
+
 def test_a_plane_and_an_empty_label(tmp_path: Path, make_ct: Callable, write_nifti: Callable) -> None:
     hu = make_ct(0)[0][..., 8]
     files = write_nifti(hu, tmp_path / "ct.nii.gz"), write_nifti(np.zeros_like(hu, np.uint8), tmp_path / "no.nii.gz")

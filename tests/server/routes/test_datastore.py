@@ -11,6 +11,8 @@ import pytest
 import requests
 from monailabel.client import MONAILabelClient
 
+from lib.records.ledger import Ledger
+
 pytestmark = pytest.mark.server
 
 
@@ -170,9 +172,29 @@ def test_labels_are_checked_before_they_are_stored(
     for path, code in cases:
         answer = put_label(server, "ct_1", path, "refused")
         assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
+        assert (server.app / answer.json()["kept"]).read_bytes() == path.read_bytes()
     assert put_label(server, "nobody", cases[0][0]).json()["code"] == "NO_SUCH_IMAGE"
     assert put_label(server, "ct_1", cases[0][0], "../../out").json()["code"] == "BAD_NAME"
     assert not (server.studies / "labels" / "refused").exists()
+
+
+def test_what_to_look_at_in_a_label_is_told_recorded_and_drawn(
+    client: MONAILabelClient, server: Any, tmp_path: Path, make_ct: Callable, write_nifti: Callable
+) -> None:
+    label = make_ct(2)[1]
+    whole, broken = label.copy(), label
+    broken[:, :, 8:10] = 0
+    for voxels, codes in ((whole, []), (broken, ["BREAK"]), (np.zeros_like(label), ["EMPTY"])):
+        path = write_nifti(voxels, tmp_path / "label.nii.gz")
+        told = client.save_label("ct_2", str(path), "checked", {"user": "Anna"})["findings"]
+        assert [finding["code"] for finding in told] == codes
+        row = Ledger.of(server.app).rows("label", "ct_2")[-1]
+        assert row.body["findings"] == told
+        if codes == ["BREAK"]:
+            assert told[0]["voxel"][2] in (8, 9) and told[0]["severity"] == "warning"
+            address = f"{server.url}/admin/overlay.png?image=ct_2&label={row.body['label']}"
+            assert requests.get(address, timeout=60).headers["content-type"] == "image/png"
+    assert (server.studies / "labels" / "checked" / "ct_2.nii.gz").is_file(), "a finding refuses nothing"
 
 
 def test_a_name_that_is_taken_keeps_its_image(

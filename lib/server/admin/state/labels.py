@@ -18,11 +18,21 @@ _reading = threading.Lock()
 
 @dataclass(frozen=True)
 class Remark:
-    """One finding about a label, as far as its client told: a code, the reason, what to do."""
+    """One finding about a label: a code, the reason, what to do and, where the check of labels made it, the place.
+
+    Args:
+        code: Its kind.
+        reason: What was found.
+        remedy: What to do about it.
+        ras_mm: Where, towards right, front and head, in mm; None if it has no place.
+        voxel: Where, in the file's order of axes.
+    """
 
     code: str
     reason: str
     remedy: str
+    ras_mm: tuple[float, ...] | None = None
+    voxel: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -87,6 +97,18 @@ def find(ledger: Ledger, image: str, digest: str) -> Row | None:
     return rows[-1] if rows else None
 
 
+def spots(row: Row) -> list[dict[str, Any]]:
+    """Return the places of a label's findings, under the numbers that a list of them has.
+
+    Args:
+        row: Its row of the ledger.
+    Returns:
+        ``{"ras_mm": [x, y, z], "text": "3 BREAK"}`` each.
+    """
+    told = enumerate(_remarks(row.body.get("findings")), start=1)
+    return [{"ras_mm": list(each.ras_mm), "text": f"{n} {each.code[:20]}".strip()} for n, each in told if each.ras_mm]
+
+
 def _remarks(findings: Any) -> list[Remark]:
     """Return findings as clients tell them: as the input gate's, or as any text."""
     told = findings if isinstance(findings, list) else []
@@ -97,4 +119,14 @@ def _remark(finding: Any) -> Remark:
     if not isinstance(finding, dict):
         return Remark("", str(finding), "")
     code, reason, remedy = (str(finding.get(key) or "") for key in ("code", "reason", "remedy"))
-    return Remark(code, reason or ("" if code else str(finding)), remedy)
+    places = _three(finding.get("ras_mm")), _three(finding.get("voxel"))
+    return Remark(code, reason or ("" if code else str(finding)), remedy, *places)
+
+
+def _three(numbers: Any) -> tuple[float, ...] | None:
+    """Return three finite numbers; whoever submits a label may tell anything."""
+    if not isinstance(numbers, list) or len(numbers) != 3:
+        return None
+    if not all(type(each) in (int, float) and abs(each) < 1e6 for each in numbers):
+        return None
+    return tuple(numbers)

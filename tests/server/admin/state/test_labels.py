@@ -7,7 +7,7 @@ import pytest
 
 from lib.records.ledger import FILE, Ledger
 from lib.server.admin.state import labels
-from lib.server.admin.state.labels import Remark, find, saved, window
+from lib.server.admin.state.labels import Remark, find, saved, spots, window
 
 
 @pytest.fixture
@@ -62,6 +62,12 @@ def test_a_label_is_found_by_image_and_hash(ledger: Ledger) -> None:
         ("a stray part", Remark("", "a stray part", "")),
         ({"code": "STRAY", "reason": "a part", "remedy": "Remove it."}, Remark("STRAY", "a part", "Remove it.")),
         ({"code": "STRAY"}, Remark("STRAY", "", "")),
+        (
+            {"code": "BREAK", "reason": "r", "remedy": "m", "ras_mm": [1.5, -2, 3.0], "voxel": [1, 2, 3]},
+            Remark("BREAK", "r", "m", (1.5, -2, 3.0), (1, 2, 3)),
+        ),
+        ({"code": "BREAK", "ras_mm": [1, 2], "voxel": ["<b>", 2, 3]}, Remark("BREAK", "", "")),
+        ({"code": "BREAK", "ras_mm": [1, 2, 1e300], "voxel": [True, 2, 3]}, Remark("BREAK", "", "")),
         ({"voxels": 3}, Remark("", "{'voxels': 3}", "")),
         (7, Remark("", "7", "")),
     ],
@@ -71,3 +77,12 @@ def test_findings_of_any_shape(tmp_path: Path, finding: Any, expected: Remark) -
     ledger.append("label", "ct_0", {"tag": "final", "source": "submitted", "findings": [finding] * 40})
     (found,) = saved(window(ledger), count=1)
     assert found.remarks == [expected] * labels.FINDINGS_SHOWN
+
+
+def test_spots_have_the_numbers_of_the_list(tmp_path: Path) -> None:
+    findings = ["a stray part", {"code": "BREAK", "ras_mm": [1, 2, 3]}, {"code": "L" * 99, "ras_mm": [4, 5, 6.5]}]
+    row = Ledger(tmp_path).append("label", "ct_0", {"tag": "final", "findings": findings})
+    assert spots(row) == [
+        {"ras_mm": [1, 2, 3], "text": "2 BREAK"},
+        {"ras_mm": [4, 5, 6.5], "text": f"3 {'L' * 20}"},
+    ]

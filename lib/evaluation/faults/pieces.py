@@ -1,0 +1,40 @@
+"""Connected pieces of a mask, and the boxes they lie in."""
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+
+from lib.evaluation.faults.neighbours import Mask
+
+Numbered = npt.NDArray[np.unsignedinteger]
+Box = tuple[slice, ...]
+
+
+def pieces(mask: Mask, connectivity: int = 26) -> Numbered:
+    """Return the number of each voxel's connected piece, 0 beyond `mask`.
+
+    Args:
+        mask: Boolean mask, ``(X, Y, Z)``.
+        connectivity: 6 or 26.
+    """
+    return cc3d.connected_components(mask, connectivity=connectivity)  # type: ignore[arg-type]
+
+
+def boxes(numbered: Numbered) -> list[tuple[int, int, Box]]:
+    """Return number, voxel count and box of each piece, the largest first."""
+    found = cc3d.statistics(numbered)
+    counts, sides = found["voxel_counts"], found["bounding_boxes"]
+    order = sorted(range(1, len(counts)), key=lambda number: -int(counts[number]))
+    return [(number, int(counts[number]), tuple(sides[number])) for number in order if counts[number]]
+
+
+def padded(box: Box, shape: tuple[int, ...], margin: int) -> Box:
+    """Return a box with so many voxels more on every side, as far as the array reaches."""
+    return tuple(
+        slice(max(0, side.start - margin), min(size, side.stop + margin)) for side, size in zip(box, shape, strict=True)
+    )
+
+
+def box_start(box: Box) -> npt.NDArray[np.int64]:
+    """Return the first index of a box."""
+    return np.array([side.start for side in box])

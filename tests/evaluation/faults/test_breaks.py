@@ -1,0 +1,42 @@
+"""Breaks across air, with their place and width; what tissue parts is no break."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib.evaluation.faults.breaks import breaks
+
+
+@pytest.mark.parametrize("thick", [1, 2, 4])
+def test_a_cut_is_found_in_its_middle(case: Any, thick: int) -> None:
+    case.label[:, :, 20 : 20 + thick] = 0
+    (fault,) = breaks(case.scene())
+    assert fault.code == "BREAK" and fault.label == "trachea"
+    assert np.linalg.norm(np.subtract(fault.voxel, (24, 22, 19.5 + thick / 2))) < 1
+    assert fault.gap_mm == pytest.approx(1.5 * (thick + 1) - 1)
+
+
+def test_every_break_is_told_once(case: Any) -> None:
+    for z in (15, 27, 45):
+        case.label[:, :, z : z + 2] = 0
+    found = list(breaks(case.scene()))
+    assert sorted(fault.voxel[2] for fault in found if fault.voxel) == pytest.approx([15.5, 27.5, 45.5], abs=0.6)
+    assert [fault.label for fault in found].count("larynx") == 1
+
+
+def test_pieces_with_tissue_between_them_are_no_break(case: Any) -> None:
+    case.image[:, :, 20:22][case.label[:, :, 20:22] > 0] = 40
+    case.label[:, :, 20:22] = 0
+    assert list(breaks(case.scene())) == []
+
+
+def test_what_is_marked_as_not_known_is_no_break(case: Any) -> None:
+    between = case.label[:, :, 20:23]
+    between[between > 0] = 255
+    assert list(breaks(case.scene())) == []
+
+
+def test_ends_far_apart_are_ends(case: Any) -> None:
+    case.label[:, :, 20:32] = 0
+    assert list(breaks(case.scene())) == []
