@@ -19,8 +19,8 @@ from lib.simulation.people import Oracle
 from lib.simulation.rehearsal import divided, known_strategies, rehearse
 
 ROOT = Path(__file__).resolve().parents[1]
-SEED, TEST = 70, 16
-ROUNDS, BATCH = 5, 4
+SEED, TEST = 70, 14
+ROUNDS, BATCH = 4, 5
 PIXEL_MM, SLICE_MM, GRID_MM = 3.0, 4.0, 2.5
 OPTIONS = {"max_epochs": 3, "patches_per_epoch": 1024, "val_interval": 3}
 APP = """

@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 import lib
-from lib.console import fail, progress, say, tell
 from lib.verbs.arguments import App, Json, Task, existing
+from lib.verbs.console import fail, progress, say, tell
 from lib.verbs.jobs import jobs
 from lib.verbs.ledger import ledger
 from lib.verbs.models import models

@@ -21,9 +21,10 @@ from lib.simulation.people import Desk, Label, Person
 from lib.simulation.site import lay_out, served
 from lib.simulation.viewer import Viewer
 from lib.tasks.models import promote
-from lib.tasks.spec import CLICK, AppSpec, TaskSpec, load_app
+from lib.tasks.spec import CLICK, RANDOM, AppSpec, TaskSpec, load_app
+from lib.tasks.weights import served_weights
 
-START = "random"
+START = RANDOM
 """Draws the first labels, the same ones for every strategy of a seed: nothing is known of any study then."""
 
 
@@ -118,8 +119,8 @@ class Campaign:
             viewer = Viewer(url)
             self._check(viewer)
             while len(self.points) < self.plan.rounds:
-                if self._spec.scores is not None:
-                    viewer.score(f"{self.plan.task}_scores")
+                if self.strategy != START:
+                    viewer.score(f"{self.plan.task}_scores", self._served)
                 self._round(viewer, self.strategy)
         return self.points
 
@@ -163,6 +164,10 @@ class Campaign:
             )
         )
         self.tell()
+
+    @property
+    def _served(self) -> str:
+        return served_weights(self.folder / "app", self._spec).name
 
     @property
     def _earlier(self) -> list[str]:

@@ -12,11 +12,12 @@ import numpy as np
 import requests
 from numpy.typing import NDArray
 
+from lib.jobs.queue.job import DONE, GOING
 from lib.simulation.people import Clicks, Label
 
 TIMEOUT_SECONDS = 3600
 NO_WEIGHTS = "NO_WEIGHTS"
-ALREADY_RUNNING = 429
+ALREADY_RUNNING, NONE_YET = 429, 404
 POLL_SECONDS = 1.0
 
 
@@ -77,15 +78,27 @@ class Viewer:
         """Train a task to the end; return what came of it."""
         return self._ask("POST", f"/train/{task}?run_sync=true", json=options).json()
 
-    def score(self, method: str) -> dict[str, Any]:
-        """Have the studies scored by what is served, to the end; a job that began by itself is awaited first."""
-        while True:
+    def score(self, method: str, version: str) -> None:
+        """Have the studies scored by a version, to the end; the server's own job for it is awaited if there is one."""
+        while (job := self._scoring()) is None or job["request"].get("version") != version or job["status"] != DONE:
+            if job is not None and job["status"] in GOING:
+                time.sleep(POLL_SECONDS)
+                continue
             try:
-                return self._ask("POST", f"/scoring/{method}?run_sync=true", json={}).json()
+                self._ask("POST", f"/scoring/{method}?run_sync=true", json={"version": version})
             except ServerRefused as error:
                 if error.status != ALREADY_RUNNING:
                     raise
                 time.sleep(POLL_SECONDS)
+
+    def _scoring(self) -> dict[str, Any] | None:
+        """Return the scoring job at work, else the last one; None where there was none."""
+        try:
+            return self._ask("GET", "/scoring/").json()
+        except ServerRefused as error:
+            if error.status != NONE_YET:
+                raise
+            return None
 
     def info(self) -> dict[str, Any]:
         """Return what the server offers."""

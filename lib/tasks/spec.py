@@ -5,7 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Any
 
 from lib.data.pipeline import ImageSpec
 from lib.evaluation.faults import Expected
@@ -18,6 +18,7 @@ from lib.learning.recipe import Recipe
 from lib.models import BUILDERS, PROMPTED
 from lib.models.sam.build import RANK
 from lib.records.split import HELD_OUT_PATIENTS
+from lib.tasks.tables import SpecError, build, listed, mapping, one_of, only, typed
 
 SEGMENTATION, CLICK = "segmentation", "click"
 KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED}
@@ -26,10 +27,6 @@ RANDOM = "random"
 SCORED = ("foreground_random", "entropy", "mutual_information", "topology", "diversity", "entropy_diversity")
 """The strategies of an app, and those of a task that declares `scores`."""
 RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune, "click": Click, "distil": Distil}
-
-
-class SpecError(ValueError):
-    """Raised when an app.toml says what no app can be, with the place and what is allowed there."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +146,7 @@ class AppSpec:
         for task in self.tasks:
             if task.name == name:
                 return task
-        raise SpecError(f"no task '{name}' in app '{self.name}'; it has: {_names(t.name for t in self.tasks)}")
+        raise SpecError(f"no task '{name}' in app '{self.name}'; it has: {listed(t.name for t in self.tasks)}")
 
     @property
     def lessons(self) -> tuple[tuple[str, str], ...]:
@@ -204,17 +201,18 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     Raises:
         SpecError: As `load_app`.
     """
-    _only(table, {"app", "policy", "task"}, "the file")
+    only(table, {"app", "policy", "task"}, "the file")
     blocks = table.get("task", [])
     if not isinstance(blocks, list) or not blocks:
         raise SpecError("needs at least one [[task]] block")
     tasks = tuple(_task(block, f"[[task]] {index}") for index, block in enumerate(blocks, start=1))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
-        raise SpecError(f"two tasks have one name: {_names(names)}")
-    head = _mapping(table.get("app", {}), "[app]")
-    app = _build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(_mapping(table.get("policy", {}), "[policy]")))
-    _one_of(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
+        raise SpecError(f"two tasks have one name: {listed(names)}")
+    head = mapping(table.get("app", {}), "[app]")
+    only(head, {field.name for field in dataclasses.fields(AppSpec)} - {"tasks", "policy"}, "[app]")
+    app = build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(mapping(table.get("policy", {}), "[policy]")))
+    one_of(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
     if not 0 <= app.control_share <= 0.5:
         raise SpecError("[app] control_share: 0 to 0.5")
     if not 0 < app.lease_minutes < float("inf"):
@@ -228,29 +226,29 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     for task in tasks:
         if task.student is not None:
             same = tuple(other.name for other in tasks if other is not task and other.labels == task.labels)
-            _one_of(task.student, same, f"[[task]] ({task.name}) student")
+            one_of(task.student, same, f"[[task]] ({task.name}) student")
         _teacher(task, tasks)
     return app
 
 
 def _task(block: Any, where: str) -> TaskSpec:
-    block = dict(_mapping(block, where))
+    block = dict(mapping(block, where))
     where = f"{where} ({block['name']})" if "name" in block else where
     parts: dict[str, Any] = {}
     if "image" in block:
-        parts["image"] = _image(_mapping(block.pop("image"), f"{where} image"), f"{where} image")
+        parts["image"] = _image(mapping(block.pop("image"), f"{where} image"), f"{where} image")
     if "train" in block:
-        parts["train"] = _train(_mapping(block.pop("train"), f"{where} train"), f"{where} train")
+        parts["train"] = _train(mapping(block.pop("train"), f"{where} train"), f"{where} train")
     if "scores" in block:
-        parts["scores"] = _scores(_mapping(block.pop("scores"), f"{where} scores"), f"{where} scores")
+        parts["scores"] = _scores(mapping(block.pop("scores"), f"{where} scores"), f"{where} scores")
     if "gate" in block:
-        parts["gate"] = _gate(_mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
+        parts["gate"] = _gate(mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
     if "topology" in block:
-        table = _mapping(block.pop("topology"), f"{where} topology")
+        table = mapping(block.pop("topology"), f"{where} topology")
         parts["topology"] = _topology(table, block.get("labels", ()), f"{where} topology")
-    task = _build(TaskSpec, block, where, **parts)
-    _one_of(task.kind, tuple(KINDS), f"{where} kind")
-    _one_of(task.model, tuple(KINDS[task.kind]), f"{where} model")
+    task = build(TaskSpec, block, where, **parts)
+    one_of(task.kind, tuple(KINDS), f"{where} kind")
+    one_of(task.model, tuple(KINDS[task.kind]), f"{where} model")
     _kind(task, where)
     if not task.name.replace("_", "").replace("-", "").isalnum():
         raise SpecError(f"{where} name: letters, digits, - and _ only, for it is part of an address")
@@ -286,14 +284,14 @@ def _teacher(task: TaskSpec, tasks: tuple[TaskSpec, ...]) -> None:
     if task.teacher is None:
         return
     able = tuple(other.name for other in tasks if other.teacher is None and other.labels == task.labels)
-    _one_of(task.teacher, able, where)
+    one_of(task.teacher, able, where)
     theirs = next(other.image for other in tasks if other.name == task.teacher)
     if (theirs.spacing_mm, theirs.crop_margin_mm) != (task.image.spacing_mm, task.image.crop_margin_mm):
         raise SpecError(f"{where}: a student reads its images on the grid of its teacher; give both one spacing_mm")
 
 
 def _image(block: Mapping[str, Any], where: str) -> ImageSpec:
-    image = _build(ImageSpec, block, where)
+    image = build(ImageSpec, block, where)
     if min(image.spacing_mm) <= 0 or image.window_hu[0] == image.window_hu[1]:
         raise SpecError(f"{where}: spacing_mm must be positive and the ends of window_hu differ")
     if len(image.roi) not in (2, 3) or min(image.roi) < 1 or not image.slice_offsets:
@@ -306,7 +304,7 @@ def _image(block: Mapping[str, Any], where: str) -> ImageSpec:
 def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
     options = dict(block)
     name = options.pop("recipe", None)
-    _one_of(name, tuple(RECIPES), f"{where} recipe")
+    one_of(name, tuple(RECIPES), f"{where} recipe")
     try:
         return TrainSpec(name, RECIPES[name].from_options(options))
     except ValueError as error:
@@ -314,9 +312,9 @@ def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
 
 
 def _scores(block: Mapping[str, Any], where: str) -> ScoreSpec:
-    scores = _build(ScoreSpec, block, where)
-    _one_of(scores.by, ("tta", "dropout", "ensemble"), f"{where} by")
-    _one_of(scores.over, ("top", "roi"), f"{where} over")
+    scores = build(ScoreSpec, block, where)
+    one_of(scores.by, ("tta", "dropout", "ensemble"), f"{where} by")
+    one_of(scores.over, ("top", "roi"), f"{where} over")
     if scores.samples < 2 or scores.pool < 0 or scores.top_ml <= 0 or scores.margin_mm < 0:
         raise SpecError(f"{where}: two samples at least, top_ml above 0, margin_mm and pool 0 or more")
     return scores
@@ -324,10 +322,10 @@ def _scores(block: Mapping[str, Any], where: str) -> ScoreSpec:
 
 def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
     block = dict(block)
-    floors = dict(_mapping(block.pop("floors", {}), f"{where} floors"))
-    _only(floors, labels, f"{where} floors")
-    floors = {name: _typed(value, float, f"{where} floors {name}") for name, value in floors.items()}
-    gate = _build(GateSpec, block, where, floors=floors)
+    floors = dict(mapping(block.pop("floors", {}), f"{where} floors"))
+    only(floors, labels, f"{where} floors")
+    floors = {name: typed(value, float, f"{where} floors {name}") for name, value in floors.items()}
+    gate = build(GateSpec, block, where, floors=floors)
     shares = (gate.teacher_share, *floors.values())
     if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= share <= 1 for share in shares):
         raise SpecError(
@@ -341,11 +339,11 @@ def _topology(block: Mapping[str, Any], labels: Any, where: str) -> tuple[Expect
     expected = []
     for name, table in block.items():
         names = tuple(part.strip() for part in name.split("+"))
-        _only(dict.fromkeys(names), labels, where)
+        only(dict.fromkeys(names), labels, where)
         place = f"{where} {name!r}"
-        numbers = _mapping(table, place)
-        _only(numbers, {"components", "loops", "cavities"}, place)
-        each = _build(Expected, numbers, place, labels=names)
+        numbers = mapping(table, place)
+        only(numbers, {"components", "loops", "cavities"}, place)
+        each = build(Expected, numbers, place, labels=names)
         if any(number < 0 for number in numbers.values()):
             raise SpecError(f"{place}: numbers are 0 or more")
         expected.append(each)
@@ -353,57 +351,7 @@ def _topology(block: Mapping[str, Any], labels: Any, where: str) -> tuple[Expect
 
 
 def _policy(block: Mapping[str, Any]) -> PolicySpec:
-    policy = _build(PolicySpec, block, "[policy]")
+    policy = build(PolicySpec, block, "[policy]")
     if policy.retrain_after < 0 or policy.quiet_hours < 0 or len(policy.window) not in (0, 2):
         raise SpecError("[policy]: retrain_after and quiet_hours are 0 or more, window takes two times")
     return policy
-
-
-def _build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any:
-    """Return `cls` from a table and from parts that were read apart, its field types held against the values."""
-    fields = {field.name: field for field in dataclasses.fields(cls)}
-    if cls is AppSpec:
-        _only(block, fields.keys() - {"tasks", "policy"}, where)
-    _only(block, fields.keys(), where)
-    absent = dataclasses.MISSING
-    needed = {n for n, f in fields.items() if f.default is absent and f.default_factory is absent}
-    if missing := sorted(needed - block.keys() - parts.keys()):
-        raise SpecError(f"{where} needs {_names(missing)}")
-    hints = get_type_hints(cls)
-    return cls(**{n: _typed(v, hints[n], f"{where} {n}") for n, v in block.items()}, **parts)
-
-
-def _typed(value: Any, hint: Any, where: str) -> Any:
-    if get_origin(hint) is tuple:
-        inner = get_args(hint)
-        if not isinstance(value, list) or (inner[-1] is not Ellipsis and len(value) != len(inner)):
-            size = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"
-            raise SpecError(f"{where} takes {size}, got {value!r}")
-        return tuple(_typed(item, inner[0], where) for item in value)
-    if type(None) in get_args(hint):
-        hint = next(each for each in get_args(hint) if each is not type(None))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, hint) or (isinstance(value, bool) and hint is not bool):
-        raise SpecError(f"{where} takes {hint.__name__}, got {value!r}")
-    return value
-
-
-def _mapping(value: Any, where: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise SpecError(f"{where} takes a table, got {value!r}")
-    return value
-
-
-def _only(block: Mapping[str, Any], known: Any, where: str) -> None:
-    if unknown := sorted(set(block) - set(known)):
-        raise SpecError(f"{where} has no key {_names(unknown)}; the keys are {_names(sorted(known))}")
-
-
-def _one_of(value: Any, known: tuple[str, ...], where: str) -> None:
-    if value not in known:
-        raise SpecError(f"{where} is {value!r}; there is {_names(known)}")
-
-
-def _names(names: Any) -> str:
-    return ", ".join(names)

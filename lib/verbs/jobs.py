@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lib.console import fail, tell
 from lib.verbs.arguments import App, Json, existing
+from lib.verbs.console import fail, tell
 
 jobs = typer.Typer(no_args_is_help=True, help="The queue: what runs, what waits, what came of it, and the worker.")
 JobId = Annotated[str, typer.Argument(help="id of the job, or its beginning", metavar="JOB")]

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lib.console import attempt, fail, tell
 from lib.verbs.arguments import App, Json, existing
+from lib.verbs.console import attempt, fail, tell
 
 ledger = typer.Typer(no_args_is_help=True, help="The ledger: what happened, and whether it is still as it was written.")
 

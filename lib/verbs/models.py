@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from lib.console import tell
 from lib.verbs.arguments import App, Json, Task
+from lib.verbs.console import tell
 
 models = typer.Typer(no_args_is_help=True, help="Model versions: what there is, what is served, and the admin's word.")
 Version = Annotated[str, typer.Argument(help="name of the version", metavar="VERSION")]

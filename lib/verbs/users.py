@@ -5,8 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from lib.console import tell
 from lib.verbs.arguments import Json
+from lib.verbs.console import tell
 
 users = typer.Typer(no_args_is_help=True, help="The users file of `serve --users`: who may come in, and as what.")
 UsersFile = Annotated[Path, typer.Argument(help="users file; add makes it", metavar="FILE")]

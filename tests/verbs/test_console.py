@@ -5,7 +5,7 @@ import json
 import pytest
 import typer
 
-from lib.console import progress, readable, tell
+from lib.verbs.console import progress, readable, tell
 
 
 def test_libraries_print_beside_the_answer(capsys: pytest.CaptureFixture[str]) -> None:
