@@ -33,14 +33,17 @@ class Injected:
     Args:
         kind: The code that a check must give it.
         label: The whole label.
-        place: The middle of what was added or taken away, as index.
-        voxels: How many were.
+        points: What was added or taken away, as indices ``(N, 3)``.
     """
 
     kind: str
     label: Label
-    place: npt.NDArray[np.floating]
-    voxels: int
+    points: npt.NDArray[np.integer]
+
+    @property
+    def place(self) -> npt.NDArray[np.floating]:
+        """The middle of it, as index."""
+        return self.points.mean(axis=0)
 
 
 Injector = Callable[[Label, npt.NDArray, Sequence[float], np.random.Generator, Sequence[int]], Injected | None]
@@ -70,7 +73,7 @@ def inject_break(
         taken = _slab(label.shape, tube, centre, rng.uniform(*BREAK_VOXELS))
         cut = np.where(taken, 0, label).astype(np.uint8)
         if _large(labelled(cut)) == before + 1 and _is_across(labelled(cut), taken):
-            return Injected("BREAK", cut, np.argwhere(taken).mean(axis=0), int(taken.sum()))
+            return Injected("BREAK", cut, np.argwhere(taken))
     return None
 
 
@@ -101,7 +104,7 @@ def inject_loop(
         if _in_tissue(smooth, added):
             b0, b1, b2 = betti_numbers(union | added)
             if (b0, b1, b2) == (before[0], before[1] + 1, before[2]):
-                return Injected("LOOP", _drawn(label, added, one), free.mean(axis=0), int(added.sum()))
+                return Injected("LOOP", _drawn(label, added, one), np.argwhere(added))
     return None
 
 
@@ -122,7 +125,7 @@ def inject_spur(
         # Else it runs along a wall, and is a bulge.
         close = walls[tuple(line[4:].T)].any()
         if not close and _in_tissue(smooth, added) and betti_numbers(union | added) == before:
-            return Injected("SPUR", _drawn(label, added, one), line.mean(axis=0), int(added.sum()))
+            return Injected("SPUR", _drawn(label, added, one), np.argwhere(added))
     return None
 
 
@@ -145,7 +148,7 @@ def inject_leak(
         neck = _line(one, centre)[1:]
         added = (ball | _thick(union, neck)) & ~union
         if _in_tissue(smooth, added) and betti_numbers(union | added) == before:
-            return Injected("LEAK", _drawn(label, added, one), np.argwhere(added).mean(axis=0), int(added.sum()))
+            return Injected("LEAK", _drawn(label, added, one), np.argwhere(added))
     return None
 
 

@@ -52,7 +52,7 @@ def test_a_fault_is_real_and_found_within_two_voxels(patient: Patient, seed: int
     before, after = betti_numbers(labelled(patient.label)), betti_numbers(labelled(made.label))
     change = tuple(np.subtract(after, before).tolist())
     assert change == CHANGES[kind] if kind in CHANGES else change[0] >= 1
-    assert made.kind == kind and np.count_nonzero(made.label != patient.label) == made.voxels
+    assert made.kind == kind and np.count_nonzero(made.label != patient.label) == len(made.points)
     (fault,) = inspect_label(made.label, patient.image, patient.affine, values=PARTS)
     assert fault.code == kind and np.linalg.norm(np.subtract(fault.voxel, made.place)) <= 2
 
