@@ -1,7 +1,8 @@
 """What the check of submitted labels finds of faults put into clean ones, where, and what it says of the clean ones.
 
-``python -m benchmarks.label_qa [--seed 9100]``: 200 procedural cases under `build/`, made once (10 minutes on two cores), 1.2 mm
-pixels and the cohort's own slice thicknesses, 0.8 to 5 mm. Into each clean label go one to three faults of every kind.
+``python -m benchmarks.label_qa [--seed 9100]``: 200 procedural cases under `build/`, made once (10 minutes on two
+cores), 1.2 mm pixels and the cohort's own slice thicknesses, 0.8 to 5 mm. Into each clean label go one to three faults
+of every kind.
 """
 
 import argparse
@@ -32,7 +33,7 @@ COUNT, SEED, PIXEL_MM = 200, 9100, 1.2
 TUNED = 5200
 """Seed of the labels that the thresholds of the check were set on; these here are others."""
 MOST, TRIES, APART, NEAR = 3, 8, 25.0, 2.0
-"""Faults of a kind in a label, places tried for them, voxels between two faults, and at most from one to its finding."""
+"""Faults of a kind in a label, places tried for them, voxels between two, and at most from one to its finding."""
 TUBES = ("pharynx", "larynx", "trachea")
 SHAPE, ROUNDS = (512, 512, 300), 5
 TASK = load_app("apps/airway").tasks[0]
@@ -154,7 +155,7 @@ def main() -> None:
     note = (
         f"{len(judged)} procedural labels, seed {seed}, one to {MOST} faults of every kind in each, {APART:.0f} voxels"
         f" apart.\nFound: a finding of that code within {NEAR:g} voxels of what was added or taken away. Findings on the"
-        f" clean labels:\n{findings}, on {clean} of them. Findings that are no fault put in, on the spoilt ones: {extra}."
+        f" clean\nlabels: {findings}, on {clean} of them. Findings that are no fault put in, on the spoilt: {extra}."
         f"\n\nOne check of {' x '.join(map(str, SHAPE))} voxels, arrays in, findings out:"
         f" {statistics.median(taken):.2f} s ({min(taken):.2f}-{max(taken):.2f}, {ROUNDS} runs),\n"
         f"{statistics.median(worked):.2f} s of one core ({min(worked):.2f}-{max(worked):.2f}).\n\n"
