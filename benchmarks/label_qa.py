@@ -154,8 +154,8 @@ def main() -> None:
     extra = sum(len(each["extra"]) for each in judged)
     note = (
         f"{len(judged)} procedural labels, seed {seed}, one to {MOST} faults of every kind in each, {APART:.0f} voxels"
-        f" apart.\nFound: a finding of that code within {NEAR:g} voxels of what was added or taken away. Findings on the"
-        f" clean\nlabels: {findings}, on {clean} of them. Findings that are no fault put in, on the spoilt: {extra}."
+        f" apart.\nFound: a finding of that code within {NEAR:g} voxels of what was added or taken away. Findings on"
+        f" clean\nlabels: {findings}, on {clean} of them. Findings of what was not put in: {extra}."
         f"\n\nOne check of {' x '.join(map(str, SHAPE))} voxels, arrays in, findings out:"
         f" {statistics.median(taken):.2f} s ({min(taken):.2f}-{max(taken):.2f}, {ROUNDS} runs),\n"
         f"{statistics.median(worked):.2f} s of one core ({min(worked):.2f}-{max(worked):.2f}).\n\n"

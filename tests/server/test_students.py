@@ -36,7 +36,7 @@ learning_rate = 3e-3
 ema_decay = 0.0
 warmup_steps = 0
 soft_weight = 0.1
-finetune_epochs = 1
+finetune_epochs = 12
 """
 
 

@@ -75,6 +75,15 @@ def keep_nothing(key: Hashable, make: Callable[[], Tensor]) -> Tensor:
     return make()
 
 
+Run = Callable[[Callable[[], "Answer"]], "Answer"]
+"""Do a piece of work and return what comes of it."""
+
+
+def at_once(work: Callable[[], Answer]) -> Answer:
+    """Do it here."""
+    return work()
+
+
 class ClickPredictor:
     """Answer clicks; the same clicks get the same mask, whoever asks and whatever was asked before.
 
@@ -86,6 +95,7 @@ class ClickPredictor:
         network: Its adapters are merged in a copy.
         device: Where it runs.
         keep: Keeps embeddings, by ``(plane.key, frame)``, and first looks.
+        run: Decodes; whoever has many threads may want few of them to.
         first_mm: Side of the first frame.
         margin: How many times the found object's box the second frame shows.
     """
@@ -96,10 +106,12 @@ class ClickPredictor:
         *,
         device: str | torch.device = "cpu",
         keep: Keep = keep_nothing,
+        run: Run = at_once,
         first_mm: float = 128.0,
         margin: float = 1.3,
     ) -> None:
-        self.device, self.keep, self.first_mm, self.margin = torch.device(device), keep, first_mm, margin
+        self.device, self.first_mm, self.margin = torch.device(device), first_mm, margin
+        self.keep, self.run = keep, run
         copy = merged(network).eval().requires_grad_(False).to(self.device)
         assert isinstance(copy, PromptedNetwork), "a copy is what it was copied from"
         self.network, self.samples = copy, copy.image_size[0]
@@ -181,14 +193,19 @@ class ClickPredictor:
         top, left, bottom, right = self.keep((plane.key, "found", point), make).tolist()
         return top, left, bottom, right
 
-    @torch.inference_mode()
     def _decoded(self, plane: Plane, frame: Frame, clicks: Clicks, given: Tensor | None) -> Answer:
-        prompts = self._prompts(plane, frame, clicks)
-        if given is not None:
-            prompts = replace(prompts, masks=given[None, None])
-        window = self.network.decode(self.embedding(plane, frame), prompts, self._image_pe)[0, 0].float().cpu()
-        logits = frame.restore(window, plane.image.shape, plane.spacing_mm, OUTSIDE)
-        return Answer(logits, frame, window)
+        embedding = self.embedding(plane, frame)
+
+        @torch.inference_mode()
+        def decode() -> Answer:
+            prompts = self._prompts(plane, frame, clicks)
+            if given is not None:
+                prompts = replace(prompts, masks=given[None, None])
+            window = self.network.decode(embedding, prompts, self._image_pe)[0, 0].float().cpu()
+            logits = frame.restore(window, plane.image.shape, plane.spacing_mm, OUTSIDE)
+            return Answer(logits, frame, window)
+
+        return self.run(decode)
 
     def _prompts(self, plane: Plane, frame: Frame, clicks: Clicks) -> Prompts:
         marked = [(*point, FOREGROUND) for point in clicks.foreground]

@@ -16,7 +16,7 @@ from torch import Tensor
 from lib.data.pipeline import window
 from lib.jobs.watch import Watch
 from lib.models.sam import PromptedNetwork
-from lib.models.sam.predictor import ClickPredictor, Plane
+from lib.models.sam.predictor import Answer, ClickPredictor, Plane
 from lib.ops.frame import Frame
 from lib.tasks.click.cache import Cache
 from lib.tasks.click.drawing import Drawing, Earlier
@@ -29,6 +29,8 @@ from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import ServedWeights, build_network, served_weights
 
 EMBEDDING_BYTES = 512 << 20
+DECODERS = 4
+"""Threads; a decoder's steps are too small for many cores."""
 NEIGHBOURS = (1, -1, 2, -2)
 """Slices that are embedded ahead, as seen from the one that was clicked."""
 
@@ -97,8 +99,10 @@ class Clicker:
         self._watch = watch or Watch(lambda version, reason: None)
         self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
         self._ahead, self._prefetch = ahead, Prefetch()
-        # An encoder takes every core, so one at a time; in one thread, since each keeps the room that it computed in.
+        # Few threads compute for the many that wait, since each keeps the room that it computed in. An encoder takes
+        # every core, so one at a time.
         self._encoder = ThreadPoolExecutor(1, "encode", initializer=thread_gives_way)
+        self._decoders = ThreadPoolExecutor(DECODERS, "decode", initializer=thread_gives_way)
         self._meter = _Meter()
         self._follower = Follower(weights, self._load, self._watch, self._forget)
 
@@ -205,10 +209,13 @@ class Clicker:
         self._meter.frames[frame] = None
         return embedding
 
+    def _decode(self, work: Callable[[], Answer]) -> Answer:
+        return self._decoders.submit(work).result()
+
     def _load(self, served: ServedWeights) -> ClickPredictor:
         network = build_network(self.task, served.path)
         assert isinstance(network, PromptedNetwork), "a click task's networks are"
-        return ClickPredictor(network, device=self._device, keep=self._keep)
+        return ClickPredictor(network, device=self._device, keep=self._keep, run=self._decode)
 
     def _forget(self) -> None:
         self._prefetch.want()
