@@ -1,10 +1,12 @@
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 import requests
 
 from lib.simulation.site import lay_out, served
+from tests.server.conftest import ROOT
 
 
 def make_app(folder: Path) -> Path:
@@ -28,7 +30,9 @@ def test_a_copy_remembers_nothing(tmp_path: Path, starter: bool) -> None:
 
 @pytest.mark.server
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
-    lay_out(tmp_path / "here", make_app(tmp_path / "app"), [], starter=False)
+    app = make_app(tmp_path / "app")
+    shutil.copy(ROOT / "apps" / "airway" / "main.py", app)
+    lay_out(tmp_path / "here", app, [], starter=False)
     with pytest.raises(RuntimeError, match=r"app\.toml"), served(tmp_path / "here", threads=1):
         pass
 
