@@ -30,13 +30,13 @@ gate = { teacher_share = 0.5 }
 recipe = "distil"
 max_epochs = 8
 val_interval = 8
-patches_per_epoch = 128
+patches_per_epoch = 512
 batch_size = 8
 learning_rate = 3e-3
 ema_decay = 0.0
 warmup_steps = 0
 soft_weight = 0.1
-finetune_epochs = 12
+finetune_epochs = 1
 """
 
 
