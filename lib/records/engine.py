@@ -169,6 +169,37 @@ def open_tables(path: Path, schema: sa.MetaData) -> sa.Engine:
     return engine
 
 
+class Tables:
+    """The tables of a schema in a SQLite file of their own, opened at first need; processes share the file.
+
+    Args:
+        file: Made by the first that writes.
+        schema: Its tables.
+        what: What they are, in a refusal.
+    """
+
+    def __init__(self, file: Path, schema: sa.MetaData, what: str) -> None:
+        self.file, self._schema, self._what = file, schema, what
+        self._engine: sa.Engine | None = None
+
+    @contextmanager
+    def reading(self) -> Iterator[sa.Connection]:
+        """Yield a connection that reads one state."""
+        with translated("read", self._what), begin(self._open()) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[sa.Connection]:
+        """Yield a connection that nobody writes beside."""
+        with translated("written", self._what), begin(self._open(), writes=True) as connection:
+            yield connection
+
+    def _open(self) -> sa.Engine:
+        if self._engine is None:
+            self._engine = open_tables(self.file, self._schema)
+        return self._engine
+
+
 def open_sqlite(path: Path) -> sa.Engine:
     """Return an engine for a SQLite file with a write-ahead log and full synchronisation."""
     # Without a pool the last to leave folds the log into the file, so that at rest the ledger is one file.

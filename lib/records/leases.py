@@ -1,8 +1,7 @@
 """Which case is with whom: what one annotator was given goes to nobody else until it is saved or time is up."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,7 +57,7 @@ class Leases:
 
     def __init__(self, app_dir: str | Path, seconds: float, clock: Callable[[], float] = time.time) -> None:
         self.file, self.seconds, self._clock = Path(app_dir) / FOLDER / FILE, seconds, clock
-        self._engine: sa.Engine | None = None
+        self._tables = engine.Tables(self.file, SCHEMA, "the leases")
 
     def offer(self, who: str, images: Sequence[str]) -> str | None:
         """Give somebody the first of some cases that is with nobody else; what they had, they skip by asking again.
@@ -74,7 +73,7 @@ class Leases:
             LedgerUnavailable: If the table cannot be written.
         """
         now = self._clock()
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             self._tidy(connection, now)
             for image in connection.execute(sa.select(LEASES.c.image).where(LEASES.c.who == who)).scalars().all():
                 connection.execute(sa.delete(SKIPS).where(SKIPS.c.image == image, SKIPS.c.who == who))
@@ -95,7 +94,7 @@ class Leases:
         now = self._clock()
         # A click is answered in milliseconds: most of them only look.
         if any(lease.image == image and lease.until < now + 0.9 * self.seconds for lease in self.held()):
-            with self._writing() as connection:
+            with self._tables.writing() as connection:
                 due = LEASES.c.image == image, LEASES.c.until > now
                 connection.execute(sa.update(LEASES).where(*due).values(until=now + self.seconds))
 
@@ -103,7 +102,7 @@ class Leases:
         """End the lease of a case, and forget who skipped it: it is done."""
         if not self.file.exists():
             return
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             for table in (LEASES, SKIPS):
                 connection.execute(sa.delete(table).where(table.c.image == image))
 
@@ -112,7 +111,7 @@ class Leases:
         if not self.file.exists():
             return []
         now = self._clock()
-        with engine.translated("read", "the leases"), engine.begin(self._open()) as connection:
+        with self._tables.reading() as connection:
             rows = connection.execute(sa.select(LEASES).where(LEASES.c.until > now).order_by(LEASES.c.until))
             return [Lease(**row) for row in rows.mappings()]
 
@@ -121,13 +120,3 @@ class Leases:
         # A clock that was set back must not make leases that outlast everybody.
         late = LEASES.c.until > now + self.seconds
         connection.execute(sa.update(LEASES).where(late).values(until=now + self.seconds))
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with engine.translated("written", "the leases"), engine.begin(self._open(), writes=True) as connection:
-            yield connection
-
-    def _open(self) -> sa.Engine:
-        if self._engine is None:
-            self._engine = engine.open_tables(self.file, SCHEMA)
-        return self._engine

@@ -1,8 +1,7 @@
 """What a model version made of each case: computed once by a job, and read by whoever asks for the next study."""
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,11 +81,11 @@ class Scores:
 
     def __init__(self, app_dir: str | Path) -> None:
         self.file = Path(app_dir) / FOLDER / FILE
-        self._engine: sa.Engine | None = None
+        self._tables = engine.Tables(self.file, SCHEMA, "the scores")
 
     def name(self, image: str, stamp: str, sha256: str) -> None:
         """Note which bytes are behind a name now."""
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             connection.execute(sa.delete(IMAGES).where(IMAGES.c.image == image))
             connection.execute(sa.insert(IMAGES).values(image=image, stamp=stamp, sha256=sha256))
 
@@ -98,7 +97,7 @@ class Scores:
     def put(self, sha256: str, maker: Maker, score: CaseScore) -> None:
         """Keep a score in the place of a former one."""
         key = {"sha256": sha256, **vars(maker)}
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             connection.execute(sa.delete(SCORES).where(*(SCORES.c[name] == value for name, value in key.items())))
             connection.execute(sa.insert(SCORES).values(**key, at=time.time(), **vars(score)))
 
@@ -123,24 +122,14 @@ class Scores:
         """Forget the scores that nobody will rank by: of other settings, and of versions long replaced."""
         kept = [maker.version, *self.versions(maker.task, maker.settings)][: VERSIONS_KEPT + 1]
         stale = sa.or_(SCORES.c.settings != maker.settings, SCORES.c.version.not_in(kept))
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             connection.execute(sa.delete(SCORES).where(SCORES.c.task == maker.task, stale))
 
     def _rows(self, select: sa.Select) -> list[sa.Row]:
         if not self.file.exists():
             return []
-        with engine.translated("read", "the scores"), engine.begin(self._open()) as connection:
+        with self._tables.reading() as connection:
             return list(connection.execute(select))
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with engine.translated("written", "the scores"), engine.begin(self._open(), writes=True) as connection:
-            yield connection
-
-    def _open(self) -> sa.Engine:
-        if self._engine is None:
-            self._engine = engine.open_tables(self.file, SCHEMA)
-        return self._engine
 
 
 _SCORE = (SCORES.c.numbers, SCORES.c.embedding, SCORES.c.error)

@@ -3,8 +3,7 @@
 import json
 import time
 import uuid
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ class Jobs:
 
     def __init__(self, app_dir: str | Path) -> None:
         self.file = Path(app_dir) / FOLDER / FILE
-        self._engine: sa.Engine | None = None
+        self._tables = engine.Tables(self.file, SCHEMA, "the queue")
 
     def add(
         self,
@@ -79,7 +78,7 @@ class Jobs:
         asked = json.loads(json.dumps(dict(request)))
         facts = {"kind": kind, "subject": subject, "request": asked, "origin": origin, "mark": mark}
         state = {"status": SUBMITTED, "created": time.time(), "progress": {}, "reason": "", "crashes": 0}
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             if once and (found := _select(connection, JOBS.c.kind == kind, JOBS.c.subject == subject, _going())):
                 return found[0], False
             row = {"id": uuid.uuid4().hex, **facts, **state, "crashed_at": 0.0}
@@ -137,7 +136,7 @@ class Jobs:
         Returns:
             Its status; `ERROR` for one that was killed too often without getting any further.
         """
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.id == name)).one()
             if row.status != RUNNING:
                 return row.status
@@ -153,25 +152,15 @@ class Jobs:
             return str(values["status"])
 
     def _change(self, name: str, states: tuple[str, ...], **values: Any) -> bool:
-        with self._writing() as connection:
+        with self._tables.writing() as connection:
             change = sa.update(JOBS).where(JOBS.c.id == name, JOBS.c.status.in_(states)).values(**values)
             return connection.execute(change).rowcount == 1
 
     def _read(self, *conditions: sa.ColumnElement[bool], last: int = 0) -> "list[Job]":
         if not self.file.exists():
             return []
-        with engine.translated("read", "the queue"), engine.begin(self._open()) as connection:
+        with self._tables.reading() as connection:
             return _select(connection, *conditions, last=last)
-
-    @contextmanager
-    def _writing(self) -> Iterator[sa.Connection]:
-        with engine.translated("written", "the queue"), engine.begin(self._open(), writes=True) as connection:
-            yield connection
-
-    def _open(self) -> sa.Engine:
-        if self._engine is None:
-            self._engine = engine.open_tables(self.file, SCHEMA)
-        return self._engine
 
 
 def _going() -> sa.ColumnElement[bool]:
