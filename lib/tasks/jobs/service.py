@@ -15,6 +15,7 @@ import lib
 from lib.jobs.policy import TRAIN, train_what_is_due
 from lib.jobs.queue.job import GOING, RUNNING, Job
 from lib.jobs.queue.supervisor import Supervisor
+from lib.jobs.queue.worker import GRACE_SECONDS
 from lib.tasks.models import settle
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 1.0
 POLICY_SECONDS = 5.0
+LAST_WORDS_SECONDS = 2 * GRACE_SECONDS
+"""A job that was stopped is over at once, while its process may still have something to say."""
 IDLE_SECONDS = 30.0
 """A network that nobody asked for so long leaves the GPU to a training."""
 
@@ -79,8 +82,9 @@ class Service(threading.Thread):
             self._followed.setdefault(job.id, 0)
         for name in list(self._followed):
             job = self._queue.jobs.get(name)
-            self._followed[name] = self._pass_on(job, self._followed[name])
-            if job.status not in GOING and self._followed[name] >= _size(self._queue.log(job)):
+            silent = job.ended is not None and time.time() - job.ended > LAST_WORDS_SECONDS
+            self._followed[name] = self._pass_on(job, self._followed[name], to_the_end=silent)
+            if silent:
                 del self._followed[name]
 
     def make_room(self) -> None:
@@ -112,14 +116,14 @@ class Service(threading.Thread):
             if job := scores.heed_version():
                 logger.info("%s of a new version: job %s", job.subject, job.id)
 
-    def _pass_on(self, job: Job, offset: int) -> int:
-        """Log the whole lines beyond an offset; return the offset behind them."""
+    def _pass_on(self, job: Job, offset: int, *, to_the_end: bool) -> int:
+        """Log the whole lines beyond an offset, at last what is left; return the offset behind them."""
         if _size(self._queue.log(job)) <= offset:
             return offset
         with self._queue.log(job).open("rb") as file:
             file.seek(offset)
             data = file.read()
-        whole = len(data) if job.status not in GOING else data.rfind(b"\n") + 1
+        whole = len(data) if to_the_end else data.rfind(b"\n") + 1
         for line in data[:whole].decode("utf-8", "replace").splitlines():
             if line.strip():
                 logging.getLogger(f"task_{job.kind}").info(line.rstrip())

@@ -12,7 +12,6 @@ from lib.jobs import publish
 from lib.jobs.gate import PUBLISH, Decision
 from lib.jobs.policy import PolicySpec
 from lib.jobs.publish import register
-from lib.jobs.queue.job import DONE
 from lib.records.versions import champion, find_version, write_version
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.jobs import service as module
@@ -32,7 +31,7 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_what_a_job_says_is_in_the_servers_log_once(
-    app: TopoLabelApp, service: Service, caplog: pytest.LogCaptureFixture
+    app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
     job = app.queue.submit("train", "tubes", {})
@@ -45,10 +44,16 @@ def test_what_a_job_says_is_in_the_servers_log_once(
     service.follow()
     assert lines(caplog) == ["époque 1"]
     app.queue.jobs.claim(job.id)
-    app.queue.jobs.finish(job.id, DONE)
+    app.queue.stop(job.id)
+    service.follow()
+    with log.open("a") as file:
+        file.write(" done\nstopped")
+    service.follow()
+    assert lines(caplog) == ["époque 1", "half done"], "a stopped job is over before its process is"
+    monkeypatch.setattr(module, "LAST_WORDS_SECONDS", -1.0)
     for _ in range(3):
         service.follow()
-    assert lines(caplog) == ["époque 1", "half"]
+    assert lines(caplog) == ["époque 1", "half done", "stopped"]
 
 
 def test_many_labels_make_one_job(app: TopoLabelApp, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
