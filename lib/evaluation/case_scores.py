@@ -51,8 +51,8 @@ class Maps:
         self.entropy[..., side] = opinion.entropy.numpy()
         self.information[..., side] = opinion.information.numpy()
         self.foreground[..., side] = (opinion.foreground * LEVELS).round().byte().numpy()
-        self.label[..., side] = opinion.label.byte().numpy()
-        self.labels[..., side] = opinion.labels.byte().numpy()
+        self.label[..., side] = opinion.label.numpy()
+        self.labels[..., side] = opinion.labels.numpy()
 
 
 def case_scores(

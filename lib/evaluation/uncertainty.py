@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from lib.evaluation.crop import bounding_box
 from lib.evaluation.volume import MM3_PER_ML
+from lib.ops.resample import running_argmax
 
 Mask = npt.NDArray[np.bool_]
 Map = npt.NDArray[np.floating]
@@ -57,8 +58,8 @@ def opinion(logits: torch.Tensor) -> Opinion:
         # Rounding alone would make it negative where all agree.
         information=(entropy - own).clamp_(min=0),
         foreground=1 - mean[0],
-        label=mean.argmax(dim=0),
-        labels=logits.argmax(dim=1),
+        label=running_argmax(mean),
+        labels=running_argmax(logits.movedim(1, 0)),
     )
 
 

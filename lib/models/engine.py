@@ -35,7 +35,7 @@ class Engine:
         if self._graphs:
             self._run = torch.compile(network, mode="reduce-overhead", dynamic=False)
         else:
-            self._run = onnx.OnnxNetwork(network) if onnx.runs(network) else network
+            self._run = onnx.quickest(network, self.device)
 
     def batch(self, image: torch.Tensor) -> int:
         """Return how many images like ``image (C, *S)`` to hand over at once."""

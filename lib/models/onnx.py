@@ -26,6 +26,11 @@ def runs(network: nn.Module) -> TypeGuard[StudentConv]:
     return isinstance(network, StudentConv) and find_spec("onnxruntime") is not None
 
 
+def quickest(network: nn.Module, device: str | torch.device) -> nn.Module:
+    """Return a network as it is answered by fastest on a device: on a processor, what ONNX Runtime can run by that."""
+    return OnnxNetwork(network) if torch.device(device).type == "cpu" and runs(network) else network
+
+
 def export(network: StudentConv, channels: int, dims: int = 2) -> bytes:
     """Return a student as an ONNX graph, ``image (B, C, *S)`` to ``logits (B, K, *S)``.
 

@@ -16,6 +16,7 @@ from lib.evaluation.case_scores import Maps, case_scores
 from lib.evaluation.uncertainty import opinion
 from lib.jobs.watch import check_finite
 from lib.models.embedding import embedding
+from lib.models.onnx import quickest
 from lib.models.predictor import Predictor
 from lib.models.samples import Dropping, Samples, views
 from lib.ops.resample import running_argmax
@@ -58,7 +59,7 @@ class Scorer:
         networks = [build_network(task, path).to(device) for path in self._weights(app_dir)]
         self._network = networks[0]
         self._one = self._predictor(self._network, device)
-        self._all = self._predictor(Samples(_members(networks, self.spec, task)), device)
+        self._all = self._predictor(Samples(_members(networks, self.spec, task, device)), device)
 
     def score(self, path: str | Path, progress: Progress | None = None) -> CaseScore:
         """Return the numbers and the embedding of an image.
@@ -119,11 +120,13 @@ class Scorer:
         return np.round(vector.numpy().astype(float), 5).tolist()
 
 
-def _members(networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec) -> list[nn.Module]:
+def _members(
+    networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec, device: str | torch.device
+) -> list[nn.Module]:
     if spec.by == "dropout":
         return [Dropping(networks[0]) for _ in range(spec.samples)]
     # An ensemble that has too few versions yet is filled up with views of those it has.
-    each = [views(network, spec.samples, task.image.window_hu) for network in networks]
+    each = [views(quickest(network, device), spec.samples, task.image.window_hu) for network in networks]
     return [view for turn in zip(*each, strict=True) for view in turn][: spec.samples]
 
 
