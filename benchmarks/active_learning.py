@@ -13,10 +13,11 @@ from tqdm import tqdm
 from benchmarks.machine import keep
 from lib.data.cases import find_cases
 from lib.data.phantom import write_cohort
+from lib.data.split import divided
 from lib.simulation import curves
 from lib.simulation.campaign import Plan
 from lib.simulation.people import Oracle
-from lib.simulation.rehearsal import divided, known_strategies, rehearse
+from lib.simulation.rehearsal import known_strategies, rehearse
 
 ROOT = Path(__file__).resolve().parents[1]
 SEED, TEST = 70, 14

@@ -226,9 +226,10 @@ def simulate(
     Every strategy gets the same cases, seeds and trainings; the server never sees a label before it is submitted.
     """
     from lib.data.cases import find_cases
+    from lib.data.split import divided
     from lib.simulation.campaign import Plan
     from lib.simulation.people import PEOPLE
-    from lib.simulation.rehearsal import divided, known_strategies, rehearse
+    from lib.simulation.rehearsal import known_strategies, rehearse
 
     def work() -> dict[str, Any]:
         if person not in PEOPLE:

@@ -84,3 +84,22 @@ def _fill(part_of: dict[str, str], *, fixed: set[str], seed: int, minimum: Mappi
             members[other].remove(moved)
             members[part].append(moved)
             part_of[moved] = part
+
+
+def divided(cases: Sequence[Case], test: int) -> tuple[list[Case], list[Case]]:
+    """Return cases to label and cases to test on, patients apart, by a lot that other cases do not change.
+
+    Args:
+        cases: With labels; those without are left out.
+        test: Patients to test on.
+    Raises:
+        ValueError: If too few patients are left to label.
+    """
+    known = [case for case in cases if case.label is not None]
+    patients = sorted({case.patient for case in known}, key=lambda name: sha256(name.encode()).hexdigest())
+    if len(patients) < test + 2:
+        raise ValueError(
+            f"{len(patients)} patients with labels are too few: {test} test, and two at least are labelled"
+        )
+    chosen = set(patients[:test])
+    return [case for case in known if case.patient not in chosen], [case for case in known if case.patient in chosen]

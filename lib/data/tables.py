@@ -6,7 +6,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 
 class SpecError(ValueError):
-    """Raised when an app.toml says what no app can be, with the place and what is allowed there."""
+    """Raised for a file that declares what cannot be, with the place and what is allowed there."""
 
 
 def build(cls: type, block: Mapping[str, Any], where: str, **parts: Any) -> Any:

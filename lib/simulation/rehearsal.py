@@ -1,6 +1,5 @@
 """All strategies, all seeds: rehearsals side by side, each kept as it ends, so that an interrupted one goes on."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +10,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from lib.data.atomic import replacing
-from lib.data.cases import Case
 from lib.simulation import campaign, curves
 from lib.simulation.campaign import Campaign, Plan, Point
 from lib.simulation.plot import draw_curves
@@ -121,25 +119,6 @@ class Kept:
 
     def _path(self, strategy: str, seed: int) -> Path:
         return self._folder / f"{strategy}-{seed}.json"
-
-
-def divided(cases: Sequence[Case], test: int) -> tuple[list[Case], list[Case]]:
-    """Return cases to label and cases to test on, patients apart, by a lot that other cases do not change.
-
-    Args:
-        cases: With labels; those without are left out.
-        test: Patients to test on.
-    Raises:
-        ValueError: If too few patients are left to label.
-    """
-    known = [case for case in cases if case.label is not None]
-    patients = sorted({case.patient for case in known}, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-    if len(patients) < test + 2:
-        raise ValueError(
-            f"{len(patients)} patients with labels are too few: {test} test, and two at least are labelled"
-        )
-    chosen = set(patients[:test])
-    return [case for case in known if case.patient not in chosen], [case for case in known if case.patient in chosen]
 
 
 def known_strategies(plan: Plan) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.pipeline import ImageSpec
+from lib.data.tables import SpecError, build, listed, mapping, one_of, only, typed
 from lib.evaluation.faults import Expected
 from lib.jobs.gate import GateSpec
 from lib.jobs.policy import PolicySpec
@@ -18,7 +19,6 @@ from lib.learning.recipe import Recipe
 from lib.models import BUILDERS, PROMPTED
 from lib.models.sam.build import RANK
 from lib.records.split import HELD_OUT_PATIENTS
-from lib.tasks.tables import SpecError, build, listed, mapping, one_of, only, typed
 
 SEGMENTATION, CLICK = "segmentation", "click"
 KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED}

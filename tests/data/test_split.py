@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lib.data.cases import Case
-from lib.data.split import patient_of, split_by_patient
+from lib.data.split import divided, patient_of, split_by_patient
 
 FRACTIONS = {"train": 0.7, "val": 0.2, "test": 0.1}
 
@@ -91,3 +91,25 @@ def test_unknown_assignment_is_refused() -> None:
 def test_own_idea_of_a_patient() -> None:
     split = split_by_patient(["a1", "a2", "b1"], fractions={"x": 0.5, "y": 0.5}, patient_of=lambda name: name[0])
     assert sorted(split.values()) in ([["a1", "a2"], ["b1"]],)
+
+
+def named(name: str, patient: str = "", label: bool = True) -> Case:
+    return Case(name, Path(f"{name}.nii"), Path(f"label_{name}.nii") if label else None, patient or name)
+
+
+def test_patients_are_divided_and_stay_where_they_are_when_others_come() -> None:
+    cases = [named(f"p{n}_{scan}", f"p{n}") for n in range(12) for scan in "ab"]
+    pool, test = divided(cases, 4)
+    assert len(pool) == 16 and len(test) == 8
+    assert not {each.patient for each in pool} & {each.patient for each in test}
+    assert divided([named("p3_c", "p3"), *cases[::-1]], 4)[1] != []
+
+
+def test_a_case_without_a_label_is_neither_labelled_nor_a_judge() -> None:
+    cases = [named(f"p{n}", label=n != 3) for n in range(8)]
+    assert "p3" not in {each.id for part in divided(cases, 2) for each in part}
+
+
+def test_too_few_patients_are_refused() -> None:
+    with pytest.raises(ValueError, match="3 patients with labels are too few: 2 test"):
+        divided([named(f"p{n}") for n in range(3)], 2)

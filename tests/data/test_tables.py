@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lib.tasks.tables import SpecError, build, listed, one_of
+from lib.data.tables import SpecError, build, listed, one_of
 
 
 @dataclass(frozen=True)

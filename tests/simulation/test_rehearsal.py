@@ -5,33 +5,16 @@ from pathlib import Path
 import pytest
 
 from lib.data.cases import Case, find_cases
+from lib.data.split import divided
 from lib.simulation.campaign import Plan
 from lib.simulation.people import Lazy, Oracle
-from lib.simulation.rehearsal import Kept, divided, known_strategies, rehearse
+from lib.simulation.rehearsal import Kept, known_strategies, rehearse
 from tests.server.conftest import APP, ROOT, tiny_ct, write
 from tests.simulation.test_curves import points
 
 
 def case(name: str, patient: str = "", label: bool = True) -> Case:
     return Case(name, Path(f"{name}.nii"), Path(f"label_{name}.nii") if label else None, patient or name)
-
-
-def test_patients_are_divided_and_stay_where_they_are_when_others_come() -> None:
-    cases = [case(f"p{n}_{scan}", f"p{n}") for n in range(12) for scan in "ab"]
-    pool, test = divided(cases, 4)
-    assert len(pool) == 16 and len(test) == 8
-    assert not {each.patient for each in pool} & {each.patient for each in test}
-    assert divided([case("p3_c", "p3"), *cases[::-1]], 4)[1] != []
-
-
-def test_a_case_without_a_label_is_neither_labelled_nor_a_judge() -> None:
-    cases = [case(f"p{n}", label=n != 3) for n in range(8)]
-    assert "p3" not in {each.id for part in divided(cases, 2) for each in part}
-
-
-def test_too_few_patients_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 patients with labels are too few: 2 test"):
-        divided([case(f"p{n}") for n in range(3)], 2)
 
 
 @pytest.fixture
