@@ -26,12 +26,14 @@ CACHE_VERSION = 1
 class _Stored:
     """A case in memory, slices first: int16 HU and uint8 labels ``(Z, X, Y)``, and where each class is.
 
-    Beside them, not in memory, may be a teacher's logits, float16 ``(Z, K, X, Y)``.
+    `slices` are those that teach something: where somebody drew some slices only, the others teach nothing. Beside
+    them, not in memory, may be a teacher's logits, float16 ``(Z, K, X, Y)``.
     """
 
     hu: Tensor
     label: Tensor
     places: dict[int, np.ndarray]
+    slices: np.ndarray
     soft: Tensor | None = None
 
 
@@ -53,6 +55,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         augment: How patches change at random; None leaves them as they are.
         cache: Folder for what was read, by content and grid; a later run then starts at once.
         soft: A teacher's logits of every case, ``(Z, K, X, Y)`` on its grid; a case may then have no label.
+        bare: Whether cases may have no label all the same, for lessons that need none.
     Raises:
         ValueError: If a case has no label or one outside the classes, or there is no case.
     """
@@ -68,6 +71,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         augment: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
         cache: Path | None = None,
         soft: Sequence[np.ndarray] | None = None,
+        bare: bool = False,
     ) -> None:
         if not cases:
             raise ValueError("there are no cases to draw patches from")
@@ -75,7 +79,9 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         self.patches_per_epoch = patches_per_epoch
         self.augmentation = augment
         outputs = soft if soft is not None else [None] * len(cases)
-        self._cases = [_store(case, spec, classes, cache, each) for case, each in zip(cases, outputs, strict=True)]
+        self._cases = [
+            _store(case, spec, classes, cache, each, bare) for case, each in zip(cases, outputs, strict=True)
+        ]
         names = sorted({name for case in self._cases for name in case.places})
         self._holders = {name: [i for i, case in enumerate(self._cases) if name in case.places] for name in names}
 
@@ -87,10 +93,17 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         return self.patches_per_epoch
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
+        return self.views(index, 1)[0]
+
+    def views(self, index: int, count: int) -> list[dict[str, Tensor]]:
+        """Return the place of a patch as many times, changed anew each time; the first is the patch itself."""
         if not 0 <= index < self.patches_per_epoch:
             raise IndexError(index)
         rng = np.random.default_rng((self.seed, self.epoch, index))
         case, centre = self._place(rng)
+        return [self._view(case, centre, rng) for _ in range(count)]
+
+    def _view(self, case: _Stored, centre: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
         hu, label, soft = self._cut(case, centre, rng)
         if self.augmentation:
             hu, label = change(hu, label, rng, self.augmentation)
@@ -115,7 +128,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             places = case.places[name]
             return case, places[rng.integers(len(places))]
         case = self._cases[rng.integers(len(self._cases))]
-        return case, rng.integers(0, case.hu.shape)
+        z, x, y = rng.integers(0, (len(case.slices), *case.hu.shape[1:]))
+        return case, np.array((case.slices[z], x, y))
 
     def _cut(self, case: _Stored, centre: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return HU ``(S, x, y)``, labels ``(T, x, y)`` and, of a taught case, logits ``(T, K, x, y)``.
@@ -154,9 +168,11 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         return case.hu[inside], label, None if case.soft is None else case.soft[inside]
 
 
-def _store(case: Reading | Case, spec: ImageSpec, classes: int, cache: Path | None, soft: np.ndarray | None) -> _Stored:
-    taught = soft is not None
-    hu, label = _arrays(case, taught) if isinstance(case, Reading) else _cached(case, spec, cache, taught)
+def _store(
+    case: Reading | Case, spec: ImageSpec, classes: int, cache: Path | None, soft: np.ndarray | None, bare: bool
+) -> _Stored:
+    unasked = bare or soft is not None
+    hu, label = _arrays(case, unasked) if isinstance(case, Reading) else _cached(case, spec, cache, unasked)
     found = [int(value) for value in np.flatnonzero(np.bincount(label.ravel(), minlength=256))]
     if wrong := [value for value in found if classes <= value != IGNORE]:
         name = "a reading" if isinstance(case, Reading) else f"'{case.id}'"
@@ -165,8 +181,10 @@ def _store(case: Reading | Case, spec: ImageSpec, classes: int, cache: Path | No
     # Where nobody drew a label, the teacher's says where there is something to learn.
     marks, shown = (label, found) if soft is None or found != [IGNORE] else _drawn(soft)
     places = {value: _sample(marks, value, rng) for value in shown if 0 < value < classes}
+    drawn = np.flatnonzero((label != IGNORE).any((1, 2)))
+    slices = drawn if len(drawn) and not unasked else np.arange(len(hu))
     return _Stored(
-        torch.from_numpy(hu), torch.from_numpy(label), places, None if soft is None else torch.from_numpy(soft)
+        torch.from_numpy(hu), torch.from_numpy(label), places, slices, None if soft is None else torch.from_numpy(soft)
     )
 
 
@@ -184,26 +202,26 @@ def _sample(label: np.ndarray, value: int, rng: np.random.Generator) -> np.ndarr
     return np.stack(np.unravel_index(flat, label.shape), 1).astype(np.int32)
 
 
-def _arrays(reading: Reading, taught: bool) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(reading: Reading, unasked: bool) -> tuple[np.ndarray, np.ndarray]:
     """Return int16 HU and uint8 labels, both ``(Z, X, Y)``; without a label, 255 everywhere."""
     label = reading.label
     if label is None:
-        if not taught:
+        if not unasked:
             raise ValueError("a reading without a label cannot be trained on")
         label = torch.full(reading.hu.shape[1:], IGNORE, dtype=torch.uint8)
     hu = reading.hu[0].permute(2, 0, 1).round().clamp(-32768, 32767).to(torch.int16)
     return hu.contiguous().numpy(), label.permute(2, 0, 1).contiguous().numpy()
 
 
-def _cached(case: Case, spec: ImageSpec, cache: Path | None, taught: bool) -> tuple[np.ndarray, np.ndarray]:
-    if case.label is None and not taught:
+def _cached(case: Case, spec: ImageSpec, cache: Path | None, unasked: bool) -> tuple[np.ndarray, np.ndarray]:
+    if case.label is None and not unasked:
         raise ValueError(f"'{case.id}' has no label")
     if cache is None:
-        return _arrays(read(case.image, spec, case.label), taught)
+        return _arrays(read(case.image, spec, case.label), unasked)
     files = [case.image] if case.label is None else [case.image, case.label]
     path = cache / f"{content_key(files, CACHE_VERSION, tuple(map(float, spec.spacing_mm)))}.npz"
     if not path.exists():
-        hu, label = _arrays(read(case.image, spec, case.label), taught)
+        hu, label = _arrays(read(case.image, spec, case.label), unasked)
         with replacing(path) as temporary:
             np.savez(temporary, hu=hu, label=label)
     with np.load(path) as stored:

@@ -80,12 +80,7 @@ class Click(Recipe):
         Raises:
             ValueError: If nothing is left that could learn.
         """
-        for name, parameter in network.named_parameters():
-            part, _, rest = name.partition(".")
-            learns = {"prompt_encoder": self.train_prompt_encoder, "mask_decoder": self.train_decoder}
-            parameter.requires_grad_(learns.get(part, ".lora_" in name) and not rest.startswith(UNUSED))
-        if not any(parameter.requires_grad for parameter in network.parameters()):
-            raise ValueError("nothing learns: the network has no adapters (rank 0), and decoder and prompts are frozen")
+        free_adapters(network, decoder=self.train_decoder, prompt_encoder=self.train_prompt_encoder)
 
     def augmentation(self) -> Augmentation:
         """Return wide zooms: frames show an object from afar and from near."""
@@ -143,6 +138,20 @@ class Click(Recipe):
         if logits.shape[1:] != target.shape[1:]:
             logits = F.interpolate(answer, target.shape[1:], mode="bilinear", align_corners=False)[:, 0]
         return mask_loss(logits, target, known, dice_weight=self.dice_weight)
+
+
+def free_adapters(network: nn.Module, *, decoder: bool = True, prompt_encoder: bool = True) -> None:
+    """Let a prompted network's adapters learn, decoder and prompt encoder as well if asked to, and nothing else.
+
+    Raises:
+        ValueError: If nothing is left that could learn.
+    """
+    for name, parameter in network.named_parameters():
+        part, _, rest = name.partition(".")
+        learns = {"prompt_encoder": prompt_encoder, "mask_decoder": decoder}
+        parameter.requires_grad_(learns.get(part, ".lora_" in name) and not rest.startswith(UNUSED))
+    if not any(parameter.requires_grad for parameter in network.parameters()):
+        raise ValueError("nothing learns: the network has no adapters (rank 0), and decoder and prompts are frozen")
 
 
 def draw_objects(label: NDArray, count: int, union_prob: float, rng: np.random.Generator) -> list[NDArray]:

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lib.data.augment import Augmentation
+from lib.data.pipeline import ImageSpec
 
 Batch = dict[str, Any]
 Losses = dict[str, torch.Tensor]
@@ -85,6 +86,17 @@ class Recipe(abc.ABC):
     def augmentation(self) -> Augmentation:
         """Return how patches change."""
         return Augmentation()
+
+    def assemble(self, network: nn.Module, teacher: nn.Module, spec: ImageSpec, shown: ImageSpec) -> nn.Module:
+        """Return what the step runs where there is a teacher: the network, or a module that has it as ``student``.
+
+        Args:
+            network: What is taught.
+            teacher: Frozen.
+            spec: How the network reads its images.
+            shown: How the teacher does.
+        """
+        return network
 
     def feed(self, patches: Dataset) -> Dataset:
         """Return the patches with whatever else the step needs; made where patches are made."""

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -111,6 +112,32 @@ def test_roi_larger_than_the_volume(augment: Augmentation | None) -> None:
 
 def test_case_without_classes_still_gives_background() -> None:
     assert (make(FLAT, [reading()], augment=None)[0]["label"] % IGNORE == 0).all()
+
+
+def test_where_some_slices_have_a_label_no_patch_is_of_another() -> None:
+    whole = reading(1, 2)
+    assert whole.label is not None
+    label = torch.full_like(whole.label, IGNORE)
+    label[..., [3, 11]] = whole.label[..., [3, 11]]
+    for patch in make(FLAT, [replace(whole, label=label)], augment=None):
+        assert (patch["label"] != IGNORE).any()
+    bare = make(FLAT, [replace(whole, label=label)], augment=None, bare=True)
+    assert not all((patch["label"] != IGNORE).any() for patch in bare)
+
+
+def test_lessons_without_labels_take_cases_without() -> None:
+    bare = replace(reading(), label=None)
+    assert all((patch["label"] == IGNORE).all() for patch in make(FLAT, [bare, bare], bare=True))
+
+
+def test_views_are_of_one_place() -> None:
+    patches = make(FLAT, [reading(1)])
+    first, second = patches.views(4, 2)
+    assert torch.equal(first["image"], patches[4]["image"]) and not torch.equal(first["image"], second["image"])
+    still = make(FLAT, [reading(1)], augment=None).views(4, 2)
+    assert torch.equal(still[0]["image"], still[1]["image"])
+    with pytest.raises(IndexError):
+        patches.views(30, 2)
 
 
 def test_faulty_cases_are_refused() -> None:

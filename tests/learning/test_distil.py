@@ -6,10 +6,14 @@ import pytest
 import torch
 from torch import nn
 
+from lib.data.pipeline import ImageSpec
 from lib.learning.distil import Distil
 from lib.learning.finetune import Finetune
 from lib.learning.losses.dice_ce import dice_ce_loss
 from lib.learning.losses.distillation import distillation_loss
+from lib.learning.losses.imitation import imitation_loss
+from lib.models import BUILDERS
+from lib.models.student.imitation import Imitation
 
 TEACHER = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 
@@ -63,8 +67,48 @@ def test_labels_alone_follow_at_a_tenth_of_the_rate() -> None:
     assert dataclasses.replace(recipe, finetune_epochs=0).then() is None
 
 
+FLAT = ImageSpec((1, 1, 1), (-1000, 400), (32, 32), (-1, 1))
+
+
+def small(name: str, channels: int = 2) -> nn.Module:
+    torch.manual_seed(0)
+    return BUILDERS[name](spatial_dims=2, in_channels=channels, out_channels=3)
+
+
+def test_features_are_weighed_beside_the_teachers_encoder_alone() -> None:
+    student, teacher = small("student_conv"), small("student_topowmamba", 1)
+    assert Distil().assemble(student, teacher, FLAT, FLAT) is student
+    recipe = Distil(encoder_weight=3.0, label_weight=0)
+    pair = recipe.assemble(student, teacher, FLAT, dataclasses.replace(FLAT, slice_offsets=(1,)))
+    assert isinstance(pair, Imitation) and pair.channels == [1]
+    recipe.prepare(pair)
+    image, soft = torch.rand(2, 2, 32, 32), torch.randn(2, 3, 32, 32)
+    data = {"image": image, "label": torch.full((2, 32, 32), 255), "teacher": soft,
+            "seen": torch.ones(2, 32, 32, dtype=torch.bool)}  # fmt: skip
+    losses = recipe.step(pair.eval(), data)
+    views = pair(image, answer=True)
+    apart = imitation_loss(views.ours, views.theirs).item()
+    assert losses["encoder"].item() == pytest.approx(apart)
+    assert losses["loss"].item() == pytest.approx(losses["distillation"].item() + 3 * apart)
+    losses["loss"].backward()
+    assert all(each.grad is None for each in teacher.parameters()) and pair.projection.weight.grad is not None
+
+
+def test_a_teacher_that_sees_other_slices_has_no_features_to_compare() -> None:
+    recipe, other = Distil(encoder_weight=1.0), dataclasses.replace(FLAT, slice_offsets=(0,))
+    with pytest.raises(ValueError, match="the teacher sees the slices"):
+        recipe.assemble(small("student_conv"), small("student_topowmamba", 1), FLAT, other)
+
+
 @pytest.mark.parametrize(
-    ("option", "value"), [("temperature", 0.0), ("soft_weight", 0.0), ("label_weight", -1.0), ("finetune_epochs", -1)]
+    ("option", "value"),
+    [
+        ("temperature", 0.0),
+        ("soft_weight", 0.0),
+        ("label_weight", -1.0),
+        ("encoder_weight", -1.0),
+        ("finetune_epochs", -1),
+    ],
 )
 def test_what_cannot_train_is_refused(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=option):

@@ -94,3 +94,24 @@ def test_distillation_changes_the_student_and_never_the_teacher(tmp_path: Path) 
     assert checksum(net) == before and all(value.grad is None for value in net.parameters())
     assert checksum(student) != initial and result.skipped == 0
     assert result.history[-1]["distillation"] < 0.8 * result.history[0]["distillation"]
+
+
+def test_what_is_learned_beside_an_encoder_is_the_students_alone(tmp_path: Path) -> None:
+    cases = [tube(tmp_path, f"case{seed}", seed) for seed in (0, 1, 2)]
+    net, student = network(), network("student_conv")
+    before, names = checksum(net), set(student.state_dict())
+    recipe = Distil(max_epochs=2, patches_per_epoch=8, batch_size=4, warmup_steps=0, encoder_weight=1.0, val_interval=1)
+    result = train(
+        recipe,
+        student,
+        cases[:2],
+        cases[2:],
+        spec=SPEC,
+        labels=["tube"],
+        workdir=tmp_path / "run",
+        teacher=Teacher(net.requires_grad_(False), SPEC, "v1"),
+        track=False,
+    )
+    assert set(result.state_dict) == names and checksum(net) == before
+    student.load_state_dict(result.state_dict)
+    assert result.metrics[0]["case"] == "case2" and "encoder" in result.history[0]

@@ -1,6 +1,10 @@
 """Draw a cohort of labelled airway scans from seeds: exact labels, known topology, known centrelines."""
 
+from lib.data.phantom.anatomy.canvas import PARTS as _VALUES
 from lib.data.phantom.case import PhantomCase, make_case
 from lib.data.phantom.cohort import write_cohort
 
-__all__ = ["PhantomCase", "make_case", "write_cohort"]
+PARTS = tuple(_VALUES)
+"""Names of the values 1, 2, ... of a phantom's label."""
+
+__all__ = ["PARTS", "PhantomCase", "make_case", "write_cohort"]

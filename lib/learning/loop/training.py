@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from ignite.utils import manual_seed
@@ -23,6 +23,8 @@ from lib.learning.recipe import Recipe
 from lib.learning.teacher import Teacher
 
 MLFLOW_RUN = "mlflow-run.json"
+STUDENT = "student."
+"""Where a module that holds more than the network to be taught has it."""
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,12 @@ def train(
     )
     if judge is None and val_cases:
         judge = Validation(val_cases, spec, labels)
-    return fit(
+    whole = network if teacher is None else recipe.assemble(network, teacher.network, spec, teacher.spec)
+    result = fit(
         recipe,
-        network,
+        whole,
         patches,
-        judge,
+        judge if whole is network or judge is None else _of_student(judge),
         workdir=workdir,
         device=device,
         progress=progress,
@@ -121,6 +124,14 @@ def train(
         resume=resume,
         track=track,
     )
+    if whole is network:
+        return result
+    learned = {name.removeprefix(STUDENT): v for name, v in result.state_dict.items() if name.startswith(STUDENT)}
+    return replace(result, state_dict=learned)
+
+
+def _of_student(judge: Judge) -> Judge:
+    return lambda whole, ranks: judge(cast(nn.Module, whole.student), ranks)
 
 
 def fit(

@@ -99,12 +99,27 @@ class StudentConv(nn.Module):
 
     def whole(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits of an image whose sides are multiples of the stride: what is exported."""
+        return self._decode(self._pyramid(x))
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the coarsest features ``(B, E, *S / stride)`` of an image ``(B, C, *S)``."""
+        return self._pyramid(channels_last(pad_to_multiple(x, self.stride)))[-1]
+
+    def answer(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and coarsest features in one pass."""
+        features = self._pyramid(channels_last(pad_to_multiple(x, self.stride)))
+        return crop(self._decode(features), x.shape[2:]), features[-1]
+
+    def _pyramid(self, x: torch.Tensor) -> list[torch.Tensor]:
         features = [self.stem(x)]
         for stage in self.stages:
             features.append(stage(features[-1]))
-        y = features.pop()
-        for lateral, mixer in zip(reversed(self.laterals), reversed(self.mixers), strict=True):
-            y = mixer(F.interpolate(lateral(y), scale_factor=2.0, mode="nearest") + features.pop())
+        return features
+
+    def _decode(self, features: list[torch.Tensor]) -> torch.Tensor:
+        *finer, y = features
+        for lateral, mixer, skip in zip(reversed(self.laterals), reversed(self.mixers), reversed(finer), strict=True):
+            y = mixer(F.interpolate(lateral(y), scale_factor=2.0, mode="nearest") + skip)
         return self.head(y)
 
 

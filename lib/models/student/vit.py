@@ -51,13 +51,20 @@ class StudentViT(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(B, K, H, W)`` of the image ``x (B, C, H, W)``."""
+        return self.answer(x)[0]
+
+    def answer(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and last tokens in one pass."""
         padded = pad_to_multiple(x, PATCH)
-        patches = self.embed(padded)
+        tokens = self.encode(padded)
+        return crop(self.head(self.mix(self.up(tokens) + self.detail(padded))), x.shape[2:]), tokens
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the last tokens ``(B, E, H/16, W/16)`` of an image ``(B, C, H, W)``."""
+        patches = self.embed(pad_to_multiple(x, PATCH))
         height, width = patches.shape[2:]
         tokens = patches.flatten(2).transpose(1, 2) + places(height, width, patches.shape[1]).to(patches)
-        tokens = self.norm(self.blocks(tokens))
-        y = self.up(tokens.transpose(1, 2).unflatten(2, (height, width)))
-        return crop(self.head(self.mix(y + self.detail(padded))), x.shape[2:])
+        return self.norm(self.blocks(tokens)).transpose(1, 2).unflatten(2, (height, width))
 
 
 def places(height: int, width: int, channels: int) -> torch.Tensor:

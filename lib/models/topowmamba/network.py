@@ -37,7 +37,15 @@ class TopoWMamba(nn.Module):
             ``(B, K, *S)``; in training with deep supervision a list at 1, 1/2, 1/4 and 1/8, finest first, of shape
             ``ceil(S / 2**i)``.
         """
+        return self.answer(x)[0]
+
+    def answer(self, x: torch.Tensor) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor]:
+        """Return logits, as `forward` does, and coarsest features in one pass."""
         heads = len(self.decoder.heads) if self.training else 1
         features = self.encoder(channels_last(pad_to_multiple(x, STRIDE)))
         outputs = crop_outputs(self.decoder(features, heads), x.shape[2:])
-        return outputs if len(outputs) > 1 else outputs[0]
+        return outputs if len(outputs) > 1 else outputs[0], features[-1]
+
+    def encode(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the coarsest features ``(B, E, *S / 32)`` of an image ``(B, C, *S)``."""
+        return self.encoder(channels_last(pad_to_multiple(x, STRIDE)))[-1]
