@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import typer
 
 import lib
-from lib.verbs.arguments import App, Json, Task, existing
+from lib.verbs.arguments import App, Json, Task, existing, options_of
 from lib.verbs.console import fail, progress, say, tell
+from lib.verbs.distil import distil
 from lib.verbs.jobs import jobs
 from lib.verbs.ledger import ledger
 from lib.verbs.models import models
@@ -21,6 +22,7 @@ from lib.verbs.users import users
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 cli.add_typer(jobs, name="jobs")
 cli.add_typer(models, name="models")
+cli.add_typer(distil, name="distil")
 cli.add_typer(users, name="users")
 cli.add_typer(ledger, name="ledger")
 
@@ -86,7 +88,7 @@ def train(
     """Train a task with the recipe that the server runs, and write a model version."""
     from lib.tasks.retrain import retrain
 
-    tell(lambda: retrain(app, task, studies, _pairs(options or [])).as_dict(), as_json)
+    tell(lambda: retrain(app, task, studies, options_of(options)).as_dict(), as_json)
 
 
 @cli.command()
@@ -235,7 +237,7 @@ def simulate(
         if person not in PEOPLE:
             raise ValueError(f"there is no person '{person}'; there is: {', '.join(PEOPLE)}")
         pool, judges = divided(find_cases(cases), test)
-        given = {"rounds": rounds, "batch": batch, "options": _pairs(options or []), "starter": starter}
+        given = {"rounds": rounds, "batch": batch, "options": options_of(options), "starter": starter}
         threads = max(1, (os.cpu_count() or 1) // at_once)
         plan = Plan(existing(app), task, pool, judges, PEOPLE[person](), threads=threads, **given)
         names = [name for name in strategies.split(",") if name] or known_strategies(plan)
@@ -243,12 +245,6 @@ def simulate(
         return rehearse(plan, names, range(seeds), out, at_once=at_once, progress=bar)
 
     tell(work, as_json)
-
-
-def _pairs(options: list[str]) -> dict[str, str]:
-    if wrong := [option for option in options if "=" not in option]:
-        raise typer.BadParameter(f"--set takes KEY=VALUE, got {wrong[0]!r}")
-    return dict(option.split("=", 1) for option in options)
 
 
 if __name__ == "__main__":

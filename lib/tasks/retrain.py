@@ -31,6 +31,7 @@ from lib.records.versions import find_version, list_versions, new_name, write_ve
 from lib.tasks.models import settle, show_in_mlflow
 from lib.tasks.run_start import OUTCOME, TRANSFER, Start, close
 from lib.tasks.spec import CLICK, AppSpec, SpecError, TaskSpec, load_app
+from lib.tasks.synthesis import synthetic_cases
 from lib.tasks.teacher import TEACHER, load_teacher, moved_on, teacher_of, told
 from lib.tasks.training_stats import TrainingStats
 from lib.tasks.trial import Trial, mean_dice, served_or_none, try_out
@@ -167,6 +168,9 @@ def _start(
     cases = find_cases(studies, pattern=app.patient_pattern) if isinstance(studies, str | Path) else studies
     teacher = served_weights(labels.app_dir, teacher_of(app, task)).name if task.teacher else ""
     split = _split(app, labels, cases, transfer=bool(teacher))
+    if teacher:
+        # Made of the training part alone, so there is nobody in them to be kept apart.
+        split[TRANSFER] += synthetic_cases(labels.app_dir, task)
     parent = served_or_none(labels.app_dir, task)
     start = Start(parent.name if parent else "", recipe, split, teacher)
     start.write(workdir)

@@ -120,9 +120,7 @@ class Scorer:
         return np.round(vector.numpy().astype(float), 5).tolist()
 
 
-def _members(
-    networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec, device: str | torch.device
-) -> list[nn.Module]:
+def _members(networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec, device: str | torch.device) -> list[nn.Module]:
     if spec.by == "dropout":
         return [Dropping(networks[0]) for _ in range(spec.samples)]
     # An ensemble that has too few versions yet is filled up with views of those it has.

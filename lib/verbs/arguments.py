@@ -19,3 +19,14 @@ def existing(app: Path) -> Path:
     if not (app / "app.toml").is_file():
         raise ValueError(f"there is no app.toml in {app}")
     return app
+
+
+def options_of(said: list[str] | None) -> dict[str, str]:
+    """Return what ``--set KEY=VALUE`` said.
+
+    Raises:
+        typer.BadParameter: If one has no value.
+    """
+    if wrong := [option for option in said or [] if "=" not in option]:
+        raise typer.BadParameter(f"--set takes KEY=VALUE, got {wrong[0]!r}")
+    return dict(option.split("=", 1) for option in said or [])

@@ -1,0 +1,67 @@
+"""The CHAOS challenge: abdominal MR series of DICOM slices, and a PNG of grey values for each slice's organs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lib.data.formats import load
+from lib.data.formats.dicom import read_slice
+from lib.data.geometry import LPS_TO_RAS
+from lib.data.save import write_volume
+
+ORGANS = {"liver": (55, 70), "right kidney": (110, 135), "left kidney": (175, 200), "spleen": (240, 255)}
+"""Values 1 to 4, and the grey values that mean them."""
+BRIGHT, LEVEL = 99.5, 1000
+"""MR has no unit: this percentile of a series becomes this value."""
+
+
+def convert(source: Path, out: Path) -> None:
+    """Write the labelled T2-SPIR series of ``MR/PATIENT/T2SPIR`` as cases, their values 1 to 4 as `ORGANS` has them.
+
+    Args:
+        source: The folder ``Train_Sets``, or one above it.
+        out: Folder to fill.
+    Raises:
+        FileNotFoundError: If there is no such series, or a slice has no picture of its name.
+        InputRejected: If a series cannot be read.
+    Source:
+        Kavur et al. 2021, arXiv:2001.06535. Its licence forbids commercial use, and it is not carried here.
+    """
+    series = sorted(source.glob("**/MR/*/T2SPIR"))
+    if not series:
+        raise FileNotFoundError(f"there is no MR/PATIENT/T2SPIR in {source}")
+    (out / "labels" / "final").mkdir(parents=True, exist_ok=True)
+    for folder in series:
+        volume = load(folder / "DICOM_anon")
+        voxels = np.asarray(volume.voxels, np.float32)
+        level = max(float(np.percentile(voxels, BRIGHT)), 1e-6)
+        name = f"mr_{folder.parent.name}.nii.gz"
+        write_volume(np.rint(voxels / level * LEVEL).astype(np.int16), volume.affine, out / name)
+        label = _label(folder, voxels.shape, volume.affine)
+        write_volume(label, volume.affine, out / "labels" / "final" / name)
+
+
+def named(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the values of organs for the grey values of a label's picture."""
+    label = np.zeros(grey.shape, np.uint8)
+    for value, (low, high) in enumerate(ORGANS.values(), start=1):
+        label[(grey >= low) & (grey <= high)] = value
+    return label
+
+
+def _label(folder: Path, shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return the label of a series; a picture belongs to the slice of its name, wherever that lies."""
+    label = np.zeros(shape, np.uint8)
+    for path in sorted((folder / "DICOM_anon").glob("*.dcm")):
+        picture = folder / "Ground" / f"{path.stem}.png"
+        if not picture.is_file():
+            raise FileNotFoundError(f"{path.name} has no picture of its name in {folder / 'Ground'}")
+        geometry = read_slice(path).geometry
+        assert geometry is not None, "a series that could be read has positions"
+        place = np.linalg.inv(affine) @ np.append(LPS_TO_RAS[:3, :3] @ geometry[:3], 1)
+        label[..., round(float(place[2]))] = named(np.asarray(Image.open(picture).convert("L"))).T
+    return label

@@ -1,0 +1,1 @@
+"""The experiment of task-specific distillation: arms, numbers of labels and seeds, on anybody's labelled cases."""

@@ -1,0 +1,111 @@
+"""Run an experiment: every arm with every number of labels and every seed, each kept as it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.data.atomic import replacing
+from lib.learning.experiment.lessons import Lessons
+from lib.learning.experiment.plan import Plan
+from lib.learning.experiment.pool import load_pool
+from lib.learning.experiment.report import TEACHER, Score, report
+from lib.learning.loop.validation import mean_score
+
+Progress = Callable[[int, int], None]
+
+
+def run(plan: Plan, out: Path, *, at_once: int = 1, progress: Progress = lambda done, of: None) -> dict[str, Any]:
+    """Run whatever is missing, and write ``table.md``, ``findings.json`` and ``curves.png``.
+
+    Args:
+        plan: The experiment.
+        out: Folder to fill; what it holds of the same plan is not run again.
+        at_once: Processes side by side, which share the processor's threads.
+        progress: Told of runs done, and of all.
+    Returns:
+        The findings.
+    Raises:
+        ValueError: If the folder holds another experiment.
+    """
+    kept = Kept(out, plan)
+    # Whole seeds first, and few labels first: what is shared by a seed then waits for nobody.
+    units = [(seed, labels) for seed in range(plan.seeds) for labels in sorted(plan.labels)]
+    arms = (TEACHER, *plan.arms)
+    total = len(units) * len(arms)
+    progress(len(kept.scores()), total)
+    missing = [unit for unit in units if any(not kept.path(arm, unit[1], unit[0]).exists() for arm in arms)]
+    load_pool(plan, out / "data")
+    threads = max(1, (os.cpu_count() or 1) // at_once)
+    with ProcessPoolExecutor(
+        at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
+        jobs = [pool.submit(_unit, plan, out, seed, labels) for seed, labels in missing]
+        try:
+            for job in as_completed(jobs):
+                job.result()
+                progress(len(kept.scores()), total)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    shutil.rmtree(out / "shared", ignore_errors=True)
+    return report(kept.scores(), plan, out)
+
+
+class Kept:
+    """The runs that ended, in ``runs/``.
+
+    Args:
+        out: Folder that holds it.
+        plan: What they were given.
+    Raises:
+        ValueError: If what is there was given something else.
+    """
+
+    def __init__(self, out: Path, plan: Plan) -> None:
+        self.folder = out / "runs"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        mark = out / "plan.json"
+        if mark.is_file() and json.loads(mark.read_text()) != plan.as_dict():
+            raise ValueError(f"{out} holds another experiment: choose another folder, or remove it")
+        mark.write_text(json.dumps(plan.as_dict(), indent=1))
+
+    def path(self, arm: str, labels: int, seed: int) -> Path:
+        """Return the file of a run."""
+        return self.folder / f"{arm}-{labels}-{seed}.json"
+
+    def put(self, arm: str, labels: int, seed: int, facts: dict[str, Any]) -> None:
+        """Keep a run that ended."""
+        with replacing(self.path(arm, labels, seed)) as file:
+            file.write_text(json.dumps({"arm": arm, "labels": labels, "seed": seed, **facts}))
+
+    def scores(self) -> list[Score]:
+        """Return the runs that ended."""
+        told = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))]
+        return [Score(each["arm"], each["labels"], each["seed"], each["dice"], each["seconds"]) for each in told]
+
+
+def _unit(plan: Plan, out: Path, seed: int, labels: int) -> None:
+    """Run the teacher and all arms of one seed and one number of labels."""
+    np.random.seed(seed)
+    kept, shared = Kept(out, plan), out / "shared"
+    shared.mkdir(exist_ok=True)
+    lessons = Lessons(plan, load_pool(plan, out / "data"), seed, shared)
+    for arm in (TEACHER, *plan.arms):
+        if kept.path(arm, labels, seed).exists():
+            continue
+        began = time.monotonic()
+        network = lessons.teacher(labels) if arm == TEACHER else lessons.teach(arm, labels)
+        seconds = time.monotonic() - began
+        cases = lessons.judge(network, teacher=arm == TEACHER)
+        kept.put(arm, labels, seed, {"dice": mean_score(cases), "seconds": seconds, "cases": cases})

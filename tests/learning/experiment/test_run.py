@@ -1,0 +1,48 @@
+"""Runs are kept as they end, and an experiment goes on where it stopped."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from lib.learning.experiment import run as module
+from lib.learning.experiment.plan import Plan
+from lib.learning.experiment.run import Kept, run
+
+
+def test_an_experiment_runs_to_its_table_and_is_not_run_again(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    plan, told = make_plan(arms=("scratch", "specific"), labels=(2,)), []
+    answer = run(plan, tmp_path, at_once=1, progress=lambda done, of: told.append((done, of)))
+    assert told[0] == (0, 6) and told[-1] == (6, 6)
+    assert {each.name for each in (tmp_path / "runs").iterdir()} == {
+        f"{arm}-2-{seed}.json" for arm in ("teacher", "scratch", "specific") for seed in (0, 1)
+    }
+    table = (tmp_path / "table.md").read_text()
+    assert "task-specific distillation" in table and "specific - scratch" in table
+    assert Path(answer["picture"]).is_file() and not (tmp_path / "shared").exists()
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
+    again = run(plan, tmp_path)
+    assert again["differences"] == answer["differences"]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == stamps
+    with pytest.raises(ValueError, match="another experiment"):
+        run(make_plan(labels=(4,)), tmp_path)
+
+
+def test_the_same_seeds_give_the_same_scores(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make_plan(arms=("scratch",), labels=(2,), seeds=1)
+    scores = []
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        module._unit(plan, tmp_path / name, 0, 2)
+        scores.append([(each.arm, each.dice) for each in Kept(tmp_path / name, plan).scores()])
+    assert scores[0] == scores[1]
+
+
+def test_what_a_killed_process_left_is_missing(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
+    plan = make_plan()
+    kept = Kept(tmp_path, plan)
+    kept.put("scratch", 2, 0, {"dice": 0.5, "seconds": 1.0, "cases": []})
+    (each,) = Kept(tmp_path, plan).scores()
+    assert (each.arm, each.labels, each.seed, each.dice) == ("scratch", 2, 0, 0.5)
+    assert json.loads((tmp_path / "plan.json").read_text()) == plan.as_dict()
