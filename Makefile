@@ -4,8 +4,9 @@ PYTHON ?= python3
 RUN := "$(VENV)/bin/python"
 HOST ?= 127.0.0.1
 PORT ?= 8000
-STUDIES ?= sample-data/studies
-COHORT ?= build/cohort
+APP ?= airway
+STUDIES ?= $(if $(filter scintigraphy,$(APP)),sample-data/scans,sample-data/studies)
+COHORT ?= $(if $(filter scintigraphy,$(APP)),build/skeletons,build/cohort)
 TASK ?= topowmamba
 ARCHIVE_PORT ?= 8042
 
@@ -17,14 +18,15 @@ help:  ## list the commands
 setup:  ## virtual environment and dependencies, once per requirements.txt
 	@VENV="$(VENV)" PYTHON="$(PYTHON)" sh sample-data/setup.sh
 
-sample: setup  ## the sample study, once
+sample: setup  ## the sample study and the sample scan, once
 	@$(RUN) sample-data/build.py
+	@$(RUN) sample-data/scans.py
 
 servers:
 	@sh sample-data/servers.sh
 
-start: sample  ## serve the airway app on http://127.0.0.1:8000 from a local folder
-	@$(RUN) -m lib serve apps/airway --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)"
+start: sample  ## serve APP (airway, scintigraphy) on http://127.0.0.1:8000 from a local folder
+	@$(RUN) -m lib serve "apps/$(APP)" --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)"
 
 ohif: sample servers  ## the same on an Orthanc of its own, for the OHIF viewer in a browser
 	@PYTHONPATH="$(CURDIR)" $(RUN) sample-data/ohif.py --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)" --archive-port "$(ARCHIVE_PORT)"
@@ -48,5 +50,5 @@ test-slow: sample servers  ## the longer proofs
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
 	@for name in scan scan_gpu kernels networks reading clicks busy summary; do $(RUN) -m benchmarks.$$name || exit 1; done
 
-starter: setup  ## train the starter weights of TASK (topowmamba, student, sam_lora) again, on the procedural cohort only
-	@VENV="$(VENV)" COHORT="$(COHORT)" TASK="$(TASK)" sh apps/airway/starter/train.sh
+starter: setup  ## train the starter weights of APP (and its TASK: topowmamba, student, sam_lora) again, on procedural cases only
+	@VENV="$(VENV)" COHORT="$(COHORT)" TASK="$(TASK)" sh "apps/$(APP)/starter/train.sh"

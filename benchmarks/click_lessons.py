@@ -63,13 +63,13 @@ def run(seed: int, steps: int) -> dict[str, object]:
 def gains(row: dict[str, object], name: str) -> list[float]:
     """Return after minus before, case by case."""
     pairs = zip(row["before"], row["after"], strict=True)  # type: ignore[call-overload]
-    values = [(b["dice"][name], a["dice"][name]) for b, a in pairs]
+    values = [(b["scores"][name], a["scores"][name]) for b, a in pairs]
     return [after - before for before, after in values if before is not None and after is not None]
 
 
 def mean(scores: list[CaseScore], name: str) -> float:
     """Return the mean over cases that have the class."""
-    return float(np.mean([score["dice"][name] for score in scores if score["dice"][name] is not None]))
+    return float(np.mean([score["scores"][name] for score in scores if score["scores"][name] is not None]))
 
 
 def main() -> None:

@@ -60,14 +60,18 @@ def infer(
     app: App,
     task: Task,
     image: Annotated[Path, typer.Option(help="one image, any format that the input gate accepts")],
-    output: Annotated[Path, typer.Option(help="label to write, on the grid of the image")],
+    output: Annotated[Path, typer.Option(help="label or restored scan to write, on the grid of the image")],
     as_json: Json = False,
 ) -> None:
-    """Segment one image; the result lies on exactly the source grid."""
+    """Segment or restore one image; the result lies on exactly the source grid."""
     from lib.data.pipeline import save_label
+    from lib.tasks.restoration.restorer import restore_file
     from lib.tasks.segmenter import Segmenter
+    from lib.tasks.spec import RESTORATION, load_app
 
     def work() -> dict[str, Any]:
+        if load_app(app).task(task).kind == RESTORATION:
+            return restore_file(app, task, image, output)
         result = Segmenter.from_task(app, task).segment(image, progress=progress(f"segmenting {image.name}"))
         save_label(result.label, result.affine, output)
         return {"output": str(output), "model": result.version, "seconds": result.seconds, "labels": result.labels}
@@ -190,14 +194,20 @@ def phantom(
     count: Annotated[int, typer.Option(help="cases to make", min=1)],
     seed: Annotated[int, typer.Option(help="seed; the same seed gives the same cases")],
     out: Annotated[Path, typer.Option(help="folder to write; it can be served or trained on as it is")],
+    of: Annotated[str, typer.Option(help="what to make: airway, or skeleton for pairs of bone scans")] = "airway",
     as_json: Json = False,
 ) -> None:
-    """Make the procedural airway cohort: images, exact labels, topology, and a picture."""
+    """Make a procedural cohort: images with exact labels or standard scans, what is true of them, and a picture."""
     from lib.data.phantom import write_cohort
+    from lib.data.scintigraphy.skeleton import write_pairs
 
     def work() -> dict[str, Any]:
-        write_cohort(out, count=count, seed=seed, progress=progress(f"making {count} procedural cases"))
-        return {"out": str(out), "count": count, "seed": seed, "picture": str(out / "cohort.png")}
+        makers = {"airway": (write_cohort, out), "skeleton": (write_pairs, out / "about")}
+        if of not in makers:
+            raise ValueError(f"there is no cohort of '{of}'; there is: {', '.join(makers)}")
+        make, about = makers[of]
+        make(out, count=count, seed=seed, progress=progress(f"making {count} procedural cases"))
+        return {"out": str(out), "count": count, "seed": seed, "picture": str(about / "cohort.png")}
 
     tell(work, as_json)
 

@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from tests.command import run
+from tests.tasks.restoration.conftest import bones, scans_app, scans_starter
+
+__all__ = ["bones", "scans_app", "scans_starter"]
 
 ROOT = Path(__file__).resolve().parents[1]
 VERBS = {
@@ -22,7 +25,9 @@ VERBS = {
     "validate": ["FILE", "--json"],
     "scores": ["APP", "--task", "--studies", "--json"],
     "simulate": ["APP", "--task", "--cases", "--out", "--strategies", "--seeds", "--person", "--rounds", "--batch"],
-    "phantom": ["--count", "--seed", "--out", "--json"],
+    "phantom": ["--count", "--seed", "--out", "--of", "--json"],
+    "distil experiment": ["FILE", "--out", "--at-once", "--json"],
+    "distil synthesise": ["APP", "--task", "--studies", "--count", "--seed", "--maps", "--set", "--json"],
     "jobs list": ["APP", "--last", "--json"],
     "jobs show": ["APP", "JOB", "--json"],
     "jobs stop": ["APP", "JOB", "--json"],
@@ -72,6 +77,15 @@ def test_failure_is_one_line_and_a_status(arguments: tuple, reason: str) -> None
     result = run(*arguments)
     assert result.exit_code == 1
     assert reason in result.stderr and len(result.stderr.strip().splitlines()) == 1
+
+
+def test_a_scan_is_restored_by_the_same_verb(scans_app: Path, scans_starter: Path, tmp_path: Path) -> None:
+    made = run("phantom", "--of", "skeleton", "--count", "1", "--seed", "3", "--out", tmp_path / "scans", "--json")
+    assert Path(json.loads(made.stdout)["picture"]).is_file()
+    scan, out = tmp_path / "scans" / "skeleton_0000.nii.gz", tmp_path / "restored.nii.gz"
+    told = json.loads(run("infer", scans_app, "--task", "bones", "--image", scan, "--output", out, "--json").stdout)
+    assert out.is_file() and told["expected"] == pytest.approx([2 * each for each in told["recorded"]], rel=1e-4)
+    assert run("phantom", "--of", "liver", "--count", "1", "--seed", "3", "--out", tmp_path).exit_code == 1
 
 
 def test_set_takes_pairs_only(tmp_path: Path) -> None:

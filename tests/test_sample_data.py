@@ -6,18 +6,26 @@ from types import ModuleType
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[1] / "sample-data" / "build.py"
+from lib.data.scintigraphy.counts import read_counts
+from lib.data.scintigraphy.sample import bone_scan
+
+FOLDER = Path(__file__).resolve().parents[1] / "sample-data"
 
 
-@pytest.fixture
-def build() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("sample_build", SCRIPT)
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"sample_{name}", FOLDER / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture
+def build() -> ModuleType:
+    return script("build")
 
 
 def test_real_head_ct(build: ModuleType, tmp_path: Path) -> None:
@@ -47,3 +55,22 @@ def test_other_bytes_are_refused(build: ModuleType, monkeypatch) -> None:
     monkeypatch.setattr(build, "MATRIX_SHA256", "0" * 64)
     with pytest.raises(ValueError, match="sha256"):
         build.read_matrix()
+
+
+def test_the_real_bone_scan_is_thinned_to_half(tmp_path: Path, monkeypatch, capsys) -> None:
+    scans = script("scans")
+    monkeypatch.setattr(scans, "HERE", tmp_path)
+    try:
+        whole = read_counts(bone_scan())
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    scans.main()
+    half = read_counts(tmp_path / "scans" / "bone_scan_half.dcm")
+    assert half.counts.sum() == pytest.approx(whole.counts.sum() / 2, rel=0.01) and (half.counts <= whole.counts).all()
+    told = pydicom.dcmread(tmp_path / "scans" / "bone_scan_half.dcm", stop_before_pixels=True)
+    assert "THINNED SCAN" in told.DerivationDescription and "restored" not in told.SeriesDescription
+    stamp = (tmp_path / "scans" / "bone_scan_half.dcm").stat().st_mtime_ns
+    scans.main()
+    assert (
+        tmp_path / "scans" / "bone_scan_half.dcm"
+    ).stat().st_mtime_ns == stamp and "thinned" in capsys.readouterr().out

@@ -15,6 +15,9 @@ PUBLISH, HOLD, REJECT = "publish", "hold", "reject"
 SLACK_SECONDS = 1.0
 """A version may always be this much slower: below it, the machine is measured and not the model."""
 SEED = 20
+DICE, PSNR, SSIM = "dice", "psnr", "ssim"
+METRICS = {DICE: "Dice", PSNR: "PSNR", SSIM: "SSIM"}
+"""What versions are compared by: masks by the first (and by clDice), restored images by the others, PSNR in dB."""
 
 
 @dataclass(frozen=True)
@@ -22,12 +25,14 @@ class GateSpec:
     """What a task asks of a new version.
 
     Args:
-        tolerance: How far the lower bound of the paired difference in Dice and clDice may lie below 0.
-        floors: Least mean Dice of a class, by its name.
+        metric: One of `METRICS`.
+        tolerance: How far the lower bound of the paired difference in it, and in clDice, may lie below 0.
+        floors: Least mean of a class, by its name; of restored images, of the metric, by its own.
         latency_factor: How many times the champion's time per case it may take.
         teacher_share: Least share of its teacher's mean Dice, on the same cases, that a student must reach.
     """
 
+    metric: str = DICE
     tolerance: float = 0.01
     floors: Mapping[str, float] = field(default_factory=dict)
     latency_factor: float = 2.0
@@ -41,8 +46,9 @@ class Judged:
     Args:
         case: Its name.
         patient: Whose it is.
-        dice: Dice by class; None where neither prediction nor reference has the class.
-        cl_dice: Of the union of the classes; None where both are empty.
+        scores: Dice by class, None where neither prediction nor reference has the class; of a restored image, the
+            metric by its name.
+        cl_dice: Of the union of the classes; None where both are empty, and of images.
         finite: Whether every logit was a number.
         constant: Whether one value was given to all voxels although the reference has several.
         seconds: Time of inference.
@@ -51,8 +57,8 @@ class Judged:
 
     case: str
     patient: str
-    dice: Mapping[str, float | None]
-    cl_dice: float | None
+    scores: Mapping[str, float | None]
+    cl_dice: float | None = None
     finite: bool = True
     constant: bool = False
     seconds: float = 0.0
@@ -102,12 +108,13 @@ def decide(
     """
     if champion is not None and [each.case for each in challenger] != [each.case for each in champion]:
         raise ValueError("champion and challenger are compared on the same cases, in one order")
-    gains = {name: _gain(challenger, champion or (), of) for name, of in (("Dice", _dice), ("clDice", _cl_dice))}
+    compared = {METRICS[spec.metric]: _scores} | ({"clDice": _cl_dice} if spec.metric == DICE else {})
+    gains = {name: _gain(challenger, champion or (), of) for name, of in compared.items()}
     figures = _figures(challenger, champion, gains)
     behind = _behind(challenger, teacher, spec.teacher_share, figures) if teacher else []
     if broken := _canary(list(challenger) or list(probes), champion or (), spec):
         return Decision(REJECT, tuple(broken), figures)
-    low, unseen = _floors(challenger, spec.floors)
+    low, unseen = _floors(challenger, spec.floors, METRICS[spec.metric])
     worse = [] if champion is None else [text for name, gain in gains.items() if (text := _fallen(name, gain, spec))]
     patients = len({each.patient for each in challenger})
     if patients < max(min_patients, 2):
@@ -126,28 +133,28 @@ def _canary(judged: Sequence[Judged], champion: Sequence[Judged], spec: GateSpec
     reasons = [f"{each.case}: it fails with {each.fault}" for each in judged if each.fault]
     reasons += [f"{each.case}: it gives values that are no numbers" for each in judged if not each.finite]
     if all(each.constant for each in judged):
-        reasons.append("it gives every voxel the same label")
+        reasons.append("it gives every voxel the same value")
     ours, theirs = (statistics.median(each.seconds for each in side) if side else 0.0 for side in (judged, champion))
     if theirs and ours > spec.latency_factor * theirs + SLACK_SECONDS:
         reasons.append(f"it takes {ours:.1f} s a case, the served version {theirs:.1f} s")
     return reasons
 
 
-def _floors(challenger: Sequence[Judged], floors: Mapping[str, float]) -> tuple[list[str], list[str]]:
+def _floors(challenger: Sequence[Judged], floors: Mapping[str, float], metric: str) -> tuple[list[str], list[str]]:
     """Return the classes below their floor and those that no held-out case shows, in words."""
     low, unseen = [], []
     for name, floor in floors.items():
-        mean = _mean([each.dice.get(name) for each in challenger])
+        mean = _mean([each.scores.get(name) for each in challenger])
         if math.isnan(mean):
             unseen.append(f"no held-out case shows {name}, which has a floor: publishing takes the admin's word")
         elif mean < floor:
-            low.append(f"{name} has Dice {mean:.3f}, below its floor of {floor:.3f}")
+            low.append(f"{name} has {metric} {mean:.3f}, below its floor of {floor:.3f}")
     return low, unseen
 
 
 def _behind(student: Sequence[Judged], teacher: Sequence[Judged], least: float, figures: dict[str, Any]) -> list[str]:
     """Return, in words, that a student falls too far behind its teacher; note the share among the figures."""
-    ours, theirs = (_mean([_mean(list(each.dice.values())) for each in side]) for side in (student, teacher))
+    ours, theirs = (_mean([_mean(list(each.scores.values())) for each in side]) for side in (student, teacher))
     share = ours / theirs if theirs > 0 else math.nan
     figures["teacher_share"] = round(share, 4) if math.isfinite(share) else None
     if math.isnan(share) or share >= least:
@@ -184,14 +191,14 @@ def _gain(
     return paired_difference(*means, seed=SEED)
 
 
-def _dice(ours: Judged, theirs: Judged) -> tuple[float, float]:
+def _scores(ours: Judged, theirs: Judged) -> tuple[float, float]:
     """Return both means over the classes that either has a score for.
 
     Where one has none, it rightly found nothing of a class that is not there, which is worth 1: otherwise a version
     that draws what is not there would be compared with nothing.
     """
-    names = [name for name in ours.dice if ours.dice[name] is not None or theirs.dice.get(name) is not None]
-    sides = [[1.0 if side.dice.get(name) is None else side.dice[name] for name in names] for side in (ours, theirs)]
+    names = [name for name in ours.scores if ours.scores[name] is not None or theirs.scores.get(name) is not None]
+    sides = [[1.0 if side.scores.get(name) is None else side.scores[name] for name in names] for side in (ours, theirs)]
     return _mean(sides[0]), _mean(sides[1])
 
 
@@ -213,7 +220,7 @@ def _figures(
         return round(value, 4) if math.isfinite(value) else None
 
     sides = {"challenger": challenger, "champion": champion or ()}
-    means = {name: safe(_mean([_mean(list(each.dice.values())) for each in side])) for name, side in sides.items()}
+    means = {name: safe(_mean([_mean(list(each.scores.values())) for each in side])) for name, side in sides.items()}
     differences = {name: {k: safe(v) for k, v in asdict(gain).items()} for name, gain in gains.items()}
     patients = len({each.patient for each in challenger})
-    return {"cases": len(challenger), "patients": patients, "mean_dice": means, "differences": differences}
+    return {"cases": len(challenger), "patients": patients, "mean_score": means, "differences": differences}

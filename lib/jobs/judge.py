@@ -38,7 +38,7 @@ def judge(
     if broken_weight(network.state_dict()):
         # Run, it might as well stop the device as give an answer.
         lost = dict.fromkeys(labels, 0.0)
-        return [Judged(case=c.id, patient=c.patient, dice=lost, cl_dice=0.0, finite=False) for c in ordered]
+        return [Judged(case=c.id, patient=c.patient, scores=lost, cl_dice=0.0, finite=False) for c in ordered]
     predictor = Predictor(network, roi=spec.roi, slice_offsets=spec.slice_offsets, device=device)
     return [_judge(predictor, case, spec, labels) for case in ordered]
 
@@ -59,7 +59,7 @@ def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[s
         raise  # the machine's fault and not the version's
     except Exception as error:
         lost, fault = dict.fromkeys(labels, 0.0), f"{type(error).__name__}: {error}"
-        return Judged(case=case.id, patient=case.patient, dice=lost, cl_dice=0.0, fault=fault)
+        return Judged(case=case.id, patient=case.patient, scores=lost, cl_dice=0.0, fault=fault)
     seconds = time.perf_counter() - began
     valid = reference != IGNORE
     truth = np.where(valid, reference, 0)
@@ -68,7 +68,7 @@ def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[s
     return Judged(
         case=case.id,
         patient=case.patient,
-        dice={name: _or_none(score) for name, score in scores.items()},
+        scores={name: _or_none(score) for name, score in scores.items()},
         cl_dice=_cl_dice(prediction > 0, truth > 0),
         finite=finite,
         constant=len(np.unique(prediction[valid])) == 1 < len(np.unique(truth[valid])),

@@ -42,7 +42,7 @@ def judge_clicks(
     ordered, names = sorted(cases, key=lambda case: case.id), (whole, *labels)
     if broken_weight(network.state_dict()):
         lost = dict.fromkeys(names, 0.0)
-        return [Judged(case=c.id, patient=c.patient, dice=lost, cl_dice=0.0, finite=False) for c in ordered]
+        return [Judged(case=c.id, patient=c.patient, scores=lost, cl_dice=0.0, finite=False) for c in ordered]
     assert isinstance(network, PromptedNetwork), "clicks are for prompted networks"
     return [_judge(network, case, spec, labels, whole, device) for case in ordered]
 
@@ -67,11 +67,11 @@ def _judge(
         raise  # the machine's fault and not the version's
     except Exception as error:
         lost, fault = dict.fromkeys(names, 0.0), f"{type(error).__name__}: {error}"
-        return Judged(case=case.id, patient=case.patient, dice=lost, cl_dice=0.0, fault=fault)
+        return Judged(case=case.id, patient=case.patient, scores=lost, cl_dice=0.0, fault=fault)
     return Judged(
         case=case.id,
         patient=case.patient,
-        dice=class_dice(found, names),
+        scores=class_dice(found, names),
         cl_dice=fmean(0.0 if np.isnan(line) else line for line in lines) if lines else None,
         finite=finite,
         constant=bool(constant) and all(constant),

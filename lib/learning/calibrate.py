@@ -33,7 +33,7 @@ class Calibration:
     Args:
         shift: Added to the background's logit.
         score: Mean Dice of the held-out cases with it, as `mean_score` has it.
-        metrics: One ``{"case", "dice": {class: Dice or None}}`` per case with it.
+        metrics: One ``{"case", "scores": {class: Dice or None}}`` per case with it.
     """
 
     shift: float
@@ -77,7 +77,7 @@ def calibrate(
     zero = int(nearest_first[0])
     logger.info("background shifted by %.1f: mean Dice %.4f, %.4f before", SHIFTS[best], means[best], means[zero])
     metrics = [
-        {"case": case.id, "dice": {name: _or_none(row[best]) for name, row in zip(labels, table, strict=True)}}
+        {"case": case.id, "scores": {name: _or_none(row[best]) for name, row in zip(labels, table, strict=True)}}
         for case, table in zip(ordered, tables, strict=True)
     ]
     return Calibration(float(SHIFTS[best]), float(means[best]), metrics)

@@ -115,7 +115,7 @@ class ClickValidation:
             predictor = ClickPredictor(network, device=ranks.device, keep=Kept().keep)
             for thing in draw_objects(read(case.image, self.spec, case.label), self.spec, self.labels, self.whole):
                 found.setdefault(thing.name, []).append(converse(predictor, thing)[0].after(CLICKS))
-            scores.append({"case": case.id, "dice": class_dice(found, (self.whole, *self.labels))})
+            scores.append({"case": case.id, "scores": class_dice(found, (self.whole, *self.labels))})
         return sorted(ranks.gather(scores), key=lambda score: score["case"])
 
 

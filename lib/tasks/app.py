@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from monailabel.config import settings
@@ -13,6 +14,8 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.data.scintigraphy.scans import read_scan
+from lib.data.validate import check
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
 from lib.models.sam.build import foundation_of
@@ -31,8 +34,9 @@ from lib.tasks.jobs.answers import active_first, answer_from
 from lib.tasks.jobs.service import Service
 from lib.tasks.models import settle
 from lib.tasks.proposals import Proposals
+from lib.tasks.restoration.infer import RestorationInfer
 from lib.tasks.scoring import DicePerClass
-from lib.tasks.spec import CLICK, RANDOM, AppSpec, TaskSpec, load_app, scored_strategies
+from lib.tasks.spec import CLICK, RANDOM, RESTORATION, AppSpec, TaskSpec, load_app, scored_strategies
 from lib.tasks.store import FolderStore
 from lib.tasks.strategies.case_scores import CaseScores
 from lib.tasks.strategies.draw import RandomUnlabelled
@@ -42,6 +46,8 @@ from lib.tasks.train import RecipeTrain
 logger = logging.getLogger(__name__)
 
 IMAGE_PATTERNS = ["*.nii.gz", "*.nii", "*.nrrd", "*.mha"]
+SCAN_PATTERNS = ["*.dcm", "*.png"]
+"""What a store of scans has beside these."""
 
 
 class TopoLabelApp(MONAILabelApp):
@@ -82,10 +88,32 @@ class TopoLabelApp(MONAILabelApp):
         answer = super().infer(request, datastore)
         answer["params"].get("latencies", {})["queue"] = round(float(request.get(QUEUED, 0.0)), 4)
         if isinstance(request.get("image"), str):
-            self.proposals.remember(request["image"], request, answer)
+            # How far a standard scan lies from a restored one is no measure of anybody's work.
+            self.proposals.remember(request["image"], request, answer | ({"file": ""} if self.restores else {}))
             if QUEUED in request:  # somebody waits for it; a batch is nobody's work on a case
                 self._lease(self.leases.renew, request["image"])
         return answer
+
+    @property
+    def patterns(self) -> list[str]:
+        """Files of the store that are studies."""
+        return [*IMAGE_PATTERNS, *(SCAN_PATTERNS if self.restores else [])]
+
+    @property
+    def restores(self) -> bool:
+        """Whether this app's studies are scans to be restored; the first task says so, as of whose labels they get."""
+        return self.spec.tasks[0].kind == RESTORATION
+
+    def check_image(self, path: str | Path) -> None:
+        """Refuse a study that no task could take.
+
+        Raises:
+            InputRejected: With everything that was found.
+        """
+        if self.restores:
+            read_scan(path)
+        else:
+            check(path)
 
     def is_blank(self, image: str) -> bool:
         """Say whether a study gets no automatic proposal, to measure what proposals save."""
@@ -144,7 +172,7 @@ class TopoLabelApp(MONAILabelApp):
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Return Dice per class, over the classes of the first task, and the scores of cases per task that has them."""
         scores = {each.name: each for each in self.case_scores.values()}
-        return {"dice": DicePerClass(self.spec.tasks[0].label_values), **scores}
+        return scores if self.restores else {"dice": DicePerClass(self.spec.tasks[0].label_values), **scores}
 
     @property
     def infers(self) -> dict[str, ServedInfer]:
@@ -175,7 +203,7 @@ class TopoLabelApp(MONAILabelApp):
             return self.init_remote_datastore()
         return FolderStore(
             self.studies,
-            extensions=IMAGE_PATTERNS,
+            extensions=self.patterns,
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
@@ -195,7 +223,8 @@ def configured(spec: AppSpec, conf: Mapping[str, str]) -> AppSpec:
 def offered(app_dir: str, task: TaskSpec) -> dict[str, ServedInfer]:
     """Return the infer tasks of a task, by name; none where the weights below its network are not there."""
     if task.kind != CLICK:
-        return {task.name: SegmentationInfer(app_dir, task)}
+        kind = RestorationInfer if task.kind == RESTORATION else SegmentationInfer
+        return {task.name: kind(app_dir, task)}
     try:
         foundation_of(task.model, task.foundation)
     except NoFoundation as error:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case, find_cases
-from lib.jobs.gate import PUBLISH, REJECT, Decision
+from lib.jobs.gate import DICE, PUBLISH, REJECT, Decision
 from lib.jobs.judge import broken_weight
 from lib.jobs.publish import Shelf, carry_out, decision_about, register
 from lib.jobs.recorded import recorded
@@ -29,12 +29,13 @@ from lib.records.labels import LabelVersions
 from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
 from lib.records.versions import find_version, list_versions, new_name, write_version
 from lib.tasks.models import settle, show_in_mlflow
+from lib.tasks.restoration.lesson import learn_to_restore
 from lib.tasks.run_start import OUTCOME, TRANSFER, Start, close
-from lib.tasks.spec import CLICK, AppSpec, SpecError, TaskSpec, load_app
+from lib.tasks.spec import CLICK, RESTORATION, AppSpec, SpecError, TaskSpec, load_app
 from lib.tasks.synthesis import synthetic_cases
 from lib.tasks.teacher import TEACHER, load_teacher, moved_on, teacher_of, told
 from lib.tasks.training_stats import TrainingStats
-from lib.tasks.trial import Trial, mean_dice, served_or_none, try_out
+from lib.tasks.trial import Trial, mean_score, served_or_none, try_out
 from lib.tasks.weights import build_network, served_weights, shelf, weights_named
 
 logger = logging.getLogger(__name__)
@@ -137,9 +138,9 @@ def retrain(
             published=decision.verdict == PUBLISH,
             verdict=decision.verdict,
             reason=decision.reason,
-            score=mean_dice(trial.challenger),
+            score=mean_score(trial.challenger),
             parent=start.parent,
-            parent_score=mean_dice(trial.champion),
+            parent_score=mean_score(trial.champion),
             train_cases=len(split[TRAIN]),
             val_cases=len(split[VAL]),
             held_out_cases=len(split[HELD_OUT]),
@@ -235,6 +236,10 @@ def _learn(
     app_dir = workdir.parents[3]
     parent = weights_named(app_dir, task, start.parent) if start.parent else None
     network = build_network(task, parent.path if parent else None, seed=start.recipe.seed)
+    if task.kind == RESTORATION:
+        parts = start.split[TRAIN], start.split[VAL]
+        result = learn_to_restore(task, start.recipe, network, *parts, workdir, device=device, report=report)
+        return network, result, None
 
     def run(recipe: Recipe, cases: Sequence[Case], folder: Path, teacher: Teacher | None = None) -> Result:
         return train(
@@ -309,7 +314,7 @@ def _card(
     split = start.split
     files = {case.id: [case.image, case.label] for case in split[TRAIN] if case.label}
     notes = {
-        "image": asdict(task.image),
+        **({"counts": asdict(task.counts)} if task.counts else {"image": asdict(task.image)}),
         "held_out": [case.id for case in split[HELD_OUT]],
         "gate": asdict(trial.decision),
         **taught,
@@ -323,7 +328,11 @@ def _card(
         recipe={"name": task.train.recipe, **asdict(start.recipe)},
         data=hash_data(files),
         label_schema=hash_labels(task.labels),
-        metrics=[{"case": each.case, "dice": dict(each.dice), "cl_dice": each.cl_dice} for each in trial.challenger],
+        metrics=[
+            {"case": each.case, task.gate.metric: dict(each.scores)}
+            | ({"cl_dice": each.cl_dice} if task.gate.metric == DICE else {})
+            for each in trial.challenger
+        ],
         parent=start.parent,
         code_version=find_code_version(),
         notes=notes | {"steps": result.steps, "seconds": round(result.seconds, 1), "stopped": result.stopped},

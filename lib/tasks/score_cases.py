@@ -13,8 +13,9 @@ from lib.data.cases import find_cases
 from lib.data.findings import InputRejected
 from lib.records.card import hash_file
 from lib.records.scores import CaseScore, Maker, Scores
+from lib.tasks.blocks import ScoreSpec
 from lib.tasks.scorer import Progress, Scorer
-from lib.tasks.spec import SEGMENTATION, ScoreSpec, SpecError, TaskSpec
+from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec
 
 logger = logging.getLogger(__name__)
 

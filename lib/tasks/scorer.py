@@ -22,7 +22,8 @@ from lib.models.samples import Dropping, Samples, views
 from lib.ops.resample import running_argmax
 from lib.records.scores import CaseScore, Maker
 from lib.records.versions import STARTER
-from lib.tasks.spec import ScoreSpec, TaskSpec
+from lib.tasks.blocks import ScoreSpec
+from lib.tasks.spec import TaskSpec
 from lib.tasks.weights import NoWeights, build_network, check_schema, served_weights, shelf, weights_named
 
 Progress = Callable[[int, int], None]

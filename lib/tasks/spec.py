@@ -8,56 +8,27 @@ from pathlib import Path
 from typing import Any
 
 from lib.data.pipeline import ImageSpec
-from lib.data.tables import SpecError, build, listed, mapping, one_of, only, typed
+from lib.data.tables import SpecError, build, listed, mapping, one_of, only
 from lib.evaluation.faults import Expected
-from lib.jobs.gate import GateSpec
+from lib.jobs.gate import PSNR, GateSpec
 from lib.jobs.policy import PolicySpec
 from lib.learning.click import Click
 from lib.learning.distil import Distil
-from lib.learning.finetune import Finetune
-from lib.learning.recipe import Recipe
-from lib.models import BUILDERS, PROMPTED
+from lib.learning.restore import Restore
+from lib.models import BUILDERS, PROMPTED, RESTORERS
 from lib.models.sam.build import RANK
 from lib.records.split import HELD_OUT_PATIENTS
+from lib.tasks import blocks
+from lib.tasks.blocks import CountSpec, ScoreSpec, TrainSpec
 
-SEGMENTATION, CLICK = "segmentation", "click"
-KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED}
+SEGMENTATION, CLICK, RESTORATION = "segmentation", "click", "restoration"
+KINDS: dict[str, Mapping[str, Any]] = {SEGMENTATION: BUILDERS, CLICK: PROMPTED, RESTORATION: RESTORERS}
 """What a task does, and the networks that can."""
 RANDOM = "random"
 SCORED = ("foreground_random", "entropy", "mutual_information", "topology", "diversity", "entropy_diversity")
 """The strategies of an app, and those of a task that declares `scores`."""
-RECIPES: dict[str, type[Recipe]] = {"finetune": Finetune, "click": Click, "distil": Distil}
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainSpec:
-    """How a task is trained: the recipe's name and its options."""
-
-    recipe: str
-    options: Recipe
-
-
-@dataclasses.dataclass(frozen=True)
-class ScoreSpec:
-    """How the cases of a task are scored for its strategies.
-
-    Args:
-        by: Where several answers to one image come from: "tta", views of it; "dropout", what the network drops in
-            training; "ensemble", the versions served last, filled up with views of them.
-        samples: Answers.
-        over: What the uncertainty of a case is: "top", that of its most uncertain `top_ml`, or "roi", the mean within
-            `margin_mm` of what any answer found.
-        top_ml: A volume, in millilitres.
-        margin_mm: A distance.
-        pool: Cases that are scored per version, drawn by lot; 0 scores all.
-    """
-
-    by: str = "tta"
-    samples: int = 4
-    over: str = "top"
-    top_ml: float = 1.0
-    margin_mm: float = 5.0
-    pool: int = 200
+NO_IMAGE = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (1, 1))
+"""Of a task that takes counts and no image."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,8 +39,9 @@ class TaskSpec:
         name: What viewers show and requests name; a click task is offered as ``<name>_2d``, ``_3d`` and ``_labels``.
         kind: One of `KINDS`.
         model: A key of `lib.models.BUILDERS` or, for clicks, of `lib.models.PROMPTED`.
-        labels: Class names in the order of their values.
+        labels: Class names in the order of their values; a task that restores has none.
         image: Spacing, window and network input.
+        counts: How scans are taken, by a task that restores, which has no `image`.
         train: Recipe and options; None where the task only infers.
         gate: What a new version must show to be served.
         topology: How many components, loops and cavities a label, or several together, may have.
@@ -86,8 +58,9 @@ class TaskSpec:
     name: str
     kind: str
     model: str
-    labels: tuple[str, ...]
-    image: ImageSpec
+    labels: tuple[str, ...] = ()
+    image: ImageSpec = NO_IMAGE
+    counts: CountSpec | None = None
     train: TrainSpec | None = None
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     topology: tuple[Expected, ...] = ()
@@ -202,16 +175,16 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
         SpecError: As `load_app`.
     """
     only(table, {"app", "policy", "task"}, "the file")
-    blocks = table.get("task", [])
-    if not isinstance(blocks, list) or not blocks:
+    declared = table.get("task", [])
+    if not isinstance(declared, list) or not declared:
         raise SpecError("needs at least one [[task]] block")
-    tasks = tuple(_task(block, f"[[task]] {index}") for index, block in enumerate(blocks, start=1))
+    tasks = tuple(_task(block, f"[[task]] {index}") for index, block in enumerate(declared, start=1))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
         raise SpecError(f"two tasks have one name: {listed(names)}")
     head = mapping(table.get("app", {}), "[app]")
     only(head, {field.name for field in dataclasses.fields(AppSpec)} - {"tasks", "policy"}, "[app]")
-    app = build(AppSpec, head, "[app]", tasks=tasks, policy=_policy(mapping(table.get("policy", {}), "[policy]")))
+    app = build(AppSpec, head, "[app]", tasks=tasks, policy=blocks.policy(mapping(table.get("policy", {}), "[policy]")))
     one_of(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
     if not 0 <= app.control_share <= 0.5:
         raise SpecError("[app] control_share: 0 to 0.5")
@@ -236,34 +209,59 @@ def _task(block: Any, where: str) -> TaskSpec:
     where = f"{where} ({block['name']})" if "name" in block else where
     parts: dict[str, Any] = {}
     if "image" in block:
-        parts["image"] = _image(mapping(block.pop("image"), f"{where} image"), f"{where} image")
+        parts["image"] = blocks.image(mapping(block.pop("image"), f"{where} image"), f"{where} image")
+    if "counts" in block:
+        parts["counts"] = blocks.counts(mapping(block.pop("counts"), f"{where} counts"), f"{where} counts")
     if "train" in block:
-        parts["train"] = _train(mapping(block.pop("train"), f"{where} train"), f"{where} train")
+        parts["train"] = blocks.train(mapping(block.pop("train"), f"{where} train"), f"{where} train")
     if "scores" in block:
-        parts["scores"] = _scores(mapping(block.pop("scores"), f"{where} scores"), f"{where} scores")
+        parts["scores"] = blocks.scores(mapping(block.pop("scores"), f"{where} scores"), f"{where} scores")
     if "gate" in block:
-        parts["gate"] = _gate(mapping(block.pop("gate"), f"{where} gate"), block.get("labels", ()), f"{where} gate")
+        restores = block.get("kind") == RESTORATION
+        table = mapping(block.pop("gate"), f"{where} gate")
+        parts["gate"] = blocks.gate(table, block.get("labels", ()), f"{where} gate", restores=restores)
+    elif block.get("kind") == RESTORATION:
+        parts["gate"] = GateSpec(metric=PSNR)
     if "topology" in block:
         table = mapping(block.pop("topology"), f"{where} topology")
-        parts["topology"] = _topology(table, block.get("labels", ()), f"{where} topology")
+        parts["topology"] = blocks.topology(table, block.get("labels", ()), f"{where} topology")
     task = build(TaskSpec, block, where, **parts)
     one_of(task.kind, tuple(KINDS), f"{where} kind")
     one_of(task.model, tuple(KINDS[task.kind]), f"{where} model")
-    _kind(task, where)
     if not task.name.replace("_", "").replace("-", "").isalnum():
         raise SpecError(f"{where} name: letters, digits, - and _ only, for it is part of an address")
-    if not task.labels or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
+    if ("labels" in block and not task.labels) or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
         raise SpecError(f"{where} labels: 1 to 254 different names")
+    _kind(task, where)
     return task
 
 
 def _kind(task: TaskSpec, where: str) -> None:
     """Refuse what the kind of a task has no use for, or lacks."""
-    clicks = task.kind == CLICK
+    clicks, restores = task.kind == CLICK, task.kind == RESTORATION
+    needed = (
+        {"counts": task.counts is not None}
+        if restores
+        else {"image": task.image is not NO_IMAGE, "labels": task.labels}
+    )
+    if missing := [name for name, there in needed.items() if not there]:
+        raise SpecError(f"{where} needs {listed(missing)}")
+    useless = {
+        "image": restores and task.image is not NO_IMAGE,
+        "labels": restores and task.labels,
+        "topology": restores and task.topology,
+        "counts": not restores and task.counts,
+    }
+    if named := [name for name, there in useless.items() if there]:
+        raise SpecError(f"{where} {listed(named)}: a task of kind '{task.kind}' has no use for that")
+    if task.train is not None and isinstance(task.train.options, Restore) != restores:
+        raise SpecError(
+            f"{where} train: the recipe 'restore' is for tasks of kind '{RESTORATION}', and they have no other"
+        )
     if not clicks and (task.object or task.foundation or task.rank != RANK):
         raise SpecError(f"{where}: object, foundation and rank are for tasks of kind '{CLICK}'")
-    if clicks and task.scores:
-        raise SpecError(f"{where} scores: what answers clicks says nothing of a case by itself")
+    if task.kind != SEGMENTATION and task.scores:
+        raise SpecError(f"{where} scores: a task of kind '{task.kind}' says nothing of a case by itself")
     if task.rank < 0:
         raise SpecError(f"{where} rank: 0 or more")
     roi = task.image.roi
@@ -288,70 +286,3 @@ def _teacher(task: TaskSpec, tasks: tuple[TaskSpec, ...]) -> None:
     theirs = next(other.image for other in tasks if other.name == task.teacher)
     if (theirs.spacing_mm, theirs.crop_margin_mm) != (task.image.spacing_mm, task.image.crop_margin_mm):
         raise SpecError(f"{where}: a student reads its images on the grid of its teacher; give both one spacing_mm")
-
-
-def _image(block: Mapping[str, Any], where: str) -> ImageSpec:
-    image = build(ImageSpec, block, where)
-    if min(image.spacing_mm) <= 0 or image.window_hu[0] == image.window_hu[1]:
-        raise SpecError(f"{where}: spacing_mm must be positive and the ends of window_hu differ")
-    if len(image.roi) not in (2, 3) or min(image.roi) < 1 or not image.slice_offsets:
-        raise SpecError(f"{where}: roi takes two or three positive sizes, slice_offsets at least one")
-    if len(image.roi) == 3 and len(image.slice_offsets) > 1:
-        raise SpecError(f"{where}: slice_offsets are the channels of a 2-D roi; a 3-D roi has one")
-    return image
-
-
-def _train(block: Mapping[str, Any], where: str) -> TrainSpec:
-    options = dict(block)
-    name = options.pop("recipe", None)
-    one_of(name, tuple(RECIPES), f"{where} recipe")
-    try:
-        return TrainSpec(name, RECIPES[name].from_options(options))
-    except ValueError as error:
-        raise SpecError(f"{where}: {error}") from None
-
-
-def _scores(block: Mapping[str, Any], where: str) -> ScoreSpec:
-    scores = build(ScoreSpec, block, where)
-    one_of(scores.by, ("tta", "dropout", "ensemble"), f"{where} by")
-    one_of(scores.over, ("top", "roi"), f"{where} over")
-    if scores.samples < 2 or scores.pool < 0 or scores.top_ml <= 0 or scores.margin_mm < 0:
-        raise SpecError(f"{where}: two samples at least, top_ml above 0, margin_mm and pool 0 or more")
-    return scores
-
-
-def _gate(block: Mapping[str, Any], labels: Any, where: str) -> GateSpec:
-    block = dict(block)
-    floors = dict(mapping(block.pop("floors", {}), f"{where} floors"))
-    only(floors, labels, f"{where} floors")
-    floors = {name: typed(value, float, f"{where} floors {name}") for name, value in floors.items()}
-    gate = build(GateSpec, block, where, floors=floors)
-    shares = (gate.teacher_share, *floors.values())
-    if gate.tolerance < 0 or gate.latency_factor < 1 or not all(0 <= share <= 1 for share in shares):
-        raise SpecError(
-            f"{where}: tolerance is 0 or more, latency_factor 1 or more, floors and teacher_share lie in [0, 1]"
-        )
-    return gate
-
-
-def _topology(block: Mapping[str, Any], labels: Any, where: str) -> tuple[Expected, ...]:
-    """Return what is expected of each label, and of several that are named together: "larynx + trachea"."""
-    expected = []
-    for name, table in block.items():
-        names = tuple(part.strip() for part in name.split("+"))
-        only(dict.fromkeys(names), labels, where)
-        place = f"{where} {name!r}"
-        numbers = mapping(table, place)
-        only(numbers, {"components", "loops", "cavities"}, place)
-        each = build(Expected, numbers, place, labels=names)
-        if any(number < 0 for number in numbers.values()):
-            raise SpecError(f"{place}: numbers are 0 or more")
-        expected.append(each)
-    return tuple(expected)
-
-
-def _policy(block: Mapping[str, Any]) -> PolicySpec:
-    policy = build(PolicySpec, block, "[policy]")
-    if policy.retrain_after < 0 or policy.quiet_hours < 0 or len(policy.window) not in (0, 2):
-        raise SpecError("[policy]: retrain_after and quiet_hours are 0 or more, window takes two times")
-    return policy

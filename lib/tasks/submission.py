@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from lib.data.findings import reject
 from lib.data.formats import load, read_header
 from lib.data.pipeline import IGNORE, load_label, save_label
+from lib.data.scintigraphy.pairs import Pair, read_pair
 from lib.evaluation.faults import inspect_label, not_checked
-from lib.tasks.spec import TaskSpec
+from lib.tasks.spec import RESTORATION, TaskSpec
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +23,7 @@ CHECK_SECONDS = 10.0
 
 def accept_label(
     path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
-) -> NDArray[np.uint8]:
+) -> NDArray[Any]:
     """Refuse a label that nobody could train on, and bring its values into the order of the task's labels.
 
     Slicer numbers the segments of a submitted label by their position on its screen, whatever values they came with,
@@ -34,10 +35,12 @@ def accept_label(
         task: Whose labels these are.
         label_info: ``{"name": ..., "idx": ...}`` per value, as Slicer sends them; may be empty.
     Returns:
-        Its values, in the image's shape.
+        Its values, in the image's shape; of a task that restores, whose labels are standard scans, its counts.
     Raises:
         InputRejected: If it cannot be read, has another grid than its image, or unknown values or names.
     """
+    if task.kind == RESTORATION:
+        return read_pair(Pair(Path(image).name, Path(image), path))[1].counts
     header = read_header(path)
     if header.components != 1 or len(header.spatial_shape) > 3:
         reason = f"The label '{path.name}' has several layers."
@@ -55,7 +58,7 @@ def accept_label(
     return renamed
 
 
-def remarks_on(label: NDArray[np.uint8], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
+def remarks_on(label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
     """Return what a person should look at in a label, as plain data; it refuses nothing and raises nothing.
 
     Args:
@@ -63,6 +66,8 @@ def remarks_on(label: NDArray[np.uint8], image: str | Path, task: TaskSpec) -> l
         image: The image it belongs to.
         task: Whose labels these are.
     """
+    if task.kind == RESTORATION:
+        return []
     try:
         volume = load(image)
         shape = (*label.shape, 1)[:3]

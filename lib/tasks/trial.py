@@ -14,9 +14,10 @@ from lib.data.cases import Case
 from lib.jobs.gate import Decision, Judged, decide
 from lib.jobs.judge import judge
 from lib.jobs.judge_clicks import judge_clicks
+from lib.jobs.judge_scans import judge_scans
 from lib.jobs.publish import Shelf
 from lib.records.split import HELD_OUT, TRAIN, VAL
-from lib.tasks.spec import CLICK, AppSpec, TaskSpec
+from lib.tasks.spec import CLICK, RESTORATION, AppSpec, TaskSpec
 from lib.tasks.weights import NoWeights, SchemaMismatch, ServedWeights, build_network, served_weights
 
 logger = logging.getLogger(__name__)
@@ -60,6 +61,8 @@ def try_out(
     against, champion = place.served, served_or_none(place.app_dir, task)
 
     def judged(version: nn.Module, cases: Sequence[Case]) -> list[Judged]:
+        if task.kind == RESTORATION:
+            return judge_scans(version, cases, task.gate.metric, device=device)
         if task.kind == CLICK:
             return judge_clicks(version, cases, task.image, task.labels, task.object, device=device)
         return judge(version, cases, task.image, task.labels, device=device)
@@ -90,7 +93,7 @@ def served_or_none(app_dir: str | Path, task: TaskSpec) -> ServedWeights | None:
         return None
 
 
-def mean_dice(judged: Sequence[Judged]) -> float:
+def mean_score(judged: Sequence[Judged]) -> float:
     """Return the mean over cases of the mean over their classes; nan where nothing was scored."""
-    means = [fmean(known) for each in judged if (known := [v for v in each.dice.values() if v is not None])]
+    means = [fmean(known) for each in judged if (known := [v for v in each.scores.values() if v is not None])]
     return fmean(means) if means else math.nan

@@ -12,12 +12,12 @@ from torch import nn
 from lib.jobs.judge import broken_weight
 from lib.jobs.publish import Shelf
 from lib.jobs.watch import BrokenOutput
-from lib.models import BUILDERS, PROMPTED
+from lib.models import BUILDERS, PROMPTED, RESTORERS
 from lib.models.weights import load_weights
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
 from lib.records.versions import CARD, STARTER, WEIGHTS, Version, champion, find_version
-from lib.tasks.spec import CLICK, TaskSpec
+from lib.tasks.spec import CLICK, RESTORATION, TaskSpec
 
 
 class NoWeights(RuntimeError):
@@ -146,6 +146,8 @@ def build_network(task: TaskSpec, weights: Path | None = None, *, seed: int = 0)
 def _built(task: TaskSpec) -> nn.Module:
     if task.kind == CLICK:
         return PROMPTED[task.model](task.image.roi[0], rank=task.rank, foundation=task.foundation or None)
+    if task.kind == RESTORATION:
+        return RESTORERS[task.model](1, 1)
     return BUILDERS[task.model](
         spatial_dims=task.dimension,
         in_channels=len(task.image.slice_offsets),

@@ -19,7 +19,13 @@ def judged(count: int = 8, gain: float = 0.0, cl_gain: float = 0.0, seed: int = 
     for number in range(count):
         base = rng.uniform(0.7, 0.9)
         dice = {"trachea": base + gain, "larynx": base - 0.1 + gain}
-        known = {"case": f"c{number}", "patient": f"p{number}", "dice": dice, "cl_dice": base + cl_gain, "seconds": 1.0}
+        known = {
+            "case": f"c{number}",
+            "patient": f"p{number}",
+            "scores": dice,
+            "cl_dice": base + cl_gain,
+            "seconds": 1.0,
+        }
         found.append(Judged(**(known | facts)))
     return found
 
@@ -50,7 +56,7 @@ def test_a_gain_on_average_is_not_enough_where_it_may_be_chance() -> None:
     """Half the patients much better, half much worse: the mean says nothing."""
     gains = [0.1, -0.09] * 4
     challenger = [
-        dataclasses.replace(each, dice={name: value + gain for name, value in each.dice.items()})
+        dataclasses.replace(each, scores={name: value + gain for name, value in each.scores.items()})
         for each, gain in zip(judged(), gains, strict=True)
     ]
     assert gate(challenger, judged()).verdict == REJECT
@@ -85,7 +91,7 @@ def test_a_worse_one_of_few_patients_is_held_and_said_to_be_worse() -> None:
 
 def test_a_class_below_its_floor_is_rejected_whatever_the_mean() -> None:
     def shifted(trachea: float, larynx: float) -> list[Judged]:
-        return [dataclasses.replace(each, dice={"trachea": trachea, "larynx": larynx}) for each in judged()]
+        return [dataclasses.replace(each, scores={"trachea": trachea, "larynx": larynx}) for each in judged()]
 
     decision = gate(shifted(0.55, 0.95), shifted(0.6, 0.8))
     assert decision.verdict == REJECT and "trachea has Dice 0.550, below its floor of 0.600" in decision.reason
@@ -93,18 +99,18 @@ def test_a_class_below_its_floor_is_rejected_whatever_the_mean() -> None:
 
 
 def test_a_floor_that_no_case_can_show_waits_for_the_admin() -> None:
-    bare = [[dataclasses.replace(each, dice={"larynx": 0.8, "trachea": None}) for each in judged()] for _ in range(2)]
+    bare = [[dataclasses.replace(each, scores={"larynx": 0.8, "trachea": None}) for each in judged()] for _ in range(2)]
     decision = gate(*bare)
     assert decision.verdict == HOLD and "no held-out case shows trachea" in decision.reason
 
 
 def test_drawing_what_is_not_there_costs() -> None:
     """The champion rightly leaves the class out, for which there is no Dice; the challenger draws it and gets 0."""
-    theirs = [dataclasses.replace(each, dice={"trachea": 0.8, "larynx": None}) for each in judged()]
-    ours = [dataclasses.replace(each, dice={"trachea": 0.85, "larynx": 0.0}) for each in judged()]
+    theirs = [dataclasses.replace(each, scores={"trachea": 0.8, "larynx": None}) for each in judged()]
+    ours = [dataclasses.replace(each, scores={"trachea": 0.85, "larynx": 0.0}) for each in judged()]
     assert gate(ours, theirs).verdict == REJECT
     assert gate(
-        [dataclasses.replace(each, dice={"trachea": 0.85, "larynx": None}) for each in ours], theirs
+        [dataclasses.replace(each, scores={"trachea": 0.85, "larynx": None}) for each in ours], theirs
     ).verdict == (PUBLISH)
 
 
@@ -112,7 +118,7 @@ def test_drawing_what_is_not_there_costs() -> None:
     ("fault", "says"),
     [
         ({"finite": False}, "no numbers"),
-        ({"constant": True}, "every voxel the same label"),
+        ({"constant": True}, "every voxel the same value"),
         ({"seconds": 3.5}, "it takes 3.5 s a case, the served version 1.0 s"),
     ],
 )
@@ -138,17 +144,17 @@ def test_a_little_slower_is_the_machine() -> None:
 def test_without_a_champion_the_floors_and_the_number_decide() -> None:
     assert gate(judged(), None).verdict == PUBLISH
     assert gate(judged(3), None).verdict == HOLD
-    assert gate([dataclasses.replace(each, dice={"trachea": 0.2}) for each in judged()], None).verdict == REJECT
+    assert gate([dataclasses.replace(each, scores={"trachea": 0.2}) for each in judged()], None).verdict == REJECT
 
 
 def test_nothing_to_score_is_not_published() -> None:
-    empty = [[dataclasses.replace(each, dice={"larynx": None}, cl_dice=None) for each in judged()] for _ in range(2)]
+    empty = [[dataclasses.replace(each, scores={"larynx": None}, cl_dice=None) for each in judged()] for _ in range(2)]
     decision = decide(*empty, GateSpec(), min_patients=5)
     assert decision.verdict == REJECT and "cannot be compared" in decision.reason
 
 
 def test_nan_scores_are_no_scores() -> None:
-    ours = [dataclasses.replace(each, dice={"trachea": math.nan, "larynx": math.nan}) for each in judged()]
+    ours = [dataclasses.replace(each, scores={"trachea": math.nan, "larynx": math.nan}) for each in judged()]
     assert gate(ours, judged()).verdict != PUBLISH
 
 
@@ -168,7 +174,7 @@ def test_different_cases_are_not_compared() -> None:
 def test_a_student_reaches_most_of_its_teachers_dice(ahead: float, verdict: str, says: str) -> None:
     decision = gate(judged(), judged(), teacher=judged(gain=ahead))
     assert decision.verdict == verdict and says in decision.reason
-    ours = sum(sum(each.dice.values()) / 2 for each in judged()) / 8
+    ours = sum(sum(each.scores.values()) / 2 for each in judged()) / 8
     assert decision.figures["teacher_share"] == pytest.approx(ours / (ours + ahead), abs=1e-4)
 
 
@@ -179,4 +185,4 @@ def test_how_far_a_student_is_behind_is_told_where_few_patients_judge() -> None:
 
 def test_without_a_teacher_there_is_no_share() -> None:
     assert "teacher_share" not in gate(judged(), judged()).figures
-    assert gate(judged(), judged(), teacher=judged(dice={"trachea": 0.0})).figures["teacher_share"] is None
+    assert gate(judged(), judged(), teacher=judged(scores={"trachea": 0.0})).figures["teacher_share"] is None

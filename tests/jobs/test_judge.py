@@ -58,24 +58,24 @@ def test_scores_worked_by_hand(make_case: Callable[..., Case]) -> None:
     first, second = judge(Thresholds(), [make_case("b"), make_case("a")], SPEC, LABELS)
     assert (first.case, second.case, first.patient) == ("a", "b", "patient a")
     # Of class 2 four columns are found where two are: 2 * 2 / (4 + 2).
-    assert first.dice == {"low": 1.0, "high": pytest.approx(2 / 3)}
+    assert first.scores == {"low": 1.0, "high": pytest.approx(2 / 3)}
     assert first.cl_dice is not None and 0 < first.cl_dice <= 1
     assert first.finite and not first.constant and not first.fault and first.seconds > 0
 
 
 def test_ignored_voxels_count_for_nobody(make_case: Callable[..., Case]) -> None:
     (judged,) = judge(Thresholds(), [make_case("a", ignore=True)], SPEC, LABELS)
-    assert judged.dice == {"low": 1.0, "high": 1.0} and judged.cl_dice == 1.0
+    assert judged.scores == {"low": 1.0, "high": 1.0} and judged.cl_dice == 1.0
 
 
 def test_a_class_that_nobody_has_is_not_scored(make_case: Callable[..., Case]) -> None:
     (judged,) = judge(Thresholds(), [make_case("a")], SPEC, (*LABELS, "third"))
-    assert judged.dice["third"] is None
+    assert judged.scores["third"] is None
 
 
 def test_a_constant_answer_is_seen(make_case: Callable[..., Case]) -> None:
     (judged,) = judge(Thresholds(bias=9.0), [make_case("a")], SPEC, LABELS)
-    assert judged.constant and judged.finite and judged.dice == {"low": 0.0, "high": 0.0} and judged.cl_dice == 0.0
+    assert judged.constant and judged.finite and judged.scores == {"low": 0.0, "high": 0.0} and judged.cl_dice == 0.0
 
 
 def test_a_mask_without_a_skeleton_is_worth_nothing(make_case: Callable[..., Case], monkeypatch) -> None:
@@ -102,7 +102,7 @@ def test_an_output_that_is_no_number_is_seen(make_case: Callable[..., Case]) -> 
 
 def test_a_version_that_raises_is_at_fault_and_scores_nothing(make_case: Callable[..., Case]) -> None:
     (judged,) = judge(Fails(), [make_case("a")], SPEC, LABELS)
-    assert judged.fault == "IndexError: index out of range" and judged.dice == {"low": 0.0, "high": 0.0}
+    assert judged.fault == "IndexError: index out of range" and judged.scores == {"low": 0.0, "high": 0.0}
 
 
 def test_too_little_memory_is_raised(make_case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch) -> None:

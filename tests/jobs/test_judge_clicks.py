@@ -72,22 +72,22 @@ def test_scores_worked_by_hand(make_case: Callable[..., Case]) -> None:
     first, second = judged([make_case("b"), make_case("a")])
     assert (first.case, second.case, first.patient) == ("a", "b", "patient a")
     # Everything dark is found, twice what either label is: 2 x 1 / (2 + 1).
-    assert first.dice["airway"] is not None and first.dice["airway"] > 0.95
-    assert first.dice["low"] == first.dice["high"] == pytest.approx(2 / 3, abs=0.05)
+    assert first.scores["airway"] is not None and first.scores["airway"] > 0.95
+    assert first.scores["low"] == first.scores["high"] == pytest.approx(2 / 3, abs=0.05)
     assert first.cl_dice is not None and first.cl_dice > 0.9
     assert first.finite and not first.constant and not first.fault and first.seconds > 0
-    assert first.dice == second.dice and first.cl_dice == second.cl_dice
+    assert first.scores == second.scores and first.cl_dice == second.cl_dice
 
 
 def test_ignored_voxels_count_for_nobody(make_case: Callable[..., Case]) -> None:
     (score,) = judged([make_case("a", ignore=True)])
-    assert score.dice["airway"] is not None and score.dice["airway"] > 0.95 and score.cl_dice is not None
-    assert score.dice["high"] is None and score.cl_dice > 0.9
+    assert score.scores["airway"] is not None and score.scores["airway"] > 0.95 and score.cl_dice is not None
+    assert score.scores["high"] is None and score.cl_dice > 0.9
 
 
 def test_a_case_without_any_object_scores_nothing(make_case: Callable[..., Case]) -> None:
     (score,) = judged([make_case("a", labelled=False)])
-    assert score.dice == {"airway": None, "low": None, "high": None} and score.cl_dice is None
+    assert score.scores == {"airway": None, "low": None, "high": None} and score.cl_dice is None
     assert not score.constant and score.finite and not score.fault
 
 
@@ -99,7 +99,7 @@ def test_a_constant_answer_is_seen(make_case: Callable[..., Case], kind: type[Pr
 
 def test_an_answer_that_is_no_number_is_seen(make_case: Callable[..., Case]) -> None:
     (score,) = judged([make_case("a")], NoNumber)
-    assert not score.finite and score.dice["airway"] == 0
+    assert not score.finite and score.scores["airway"] == 0
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -109,12 +109,12 @@ def test_weights_that_are_no_numbers_are_never_run(make_case: Callable[..., Case
         network.mask_decoder.mask_tokens.weight[0, 0] = value
     (score,) = judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway")
     assert not score.finite and not score.fault and score.cl_dice == 0
-    assert score.dice == {"airway": 0.0, "low": 0.0, "high": 0.0}
+    assert score.scores == {"airway": 0.0, "low": 0.0, "high": 0.0}
 
 
 def test_a_version_that_raises_is_at_fault_and_scores_nothing(make_case: Callable[..., Case]) -> None:
     (score,) = judged([make_case("a")], Fails)
-    assert score.fault == "IndexError: index out of range" and set(score.dice.values()) == {0.0}
+    assert score.fault == "IndexError: index out of range" and set(score.scores.values()) == {0.0}
 
 
 def test_too_little_memory_is_raised(make_case: Callable[..., Case], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +128,7 @@ def test_the_network_is_left_as_it_was(make_case: Callable[..., Case]) -> None:
     before = {name: value.clone() for name, value in network.state_dict().items()}
     scores = [judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway")[0] for _ in range(2)]
     assert network.training and all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert scores[0].dice == scores[1].dice and scores[0].cl_dice == scores[1].cl_dice
+    assert scores[0].scores == scores[1].scores and scores[0].cl_dice == scores[1].cl_dice
 
 
 def test_the_gate_understands_what_it_is_told(make_case: Callable[..., Case]) -> None:

@@ -62,7 +62,7 @@ def test_finds_the_level_and_says_what_validation_says(cases: list[Case], level:
     assert chosen.shift == SHIFTS.max() if level == 1.0 else level + chosen.shift == pytest.approx(4.0, abs=0.35)
     after = Validation(cases, SPEC, ("air",))(network, ALONE)
     assert after == [
-        {"case": row["case"], "dice": {"air": pytest.approx(row["dice"]["air"])}} for row in chosen.metrics
+        {"case": row["case"], "scores": {"air": pytest.approx(row["scores"]["air"])}} for row in chosen.metrics
     ]
     assert chosen.score == pytest.approx(mean_score(after))
 
@@ -77,7 +77,7 @@ def test_what_is_right_stays(cases: list[Case]) -> None:
 def test_a_class_that_nobody_has_does_not_count(cases: list[Case]) -> None:
     network = Threshold(gain=10.0, level=4.6)
     chosen = calibrate(network, cases, SPEC, ("air", "water")[:1])
-    assert chosen is not None and all(row["dice"].keys() == {"air"} for row in chosen.metrics)
+    assert chosen is not None and all(row["scores"].keys() == {"air"} for row in chosen.metrics)
 
 
 def test_nothing_to_fold_into_or_to_judge_by(cases: list[Case]) -> None:

@@ -108,8 +108,8 @@ def test_scores_every_case_by_name(make_case: Callable[..., Case]) -> None:
     validation = ClickValidation([make_case("b"), make_case("a")], SPEC, LABELS, "all")
     scores = validation(toy_network(64, kind=Bright, rank=0), ALONE)
     assert [score["case"] for score in scores] == ["a", "b"]
-    assert scores[0]["dice"].keys() == {"all", "low", "high"} and scores[0]["dice"] == scores[1]["dice"]
-    assert scores[0]["dice"]["all"] > 0.95 and scores[0]["dice"]["low"] == pytest.approx(2 / 3, abs=0.05)
+    assert scores[0]["scores"].keys() == {"all", "low", "high"} and scores[0]["scores"] == scores[1]["scores"]
+    assert scores[0]["scores"]["all"] > 0.95 and scores[0]["scores"]["low"] == pytest.approx(2 / 3, abs=0.05)
 
 
 def test_cases_are_shared_out(make_case: Callable[..., Case]) -> None:

@@ -86,6 +86,11 @@ def test_monailabels_own_command_serves_from_anywhere(
     assert answer.ok and answer.json()["version"] == "starter"
 
 
+def test_next_steps_of_scans_say_how_to_restore_one() -> None:
+    text = next_steps("http://h:1", ["bones"], "scan", restores=True)
+    assert "Restore a scan" in text and "-o restored.nii.gz" in text and "Slicer" not in text and "Segment" not in text
+
+
 def test_next_steps_without_a_task_that_segments() -> None:
     text = next_steps("http://h:1", [], "ct")
     assert "curl" not in text and "3D Slicer" in text

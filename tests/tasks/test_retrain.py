@@ -155,7 +155,7 @@ def swapped(label: np.ndarray) -> np.ndarray:
     ("spoil", "says"),
     [
         pytest.param(swapped, "Dice may fall", id="swapped"),
-        pytest.param(shuffled, "every voxel the same label", id="shuffled", marks=pytest.mark.slow),
+        pytest.param(shuffled, "every voxel the same value", id="shuffled", marks=pytest.mark.slow),
     ],
 )
 def test_better_is_published_worse_is_rejected_and_rollback_restores_the_bytes(
@@ -221,7 +221,7 @@ def test_a_constant_model_is_rejected(
 ) -> None:
     poisoned(monkeypatch, torch.zeros_like)
     outcome = retrain(app_dir, task, studies, device="cpu")
-    assert outcome.verdict == "reject" and "every voxel the same label" in outcome.reason
+    assert outcome.verdict == "reject" and "every voxel the same value" in outcome.reason
 
 
 def test_a_training_that_fails_is_a_row_with_its_reason(

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from lib.records.scores import CaseScore, Maker, Scores
+from lib.tasks.blocks import ScoreSpec
 from lib.tasks.score_cases import ScoreCases, Standing, Study, file_stamp, pooled, score_folder
 from lib.tasks.scorer import Scorer
-from lib.tasks.spec import ScoreSpec, SpecError, TaskSpec
+from lib.tasks.spec import SpecError, TaskSpec
 
 MAKER = Maker("seg", "v1", "s")
 

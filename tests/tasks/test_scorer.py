@@ -17,9 +17,10 @@ from lib.jobs.publish import register
 from lib.models.samples import Dropping, View
 from lib.records.versions import find_version, write_version
 from lib.tasks import scorer as scorer_module
+from lib.tasks.blocks import ScoreSpec
 from lib.tasks.models import promote
 from lib.tasks.scorer import Scorer, maker_of
-from lib.tasks.spec import ScoreSpec, TaskSpec
+from lib.tasks.spec import TaskSpec
 from lib.tasks.weights import NoWeights, build_network, shelf
 
 

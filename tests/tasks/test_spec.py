@@ -13,7 +13,8 @@ from lib.evaluation.faults import Expected
 from lib.jobs.gate import GateSpec
 from lib.learning.click import Click
 from lib.models.sam.build import RANK
-from lib.tasks.spec import SCORED, ScoreSpec, SpecError, load_app, read_app, scored_strategies
+from lib.tasks.blocks import ScoreSpec
+from lib.tasks.spec import SCORED, SpecError, load_app, read_app, scored_strategies
 
 ROOT = Path(__file__).resolve().parents[2]
 GOOD: dict[str, Any] = {
@@ -106,7 +107,7 @@ def test_train_is_optional() -> None:
         ("app.held_out_patients", 1, "two at least"),
         ("app.lease_minutes", 0, "more than 0"),
         ("app.control_share", 0.6, "0 to 0.5"),
-        ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, teacher_share, tolerance"),
+        ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, metric, teacher_share, tolerance"),
         ("task.gate", {"tolerance": -0.1}, "0 or more"),
         ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),
         ("task.gate", {"floors": {"a": 80}}, "lie in"),

@@ -12,7 +12,7 @@ from lib.jobs.gate import Judged
 from lib.records.card import hash_labels
 from lib.records.versions import set_champion, write_version
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.trial import mean_dice, served_or_none, try_out
+from lib.tasks.trial import mean_score, served_or_none, try_out
 from lib.tasks.weights import build_network, shelf
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def test_the_served_version_against_itself_is_no_worse(
     trial = try_out(load_app(app_dir), task, network, split, shelf(app_dir, task), CPU)
     assert trial.against == "starter" and trial.decision.verdict == "publish", trial.decision.reason
     assert [each.case for each in trial.challenger] == [each.case for each in trial.champion] == ["ct_1", "ct_2"]
-    assert [each.dice for each in trial.challenger] == [each.dice for each in trial.champion]
+    assert [each.scores for each in trial.challenger] == [each.scores for each in trial.champion]
 
 
 @pytest.mark.parametrize("served", [True, False])
@@ -61,10 +61,10 @@ def test_a_version_of_other_labels_is_nothing_to_compare_with(app_dir: Path, tas
     assert served_or_none(app_dir, task) is None
 
 
-def test_mean_dice_leaves_out_what_has_no_score() -> None:
+def test_mean_score_leaves_out_what_has_no_score() -> None:
     judged = [
-        Judged(case="a", patient="a", dice={"x": 0.5, "y": 1.0}, cl_dice=None),
-        Judged(case="b", patient="b", dice={"x": 0.25, "y": None}, cl_dice=None),
-        Judged(case="c", patient="c", dice={"x": None, "y": None}, cl_dice=None),
+        Judged(case="a", patient="a", scores={"x": 0.5, "y": 1.0}, cl_dice=None),
+        Judged(case="b", patient="b", scores={"x": 0.25, "y": None}, cl_dice=None),
+        Judged(case="c", patient="c", scores={"x": None, "y": None}, cl_dice=None),
     ]
-    assert mean_dice(judged) == pytest.approx((0.75 + 0.25) / 2) and math.isnan(mean_dice(judged[2:]))
+    assert mean_score(judged) == pytest.approx((0.75 + 0.25) / 2) and math.isnan(mean_score(judged[2:]))

@@ -99,7 +99,7 @@ def read_counts(path: str | Path) -> CountScan:
     claim = Header(path, "dicom", (width, height, image.frames), 1, image.bytes_per_voxel, np.eye(4))
     check_claim(claim, PICTURE_RATIO)
     counts = decode(path, (image.frames, height, width))
-    if found := list(_recorded(counts, stated["CountsAccumulated"])):
+    if found := list(recorded(counts, stated["CountsAccumulated"])):
         raise InputRejected(found)
     return CountScan(
         path=path,
@@ -192,7 +192,13 @@ def _number(tags: Dataset, name: str) -> float:
     return float(values[0]) if values and np.isfinite(float(values[0])) else 0.0
 
 
-def _recorded(counts: NDArray[Any], accumulated: float) -> Iterator[Finding]:
+def recorded(counts: NDArray[Any], accumulated: float) -> Iterator[Finding]:
+    """Yield why pixels are not the counts that a camera recorded.
+
+    Args:
+        counts: ``(V, H, W)``.
+        accumulated: What the header says they add up to; 0 where it does not.
+    """
     if counts.min() < 0 or counts.max() > MOST_COUNTS:
         reason = f"The pixels run from {counts.min()} to {counts.max()}, so they are no counts."
         yield Finding("NOT_COUNTS", reason, _REMEDY)

@@ -37,7 +37,14 @@ def whole_counts(expected: NDArray[Any]) -> NDArray[np.uint16]:
 
 
 def write_derived(
-    source: str | Path, expected: NDArray[Any], path: str | Path, *, description: str, software: str
+    source: str | Path,
+    expected: NDArray[Any],
+    path: str | Path,
+    *,
+    description: str,
+    software: str,
+    notice: str = NOTICE,
+    made: str = "restored",
 ) -> Path:
     """Write restored counts beside their source: its patient, study and views, and a series of their own.
 
@@ -47,6 +54,8 @@ def write_derived(
         path: Where to; written atomically.
         description: What was done, as "restored from half the counts by version 7 of nafnet_small".
         software: Name and version of what did it.
+        notice: What whoever reads the image must know.
+        made: What became of it, for the series' description.
     Returns:
         The path.
     Raises:
@@ -61,7 +70,7 @@ def write_derived(
     for name in _WRONG_NOW:
         if name in dataset:
             delattr(dataset, name)
-    _name(dataset, description, software)
+    _name(dataset, description, software, notice, made)
     _store(dataset, stored)
     path = Path(path)
     with replacing(path) as temporary:
@@ -69,7 +78,7 @@ def write_derived(
     return path
 
 
-def _name(dataset: Dataset, description: str, software: str) -> None:
+def _name(dataset: Dataset, description: str, software: str, notice: str, made: str) -> None:
     """Give the image its own identity, and the way back to its source (PS3.3 C.7.6.1, C.12.4, C.7.5.2)."""
     now = datetime.now()
     reference = Dataset()
@@ -78,9 +87,9 @@ def _name(dataset: Dataset, description: str, software: str) -> None:
     dataset.SourceImageSequence = [reference]
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
     dataset.ImageType = ["DERIVED", "SECONDARY", *list(dataset.get("ImageType") or ["", "", "STATIC", "EMISSION"])[2:]]
-    dataset.DerivationDescription = f"{description}. {NOTICE}"[:1024]
-    dataset.SeriesDescription = f"{dataset.get('SeriesDescription') or 'Bone scan'}, restored"[:64]
-    dataset.ImageComments = NOTICE
+    dataset.DerivationDescription = f"{description}. {notice}"[:1024]
+    dataset.SeriesDescription = f"{dataset.get('SeriesDescription') or 'Bone scan'}, {made}"[:64]
+    dataset.ImageComments = notice
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = now.strftime("%Y%m%d")
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = now.strftime("%H%M%S")
     equipment = Dataset()

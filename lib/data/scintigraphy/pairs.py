@@ -7,7 +7,8 @@ from pathlib import Path
 
 from lib.data.findings import reject
 from lib.data.formats import dicom
-from lib.data.scintigraphy.counts import CountScan, read_counts
+from lib.data.scintigraphy.counts import CountScan
+from lib.data.scintigraphy.scans import read_scan
 
 RAPID, STANDARD = "rapid", "standard"
 SAME_SPACING_MM = 0.01
@@ -58,16 +59,21 @@ def read_pair(pair: Pair) -> tuple[CountScan, CountScan, float]:
     in between is not moved back.
 
     Raises:
-        InputRejected: If a file is refused, or PAIR_GRID if the two lie on different grids.
+        InputRejected: If a file is refused, PAIR_GRID if the two lie on different grids, or PAIR_COUNTS if the rapid
+            one is not the one with fewer counts.
     """
-    rapid, standard = read_counts(pair.rapid), read_counts(pair.standard)
+    rapid, standard = read_scan(pair.rapid), read_scan(pair.standard)
     apart = max(abs(a - b) for a, b in zip(rapid.spacing_mm, standard.spacing_mm, strict=True))
     if rapid.counts.shape != standard.counts.shape or rapid.views != standard.views or apart > SAME_SPACING_MM:
         reason = f"The rapid scan of '{pair.patient}' is {_grid(rapid)}, the standard one {_grid(standard)}."
         raise reject("PAIR_GRID", reason, "Send two scans of one protocol, table speed apart.")
+    fraction = float(rapid.counts.sum() / standard.counts.sum())
     if rapid.velocity_mm_s and standard.velocity_mm_s:
-        return rapid, standard, standard.velocity_mm_s / rapid.velocity_mm_s
-    return rapid, standard, float(rapid.counts.sum() / standard.counts.sum())
+        fraction = standard.velocity_mm_s / rapid.velocity_mm_s
+    if not 0 < fraction < 1:
+        reason = f"The rapid scan of '{pair.patient}' holds {fraction:.2f} of the standard one's counts."
+        raise reject("PAIR_COUNTS", reason, "The standard scan is the slower one: check which is which.")
+    return rapid, standard, fraction
 
 
 def _grid(scan: CountScan) -> str:

@@ -108,7 +108,7 @@ class Lessons:
         for case, reading in zip(self.pool.judging, self.pool.judges, strict=True):
             assert reading.label is not None, "who judges has a label"
             found = predictor.labels(window(reading.hu.clone(), spec.window_hu)).numpy()
-            scores.append({"case": case.id, "dice": case_dice(found, reading.label.numpy(), self.plan.data.classes)})
+            scores.append({"case": case.id, "scores": case_dice(found, reading.label.numpy(), self.plan.data.classes)})
         return scores
 
     def made(self) -> list[Case]:

@@ -35,7 +35,7 @@ class Result:
         state_dict: The best weights, on the CPU; the last ones if nothing was judged.
         score: Their mean Dice; nan if nothing was judged.
         best_epoch: Their epoch, from 1; 0 if nothing was judged.
-        metrics: Their scores, one ``{"case", "dice": {class: Dice or None}}`` per case.
+        metrics: Their scores, one ``{"case", "scores": {class: Dice or None}}`` per case.
         history: One row per epoch: losses, learning rate, seconds and, where judged, scores.
         steps: Steps taken.
         skipped: Steps left out because a loss or a gradient was not finite.

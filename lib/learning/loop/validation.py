@@ -38,14 +38,14 @@ def case_dice(prediction: np.ndarray, reference: np.ndarray, labels: Sequence[st
 
 def mean_score(cases: Sequence[CaseScore]) -> float:
     """Return the mean over cases of the mean over their classes; nan where nothing was scored."""
-    means = [np.mean(found) for case in cases if (found := [v for v in case["dice"].values() if v is not None])]
+    means = [np.mean(found) for case in cases if (found := [v for v in case["scores"].values() if v is not None])]
     return float(np.mean(means)) if means else math.nan
 
 
 def class_means(cases: Sequence[CaseScore]) -> dict[str, float]:
     """Return the mean Dice of every class that some case scored."""
-    names = dict.fromkeys(name for case in cases for name in case["dice"])
-    found = {name: [case["dice"][name] for case in cases if case["dice"].get(name) is not None] for name in names}
+    names = dict.fromkeys(name for case in cases for name in case["scores"])
+    found = {name: [case["scores"][name] for case in cases if case["scores"].get(name) is not None] for name in names}
     return {name: float(np.mean(values)) for name, values in found.items() if values}
 
 
@@ -83,4 +83,4 @@ class Validation:
         reading = read(case.image, self.spec, label=case.label)
         assert reading.label is not None, "read returns the label it was given"
         prediction = np.asarray(predictor.labels(window(reading.hu, self.spec.window_hu))).squeeze()
-        return {"case": case.id, "dice": case_dice(prediction, np.asarray(reading.label).squeeze(), self.labels)}
+        return {"case": case.id, "scores": case_dice(prediction, np.asarray(reading.label).squeeze(), self.labels)}

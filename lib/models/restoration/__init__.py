@@ -3,7 +3,7 @@
 from lib.models.restoration.build import cascade_of, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
 from lib.models.restoration.cascade import Cascade
 from lib.models.restoration.nafnet import NAFNet
-from lib.models.restoration.restorer import restore_counts
+from lib.models.restoration.restorer import restore_counts, restored_deviation
 
 __all__ = [
     "Cascade",
@@ -14,4 +14,5 @@ __all__ = [
     "nafnet_small",
     "nafnet_tiny",
     "restore_counts",
+    "restored_deviation",
 ]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from lib.evaluation.bootstrap import Interval
+from lib.jobs.gate import DICE, METRICS, PSNR
 from lib.server.admin.state.history import Point, Week
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.4, 3.1
@@ -51,32 +52,33 @@ _SETTINGS: dict[Any, Any] = {
 
 @lru_cache(maxsize=KEPT)
 def efficiency(points: Sequence[Point], theme: Theme) -> str:
-    """Return held-out Dice against the labels that a version learned from."""
+    """Return the held-out score against the labels that a version learned from."""
 
     def draw(axes: Axes) -> None:
         places = [float(point.labels) for point in points]
-        _series(axes, places, points, [point.dice for point in points], theme.first, "mean Dice")
+        _series(axes, places, points, [point.score for point in points], theme.first, f"mean {_metric(points)}")
         axes.set_xlabel("labels learned from")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        _score_axis(axes)
+        _score_axis(axes, _metric(points))
 
     return _svg(draw, theme)
 
 
 @lru_cache(maxsize=KEPT)
 def drift(points: Sequence[Point], theme: Theme) -> str:
-    """Return held-out Dice and clDice of one version after the other."""
+    """Return held-out scores of one version after the other: Dice and clDice, or what images are judged by."""
 
     def draw(axes: Axes) -> None:
         places = [float(number) for number in range(1, len(points) + 1)]
-        _series(axes, places, points, [point.dice for point in points], theme.first, "mean Dice")
-        dashed = [point.cl_dice for point in points]
-        _series(axes, places, points, dashed, theme.second, "clDice", dashes="--", shift=0.08)
+        _series(axes, places, points, [point.score for point in points], theme.first, f"mean {_metric(points)}")
+        if _metric(points) == METRICS[DICE]:
+            dashed = [point.cl_dice for point in points]
+            _series(axes, places, points, dashed, theme.second, "clDice", dashes="--", shift=0.08)
         days = [f"{point.created:%m-%d}" if point.created else "?" for point in points]
         step = max(1, len(points) // 8)
         axes.set_xticks(places[::step], days[::step])
         axes.set_xlabel("versions in order, by the day they were made")
-        _score_axis(axes)
+        _score_axis(axes, _metric(points))
         _legend(axes, theme)
 
     return _svg(draw, theme)
@@ -130,10 +132,17 @@ def _series(
     axes.plot([], [], f"o{dashes}", color=colour, label=name)
 
 
-def _score_axis(axes: Axes) -> None:
-    lowest = floor(10 * axes.get_ylim()[0]) / 10
-    axes.set_ylim(min(0.5, max(0.0, lowest)) - 0.02, 1.03)
-    axes.set_ylabel("held-out score")
+def _metric(points: Sequence[Point]) -> str:
+    return points[-1].metric if points else METRICS[DICE]
+
+
+def _score_axis(axes: Axes, metric: str) -> None:
+    if metric == METRICS[PSNR]:
+        axes.set_ylabel("held-out PSNR, dB")
+    else:
+        lowest = floor(10 * axes.get_ylim()[0]) / 10
+        axes.set_ylim(min(0.5, max(0.0, lowest)) - 0.02, 1.03)
+        axes.set_ylabel("held-out score")
     axes.margins(x=0.08)
 
 

@@ -12,7 +12,6 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
 from lib.data.formats import stem
-from lib.data.validate import check
 from lib.server.guard.names import check_name
 from lib.server.guard.values import read_object
 from lib.server.refusals import Refused
@@ -44,7 +43,7 @@ async def add_image(
     def work(_: float) -> dict[str, str]:
         facts = _info(params, "params") | who(user)
         with uploaded(file, name) as path:
-            check(path)
+            app.check_image(path)
             stored = app.datastore().get_image_uri(name) if name in app.datastore().list_images() else ""
             if stored and not filecmp.cmp(stored, path, shallow=False):
                 raise Refused(409, "NAME_TAKEN", f"'{name}' is another image of the store.", "Choose another name.")

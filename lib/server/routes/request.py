@@ -18,9 +18,8 @@ from lib.server.auth.denied import Denied
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.server.turns import Turns
-from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
+from lib.tasks.app import TopoLabelApp
 
-STORED_SUFFIXES = tuple(pattern.lstrip("*") for pattern in IMAGE_PATTERNS)
 FILES = Turns("files", at_once=2, waiting=64)
 """Turns of whatever reads uploads: several large ones at once would fill the memory."""
 
@@ -102,17 +101,18 @@ def check_annotator(user: User) -> None:
 
 
 @contextmanager
-def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = STORED_SUFFIXES) -> Iterator[Path]:
+def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = ()) -> Iterator[Path]:
     """Yield an upload as a file of a name, and remove it.
 
     Args:
         file: What came; of its own name the suffix alone is looked at.
         name: How to call it.
-        suffixes: Which it may have.
+        suffixes: Which it may have; those of the store's studies unless told.
     Raises:
         Refused: NOT_AN_IMAGE.
     """
     sent = (file.filename or "").lower()
+    suffixes = suffixes or [pattern.lstrip("*") for pattern in app_at_work().patterns]
     suffix = next((each for each in suffixes if sent.endswith(each)), "")
     if not suffix:
         known = next((each for each in SUFFIXES if sent.endswith(each)), "no known suffix")

@@ -10,7 +10,6 @@ from monailabel.utils.others.generic import get_mime_type
 from monailabel.utils.sessions import SessionInfo, Sessions
 
 from lib.data.formats import SUFFIXES
-from lib.data.validate import check
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.server.routes.request import FILES, Reader, app_at_work, uploaded
@@ -34,7 +33,7 @@ async def create_session(
         if len(files) > 1:
             return _series(sessions, files, seconds)
         with uploaded(files[0], "image", SUFFIXES) as path:
-            check(path)
+            app_at_work().check_image(path)
             return _opened(sessions, path, seconds)
 
     return await FILES.run(work)
@@ -81,7 +80,7 @@ def _series(sessions: Sessions, files: list[UploadFile], seconds: int) -> dict[s
         for number, file in enumerate(files):
             with uploaded(file, f"{number:05d}", (".dcm",)) as path:
                 path.rename(folder / path.name)
-        check(folder)
+        app_at_work().check_image(folder)
         return _opened(sessions, folder, seconds)
 
 

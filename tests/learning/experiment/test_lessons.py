@@ -66,7 +66,7 @@ def test_an_arm_takes_its_lessons_with_the_budget_of_all(
     assert taught[-1][1] == 2, "two labels are two patients"
     assert arm == "scratch" or taught[0][1] == (4 if arm != "specific" else 4 + 2), "a lesson sees the whole pool"
     (first, second) = lessons.judge(network)
-    assert set(first["dice"]) == {"airway"} and first["case"] != second["case"]
+    assert set(first["scores"]) == {"airway"} and first["case"] != second["case"]
 
 
 def test_all_arms_begin_alike_and_seeds_do_not(make: Callable[..., Lessons]) -> None:

@@ -40,7 +40,7 @@ def square_judge(network: nn.Module, ranks: Ranks) -> list[dict[str, Any]]:
     for index in range(2):
         with torch.no_grad():
             found = network(unseen[index]["image"][None])[0].argmax(0).numpy() == 1
-        scores.append({"case": str(index), "dice": {"square": dice(found, unseen[index]["label"].numpy() == 1)}})
+        scores.append({"case": str(index), "scores": {"square": dice(found, unseen[index]["label"].numpy() == 1)}})
     return scores
 
 

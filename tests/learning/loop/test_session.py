@@ -30,7 +30,7 @@ def scripted(*scores: float) -> tuple[Callable[..., Any], list[dict[str, torch.T
 
     def judge(network: nn.Module, ranks: object) -> list[dict[str, Any]]:
         shown.append({name: value.clone() for name, value in network.state_dict().items()})
-        return [{"case": "a", "dice": {"square": next(left)}}]
+        return [{"case": "a", "scores": {"square": next(left)}}]
 
     return judge, shown
 
@@ -86,7 +86,7 @@ def test_other_options_do_not_resume(fit: Any) -> None:
 def test_the_best_weights_are_kept_when_later_ones_are_worse(fit: Any) -> None:
     judge, shown = scripted(0.5, 0.9, 0.1, 0.2)
     result = fit(judge=judge)
-    assert (result.score, result.best_epoch) == (0.9, 2) and result.metrics[0]["dice"] == {"square": 0.9}
+    assert (result.score, result.best_epoch) == (0.9, 2) and result.metrics[0]["scores"] == {"square": 0.9}
     assert equal(result.state_dict, shown[1]) and not equal(result.state_dict, shown[3])
 
 

@@ -7,7 +7,7 @@ from lib.learning.loop.tally import Tally
 
 
 def test_round_trip_as_plain_values() -> None:
-    tally = Tally(step=3, best_score=0.5, metrics=[{"case": "a", "dice": {"x": None}}], history=[{"epoch": 1}])
+    tally = Tally(step=3, best_score=0.5, metrics=[{"case": "a", "scores": {"x": None}}], history=[{"epoch": 1}])
     assert Tally(**dataclasses.asdict(tally)) == tally
 
 

@@ -25,9 +25,9 @@ def test_dice_per_class_by_hand() -> None:
 
 def test_means_leave_out_what_was_not_there() -> None:
     cases = [
-        {"case": "x", "dice": {"a": 1.0, "b": 0.5, "c": None}},
-        {"case": "y", "dice": {"a": 0.25, "b": None, "c": None}},
-        {"case": "z", "dice": {"a": None, "b": None, "c": None}},
+        {"case": "x", "scores": {"a": 1.0, "b": 0.5, "c": None}},
+        {"case": "y", "scores": {"a": 0.25, "b": None, "c": None}},
+        {"case": "z", "scores": {"a": None, "b": None, "c": None}},
     ]
     assert mean_score(cases) == pytest.approx((0.75 + 0.25) / 2)
     assert class_means(cases) == {"a": 0.625, "b": 0.5}
@@ -55,7 +55,7 @@ def write_case(folder: Path, name: str, *, labelled: int) -> Case:
 def test_whole_volumes(tmp_path: Path) -> None:
     cases = [write_case(tmp_path, "b", labelled=2), write_case(tmp_path, "a", labelled=3)]
     scores = Validation(cases, SPEC, ("air",))(AirIsOne(), ALONE)
-    assert scores == [{"case": "a", "dice": {"air": 1.0}}, {"case": "b", "dice": {"air": pytest.approx(0.8)}}]
+    assert scores == [{"case": "a", "scores": {"air": 1.0}}, {"case": "b", "scores": {"air": pytest.approx(0.8)}}]
 
 
 def test_a_case_without_a_label_is_refused(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lib.models.restoration.build import nafnet_tiny
-from lib.models.restoration.restorer import restore_counts
+from lib.models.restoration.restorer import restore_counts, restored_deviation
 from tests.models.restoration.conftest import awake
 
 
@@ -45,3 +45,15 @@ def test_an_empty_view_stays_empty() -> None:
 def test_fractions_that_cannot_be(fraction: float) -> None:
     with pytest.raises(ValueError, match="fraction"):
         restore_counts(Nothing(), COUNTS, fraction)
+
+
+def test_the_deviation_of_what_changes_nothing_is_that_of_the_counts() -> None:
+    """Half of 200 counts, doubled: 2 sqrt(100)."""
+    mean = torch.full((1, 40, 40), 200.0)
+    found = restored_deviation(Nothing(), mean, 0.5, samples=64)
+    assert found.shape == mean.shape and found.mean().item() == pytest.approx(20, rel=0.05)
+    assert torch.equal(restored_deviation(Nothing(), mean, 0.5), restored_deviation(Nothing(), mean, 0.5))
+
+
+def test_where_nothing_is_expected_nothing_varies() -> None:
+    assert restored_deviation(Nothing(), torch.zeros(1, 8, 8), 0.5).max() < 0.5

@@ -12,10 +12,10 @@ from lib.server.admin.state.annotators import Work
 from lib.server.admin.state.history import Point, Week
 
 
-def point(labels: int, mean: float, verdict: str = "publish", cases: int = 3) -> Point:
+def point(labels: int, mean: float, verdict: str = "publish", cases: int = 3, metric: str = "Dice") -> Point:
     half = 0.02 if cases > 1 else math.nan
     score = Interval(mean, mean - half, mean + half, cases)
-    return Point(f"v{labels}", labels, datetime(2026, 11, labels + 1, tzinfo=UTC), score, score, verdict)
+    return Point(f"v{labels}", labels, datetime(2026, 11, labels + 1, tzinfo=UTC), metric, score, score, verdict)
 
 
 POINTS = (point(3, 0.6), point(7, 0.7, "hold"), point(12, 0.8, "reject", cases=1))
@@ -34,6 +34,13 @@ def test_axes_say_what_they_are(theme: object) -> None:
     assert {"labels learned from", "held-out score"} <= set(texts(efficiency(POINTS, theme)))
     assert {"11-04", "mean Dice", "clDice"} <= set(texts(drift(POINTS, theme)))
     assert {"11-16", "median change, ml", "accepted as they were, %"} <= set(texts(proposals(WEEKS, theme)))
+
+
+def test_restored_images_have_an_axis_of_their_own() -> None:
+    shown = (point(3, 28.1, metric="PSNR"), point(7, 29.4, metric="PSNR"))
+    assert "held-out PSNR, dB" in texts(efficiency(shown, THEMES["dark"]))
+    words = set(texts(drift(shown, THEMES["dark"])))
+    assert {"mean PSNR", "held-out PSNR, dB"} <= words and "clDice" not in words
 
 
 def test_a_plot_is_drawn_once_for_what_it_shows() -> None:

@@ -13,9 +13,10 @@ from lib.jobs.queue.table import Jobs
 from lib.records.scores import CaseScore
 from lib.records.versions import write_version
 from lib.tasks.app import TopoLabelApp
+from lib.tasks.blocks import ScoreSpec
 from lib.tasks.models import promote
 from lib.tasks.scorer import maker_of
-from lib.tasks.spec import ScoreSpec, TaskSpec
+from lib.tasks.spec import TaskSpec
 from lib.tasks.strategies.case_scores import CaseScores, Known, stamp
 from lib.tasks.weights import build_network, shelf
 

@@ -13,8 +13,9 @@ from lib.records.leases import Leases
 from lib.records.scores import CaseScore
 from lib.tasks import scorer
 from lib.tasks.app import TopoLabelApp
+from lib.tasks.blocks import ScoreSpec
 from lib.tasks.scorer import maker_of
-from lib.tasks.spec import SCORED, ScoreSpec, TaskSpec, load_app
+from lib.tasks.spec import SCORED, TaskSpec, load_app
 from lib.tasks.strategies.case_scores import CaseScores, stamp
 from lib.tasks.strategies.scored import Scored
 

@@ -20,7 +20,8 @@ class Point:
         version: Its name.
         labels: Labels that it learned from.
         created: When, None if its card does not tell.
-        dice: On the held-out cases.
+        metric: What it was judged by.
+        score: On the held-out cases.
         cl_dice: On the held-out cases.
         verdict: The last word about it.
     """
@@ -28,7 +29,8 @@ class Point:
     version: str
     labels: int
     created: datetime | None
-    dice: Interval
+    metric: str
+    score: Interval
     cl_dice: Interval
     verdict: str
 
@@ -48,7 +50,7 @@ class Week:
 
 def points(task: Task) -> tuple[Point, ...]:
     """Return the versions of a task that were judged on held-out cases, the oldest first."""
-    return tuple(_point(each) for each in reversed(task.versions) if isfinite(each.measured.dice.mean))
+    return tuple(_point(each) for each in reversed(task.versions) if isfinite(each.measured.score.mean))
 
 
 def weeks(rows: Iterable[Row], task: str) -> tuple[Week, ...]:
@@ -76,4 +78,5 @@ def _point(listed: Listed) -> Point:
     except ValueError:
         created = None
     verdict = str((listed.decision or {}).get("verdict") or "")
-    return Point(listed.name, listed.labels, created, listed.measured.dice, listed.measured.cl_dice, verdict)
+    measured = listed.measured
+    return Point(listed.name, listed.labels, created, measured.metric, measured.score, measured.cl_dice, verdict)

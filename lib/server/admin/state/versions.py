@@ -9,6 +9,7 @@ from statistics import fmean
 from typing import Any
 
 from lib.evaluation.bootstrap import Interval, mean_interval
+from lib.jobs.gate import DICE, METRICS
 from lib.jobs.publish import Shelf, rollback_target
 from lib.records.versions import STARTER, Version, find_version
 from lib.tasks.models import list_models, show_model
@@ -24,13 +25,15 @@ class Measured:
     """How a version did on the held-out cases, as its card has it.
 
     Args:
-        classes: Dice of each class, with its interval over cases.
-        dice: The mean over classes.
-        cl_dice: Of the union of the classes.
+        metric: What was measured: "Dice", or of restored images "PSNR" or "SSIM".
+        classes: It, of each class, with its interval over cases.
+        score: The mean over classes.
+        cl_dice: Of the union of the classes; of images, none.
     """
 
+    metric: str
     classes: Mapping[str, Interval]
-    dice: Interval
+    score: Interval
     cl_dice: Interval
 
 
@@ -66,6 +69,7 @@ class Task:
         served: The version that is served, "starter", or empty if nothing is.
         waiting: The version that awaits the admin's word; empty if none does.
         former: What a rollback would serve; empty if nothing was served before.
+        metric: What its versions are compared by.
         versions: The newest.
         older: How many more there are.
     """
@@ -74,6 +78,7 @@ class Task:
     served: str
     waiting: str
     former: str
+    metric: str
     versions: Sequence[Listed]
     older: int
 
@@ -91,7 +96,8 @@ def task(app_dir: str | Path, spec: AppSpec, name: str) -> Task:
         former = rollback_target(place)
     except ValueError:
         former = ""
-    return Task(name, told["served"], told["waiting"], former, listed, len(told["versions"]) - len(newest))
+    metric = METRICS[spec.task(name).gate.metric]
+    return Task(name, told["served"], told["waiting"], former, metric, listed, len(told["versions"]) - len(newest))
 
 
 @dataclass(frozen=True)
@@ -153,12 +159,14 @@ def measured(folder: Path) -> tuple[int, Measured]:
         folder: The version's.
     """
     card = Version(folder.name, folder).card
-    cases = [case for case in card.get("metrics") or () if isinstance(case.get("dice"), Mapping)]
-    names = dict.fromkeys(name for case in cases for name in case["dice"])
-    classes = {name: _interval([case["dice"].get(name) for case in cases]) for name in names}
-    means = [fmean(known) if (known := _known(case["dice"].values())) else None for case in cases]
-    cl_dice = _interval([case.get("cl_dice") for case in cases])
-    return len(card.get("data") or ()), Measured(classes, _interval(means), cl_dice)
+    rows = card.get("metrics") or ()
+    metric = next((each for each in METRICS if any(isinstance(row.get(each), Mapping) for row in rows)), DICE)
+    cases = [row[metric] for row in rows if isinstance(row.get(metric), Mapping)]
+    names = dict.fromkeys(name for case in cases for name in case)
+    classes = {name: _interval([case.get(name) for case in cases]) for name in names}
+    means = [fmean(known) if (known := _known(case.values())) else None for case in cases]
+    cl_dice = _interval([row.get("cl_dice") for row in rows])
+    return len(card.get("data") or ()), Measured(METRICS[metric], classes, _interval(means), cl_dice)
 
 
 def _interval(values: Sequence[float | None]) -> Interval:

@@ -22,7 +22,7 @@ def test_a_task_as_it_stands(lived: Any) -> None:
     ]
     scores = found.versions[0].measured
     assert scores.classes["tube"].mean == pytest.approx(0.81) and scores.classes["cavity"].mean == pytest.approx(0.78)
-    assert scores.dice.mean == pytest.approx(0.795) and scores.cl_dice.count == 3
+    assert scores.score.mean == pytest.approx(0.795) and scores.cl_dice.count == 3
     assert (found.versions[0].decision or {})["verdict"] == HOLD
     with pytest.raises(SpecError):
         task(lived.app.app_dir, lived.app.spec, "other")
@@ -40,7 +40,7 @@ def test_a_change_by_word_and_by_rollback(lived: Any) -> None:
     where = lived.app.app_dir, lived.app.spec, "tubes"
     forth, back = change(*where, "v3"), change(*where)
     assert (forth.now, forth.then, back.now, back.then) == ("v2", "v3", "v2", "v1")
-    assert forth.sides[1] is not None and forth.sides[1].dice.mean > back.sides[1].dice.mean  # type: ignore[union-attr]
+    assert forth.sides[1] is not None and forth.sides[1].score.mean > back.sides[1].score.mean  # type: ignore[union-attr]
     for name in ("v9", "starter", "../v1"):
         with pytest.raises(ValueError):
             change(*where, name)

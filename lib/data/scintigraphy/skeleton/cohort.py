@@ -1,0 +1,85 @@
+"""Write pairs of bone scans as a MONAI Label studies folder: rapid scans, the standard ones as their final labels."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lib.data.scintigraphy.skeleton.case import ScanCase, make_case
+
+ABOUT = "about"
+"""Beside the studies: what lies among them would be one."""
+PIXEL_MM = 4.52
+_PICTURED = 6
+
+
+def write_pairs(
+    out: Path | str,
+    *,
+    count: int,
+    seed: int,
+    fraction: float = 0.5,
+    pixel_mm: float = PIXEL_MM,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Path]:
+    """Write `count` pairs, ``about/truth.json`` and ``about/cohort.png``.
+
+    Both scans of a pair are recorded independently of the same person; the rapid one holds a fraction of the counts.
+
+    Args:
+        out: Folder to fill: ``skeleton_0000.nii.gz``, ``labels/final/skeleton_0000.nii.gz``, counts ``(X, Y, V)``.
+        count: Pairs.
+        seed: Seed of the cohort; a pair depends on this seed and its index alone.
+        fraction: Of the standard scan's counts.
+        pixel_mm: Spacing.
+        progress: Called with pairs done and pairs in all.
+    Returns:
+        The paths of the rapid scans.
+    """
+    folder, paths, truth, pictured = Path(out), [], {}, []
+    for name in ("labels/final", ABOUT):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    for index in range(count):
+        number = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint32)[0])
+        case, name = make_case(number, pixel_mm=pixel_mm), f"skeleton_{index:04d}"
+        rapid = case.scan(fraction, np.random.default_rng([number, 1]))
+        paths.append(_save(rapid, pixel_mm, folder / f"{name}.nii.gz"))
+        _save(case.counts, pixel_mm, folder / "labels" / "final" / f"{name}.nii.gz")
+        truth[name] = _told(case) | {"fraction": fraction}
+        pictured += [(rapid, case.counts)] if index < _PICTURED else []
+        if progress is not None:
+            progress(index + 1, count)
+    (folder / ABOUT / "truth.json").write_text(json.dumps(truth, indent=1))
+    picture(pictured, fraction).save(folder / ABOUT / "cohort.png")
+    return paths
+
+
+def picture(pairs: list[tuple[NDArray[Any], NDArray[Any]]], fraction: float) -> Image.Image:
+    """Return rapid and standard scans side by side, dark where counts are many, on one scale."""
+    columns = []
+    for rapid, standard in pairs:
+        full = max(float(np.percentile(standard, 99.5)), 1.0)
+        for view in (*(rapid / fraction), *standard):
+            columns.append(255 * (1 - np.clip(view / full, 0, 1) ** 0.6))
+    return Image.fromarray(np.concatenate(columns, 1).astype(np.uint8))
+
+
+def _told(case: ScanCase) -> dict[str, Any]:
+    facts = {"seed": case.seed, "views": list(case.views), "counts": case.counts.sum((1, 2)).tolist()}
+    return facts | {"lesions": [asdict(lesion) for lesion in case.lesions]}
+
+
+def _save(counts: NDArray[Any], pixel_mm: float, path: Path) -> Path:
+    array = np.ascontiguousarray(counts.transpose(2, 1, 0).astype(np.int16))
+    image = nib.Nifti1Image(array, np.diag([pixel_mm, pixel_mm, 1.0, 1.0]))
+    image.header.set_xyzt_units("mm")
+    nib.save(image, path)
+    return path

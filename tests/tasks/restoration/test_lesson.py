@@ -1,0 +1,78 @@
+"""Learning from pairs: the cascade learns, f_IR1 is what is kept, judged and served."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.data.cases import find_cases
+from lib.learning.restore import Restore
+from lib.models.restoration.semantics import SamSemantics
+from lib.records.ledger import Ledger
+from lib.records.versions import find_version
+from lib.tasks.restoration.lesson import assembled, learn_to_restore
+from lib.tasks.restoration.restorer import Restorer
+from lib.tasks.retrain import retrain
+from lib.tasks.spec import TaskSpec
+from lib.tasks.weights import build_network, shelf
+
+
+def recipe_of(task: TaskSpec) -> Restore:
+    assert task.train is not None and isinstance(task.train.options, Restore)
+    return task.train.options
+
+
+@pytest.mark.parametrize(
+    ("counts", "options", "second", "masks"),
+    [
+        ({}, {}, True, True),
+        ({"guided": False}, {"consistency_weight": 0.0}, True, False),
+        ({"guided": False}, {}, True, True),
+        ({"guided": False}, {"consistency_weight": 0.0, "distillation_weight": 0.0}, False, False),
+    ],
+)
+def test_the_cascade_has_what_is_asked_for(
+    bones: TaskSpec, counts: dict, options: dict, second: bool, masks: bool
+) -> None:
+    assert bones.counts is not None
+    task = dataclasses.replace(bones, counts=dataclasses.replace(bones.counts, **counts))
+    network = build_network(task, seed=5)
+    cascade = assembled(task, dataclasses.replace(recipe_of(bones), **options), network)
+    assert (cascade.second is not None) == second and isinstance(cascade.semantics, SamSemantics) == masks
+    assert cascade.guided == (counts == {})
+    assert all(torch.equal(a, b) for a, b in zip(cascade.first.parameters(), network.parameters(), strict=True))
+
+
+def test_only_the_first_stage_is_kept(bones: TaskSpec, pairs: Path, tmp_path: Path) -> None:
+    network, cases = build_network(bones), find_cases(pairs)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    result = learn_to_restore(bones, recipe_of(bones), network, cases[:4], cases[4:], tmp_path / "run")
+    assert result.state_dict.keys() == before.keys() and result.skipped == 0
+    assert any(not torch.equal(value, before[name]) for name, value in result.state_dict.items())
+    assert all(torch.equal(value, result.state_dict[name]) for name, value in network.state_dict().items())
+    assert {each["case"] for each in result.metrics} == {"skeleton_0004", "skeleton_0005"}
+    assert {"first", "second", "distillation", "consistency"} <= result.history[0].keys()
+
+
+def test_a_retrained_version_goes_through_the_gate_and_serves(
+    scans_app: Path, bones: TaskSpec, scans_starter: Path, pairs: Path
+) -> None:
+    outcome = retrain(scans_app, "bones", pairs, device="cpu")
+    assert outcome.verdict == "publish" and outcome.held_out_cases == 2 and outcome.parent == "starter", outcome.reason
+    assert "PSNR" in outcome.reason and 0 < outcome.score < 99
+    card = find_version(shelf(scans_app, bones).root, outcome.version).card
+    assert [set(each) for each in card["metrics"]] == [{"case", "psnr"}] * 2 and card["labels"] == []
+    assert card["notes"]["counts"]["crop"] == 16 and card["recipe"]["name"] == "restore"
+    done = Restorer.from_task(scans_app, "bones").restore(pairs / "skeleton_0000.nii.gz")
+    assert done.version == outcome.version
+    decision = Ledger.of(scans_app).rows("decision")[-1].body
+    assert "PSNR" in json.dumps(decision)
+
+
+def test_a_pair_that_is_none_is_told(bones: TaskSpec, pairs: Path, tmp_path: Path) -> None:
+    case = find_cases(pairs)[0]
+    swapped = dataclasses.replace(case, image=case.label, label=case.image)
+    with pytest.raises(ValueError, match="PAIR_COUNTS"):
+        learn_to_restore(bones, recipe_of(bones), build_network(bones), [swapped], [], tmp_path / "run")
