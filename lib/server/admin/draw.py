@@ -15,6 +15,8 @@ from PIL import Image
 from lib.data.atomic import replacing
 from lib.data.formats import load
 from lib.data.formats.volume import Volume
+from lib.data.scintigraphy.pairs import Pair, read_pair
+from lib.data.scintigraphy.picture import side_by_side
 from lib.evaluation.overlay import Spot, write_overlay
 
 SMALL_PIXELS = 720
@@ -38,12 +40,14 @@ def draw(
         image: The image's file.
         label: The label's, on the same grid.
         target: Where to, without suffix.
-        labels: Value of each class by name.
+        labels: Value of each class by name; without any, these are a rapid scan and its standard one.
         title: Heading.
         spots: ``{"ras_mm": [x, y, z], "text": ...}`` for each place to ring.
     Raises:
         ValueError: If they cannot be read, or do not lie on one grid.
     """
+    if not labels:
+        return _draw_pair(image, label, target, title)
     scan, mask = load(image), load(label)
     if scan.voxels.shape != mask.voxels.shape:
         raise ValueError(f"it lies on another grid than its image: {mask.voxels.shape} and {scan.voxels.shape}")
@@ -58,6 +62,16 @@ def draw(
         with Image.open(file) as picture:
             picture.thumbnail((SMALL_PIXELS, 8 * SMALL_PIXELS))
             picture.convert("RGB").quantize(SMALL_COLOURS).save(preview, optimize=True)
+
+
+def _draw_pair(image: Path, label: Path, target: Path, title: str) -> None:
+    rapid, standard, fraction = read_pair(Pair(title, image, label))
+    full, small = (target.with_name(f"{target.name}{end}.png") for end in ("", "-small"))
+    with replacing(small) as preview, replacing(full) as file:
+        picture = side_by_side([rapid.counts / fraction, standard.counts])
+        picture.save(file, format="PNG")
+        picture.thumbnail((SMALL_PIXELS, 8 * SMALL_PIXELS))
+        picture.save(preview, format="PNG")
 
 
 def _canonical(volume: Volume) -> tuple[NDArray, NDArray]:

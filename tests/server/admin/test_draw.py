@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from lib.server.admin.draw import draw
+from tests.data.scintigraphy.conftest import make_counts, write_scan
 
 
 def coloured(path: Path) -> np.ndarray:
@@ -56,3 +57,12 @@ def test_another_grid_is_refused(tmp_path: Path, make_ct: Callable, write_nifti:
     with pytest.raises(ValueError, match="another grid"):
         draw(*files, tmp_path / "it", labels={"tube": 1}, title="it")
     assert not list(tmp_path.glob("*it*.png"))
+
+
+def test_a_standard_scan_is_drawn_beside_its_rapid_one(tmp_path: Path) -> None:
+    rapid = write_scan(tmp_path / "rapid.dcm", make_counts())
+    standard = write_scan(tmp_path / "standard.dcm", make_counts(seed=1) + make_counts(seed=2), ScanVelocity=2.5)
+    draw(rapid, standard, tmp_path / "it", labels={}, title="a child")
+    assert Image.open(tmp_path / "it.png").size == (4 * 24, 48) and (tmp_path / "it-small.png").is_file()
+    with pytest.raises(ValueError, match="PAIR_COUNTS"):
+        draw(standard, rapid, tmp_path / "other", labels={}, title="")

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lib.data.scintigraphy.picture import side_by_side
 from lib.data.scintigraphy.skeleton.case import ScanCase, make_case
 
 ABOUT = "about"
@@ -58,18 +59,9 @@ def write_pairs(
         if progress is not None:
             progress(index + 1, count)
     (folder / ABOUT / "truth.json").write_text(json.dumps(truth, indent=1))
-    picture(pictured, fraction).save(folder / ABOUT / "cohort.png")
+    rows = [np.asarray(side_by_side([rapid / fraction, standard])) for rapid, standard in pictured]
+    Image.fromarray(np.concatenate(rows, 1)).save(folder / ABOUT / "cohort.png")
     return paths
-
-
-def picture(pairs: list[tuple[NDArray[Any], NDArray[Any]]], fraction: float) -> Image.Image:
-    """Return rapid and standard scans side by side, dark where counts are many, on one scale."""
-    columns = []
-    for rapid, standard in pairs:
-        full = max(float(np.percentile(standard, 99.5)), 1.0)
-        for view in (*(rapid / fraction), *standard):
-            columns.append(255 * (1 - np.clip(view / full, 0, 1) ** 0.6))
-    return Image.fromarray(np.concatenate(columns, 1).astype(np.uint8))
 
 
 def _told(case: ScanCase) -> dict[str, Any]:
