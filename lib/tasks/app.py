@@ -171,7 +171,7 @@ class TopoLabelApp(MONAILabelApp):
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Return Dice per class, over the classes of the first task, and the scores of cases per task that has them."""
-        scores = {each.name: each for each in self.case_scores.values()}
+        scores: dict[str, ScoringMethod] = {each.name: each for each in self.case_scores.values()}
         return scores if self.restores else {"dice": DicePerClass(self.spec.tasks[0].label_values), **scores}
 
     @property
