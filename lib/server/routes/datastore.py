@@ -16,7 +16,17 @@ from lib.server.guard.names import check_name
 from lib.server.guard.values import read_object
 from lib.server.refusals import Refused
 from lib.server.routes.aside import kept_aside
-from lib.server.routes.request import FILES, Annotator, Reader, app_at_work, image_path, label_path, uploaded, who
+from lib.server.routes.request import (
+    FILES,
+    Annotator,
+    Reader,
+    app_at_work,
+    image_path,
+    label_path,
+    stored_suffixes,
+    uploaded,
+    who,
+)
 from lib.tasks.submission import accept_label, remarks_on
 
 OWNED = ("strategy", "ts", "name", "path")
@@ -42,7 +52,7 @@ async def add_image(
 
     def work(_: float) -> dict[str, str]:
         facts = _info(params, "params") | who(user)
-        with uploaded(file, name) as path:
+        with uploaded(file, name, stored_suffixes(app)) as path:
             app.check_image(path)
             stored = app.datastore().get_image_uri(name) if name in app.datastore().list_images() else ""
             if stored and not filecmp.cmp(stored, path, shallow=False):
@@ -70,7 +80,7 @@ async def save_label(
     def work(_: float) -> dict[str, Any]:
         options = read_object(params)
         uri = image_path(app, image)
-        with uploaded(label, image) as path:
+        with uploaded(label, image, stored_suffixes(app)) as path:
             sent, task = options.get("label_info"), app.spec.tasks[0]
             with kept_aside(app.app_dir, image, path):
                 voxels = accept_label(path, uri, task, sent if isinstance(sent, list) else [])

@@ -18,8 +18,9 @@ from lib.server.auth.denied import Denied
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.server.turns import Turns
-from lib.tasks.app import TopoLabelApp
+from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
 
+VOLUMES = tuple(pattern.lstrip("*") for pattern in IMAGE_PATTERNS)
 FILES = Turns("files", at_once=2, waiting=64)
 """Turns of whatever reads uploads: several large ones at once would fill the memory."""
 
@@ -100,19 +101,23 @@ def check_annotator(user: User) -> None:
         raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed="annotator")
 
 
+def stored_suffixes(app: TopoLabelApp) -> tuple[str, ...]:
+    """Return the suffixes of what the app's store keeps."""
+    return tuple(pattern.lstrip("*") for pattern in app.patterns)
+
+
 @contextmanager
-def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = ()) -> Iterator[Path]:
+def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = VOLUMES) -> Iterator[Path]:
     """Yield an upload as a file of a name, and remove it.
 
     Args:
         file: What came; of its own name the suffix alone is looked at.
         name: How to call it.
-        suffixes: Which it may have; those of the store's studies unless told.
+        suffixes: Which it may have.
     Raises:
         Refused: NOT_AN_IMAGE.
     """
     sent = (file.filename or "").lower()
-    suffixes = suffixes or [pattern.lstrip("*") for pattern in app_at_work().patterns]
     suffix = next((each for each in suffixes if sent.endswith(each)), "")
     if not suffix:
         known = next((each for each in SUFFIXES if sent.endswith(each)), "no known suffix")
