@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from lib.data.atomic import replacing
+from lib.learning import synthetic
 from lib.learning.experiment.lessons import Lessons
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import load_pool
@@ -58,7 +59,7 @@ def run(plan: Plan, out: Path, *, at_once: int = 1, progress: Progress = lambda 
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    shutil.rmtree(out / "shared", ignore_errors=True)
+    _keep_pictures(out)
     return report(kept.scores(), plan, out)
 
 
@@ -93,6 +94,14 @@ class Kept:
         """Return the runs that ended."""
         told = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))]
         return [Score(each["arm"], each["labels"], each["seed"], each["dice"], each["seconds"]) for each in told]
+
+
+def _keep_pictures(out: Path) -> None:
+    """Keep what was made beside real images, and how near it lies to them; remove what runs shared."""
+    for folder in sorted((out / "shared").glob("synthetic-*/")):
+        for name in (synthetic.REPORT, synthetic.PICTURE):
+            shutil.copy(folder / name, out / f"{folder.name}{Path(name).suffix}")
+    shutil.rmtree(out / "shared", ignore_errors=True)
 
 
 def _unit(plan: Plan, out: Path, seed: int, labels: int) -> None:

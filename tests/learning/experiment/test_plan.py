@@ -26,9 +26,7 @@ def test_what_it_says(file: Path) -> None:
     assert plan.as_dict()["data"]["classes"] == ["airway"]
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "benchmarks" / "distillation").glob("*.toml")), ids=lambda path: path.stem
-)
+@pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "plans").glob("*.toml")), ids=lambda path: path.stem)
 def test_the_files_that_come_with_it_can_be_read(path: Path) -> None:
     load_plan(path)
 

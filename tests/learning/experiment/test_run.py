@@ -12,14 +12,15 @@ from lib.learning.experiment.run import Kept, run
 
 
 def test_an_experiment_runs_to_its_table_and_is_not_run_again(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
-    plan, told = make_plan(arms=("scratch", "specific"), labels=(2,)), []
+    plan, told = make_plan(arms=("scratch", "synthetic"), labels=(2,), seeds=2), []
     answer = run(plan, tmp_path, at_once=1, progress=lambda done, of: told.append((done, of)))
     assert told[0] == (0, 6) and told[-1] == (6, 6)
     assert {each.name for each in (tmp_path / "runs").iterdir()} == {
-        f"{arm}-2-{seed}.json" for arm in ("teacher", "scratch", "specific") for seed in (0, 1)
+        f"{arm}-2-{seed}.json" for arm in ("teacher", "scratch", "synthetic") for seed in (0, 1)
     }
     table = (tmp_path / "table.md").read_text()
-    assert "task-specific distillation" in table and "specific - scratch" in table
+    assert "the same with synthetic images" in table and "| scratch |" in table
+    assert (tmp_path / "synthetic-1.png").is_file() and (tmp_path / "synthetic-0.json").is_file()
     assert Path(answer["picture"]).is_file() and not (tmp_path / "shared").exists()
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()}
     again = run(plan, tmp_path)
