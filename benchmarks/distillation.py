@@ -39,9 +39,9 @@ def main() -> None:
     note = (
         f"Procedural slices at {data.pixel_mm:g} x {data.pixel_mm:g} x {data.slice_mm:g} mm, cohort seed {data.seed}: "
         f"{data.count - data.test} patients to learn from, {data.test} that only judge.\n"
-        f"Every arm begins alike and sees as many images: {budget.lesson} steps of {budget.batch} before the labels and "
-        f"{budget.finetune} on them; scratch has both on them.\nThe teacher is {plan.teacher}, tuned on the same labels "
-        f"for {budget.teacher} steps. Intervals are of 95 %, over {plan.seeds} seeds.\n"
+        f"Every arm begins alike and sees as many images: {budget.lesson} steps of {budget.batch} before the labels "
+        f"and {budget.finetune} on them; scratch has both on them.\nThe teacher is {plan.teacher}, tuned on the same "
+        f"labels for {budget.teacher} steps. Intervals are of 95 %, over {plan.seeds} seeds.\n"
         f"Of {all_made} made images {all_made - kept} were copies and left out."
     )
     findings = json.loads((out / "findings.json").read_text())
