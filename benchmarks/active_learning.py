@@ -1,6 +1,7 @@
 """Whether a strategy saves labels: every one of them beside random and foreground-aware random, at a real server.
 
-``python -m benchmarks.active_learning [--cases 60] [--seeds 5]``; what was done is kept and not done again.
+``python -m benchmarks.active_learning [--cases 60] [--seeds 5]``; what was done is kept, in
+``results/active_learning_runs.json`` as well, and not done again, be it on another machine: two hours on two cores.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from lib.simulation.people import Oracle
 from lib.simulation.rehearsal import known_strategies, rehearse
 
 ROOT = Path(__file__).resolve().parents[1]
+RUNS = ROOT / "benchmarks" / "results" / "active_learning_runs.json"
 SEED, TEST = 70, 14
 ROUNDS, BATCH = 4, 5
 PIXEL_MM, SLICE_MM, GRID_MM = 3.0, 4.0, 2.5
@@ -46,6 +48,21 @@ ema_decay = 0.9
 """
 
 
+def take_up(folder: Path) -> None:
+    """Go on from the rehearsals that are kept; those of another plan are refused by whoever reads them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, told in (json.loads(RUNS.read_text()) if RUNS.is_file() else {}).items():
+        if not (folder / name).exists():
+            (folder / name).write_text(json.dumps(told))
+
+
+def put_down(folder: Path) -> None:
+    """Keep the rehearsals that ended."""
+    done = {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(told)}" for name, told in done.items())
+    RUNS.write_text(f"{{\n{lines}\n}}\n")
+
+
 def main() -> None:
     """Make the cohort, rehearse, keep the table."""
     asked = argparse.ArgumentParser(description=__doc__)
@@ -69,7 +86,11 @@ def main() -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        told = rehearse(plan, names, range(given.seeds), folder / "out", at_once=given.at_once, progress=progress)
+        take_up(folder / "out" / "runs")
+        try:
+            told = rehearse(plan, names, range(given.seeds), folder / "out", at_once=given.at_once, progress=progress)
+        finally:
+            put_down(folder / "out" / "runs")
     shutil.copy(folder / "out" / "curves.png", ROOT / "benchmarks" / "results" / "active_learning.png")
     runs = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "out" / "runs").glob("*-*.json"))}
     note = (
