@@ -193,9 +193,12 @@ def slicer() -> ModuleType:
     return module
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Server]]:
-    """Start another server with a command made from app, studies and port; it is ended after the tests."""
+    """Start another server with a command made from app, studies and port; it ends with the file that wanted it.
+
+    Each takes 700 MB: those of all files together would fill the memory.
+    """
     servers: list[Server] = []
 
     def launched(command: Callable[[Path, Path, int], list[str]], app: Path, studies: Path, where: Path) -> Server:
