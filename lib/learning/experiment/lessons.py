@@ -136,11 +136,15 @@ class Lessons:
         self._fit(recipe, network, self._patches(shown, plan.budget.diffusion, spec=spec, augment=recipe))
         owners = [case.patient for case in self.pool.cases]
         learned = maps_of(zip(owners, shown, strict=True), spec, per_case=PER_CASE)
+        if len(set(learned.owners)) < 2:
+            # A teacher that draws next to nothing yet leaves the slices that it was tuned on.
+            drawn, cases = self.pool.drawn(min(plan.labels), self.seed)
+            learned = maps_of(zip([case.patient for case in cases], drawn, strict=True), spec, per_case=PER_CASE)
         unseen = maps_of(((c.patient, r) for c, r in zip(self.pool.judging, self.pool.judges, strict=True)), spec,
                          per_case=PER_CASE)  # fmt: skip
         rng = np.random.default_rng([self.seed, 23])
-        drawn = rng.choice(len(learned.labels), plan.synthetic, replace=plan.synthetic > len(learned.labels))
-        made = synthetic.make(network, learned.labels[drawn], learned, unseen, seed=self.seed)
+        chosen = rng.choice(len(learned.labels), plan.synthetic, replace=plan.synthetic > len(learned.labels))
+        made = synthetic.make(network, learned.labels[chosen], learned, unseen, seed=self.seed)
         synthetic.write(made, spec, where, learned)
 
     def _distilled(self, labels: int, *, synthetic: bool) -> nn.Module:
