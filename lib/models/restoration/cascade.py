@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from lib.models.partial import PartialState
 from lib.models.restoration.nafnet import NAFNet
 from lib.models.restoration.semantics import SamSemantics
-
-SEMANTICS = "semantics."
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +33,7 @@ class Stages:
     second_features: Tensor | None = None
 
 
-class Cascade(nn.Module):
+class Cascade(PartialState):
     """``I1 = f_IR1(x)``, ``M = SAM(I1)``, ``I2 = f_IR2(I1, x; M)``. Only f_IR1 is exported and served.
 
     The state is what learns: f_IR1 and f_IR2; the frozen network that gives the semantics is not in it. That the
@@ -51,6 +49,8 @@ class Cascade(nn.Module):
     Source:
         arXiv:2503.02321 (no code published: a reconstruction); the cascade that only trains is arXiv:2403.16368's.
     """
+
+    frozen: ClassVar[str] = "semantics"
 
     def __init__(self, first: NAFNet, second: NAFNet | None = None, semantics: SamSemantics | None = None) -> None:
         super().__init__()
@@ -94,22 +94,3 @@ class Cascade(nn.Module):
         if self.semantics is not None:
             self.semantics.eval()
         return self
-
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Return what learns."""
-        state = super().state_dict(*args, **options)
-        for name in [name for name in state if name.startswith(options.get("prefix", "") + SEMANTICS)]:
-            del state[name]
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take over what another cascade learned.
-
-        Raises:
-            RuntimeError: If strict, and names are missing or unknown.
-        """
-        result = super().load_state_dict(state_dict, False, assign)
-        missing = [name for name in result.missing_keys if not name.startswith(SEMANTICS)]
-        if strict and (missing or result.unexpected_keys):
-            raise RuntimeError(f"another cascade's state: {missing} missing, {result.unexpected_keys} unknown")
-        return result

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from lib.models.conv import CONVOLUTIONS
+from lib.models.partial import PartialState
 from lib.models.sam.network import PromptedNetwork
 
-TEACHER = "teacher."
 TRIAL_SIDE = 64
 
 
@@ -53,7 +53,7 @@ class Views:
     logits: Any = None
 
 
-class Imitation(nn.Module):
+class Imitation(PartialState):
     """A student, a projection of its features, and a teacher's encoder, frozen and not in the state.
 
     Args:
@@ -63,6 +63,8 @@ class Imitation(nn.Module):
         in_channels: Of the student.
         channels: Those of the student's channels that a teacher with `encode` takes; absent, all.
     """
+
+    frozen: ClassVar[str] = "teacher"
 
     def __init__(
         self,
@@ -105,22 +107,3 @@ class Imitation(nn.Module):
         if isinstance(self.teacher, PromptedNetwork):
             return self.teacher.encode(torch.zeros(1, 1, *self.teacher.image_size)).shape[1]
         return width_of(self.teacher, spatial_dims, len(self.channels))
-
-    def state_dict(self, *args: Any, **options: Any) -> dict[str, Any]:
-        """Return what learns."""
-        state = super().state_dict(*args, **options)
-        for name in [name for name in state if name.startswith(options.get("prefix", "") + TEACHER)]:
-            del state[name]
-        return state
-
-    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
-        """Take over what another student of the same teacher learned.
-
-        Raises:
-            RuntimeError: If strict, and names are missing or unknown.
-        """
-        result = super().load_state_dict(state_dict, False, assign)
-        missing = [name for name in result.missing_keys if not name.startswith(TEACHER)]
-        if strict and (missing or result.unexpected_keys):
-            raise RuntimeError(f"another student's state: {missing} missing, {result.unexpected_keys} unknown")
-        return result

@@ -9,6 +9,7 @@ import pytest
 
 from lib.data.pipeline import ImageSpec
 from lib.learning.experiment.plan import Budget, DataPlan, Plan
+from tests.tasks.conftest import tiny_ct
 
 FILE = """
 [experiment]
@@ -41,24 +42,13 @@ teacher_batch = 2
 """
 
 
-def tiny(seed: int, shape: tuple[int, int, int] = (36, 32, 8)) -> tuple[np.ndarray, np.ndarray]:
-    """Return HU and label: a body with a tube whose upper half has another value."""
-    rng = np.random.default_rng(seed)
-    x, y, z = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
-    hu = np.where((2 * x / (shape[0] - 4)) ** 2 + (2 * y / (shape[1] - 4)) ** 2 < 1, 40.0, -1000.0)
-    centre = rng.uniform(-3, 3, 2)
-    tube = (x - centre[0]) ** 2 + (y - centre[1]) ** 2 < 12
-    hu[tube] = -1000
-    return (hu + rng.normal(0, 20, shape)).astype(np.int16), np.where(tube, np.where(z > 0, 2, 1), 0).astype(np.uint8)
-
-
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six patients with labels."""
     folder = tmp_path_factory.mktemp("experiment") / "cases"
     (folder / "labels" / "final").mkdir(parents=True)
     for seed in range(6):
-        for voxels, where in zip(tiny(seed), (folder, folder / "labels" / "final"), strict=True):
+        for voxels, where in zip(tiny_ct(seed, (36, 32, 8)), (folder, folder / "labels" / "final"), strict=True):
             nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2, 2, 1])), where / f"p{seed}.nii.gz")
     return folder
 

@@ -61,5 +61,5 @@ def test_the_teacher_is_frozen_silent_and_not_in_the_state() -> None:
     state = pair.state_dict()
     assert {name.split(".")[0] for name in state} == {"student", "projection"}
     pair.load_state_dict(state)
-    with pytest.raises(RuntimeError, match="another student"):
+    with pytest.raises(RuntimeError, match="another imitation"):
         pair.load_state_dict({**state, "more": torch.zeros(1)})
