@@ -72,7 +72,7 @@ def main() -> None:
     given = asked.parse_args()
     folder = ROOT / "build" / "active_learning"
     cases, app = folder / f"cases_{given.cases}", folder / "app"
-    if not (cases / "topology.json").is_file():
+    if not (cases / "about" / "topology.json").is_file():
         write_cohort(cases, count=given.cases, seed=SEED, pixel_mm=PIXEL_MM, slice_mm=SLICE_MM, grid_mm=GRID_MM)
     app.mkdir(parents=True, exist_ok=True)
     (app / "app.toml").write_text(APP)

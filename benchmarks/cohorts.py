@@ -20,7 +20,7 @@ def cohort(name: str, *, count: int, seed: int, **options: Any) -> list[Case]:
         **options: Passed to `make_case`.
     """
     folder = BUILD / name
-    if not (folder / "topology.json").exists():
+    if not (folder / "about" / "topology.json").exists():
         write_cohort(folder, count=count, seed=seed, **options)
     return [case for case in find_cases(folder) if case.label]
 

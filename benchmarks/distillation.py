@@ -35,6 +35,7 @@ def main() -> None:
     shutil.copy(out / "synthetic-0.png", results / "synthetic.png")
     made = {path.stem: json.loads(path.read_text()) for path in sorted(out.glob("synthetic-*.json"))}
     kept, all_made = (sum(each[key] for each in made.values()) for key in ("kept", "made"))
+    devices = {json.loads(path.read_text())["device"] for path in (out / "runs").glob("*.json")}
     data, budget = plan.data, plan.budget
     note = (
         f"Procedural slices at {data.pixel_mm:g} x {data.pixel_mm:g} x {data.slice_mm:g} mm, cohort seed {data.seed}: "
@@ -42,6 +43,7 @@ def main() -> None:
         f"Every arm begins alike and sees as many images: {budget.lesson} steps of {budget.batch} before the labels "
         f"and {budget.finetune} on them; scratch has both on them.\nThe teacher is {plan.teacher}, tuned on the same "
         f"labels for {budget.teacher} steps. Intervals are of 95 %, over {plan.seeds} seeds.\n"
+        f"Taught on {', '.join(sorted(devices))}. "
         f"Of {all_made} made images {all_made - kept} were copies and left out."
     )
     findings = json.loads((out / "findings.json").read_text())

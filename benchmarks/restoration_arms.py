@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ def build(arm: Arm, options: argparse.Namespace, seed: int) -> Cascade:
     return cascade_of(RESTORERS[options.model], semantics, second=arm.second, guided=arm.guided)
 
 
-def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: int, workdir: Path) -> nn.Module:
+def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: int) -> nn.Module:
     """Return the exported first stage of an arm, taught by the one loop."""
     cascade = build(arm, options, seed)
     recipe = Restore(
@@ -83,9 +84,19 @@ def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: in
         ema_decay=0.995,
         seed=seed,
     )
-    result = fit(recipe, cascade, lessons(arm, cases, options, recipe), None, workdir=workdir, track=False)
+    with TemporaryDirectory() as workdir:
+        result = fit(
+            recipe,
+            cascade,
+            lessons(arm, cases, options, recipe),
+            None,
+            workdir=Path(workdir),
+            device=options.device,
+            progress=lambda _: None,
+            track=False,
+        )
     cascade.load_state_dict(result.state_dict)
-    return cascade.export()
+    return cascade.export().cpu()
 
 
 def lessons(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, recipe: Restore) -> CropDataset:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from lib.data.scintigraphy.counts import read_counts
 from lib.data.scintigraphy.sample import bone_scan
 from lib.data.scintigraphy.skeleton import ScanCase, make_case
 from lib.data.scintigraphy.thinning import thin
-from lib.evaluation.observer import detectability, laguerre_gauss
+from lib.evaluation.observer import HotellingObserver, detectability, laguerre_gauss, peaks
 from lib.evaluation.restoration import (
     contrast_to_noise,
     count_bias,
@@ -31,6 +32,42 @@ PATCH_MM, CHANNEL_MM = 110.0, 26.0
 LEAST_ADDED = 0.1
 """A lesion that adds less than this share of the counts at its place is no lesion that anybody could find."""
 TRAIN_SEED, TEST_SEED = 1_000, 2_000
+FOUND, CONFIRMED = 0.8, 0.95
+"""Shares of the cohort's lesions that the observer is set to find: where it searches, and where it looks again."""
+NEAR_MM = 18.0
+"""Two findings as near as that are one."""
+LEAST_CERTAIN = 0.2
+"""A patch of less than this share of the body's counts is beside the body."""
+
+
+@dataclass(frozen=True, eq=False)
+class Reader:
+    """An observer that learned from the cohort's lesions as one restorer shows them, and how sure it is of these.
+
+    Args:
+        observer: Taught by all of them.
+        certainty: Its score of each.
+        pixel_mm: Of the images.
+    """
+
+    observer: HotellingObserver
+    certainty: NDArray[np.float64]
+    pixel_mm: float
+
+    def findings(self, image: Counts, share: float) -> NDArray[np.int64]:
+        """Return where it sees a lesion in a view ``(H, W)``, set to find a share of the cohort's."""
+        least = LEAST_CERTAIN * float(image[image > np.median(image)].mean())
+        threshold = float(np.quantile(self.certainty, 1 - share))
+        return peaks(self.observer.search(image, least), threshold, round(NEAR_MM / 2 / self.pixel_mm))
+
+    def invented(self, images: Counts, standard: Counts, other: Reader) -> int:
+        """Return how many findings in the views ``(V, H, W)`` a standard scan, read by `other`, does not confirm."""
+        count = 0
+        for image, reference in zip(images, standard, strict=True):
+            found, known = self.findings(image, FOUND), other.findings(reference, CONFIRMED)
+            apart = np.linalg.norm(found[:, None] - known[None], axis=2) * self.pixel_mm
+            count += int((apart > NEAR_MM).all(1).sum())
+        return count
 
 
 def cohort(count: int, first_seed: int, pixel_mm: float, **options: Any) -> list[ScanCase]:
@@ -38,7 +75,7 @@ def cohort(count: int, first_seed: int, pixel_mm: float, **options: Any) -> list
     return [make_case(first_seed + index, pixel_mm=pixel_mm, **options) for index in range(count)]
 
 
-def score(restore: Restorer, cases: Sequence[ScanCase], fraction: float) -> dict[str, float]:
+def score(restore: Restorer, cases: Sequence[ScanCase], fraction: float) -> tuple[dict[str, float], Reader]:
     """Return the scores of a restorer on cases that it never saw; each is scanned rapidly anew, by its own seed.
 
     Args:
@@ -46,7 +83,7 @@ def score(restore: Restorer, cases: Sequence[ScanCase], fraction: float) -> dict
         cases: With lesions.
         fraction: Of the rapid scans.
     Returns:
-        Means over cases and views; ``auc`` of the observer over all lesions.
+        Means over cases and views, ``auc`` of the observer over all lesions; and the observer, taught by all of them.
     """
     rows: list[dict[str, float]] = []
     present: list[Counts] = []
@@ -61,7 +98,19 @@ def score(restore: Restorer, cases: Sequence[ScanCase], fraction: float) -> dict
         present, absent = present + patches[0], absent + patches[1]
     names = rows[0]
     means = {name: float(np.nanmean([row[name] for row in rows])) for name in names}
-    return means | {"auc": _area(present, absent, cases[0].pixel_mm), "lesions": len(present)}
+    seen, bare, channels = _readable(present, absent, cases[0].pixel_mm)
+    means |= {"auc": detectability(seen, bare, channels), "lesions": len(present)}
+    return means, _reader(seen, bare, channels, cases[0].pixel_mm)
+
+
+def standard_reader(cases: Sequence[ScanCase]) -> Reader:
+    """Return the observer that learned from standard scans."""
+    present: list[Counts] = []
+    absent: list[Counts] = []
+    for case in cases:
+        patches = _patches(case.counts, case.scan(1.0, np.random.default_rng(case.seed), lesions=False), case)
+        present, absent = present + patches[0], absent + patches[1]
+    return _reader(*_readable(present, absent, cases[0].pixel_mm), cases[0].pixel_mm)
 
 
 def _image_scores(restored: Counts, case: ScanCase, unseen: Counts, fraction: float) -> dict[str, float]:
@@ -109,12 +158,15 @@ def _patches(restored: Counts, bare: Counts, case: ScanCase) -> tuple[list[Count
     return cut[0], cut[1]
 
 
-def _area(present: list[Counts], absent: list[Counts], pixel_mm: float) -> float:
-    if len(present) < 16:
-        return float("nan")
-    # Divided by its own mean, since people and places differ in counts by far more than a lesion adds.
+def _readable(present: list[Counts], absent: list[Counts], pixel_mm: float) -> tuple[Counts, Counts, Counts]:
+    """Return patches divided by their own mean, since people and places differ in counts by far more than a lesion."""
     seen, bare = (np.stack([patch / max(patch.mean(), 1e-6) for patch in patches]) for patches in (present, absent))
-    return detectability(seen, bare, laguerre_gauss(seen.shape[1], CHANNEL_MM / pixel_mm))
+    return seen, bare, laguerre_gauss(seen.shape[1], CHANNEL_MM / pixel_mm)
+
+
+def _reader(seen: Counts, bare: Counts, channels: Counts, pixel_mm: float) -> Reader:
+    observer = HotellingObserver.taught(seen, bare, channels)
+    return Reader(observer, observer.scores(seen), pixel_mm)
 
 
 def real_scan(pixel_mm: float) -> Counts | None:
@@ -129,17 +181,26 @@ def real_scan(pixel_mm: float) -> Counts | None:
     return scan.counts.reshape(views, height // side, side, width // side, side).sum((2, 4))
 
 
-def score_real(restore: Restorer, counts: Counts, fraction: float) -> dict[str, float]:
-    """Return how a restorer does on the real scan, thinned; the deviance is of counts that it has not seen.
+def score_real(restore: Restorer, counts: Counts, fraction: float, reader: Reader, other: Reader) -> dict[str, float]:
+    """Return how a restorer does on the real scan, thinned: against the counts that it has not seen, and in all.
 
-    The whole scan, which `psnr` and `ssim` compare with, holds the rapid one's counts and so its noise.
+    The whole scan holds the rapid one's noise; the complementary counts share none of it, and have more of their own.
+
+    Args:
+        restore: The restorer.
+        counts: The whole scan.
+        fraction: To thin it by.
+        reader: Has learned what lesions look like in what is restored.
+        other: Has learned it of standard scans.
     """
     rapid, unseen = thin(counts, fraction, np.random.default_rng([7, round(1000 * fraction)]))
-    restored = restore(rapid, fraction)
-    span = float(np.percentile(counts, RANGE_PERCENTILE))
+    restored, rest = restore(rapid, fraction), unseen / (1 - fraction)
+    span = [float(np.percentile(view, RANGE_PERCENTILE)) for view in counts]
+    views = list(zip(restored, rest, span, strict=True))
     return {
+        "psnr": float(np.mean([psnr(image, left, data_range=width) for image, left, width in views])),
+        "ssim": float(np.mean([ssim(image, left, data_range=width) for image, left, width in views])),
         "deviance": deviance((1 - fraction) * restored, unseen),
-        "psnr_whole": psnr(restored[0], counts[0], data_range=span),
-        "ssim_whole": ssim(restored[0], counts[0], data_range=span),
         "count_bias": count_bias(restored, counts),
+        "invented": reader.invented(restored, counts, other),
     }

@@ -141,15 +141,15 @@ def scores(
     as_json: Json = False,
 ) -> None:
     """Score every study without a label for the strategies: uncertainty, topology, volumes, by class."""
-    import torch
-
+    from lib.models.engine import device_of
     from lib.tasks.score_cases import score_folder
     from lib.tasks.spec import load_app
 
     def work() -> dict[str, Any]:
-        advance, device = progress(f"scoring {studies}"), "cuda" if torch.cuda.is_available() else "cpu"
-        spec = load_app(app).task(task)
-        return score_folder(app, spec, studies, device=device, tell=lambda now: advance(round(100 * now.fraction), 100))
+        advance, spec = progress(f"scoring {studies}"), load_app(app).task(task)
+        return score_folder(
+            app, spec, studies, device=device_of(), tell=lambda now: advance(round(100 * now.fraction), 100)
+        )
 
     tell(work, as_json)
 
@@ -202,12 +202,11 @@ def phantom(
     from lib.data.scintigraphy.skeleton import write_pairs
 
     def work() -> dict[str, Any]:
-        makers = {"airway": (write_cohort, out), "skeleton": (write_pairs, out / "about")}
+        makers = {"airway": write_cohort, "skeleton": write_pairs}
         if of not in makers:
             raise ValueError(f"there is no cohort of '{of}'; there is: {', '.join(makers)}")
-        make, about = makers[of]
-        make(out, count=count, seed=seed, progress=progress(f"making {count} procedural cases"))
-        return {"out": str(out), "count": count, "seed": seed, "picture": str(about / "cohort.png")}
+        makers[of](out, count=count, seed=seed, progress=progress(f"making {count} procedural cases"))
+        return {"out": str(out), "count": count, "seed": seed, "picture": str(out / "about" / "cohort.png")}
 
     tell(work, as_json)
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import maximum_filter, uniform_filter
+from scipy.signal import fftconvolve
 from scipy.special import eval_laguerre
 
 Images = NDArray[Any]
@@ -66,6 +68,23 @@ class HotellingObserver:
     def scores(self, images: Images) -> NDArray[np.float64]:
         """Return how sure the observer is of a lesion in each of ``images (n, h, w)``."""
         return _responses(images, self.channels) @ self.template
+
+    def search(self, image: Images, least: float = 1e-6) -> NDArray[np.float64]:
+        """Return how sure it is of a lesion at every place, of patches divided by their own mean; beyond the edge is 0.
+
+        Args:
+            image: ``(H, W)``.
+            least: Mean of a patch that is taken for one of a lower mean, where there is nothing to see.
+        """
+        seen, kernel = np.asarray(image, np.float64), np.tensordot(self.template, self.channels, 1)
+        means = uniform_filter(seen, kernel.shape, mode="constant")
+        return fftconvolve(seen, kernel[::-1, ::-1], mode="same") / np.maximum(means, least)
+
+
+def peaks(certainty: NDArray[np.float64], threshold: float, reach: int) -> NDArray[np.int64]:
+    """Return the places ``(n, 2)`` that are above a threshold and above all others within `reach` pixels."""
+    highest = maximum_filter(certainty, 2 * reach + 1)
+    return np.argwhere((certainty == highest) & (certainty > threshold))
 
 
 def detectability(present: Images, absent: Images, channels: NDArray[np.float64]) -> float:

@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
 
 from lib.data.atomic import replacing
 from lib.data.cases import Case
@@ -54,13 +53,12 @@ class Teacher:
         paths = [cache / f"{self._key(case)}.npy" for case in cases]
         missing = [(case, path) for case, path in zip(cases, paths, strict=True) if not path.exists()]
         if missing:
-            fixed = isinstance(self.network, PromptedNetwork)
             predictor = Predictor(
                 self.network.eval(),
                 roi=self.spec.roi,
                 slice_offsets=self.spec.slice_offsets,
                 device=device,
-                whole_slice_factor=1.0 if fixed else 1.6,
+                fixed=isinstance(self.network, PromptedNetwork),
             )
             cache.mkdir(parents=True, exist_ok=True)
             for done, (case, path) in enumerate(missing, start=1):
@@ -74,22 +72,12 @@ class Teacher:
 
     def _write(self, predictor: Predictor, case: Case, path: Path) -> None:
         volume = window(read(case.image, self.spec).hu, self.spec.window_hu)
-        size = volume.shape[1:]
         with replacing(path) as partial:
             file: Any = None
-            for start, logits in predictor.slabs(_at_least(volume, self.spec.roi)):
-                slab = logits[:, : size[0], : size[1]].permute(3, 0, 1, 2)[: size[2] - start]
+            for start, logits in predictor.slabs(volume):
+                slab = logits.permute(3, 0, 1, 2)
                 if file is None:
-                    shape = (size[2], *slab.shape[1:])
+                    shape = (volume.shape[3], *slab.shape[1:])
                     file = np.lib.format.open_memmap(partial, "w+", np.float16, shape)
                 file[start : start + len(slab)] = slab.cpu().numpy()
             file.flush()
-
-
-def _at_least(volume: torch.Tensor, roi: tuple[int, ...]) -> torch.Tensor:
-    """Return a volume ``(1, X, Y, Z)`` grown to a window, for a network that knows one size only."""
-    missing = [max(0, side - size) for side, size in zip(roi, volume.shape[1:], strict=False)]
-    if not any(missing):
-        return volume
-    pad = [0, missing[2] if len(missing) == 3 else 0, 0, missing[1], 0, missing[0]]
-    return F.pad(volume[None], pad, mode="replicate")[0]

@@ -14,6 +14,11 @@ FREE_SHARE = 0.7
 """How much of a GPU's free memory a batch may take: others use it as well."""
 
 
+def device_of(asked: str | torch.device | None = None) -> torch.device:
+    """Return the device that was asked for; where nobody did, a GPU if there is one."""
+    return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 class Engine:
     """Run a network on batches, fewer images at a time where memory runs out.
 

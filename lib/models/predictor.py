@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from lib.models.engine import Engine
@@ -16,23 +17,25 @@ from lib.ops.windows import Span, spans
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
+WHOLE = 1.6
+"""How many times the roi a slice may be and still run whole."""
 
 
 class Predictor:
     """Run a network over a prepared volume.
 
     With a 2-D `roi` the network is 2.5-D: each axial slice (the last axis) is an image whose channels are the slices at
-    `slice_offsets` from it, the edge slice repeated beyond the volume. A slice up to `whole_slice_factor` times the roi
-    goes through whole, a larger one in windows.
+    `slice_offsets` from it, the edge slice repeated beyond the volume. A slice up to `WHOLE` times the roi goes through
+    whole, a larger one in windows.
 
     Args:
-        network: Logits ``(B, K, *S)`` from ``(B, C, *S)`` in evaluation mode, of any ``S``.
+        network: Logits ``(B, K, *S)`` from ``(B, C, *S)`` in evaluation mode, of any ``S``, or of the roi alone.
         roi: Window in samples, two axes or three.
         slice_offsets: Offsets of a 2.5-D network's channels, in slices.
         overlap: Least fraction that neighbouring windows share, in [0, 1).
         batch_size: Images a forward pass takes, see `Engine`; also the slices of a 2.5-D slab.
         device: Where the network runs.
-        whole_slice_factor: How many times the roi a slice may be and still run whole; 2.5-D only.
+        fixed: Whether the network takes nothing but windows of the roi's size.
     Raises:
         ValueError: If an argument is out of its range.
     """
@@ -46,7 +49,7 @@ class Predictor:
         overlap: float = 0.25,
         batch_size: int | None = None,
         device: str | torch.device = "cpu",
-        whole_slice_factor: float = 1.6,
+        fixed: bool = False,
     ) -> None:
         if len(roi) not in (2, 3) or min(roi) < 1:
             raise ValueError(f"roi needs two or three positive sizes, got {roi}")
@@ -57,7 +60,7 @@ class Predictor:
         self.engine = Engine(network, device, batch_size)
         self.network = network
         self.roi, self.slice_offsets = tuple(roi), tuple(slice_offsets)
-        self.overlap, self.whole_slice_factor = overlap, whole_slice_factor
+        self.overlap, self.fixed = overlap, fixed
         # Windows are stitched where the network runs, as long as there is room.
         self.stitched_on = torch.device(device)
 
@@ -105,15 +108,18 @@ class Predictor:
         """
         if volume.ndim != 4 or volume.shape[0] != 1 or 0 in volume.shape:
             raise ValueError(f"a volume is (1, X, Y, Z) and not empty, got {tuple(volume.shape)}")
-        notes = [] if notes is None else notes
+        notes, size = [] if notes is None else notes, volume.shape[1:]
+        if self.fixed:
+            volume = _at_least(volume, self.roi)
         slabs = self._slice_slabs(volume[0], notes) if len(self.roi) == 2 else self._window_slabs(volume, notes)
         was_training = self.network.training
         self.network.eval()
         try:
             for start, slab in slabs:
+                slab = slab[:, : size[0], : size[1], : size[2] - start]
                 yield start, slab.cpu()
                 if progress is not None:
-                    progress(start + slab.shape[-1], volume.shape[-1])
+                    progress(start + slab.shape[-1], size[2])
         finally:
             self.network.train(was_training)
 
@@ -121,9 +127,8 @@ class Predictor:
         offsets = torch.tensor(self.slice_offsets)
         slices = volume.movedim(-1, 0)
         count = self.engine.batch(slices[offsets.clamp(0, len(slices) - 1)])
-        whole = all(
-            size <= self.whole_slice_factor * side for size, side in zip(volume.shape[:2], self.roi, strict=True)
-        )
+        most = 1.0 if self.fixed else WHOLE
+        whole = all(size <= most * side for size, side in zip(volume.shape[:2], self.roi, strict=True))
         start = 0
         while start < len(slices):
             centres = torch.arange(start, min(start + count, len(slices)))
@@ -161,6 +166,15 @@ class Predictor:
         """Return the windows over the first two axes, in some slices."""
         x, y = (spans(n, min(n, side), self.overlap) for n, side in zip(size, self.roi, strict=False))
         return [Place(*across, z) for across in itertools.product(x, y)]
+
+
+def _at_least(volume: torch.Tensor, roi: tuple[int, ...]) -> torch.Tensor:
+    """Return a volume ``(1, X, Y, Z)`` grown to a window, its edges repeated."""
+    missing = [max(0, side - size) for side, size in zip(roi, volume.shape[1:], strict=False)]
+    if not any(missing):
+        return volume
+    pad = [0, missing[2] if len(missing) == 3 else 0, 0, missing[1], 0, missing[0]]
+    return F.pad(volume[None], pad, mode="replicate")[0]
 
 
 def _batches(items: list[Item], size: int) -> Iterator[list[Item]]:

@@ -24,6 +24,7 @@ from lib.learning.loop.progress import Report, Standing, default_report
 from lib.learning.loop.validation import Judge
 from lib.learning.recipe import Recipe
 from lib.learning.teacher import Teacher
+from lib.models.engine import device_of
 from lib.records.card import Card, find_code_version, hash_data, hash_labels
 from lib.records.labels import LabelVersions
 from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
@@ -121,7 +122,7 @@ def retrain(
         return Outcome(**json.loads((workdir / OUTCOME).read_text()))
     labels = LabelVersions(app_dir, place.ledger)
     start, resumed = _start(app, task, studies, options or {}, labels, workdir)
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(device)
     with (
         recorded(place.ledger, task.name, run, resumed=resumed) as job,
         TrainingStats(place.root, start.recipe.max_epochs) as stats,

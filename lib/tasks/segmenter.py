@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lib.data.pipeline import Reading, read, window
 from lib.data.validate import check
 from lib.jobs.watch import Watch, check_finite
+from lib.models.engine import device_of
 from lib.models.predictor import Predictor
 from lib.tasks.follower import Follower
 from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec, load_app
@@ -72,7 +73,7 @@ class Segmenter:
     ) -> None:
         self.task, self.student, self._remark = task, student, remark
         self._watch = watch or Watch(lambda version, reason: None)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = device_of(device)
         self._follower = Follower(weights, self._load, self._watch)
 
     @classmethod

@@ -20,6 +20,7 @@ from lib.learning.loop import fit
 from lib.learning.loop.progress import Report
 from lib.learning.synthesise import Synthesise
 from lib.models.denoiser import Denoiser
+from lib.models.engine import device_of
 from lib.records.split import HELD_OUT, TRAIN, FrozenSplit
 from lib.records.versions import new_name
 from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec, load_app
@@ -76,7 +77,7 @@ def synthesise(
     split = FrozenSplit(place.ledger, held_out_patients=app.held_out_patients).assign(cases)
     if len({case.patient for case in split[TRAIN]}) < 2:
         raise ValueError("two patients at least must be learned from, or nothing tells a copy: submit more labels")
-    device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    device = device_of(device)
     recipe = Synthesise.from_options(dict(options or {}))
     folder, run = place.root / FOLDER, new_name()
     with recorded(place.ledger, task.name, run, kind="synthesise") as job:

@@ -71,9 +71,20 @@ def test_overlapping_windows_are_blended_smoothly() -> None:
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return torch.linspace(0, 1, x.shape[-2])[:, None].expand(x.shape).clone()
 
-    logits = Predictor(Ramp(), roi=(8, 8), overlap=0.5, whole_slice_factor=1.0).logits(volume(16, 8, 1))
+    logits = Predictor(Ramp(), roi=(8, 8), overlap=0.5, fixed=True).logits(volume(16, 8, 1))
     # Unblended, the ramp falls from 1 to 0 in one step at each window's end.
     assert logits[0, :, 0, 0].diff().abs().max() < 0.5
+
+
+@pytest.mark.parametrize(("roi", "shape"), [((8, 8), (5, 12, 3)), ((8, 8, 6), (5, 12, 4))])
+def test_a_network_of_one_size_is_shown_no_other(roi: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    class Picky(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            assert tuple(x.shape[2:]) == roi
+            return x
+
+    logits = Predictor(Picky(), roi=roi, fixed=True).logits(volume(*shape))
+    torch.testing.assert_close(logits, volume(*shape))
 
 
 @pytest.mark.parametrize(("roi", "shape"), [((8, 8), (20, 18, 3)), ((8, 8, 6), (20, 18, 15))])

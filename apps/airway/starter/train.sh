@@ -22,7 +22,7 @@ case "$task" in
     *) echo "there is no recipe for the starter of '$task'" >&2 && exit 1 ;;
 esac
 for option in "$@"; do options="${options:-} --set $option"; done
-[ -f "$cohort/topology.json" ] || "$run" -m lib phantom --count "${COUNT:-96}" --seed 1 --out "$cohort"
+[ -f "$cohort/about/topology.json" ] || "$run" -m lib phantom --count "${COUNT:-96}" --seed 1 --out "$cohort"
 rm -rf "$app"
 mkdir -p "$app"
 cp apps/airway/app.toml "$app/"

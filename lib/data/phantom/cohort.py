@@ -19,6 +19,10 @@ from lib.data.phantom.picture import draw_cohort
 _PICTURED = 6
 
 
+ABOUT = "about"
+"""Folder beside the cases of what is no case: a picture there would be taken for a study."""
+
+
 def case_seed(seed: int, index: int) -> int:
     """Return the seed of one case of a cohort."""
     return int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint32)[0])
@@ -30,17 +34,17 @@ def write_cohort(
     count: int,
     seed: int,
     progress: Callable[[int, int], None] | None = None,
-    processes: int = 2,
+    processes: int | None = None,
     **options: object,
 ) -> list[Path]:
-    """Write `count` cases, their labels, ``topology.json`` and ``cohort.png``.
+    """Write `count` cases, their labels, ``about/topology.json`` and ``about/cohort.png``.
 
     Args:
         out: Folder to fill: ``phantom_0000.nii.gz``, ``labels/final/phantom_0000.nii.gz``.
         count: Number of cases.
         seed: Seed of the cohort; a case depends on this seed and its index alone.
         progress: Called with cases done and cases in all.
-        processes: Worker processes.
+        processes: Worker processes; None takes one a processor.
         **options: Passed to `make_case`.
     Returns:
         The image paths.
@@ -56,8 +60,9 @@ def write_cohort(
             pictured += [case] if case is not None else []
             if progress is not None:
                 progress(done, count)
-    (folder / "topology.json").write_text(json.dumps(records, indent=1))
-    draw_cohort(pictured, folder / "cohort.png")
+    (folder / ABOUT).mkdir(exist_ok=True)
+    (folder / ABOUT / "topology.json").write_text(json.dumps(records, indent=1))
+    draw_cohort(pictured, folder / ABOUT / "cohort.png")
     return [folder / f"{name}.nii.gz" for name in records]
 
 

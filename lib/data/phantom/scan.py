@@ -137,7 +137,7 @@ def _vote(codes: torch.Tensor, air: torch.Tensor) -> NDArray[np.uint8]:
 def _spread(canvas: Canvas) -> NDArray[np.uint8]:
     """Carry part codes one voxel outwards, so that the nearest sample of a boundary voxel knows its part."""
     filled = np.where(canvas.air > 0.02, canvas.part, 0).astype(np.uint8)
-    boxes = ndimage.find_objects(filled > 0)
+    boxes = ndimage.find_objects((filled > 0).astype(np.uint8))
     if not boxes or boxes[0] is None:
         return filled
     cut = tuple(slice(max(b.start - 1, 0), b.stop + 1) for b in boxes[0])
@@ -157,7 +157,7 @@ def tidy(label: NDArray[np.uint8], smallest: int = 40) -> NDArray[np.uint8]:
         label: Part codes ``(X, Y, Z)``; changed in place.
         smallest: Voxels from which a piece is no island.
     """
-    boxes = ndimage.find_objects(label > 0)
+    boxes = ndimage.find_objects((label > 0).astype(np.uint8))
     if not boxes:
         return label
     inner = label[boxes[0]]

@@ -38,7 +38,7 @@ def describe(label: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -
         spacing_mm: Voxel size.
     """
     union = (label > 0) & (label != IGNORE)
-    boxes = ndimage.find_objects(union)
+    boxes = ndimage.find_objects(union.astype(np.uint8))
     cut = tuple(slice(max(b.start - 1, 0), b.stop + 1) for b in boxes[0]) if boxes else (slice(0, 1),) * 3
     small, voxel_ml = label[cut], float(np.prod(spacing_mm)) / 1000
     found = np.unique(small)

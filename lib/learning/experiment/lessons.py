@@ -57,7 +57,7 @@ class Lessons:
         device: Where networks run.
     """
 
-    def __init__(self, plan: Plan, pool: Pool, seed: int, folder: Path, device: str = "cpu") -> None:
+    def __init__(self, plan: Plan, pool: Pool, seed: int, folder: Path, device: str | torch.device = "cpu") -> None:
         self.plan, self.pool, self.seed, self.folder, self.device = plan, pool, seed, folder, device
         self.channels = len(plan.image.slice_offsets)
 
@@ -96,13 +96,12 @@ class Lessons:
     def judge(self, network: nn.Module, *, teacher: bool = False) -> list[CaseScore]:
         """Return the Dice of every class on every case that judges."""
         spec = self.plan.teacher_image if teacher else self.plan.image
-        fixed = teacher and self.plan.prompted
         predictor = Predictor(
             network.eval(),
             roi=spec.roi,
             slice_offsets=spec.slice_offsets,
             device=self.device,
-            whole_slice_factor=1.0 if fixed else 1.6,
+            fixed=teacher and self.plan.prompted,
         )
         scores = []
         for case, reading in zip(self.pool.judging, self.pool.judges, strict=True):

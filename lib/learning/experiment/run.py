@@ -22,17 +22,26 @@ from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import load_pool
 from lib.learning.experiment.report import TEACHER, Score, report
 from lib.learning.loop.validation import mean_score
+from lib.models.engine import device_of
 
 Progress = Callable[[int, int], None]
 
 
-def run(plan: Plan, out: Path, *, at_once: int = 1, progress: Progress = lambda done, of: None) -> dict[str, Any]:
+def run(
+    plan: Plan,
+    out: Path,
+    *,
+    at_once: int = 1,
+    device: str | torch.device | None = None,
+    progress: Progress = lambda done, of: None,
+) -> dict[str, Any]:
     """Run whatever is missing, and write ``table.md``, ``findings.json`` and ``curves.png``.
 
     Args:
         plan: The experiment.
         out: Folder to fill; what it holds of the same plan is not run again.
-        at_once: Processes side by side, which share the processor's threads.
+        at_once: Processes side by side, which share the processor's threads, or the GPU.
+        device: Where networks run; None takes a GPU if there is one.
         progress: Told of runs done, and of all.
     Returns:
         The findings.
@@ -51,7 +60,7 @@ def run(plan: Plan, out: Path, *, at_once: int = 1, progress: Progress = lambda 
     with ProcessPoolExecutor(
         at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
     ) as pool:
-        jobs = [pool.submit(_unit, plan, out, seed, labels) for seed, labels in missing]
+        jobs = [pool.submit(_unit, plan, out, seed, labels, device_of(device)) for seed, labels in missing]
         try:
             for job in as_completed(jobs):
                 job.result()
@@ -104,12 +113,13 @@ def _keep_pictures(out: Path) -> None:
     shutil.rmtree(out / "shared", ignore_errors=True)
 
 
-def _unit(plan: Plan, out: Path, seed: int, labels: int) -> None:
+def _unit(plan: Plan, out: Path, seed: int, labels: int, device: torch.device) -> None:
     """Run the teacher and all arms of one seed and one number of labels."""
     np.random.seed(seed)
     kept, shared = Kept(out, plan), out / "shared"
     shared.mkdir(exist_ok=True)
-    lessons = Lessons(plan, load_pool(plan, out / "data"), seed, shared)
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+    lessons = Lessons(plan, load_pool(plan, out / "data"), seed, shared, device)
     for arm in (TEACHER, *plan.arms):
         if kept.path(arm, labels, seed).exists():
             continue
@@ -117,4 +127,5 @@ def _unit(plan: Plan, out: Path, seed: int, labels: int) -> None:
         network = lessons.teacher(labels) if arm == TEACHER else lessons.teach(arm, labels)
         seconds = time.monotonic() - began
         cases = lessons.judge(network, teacher=arm == TEACHER)
-        kept.put(arm, labels, seed, {"dice": mean_score(cases), "seconds": seconds, "cases": cases})
+        facts = {"dice": mean_score(cases), "seconds": seconds, "device": where, "cases": cases}
+        kept.put(arm, labels, seed, facts)

@@ -33,7 +33,8 @@ def width_of(network: nn.Module, spatial_dims: int, in_channels: int) -> int:
     """Return the channels of a network's coarsest features."""
     training = network.training
     with torch.no_grad():
-        features = cast(Seeing, network.eval()).encode(torch.zeros(1, in_channels, *[TRIAL_SIDE] * spatial_dims))
+        trial = torch.zeros(1, in_channels, *[TRIAL_SIDE] * spatial_dims, device=_device_of(network))
+        features = cast(Seeing, network.eval()).encode(trial)
     network.train(training)
     return features.shape[1]
 
@@ -105,5 +106,11 @@ class Imitation(PartialState):
 
     def _width(self, spatial_dims: int) -> int:
         if isinstance(self.teacher, PromptedNetwork):
-            return self.teacher.encode(torch.zeros(1, 1, *self.teacher.image_size)).shape[1]
+            trial = torch.zeros(1, 1, *self.teacher.image_size, device=_device_of(self.teacher))
+            return self.teacher.encode(trial).shape[1]
         return width_of(self.teacher, spatial_dims, len(self.channels))
+
+
+def _device_of(network: nn.Module) -> torch.device:
+    """Return where a network lies: a teacher that has answered may lie elsewhere than the student begins."""
+    return next(network.parameters()).device

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from lib.data.pipeline import window
 from lib.jobs.watch import Watch
+from lib.models.engine import device_of
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import Answer, ClickPredictor, Plane
 from lib.ops.frame import Frame
@@ -97,7 +98,7 @@ class Clicker:
         self.task, self.volumes = task, Volumes()
         self.embeddings: Cache[Tensor] = Cache(embedding_bytes, lambda tensor: tensor.nbytes)
         self._watch = watch or Watch(lambda version, reason: None)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = device_of(device)
         self._ahead, self._prefetch = ahead, Prefetch()
         # Few threads compute for the many that wait, since each keeps the room that it computed in. An encoder takes
         # every core, so one at a time.

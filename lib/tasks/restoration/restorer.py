@@ -14,6 +14,7 @@ from torch import nn
 from lib.data.scintigraphy.counts import CountScan
 from lib.data.scintigraphy.scans import read_scan, write_restored
 from lib.jobs.watch import Watch, check_finite
+from lib.models.engine import device_of
 from lib.models.restoration import restore_counts, restored_deviation
 from lib.records.card import find_code_version
 from lib.tasks.follower import Follower
@@ -69,7 +70,7 @@ class Restorer:
         assert task.counts is not None, "a task that restores says how it takes its counts"
         self.task, self.counts = task, task.counts
         self._watch = watch or Watch(lambda version, reason: None)
-        self._device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self._device = device_of(device)
         self._follower = Follower(weights, self._load, self._watch)
 
     @classmethod

@@ -33,12 +33,12 @@ def test_layout_is_a_studies_folder(written):
         assert label.affine is not None
         assert np.allclose(image.affine, label.affine)
         assert aff2axcodes(image.affine) == ("R", "A", "S")
-    assert (out / "cohort.png").stat().st_size > 1000
+    assert (out / "about" / "cohort.png").stat().st_size > 1000
 
 
 def test_records_name_seed_view_and_centreline(written):
     out, _, _ = written
-    records = json.loads((out / "topology.json").read_text())
+    records = json.loads((out / "about" / "topology.json").read_text())
     assert records["phantom_0001"]["seed"] == case_seed(3, 1)
     assert records["phantom_0000"]["fov"] == "face"
     assert {"components", "loops", "parts", "centreline", "spacing_mm"} <= set(records["phantom_0000"])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from lib.learning.experiment import run as module
 from lib.learning.experiment.plan import Plan
@@ -35,7 +36,7 @@ def test_the_same_seeds_give_the_same_scores(make_plan: Callable[..., Plan], tmp
     scores = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
-        module._unit(plan, tmp_path / name, 0, 2)
+        module._unit(plan, tmp_path / name, 0, 2, torch.device("cpu"))
         scores.append([(each.arm, each.dice) for each in Kept(tmp_path / name, plan).scores()])
     assert scores[0] == scores[1]
 
