@@ -181,7 +181,9 @@ def real_scan(pixel_mm: float) -> Counts | None:
     return scan.counts.reshape(views, height // side, side, width // side, side).sum((2, 4))
 
 
-def score_real(restore: Restorer, counts: Counts, fraction: float, reader: Reader, other: Reader) -> dict[str, float]:
+def score_real(
+    restore: Restorer, counts: Counts, fraction: float, reader: Reader, other: Reader, *, draw: int = 0
+) -> dict[str, float]:
     """Return how a restorer does on the real scan, thinned: against the counts that it has not seen, and in all.
 
     The whole scan holds the rapid one's noise; the complementary counts share none of it, and have more of their own.
@@ -192,8 +194,9 @@ def score_real(restore: Restorer, counts: Counts, fraction: float, reader: Reade
         fraction: To thin it by.
         reader: Has learned what lesions look like in what is restored.
         other: Has learned it of standard scans.
+        draw: Of the ways to thin it.
     """
-    rapid, unseen = thin(counts, fraction, np.random.default_rng([7, round(1000 * fraction)]))
+    rapid, unseen = thin(counts, fraction, np.random.default_rng([7 + draw, round(1000 * fraction)]))
     restored, rest = restore(rapid, fraction), unseen / (1 - fraction)
     span = [float(np.percentile(view, RANGE_PERCENTILE)) for view in counts]
     views = list(zip(restored, rest, span, strict=True))

@@ -7,7 +7,6 @@ on fewer held-out procedural cases, with ``--rounds N`` timed fewer times.
 import argparse
 import statistics
 import time
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,12 +28,11 @@ from lib.models.onnx import OnnxNetwork, export, quantise
 from lib.models.predictor import Predictor
 from lib.models.student import StudentConv
 from lib.tasks.export import windows
-from lib.tasks.spec import TaskSpec, read_app
+from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.weights import build_network, served_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "apps" / "airway"
-BLOCK = APP / "starter" / "student.toml"
 TEACHER = "teacher"
 CALIBRATION = {"count": 8, "seed": 1}
 """Cases that int8's ranges come from: of the starters' training cohort."""
@@ -54,7 +52,7 @@ class Plain(nn.Module):
 
 def engines() -> tuple[dict[str, nn.Module], dict[str, float], TaskSpec]:
     """Return the networks by name, their sizes in MB, and how they read."""
-    app = read_app(tomllib.loads("\n".join(path.read_text() for path in (APP / "app.toml", BLOCK))))
+    app = load_app(APP)
     large, small = app.task("topowmamba"), app.task("student")
     files = [served_weights(APP, task).path for task in (large, small)]
     teacher, student = (build_network(task, path) for task, path in zip((large, small), files, strict=True))

@@ -126,9 +126,11 @@ class Predictor:
     def _slice_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
         offsets = torch.tensor(self.slice_offsets)
         slices = volume.movedim(-1, 0)
-        count = self.engine.batch(slices[offsets.clamp(0, len(slices) - 1)])
         most = 1.0 if self.fixed else WHOLE
         whole = all(size <= most * side for size, side in zip(volume.shape[:2], self.roi, strict=True))
+        first = slices[offsets.clamp(0, len(slices) - 1)]
+        # Its memory is asked of what goes through the network: a window of a slice that is larger.
+        count = self.engine.batch(first if whole else first[:, : self.roi[0], : self.roi[1]])
         start = 0
         while start < len(slices):
             centres = torch.arange(start, min(start + count, len(slices)))

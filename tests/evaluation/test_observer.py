@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from lib.evaluation.observer import HotellingObserver, area_under_roc, detectability, laguerre_gauss
+from lib.evaluation.observer import HotellingObserver, area_under_roc, detectability, laguerre_gauss, peaks
 
 SIZE = 33
 
@@ -72,3 +72,22 @@ def test_identical_patches_are_no_error() -> None:
 def test_too_few_patches() -> None:
     with pytest.raises(ValueError, match="channels"):
         HotellingObserver.taught(*toy(np.zeros((SIZE, SIZE)), 5), laguerre_gauss(SIZE, 8.0))
+
+
+def test_a_search_scores_every_place_as_a_patch_there_is_scored() -> None:
+    rng, channels = np.random.default_rng(0), laguerre_gauss(9, 4.0)
+    present, absent = rng.poisson(9.0, (40, 9, 9)) + 4 * channels[0] / channels[0].max(), rng.poisson(9.0, (40, 9, 9))
+    observer = HotellingObserver.taught(
+        *(each / each.mean((1, 2), keepdims=True) for each in (present, absent)), channels
+    )
+    image = rng.poisson(9.0, (30, 40)).astype(float)
+    found, padded = observer.search(image), np.pad(image, 4)
+    for row, column in ((0, 0), (12, 20), (29, 39)):
+        patch = padded[row : row + 9, column : column + 9]
+        assert found[row, column] == pytest.approx(observer.scores(patch[None] / patch.mean())[0])
+
+
+def test_peaks_are_the_highest_places_around() -> None:
+    certainty = np.zeros((20, 20))
+    certainty[3, 4], certainty[4, 4], certainty[15, 15], certainty[10, 1] = 5, 6, 2, 1
+    assert peaks(certainty, 1.5, 3).tolist() == [[4, 4], [15, 15]]

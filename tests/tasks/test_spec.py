@@ -1,7 +1,6 @@
 """app.toml: what is read, and what is refused with the names that exist."""
 
 import copy
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -279,10 +278,7 @@ image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
 
 
 def test_the_airway_apps_student_reads_what_its_teacher_reads() -> None:
-    """Its block is put at the end of app.toml, as `make starter TASK=student` does."""
-    folder = ROOT / "apps" / "airway"
-    text = (folder / "app.toml").read_text() + "\n" + (folder / "starter" / "student.toml").read_text()
-    app = read_app(tomllib.loads(text))
+    app = load_app(ROOT / "apps" / "airway")
     student, teacher = app.task("student"), app.task("topowmamba")
     assert student.teacher == "topowmamba" and student.image == teacher.image and student.labels == teacher.labels
     assert ("topowmamba", "student") in app.lessons

@@ -27,11 +27,7 @@ rm -rf "$app"
 mkdir -p "$app"
 cp apps/airway/app.toml "$app/"
 # A student learns from the starter of its teacher.
-if [ "$task" = student ]; then
-    { echo && cat apps/airway/starter/student.toml; } >> "$app/app.toml"
-    mkdir "$app/starter"
-    cp -r apps/airway/starter/topowmamba_small "$app/starter/"
-fi
+[ "$task" != student ] || { mkdir "$app/starter" && cp -r apps/airway/starter/topowmamba_small "$app/starter/"; }
 # Passive waiting keeps two threads fast on a machine that does other things too.
 # shellcheck disable=SC2086
 OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task "$task" --studies "$cohort" --json $options \

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from lib.data.scintigraphy.skeleton.case import ScanCase, make_case
 
 ABOUT = "about"
 """Beside the studies: what lies among them would be one."""
-PIXEL_MM = 4.52
+PIXEL_MM = 2.26
+FRACTIONS = (0.5, 0.25, 0.1)
 _PICTURED = 6
 
 
@@ -27,19 +28,20 @@ def write_pairs(
     *,
     count: int,
     seed: int,
-    fraction: float = 0.5,
+    fractions: Sequence[float] = FRACTIONS,
     pixel_mm: float = PIXEL_MM,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Path]:
     """Write `count` pairs, ``about/truth.json`` and ``about/cohort.png``.
 
     Both scans of a pair are recorded independently of the same person; the rapid one holds a fraction of the counts.
+    Fractions and pixels are those of real scans, so that what learned from all of them can be asked any of them.
 
     Args:
         out: Folder to fill: ``skeleton_0000.nii.gz``, ``labels/final/skeleton_0000.nii.gz``, counts ``(X, Y, V)``.
         count: Pairs.
         seed: Seed of the cohort; a pair depends on this seed and its index alone.
-        fraction: Of the standard scan's counts.
+        fractions: Of the standard scan's counts, one pair after another.
         pixel_mm: Spacing.
         progress: Called with pairs done and pairs in all.
     Returns:
@@ -51,15 +53,16 @@ def write_pairs(
     for index in range(count):
         number = int(np.random.SeedSequence([seed, index]).generate_state(1, np.uint32)[0])
         case, name = make_case(number, pixel_mm=pixel_mm), f"skeleton_{index:04d}"
+        fraction = fractions[index % len(fractions)]
         rapid = case.scan(fraction, np.random.default_rng([number, 1]))
         paths.append(_save(rapid, pixel_mm, folder / f"{name}.nii.gz"))
         _save(case.counts, pixel_mm, folder / "labels" / "final" / f"{name}.nii.gz")
         truth[name] = _told(case) | {"fraction": fraction}
-        pictured += [(rapid, case.counts)] if index < _PICTURED else []
+        pictured += [(rapid / fraction, case.counts)] if index < _PICTURED else []
         if progress is not None:
             progress(index + 1, count)
     (folder / ABOUT / "truth.json").write_text(json.dumps(truth, indent=1))
-    rows = [np.asarray(side_by_side([rapid / fraction, standard])) for rapid, standard in pictured]
+    rows = [np.asarray(side_by_side([rapid, standard])) for rapid, standard in pictured]
     Image.fromarray(np.concatenate(rows, 1)).save(folder / ABOUT / "cohort.png")
     return paths
 
