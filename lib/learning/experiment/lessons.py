@@ -60,6 +60,8 @@ class Lessons:
     def __init__(self, plan: Plan, pool: Pool, seed: int, folder: Path, device: str | torch.device = "cpu") -> None:
         self.plan, self.pool, self.seed, self.folder, self.device = plan, pool, seed, folder, device
         self.channels = len(plan.image.slice_offsets)
+        # What a teacher said of a case is asked for by several arms; it goes with the lessons.
+        self._answers = TemporaryDirectory()
 
     def teach(self, arm: str, labels: int) -> nn.Module:
         """Return the student of an arm that learned from so many labels."""
@@ -125,9 +127,8 @@ class Lessons:
 
     def _synthesise(self, where: Path) -> None:
         plan, spec = self.plan, synthetic.neighbours(self.plan.image)
-        with TemporaryDirectory() as scratch:
-            outputs = self._outputs(min(plan.labels), self.pool.cases, Path(scratch))
-            labels = [torch.from_numpy(each.argmax(1).astype(np.uint8)).permute(1, 2, 0) for each in outputs]
+        outputs = self._outputs(min(plan.labels), self.pool.cases)
+        labels = [torch.from_numpy(each.argmax(1).astype(np.uint8)).permute(1, 2, 0) for each in outputs]
         shown = [replace(reading, label=label) for reading, label in zip(self.pool.readings, labels, strict=True)]
         torch.manual_seed(self.seed)
         network = Denoiser(slices=len(spec.slice_offsets), classes=len(plan.data.classes) + 1)
@@ -151,12 +152,11 @@ class Lessons:
         extra = self.made() if synthetic else []
         drawn, cases = self.pool.drawn(labels, self.seed)
         shown = [*self.pool.bare(), *(read(case.image, self.plan.image) for case in extra)]
-        with TemporaryDirectory() as scratch:
-            soft = self._outputs(labels, [*self.pool.cases, *extra, *cases], Path(scratch))
-            patches = self._patches([*shown, *drawn], budget.lesson, soft=soft)
-            recipe = self._recipe(Distil, budget.lesson, encoder_weight=self.plan.encoder_weight, finetune_epochs=0)
-            student = self.student()
-            self._fit(recipe, recipe.assemble(student, teacher, self.plan.image, self.plan.teacher_image), patches)
+        soft = self._outputs(labels, [*self.pool.cases, *extra, *cases])
+        patches = self._patches([*shown, *drawn], budget.lesson, soft=soft)
+        recipe = self._recipe(Distil, budget.lesson, encoder_weight=self.plan.encoder_weight, finetune_epochs=0)
+        student = self.student()
+        self._fit(recipe, recipe.assemble(student, teacher, self.plan.image, self.plan.teacher_image), patches)
         later = self._recipe(Finetune, budget.finetune, rate=budget.rate / 10)
         return self._fit(later, student, self._patches(drawn, budget.finetune))
 
@@ -172,9 +172,9 @@ class Lessons:
         self._fit(self._recipe(kind, steps), wrap(), self._patches(self.pool.bare(), steps, bare=True))
         return student
 
-    def _outputs(self, labels: int, cases: Sequence[Case], scratch: Path) -> list[np.ndarray]:
+    def _outputs(self, labels: int, cases: Sequence[Case]) -> list[np.ndarray]:
         teacher = Teacher(self.teacher(labels), self.plan.teacher_image, f"{self.seed}-{labels}")
-        return teacher.outputs(cases, scratch, self.device)
+        return teacher.outputs(cases, Path(self._answers.name), self.device)
 
     def _foundation(self, rank: int) -> nn.Module:
         if self.plan.prompted:
