@@ -48,7 +48,7 @@ test-slow: sample servers  ## the longer proofs
 	@$(RUN) -m pytest -m slow
 
 bench: sample  ## the benchmarks, as tables of ratios (benchmarks/results/)
-	@for name in scan scan_gpu kernels networks reading clicks busy summary; do $(RUN) -m benchmarks.$$name || exit 1; done
+	@for name in scan scan_gpu kernels networks reading clicks busy students summary; do $(RUN) -m benchmarks.$$name || exit 1; done
 
 starter: setup  ## train the starter weights of APP (and its TASK: topowmamba, student, sam_lora) again, on procedural cases only
 	@VENV="$(VENV)" COHORT="$(COHORT)" TASK="$(TASK)" sh "apps/$(APP)/starter/train.sh"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.kept import put_down, take_up
 from benchmarks.machine import keep
 from lib.data.cases import find_cases
 from lib.data.phantom import write_cohort
@@ -48,21 +49,6 @@ ema_decay = 0.9
 """
 
 
-def take_up(folder: Path) -> None:
-    """Go on from the rehearsals that are kept; those of another plan are refused by whoever reads them."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, told in (json.loads(RUNS.read_text()) if RUNS.is_file() else {}).items():
-        if not (folder / name).exists():
-            (folder / name).write_text(json.dumps(told))
-
-
-def put_down(folder: Path) -> None:
-    """Keep the rehearsals that ended."""
-    done = {path.name: json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
-    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(told)}" for name, told in done.items())
-    RUNS.write_text(f"{{\n{lines}\n}}\n")
-
-
 def main() -> None:
     """Make the cohort, rehearse, keep the table."""
     asked = argparse.ArgumentParser(description=__doc__)
@@ -86,11 +72,11 @@ def main() -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        take_up(folder / "out" / "runs")
+        take_up(RUNS, folder / "out" / "runs")
         try:
             told = rehearse(plan, names, range(given.seeds), folder / "out", at_once=given.at_once, progress=progress)
         finally:
-            put_down(folder / "out" / "runs")
+            put_down(RUNS, folder / "out" / "runs", "*.json")
     shutil.copy(folder / "out" / "curves.png", ROOT / "benchmarks" / "results" / "active_learning.png")
     runs = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "out" / "runs").glob("*-*.json"))}
     note = (

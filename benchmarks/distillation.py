@@ -1,6 +1,7 @@
 """Task-specific distillation beside its baselines, on procedural slices: the experiment that the README quotes.
 
-``python -m benchmarks.distillation [--at-once 2]``; what was done is kept under `build/` and not done again.
+``python -m benchmarks.distillation [--at-once 2]``; what was done is kept, in ``results/distillation_runs.json`` as
+well, and not done again, be it on another machine.
 """
 
 import argparse
@@ -10,12 +11,14 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from benchmarks.kept import put_down, take_up
 from benchmarks.machine import keep
 from lib.learning.experiment.plan import load_plan
 from lib.learning.experiment.run import run
 
 ROOT = Path(__file__).resolve().parents[1]
 FILE = ROOT / "benchmarks" / "plans" / "procedural.toml"
+RUNS = ROOT / "benchmarks" / "results" / "distillation_runs.json"
 
 
 def main() -> None:
@@ -30,7 +33,11 @@ def main() -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        run(plan, out, at_once=given.at_once, progress=progress)
+        take_up(RUNS, out)
+        try:
+            run(plan, out, at_once=given.at_once, progress=progress)
+        finally:
+            put_down(RUNS, out, "plan.json", "synthetic-*.json", "runs/*.json")
     shutil.copy(out / "curves.png", results / "distillation.png")
     shutil.copy(out / "synthetic-0.png", results / "synthetic.png")
     made = {path.stem: json.loads(path.read_text()) for path in sorted(out.glob("synthetic-*.json"))}

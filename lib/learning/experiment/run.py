@@ -68,7 +68,7 @@ def run(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    _keep_pictures(out)
+    shutil.rmtree(out / "shared", ignore_errors=True)
     return report(kept.scores(), plan, out)
 
 
@@ -106,11 +106,11 @@ class Kept:
 
 
 def _keep_pictures(out: Path) -> None:
-    """Keep what was made beside real images, and how near it lies to them; remove what runs shared."""
+    """Keep what was made beside real images, and how near it lies to them; the rest of what runs share goes."""
     for folder in sorted((out / "shared").glob("synthetic-*/")):
         for name in (synthetic.REPORT, synthetic.PICTURE):
-            shutil.copy(folder / name, out / f"{folder.name}{Path(name).suffix}")
-    shutil.rmtree(out / "shared", ignore_errors=True)
+            if (folder / name).is_file():
+                shutil.copy(folder / name, out / f"{folder.name}{Path(name).suffix}")
 
 
 def _unit(plan: Plan, out: Path, seed: int, labels: int, device: torch.device) -> None:
@@ -129,3 +129,4 @@ def _unit(plan: Plan, out: Path, seed: int, labels: int, device: torch.device) -
         cases = lessons.judge(network, teacher=arm == TEACHER)
         facts = {"dice": mean_score(cases), "seconds": seconds, "device": where, "cases": cases}
         kept.put(arm, labels, seed, facts)
+    _keep_pictures(out)
