@@ -15,7 +15,8 @@ def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tenso
     """Return what the whole scan is expected to show, its total exactly the recorded one over the fraction.
 
     The network sees counts with their noise made even (`lib.ops.anscombe`); the way back is the unbiased inverse, and
-    one factor for the whole view sets the total right, so that no count is made or lost.
+    one factor for the whole view sets the total right, so that no count is made or lost. Rows and columns without a
+    single count, as beside the camera's field, stay empty.
 
     Args:
         network: f_IR1, ``(B, 1, H, W)`` to the same, on any device.
@@ -31,10 +32,17 @@ def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tenso
     device = next(network.parameters()).device
     counts = counts.to(torch.float32)
     restored = expected_counts(network(stabilise(counts[:, None], fraction).to(device)).float().cpu()[:, 0])
+    restored = restored * _field(counts)
     totals = restored.sum((1, 2), dtype=torch.float64)
     wanted = counts.sum((1, 2), dtype=torch.float64) / fraction
     factor = torch.where(totals > 0, wanted / totals.clamp_min(1e-12), 1.0)
     return (restored * factor[:, None, None]).float()
+
+
+def _field(counts: Tensor) -> Tensor:
+    """Return where the camera saw anything at all, ``(V, H, W)``."""
+    seen = counts > 0
+    return seen.any(2, keepdim=True) & seen.any(1, keepdim=True)
 
 
 @torch.inference_mode()

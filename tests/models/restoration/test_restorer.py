@@ -37,6 +37,15 @@ def test_a_network_that_changes_nothing_gives_the_counts_on_the_whole_scans_leve
     assert (restored - 2 * COUNTS).abs().max() < 0.05 * (2 * COUNTS).max()
 
 
+def test_beside_the_cameras_field_nothing_is_expected() -> None:
+    counts = COUNTS.clone()
+    counts[0, :5], counts[1, :, 12:], counts[0, 10, 3] = 0, 0, 0
+    restored = restore_counts(awake(nafnet_tiny()).eval(), counts, 0.5)
+    assert restored[0, :5].max() == 0 and restored[1, :, 12:].max() == 0
+    # A pixel without a count within the field is no gap in the field.
+    assert restored[0, 10, 3] > 0 and restored.sum((1, 2)).tolist() == pytest.approx((2 * counts.sum((1, 2))).tolist())
+
+
 def test_an_empty_view_stays_empty() -> None:
     assert restore_counts(Nothing(), torch.zeros(1, 4, 4), 0.5).abs().max() < 1e-6
 
