@@ -110,7 +110,8 @@ def judge(restore: Restorer, cases: list[ScanCase], real: Counts | None, fractio
 
 def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Return the scores of every arm, one entry a seed; what takes no teaching has one."""
-    units = list(itertools.product(range(options.seeds), options.arms))
+    names: list[str] = options.arms
+    units = list(itertools.product(range(options.seeds), names))
     threads = max(1, (os.cpu_count() or 1) // options.at_once)
     with ProcessPoolExecutor(
         options.at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)

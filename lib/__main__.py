@@ -148,7 +148,7 @@ def scores(
     def work() -> dict[str, Any]:
         advance, spec = progress(f"scoring {studies}"), load_app(app).task(task)
         return score_folder(
-            app, spec, studies, device=device_of(), tell=lambda now: advance(round(100 * now.fraction), 100)
+            app, spec, studies, device=str(device_of()), tell=lambda now: advance(round(100 * now.fraction), 100)
         )
 
     tell(work, as_json)

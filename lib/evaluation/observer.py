@@ -77,7 +77,7 @@ class HotellingObserver:
             least: Mean of a patch that is taken for one of a lower mean, where there is nothing to see.
         """
         seen, kernel = np.asarray(image, np.float64), np.tensordot(self.template, self.channels, 1)
-        means = uniform_filter(seen, kernel.shape, mode="constant")
+        means = uniform_filter(seen, len(kernel), mode="constant")
         return fftconvolve(seen, kernel[::-1, ::-1], mode="same") / np.maximum(means, least)
 
 
