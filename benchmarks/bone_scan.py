@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.machine import RESULTS, keep
-from benchmarks.restoration import peers
+from benchmarks.restoration import REAL_COLUMNS, cell, peers
 from benchmarks.scans import TEST_SEED, TRAIN_SEED, Restorer, cohort, real_scan, score, score_real, standard_reader
 from lib.data.scintigraphy.picture import side_by_side
 from lib.data.scintigraphy.thinning import thin
@@ -26,13 +26,6 @@ from lib.tasks.weights import build_network, served_weights
 
 APP = Path(__file__).resolve().parents[1] / "apps" / "scintigraphy"
 OURS = "the starter"
-COLUMNS = {
-    "psnr": ("PSNR to unseen counts, dB", 3),
-    "ssim": ("SSIM", 4),
-    "deviance": ("deviance", 4),
-    "count_bias": ("count bias", 4),
-    "invented": ("findings not confirmed", 0),
-}
 NOTE = (
     "Means over both views and over {draws} ways to thin the one real scan (seeds of the thinning), with the SD over"
     " them: it tells of counting, not of patients. PSNR and SSIM against the complementary counts, whose own noise"
@@ -87,18 +80,14 @@ def main() -> None:
 
 def table(rows: dict[tuple[str, str], Any], fraction: str) -> str:
     """Render the methods at one fraction, and what they do to procedural lesions."""
-    head = ["Method", *(title for title, _ in COLUMNS.values()), "procedural lesions: recovery", "observer AUC"]
+    head = ["Method", *(title for title, _ in REAL_COLUMNS.values()), "procedural lesions: recovery", "observer AUC"]
     lines = [f"## {fraction} of the counts", "", f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for (part, name), row in rows.items():
         if part == fraction:
-            cells = [_cell([each[key] for each in row["real"]], digits) for key, (_, digits) in COLUMNS.items()]
+            cells = [cell([each[key] for each in row["real"]], digits) for key, (_, digits) in REAL_COLUMNS.items()]
             cells += [f"{row['cohort'][key]:.3f}" for key in ("recovery", "auc")]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def _cell(values: list[float], digits: int) -> str:
-    return f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else f"{values[0]}"
 
 
 def _mean(rows: dict[tuple[str, str], Any], options: argparse.Namespace, name: str, key: str) -> float:

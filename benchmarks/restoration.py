@@ -68,7 +68,7 @@ REAL_COLUMNS = {
     "ssim": ("SSIM", 4),
     "deviance": ("deviance", 4),
     "count_bias": ("count bias", 4),
-    "invented": ("findings that the whole scan does not confirm", 1),
+    "invented": ("findings not confirmed", 0),
 }
 NOTE = (
     "Mean ± SD over seeds; the interval of the paired difference is a bootstrap over seeds, and one that holds 0 is a"
@@ -195,7 +195,7 @@ def table(rows: dict[str, list[dict[str, Any]]], fraction: str, columns: dict[st
     lines = [f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(columns) + 1)}"]
     pick = {name: [s[fraction]["real"] if real else s[fraction] for s in seeds] for name, seeds in rows.items()}
     for name, seeds in pick.items():
-        cells = [_cell([row[key] for row in seeds], digits) for key, (_, digits) in columns.items()]
+        cells = [cell([row[key] for row in seeds], digits) for key, (_, digits) in columns.items()]
         against = "-"
         if PLAIN in pick and name != PLAIN and len(seeds) == len(pick[PLAIN]):
             gap = paired_difference([row[first] for row in seeds], [row[first] for row in pick[PLAIN]], seed=0)
@@ -205,7 +205,8 @@ def table(rows: dict[str, list[dict[str, Any]]], fraction: str, columns: dict[st
     return "\n".join(lines)
 
 
-def _cell(values: list[float], digits: int) -> str:
+def cell(values: list[float], digits: int) -> str:
+    """Render a mean with its spread, where there is one."""
     spread = f" ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
     return f"{np.mean(values):.{digits}f}{spread}"
 
