@@ -17,6 +17,6 @@ def channels_last(x: torch.Tensor) -> torch.Tensor:
 def lay_channels_last(network: Network) -> Network:
     """Return the network with its filters in the layout of its images, or each pass would turn them round again."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.ConvTranspose3d):
             module.weight.data = channels_last(module.weight.data)
     return network

@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.conv import convolution
+from lib.models.layout import channels_last
 from lib.ops.wavelet import dwt, idwt
 
 DESIGNS = ("residual", "split")
@@ -59,7 +60,8 @@ class ResidualWaveletMixer(nn.Module):
         # The kernel leaves the bands of a position side by side, so all channels of a band come before the next band's;
         # parameters keep the bands of a channel together. Scaling the filters is scaling what they give.
         filters = (self.conv.weight * self.wavelet_scale.weight.unsqueeze(1)).unflatten(0, (channels, count))
-        filters = filters.transpose(0, 1).flatten(0, 1)
+        # By hand, since the bands of one image alone, whose batch has no stride of its own, do not tell their layout.
+        filters = channels_last(filters.transpose(0, 1).flatten(0, 1))
         by_band = bands.transpose(1, 2).flatten(1, 2)
         convolve = F.conv2d if x.ndim == 4 else F.conv3d
         filtered = convolve(by_band, filters, padding=self.conv.padding, groups=len(filters))
