@@ -67,7 +67,7 @@ def build_patient(streams: Streams, grid: Grid) -> Patient:
     pockets.ear_canals(canvas, streams)
     nose.line(canvas, streams)
     states = sinuses.paint(canvas, streams)
-    nose.carve(canvas, streams)
+    nose.carve(canvas, skin, streams)
     pockets.mouth(canvas, streams)
     throat.carve(canvas, streams)
     pockets.bubbles(canvas, skin, streams)

@@ -62,7 +62,9 @@ def _links(scene: Scene, view: Box, one: Mask, other: Mask) -> Mask:
     free = ~(scene.union | scene.ignored)[view] & (across <= scene.steps(*GAP) + 1)
     like = scene.mean_likeness(free, view)
     numbered = pieces(free & (like >= ALIKE))
-    both = _present(numbered[grow(one)]) & _present(numbered[grow(other)])
+    # Of what is ignored nothing is known, and so not that it should go on in the label either.
+    ends = [_present(numbered[grow(side & scene.union[view])]) for side in (one, other)]
+    both = ends[0] & ends[1]
     kept = [number for number, count, _ in boxes(numbered) if count >= scene.count(*LEAST_LINK) and number in both]
     links = np.isin(numbered, kept)
     if not links.any():

@@ -29,7 +29,7 @@ SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
 """Voxels, or mm3, of a patch that looks right, or lies apart, by chance; of the smallest remainder that is told; and of
 one that is told by its own likeness alone."""
 STANDS_OUT = 0.03
-"""By how much more than around it a small remainder may look like the inside."""
+"""By how much more than beside it a small or thin remainder may look like the inside."""
 LEAK_MM = 3.0
 """Inscribed radius from which a remainder is a leak and no spur."""
 REASONS = {
@@ -71,19 +71,21 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
 
 
 def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
-    """Say whether a remainder is surely not the inside; of a small one, whether it looks like what is around it."""
+    """Say whether a remainder is surely not the inside; of a small or thin one, whether it looks like what is beside."""
     assert scene.likeness is not None
-    like = np.maximum(scene.likeness[view], 0)
-    found = float(like[core].mean())
-    if found > UNLIKE or count >= scene.count(*LARGE):
-        return found <= UNLIKE
+    like = scene.likeness[view]
+    if float(np.maximum(like[core], 0).mean()) > UNLIKE:
+        return False
+    # A brush leaves a voxel with all its six neighbours; a fold of the organ in a coarse scan is a sheet without.
+    if count >= scene.count(*LARGE) and ndimage.binary_erosion(core, border_value=0).any():
+        return True
     # A line one voxel wide is nobody's passage.
     longest = int(np.ptp(np.argwhere(core), axis=0).max()) + 1
     if longest >= LEAST[0] and count <= 1.5 * longest:
         return True
-    # A passage thinner than a voxel is faint in a blurred scan, and yet it stands out.
-    around = grow(core, 3) & ~grow(scene.union[view])
-    return bool(around.any()) and found - float(like[around].mean()) <= STANDS_OUT + scene.noise / 2
+    # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out.
+    beside = grow(core) & ~scene.union[view]
+    return bool(beside.any()) and float(like[core].mean() - like[beside].mean()) <= STANDS_OUT + scene.noise / 2
 
 
 def _told(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:

@@ -10,7 +10,7 @@ from lib.evaluation.faults.pieces import box_start, boxes, padded, pieces
 from lib.evaluation.faults.scene import Scene
 
 ALIKE = 0.75
-LEAST = 6, 7.0
+LEAST = 10, 12.0
 """Voxels, or mm3, of the smallest hole that is told."""
 
 
