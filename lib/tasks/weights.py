@@ -111,7 +111,7 @@ def _as_starter(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
     if not weights.is_file():
         raise NoWeights(
             f"task '{task.name}' has no weights: put a starter at {STARTER}/{task.model}/weights.safetensors "
-            "(`make starter` trains it) or train the task on labelled studies"
+            "(`make starter` trains those of the apps that come along) or train the task on labelled studies"
         )
     card = weights.with_name(CARD)
     return ServedWeights(STARTER, weights, json.loads(card.read_text()) if card.is_file() else {})

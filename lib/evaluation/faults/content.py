@@ -71,7 +71,7 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
 
 
 def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
-    """Say whether a remainder is surely not the inside; of a small or thin one, whether it looks like what is beside."""
+    """Say whether a remainder is surely not the inside; a small or thin one must look like what is beside it."""
     assert scene.likeness is not None
     like = scene.likeness[view]
     if float(np.maximum(like[core], 0).mean()) > UNLIKE:
