@@ -28,7 +28,7 @@ REACH = 1, 1.2
 SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
 """Voxels, or mm3, of a patch that looks right, or lies apart, by chance; of the smallest remainder that is told; and of
 one that is told by its own likeness alone."""
-STANDS_OUT = 0.03
+STANDS_OUT = 0.05
 """By how much more than beside it a small or thin remainder may look like the inside."""
 LEAK_MM = 3.0
 """Inscribed radius from which a remainder is a leak and no spur."""
@@ -79,13 +79,12 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     # A brush leaves a voxel with all its six neighbours; a fold of the organ in a coarse scan is a sheet without.
     if count >= scene.count(*LARGE) and ndimage.binary_erosion(core, border_value=0).any():
         return True
-    # A line one voxel wide is nobody's passage.
-    longest = int(np.ptp(np.argwhere(core), axis=0).max()) + 1
-    if longest >= LEAST[0] and count <= 1.5 * longest:
-        return True
     # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out.
     beside = grow(core) & ~scene.union[view]
-    return bool(beside.any()) and float(like[core].mean() - like[beside].mean()) <= STANDS_OUT + scene.noise / 2
+    # A straight stroke one voxel wide is hardly a passage, though it may run along the edge of a bone.
+    straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
+    least = (2 if straight else 1) * STANDS_OUT + scene.noise / 2
+    return bool(beside.any()) and float(like[core].mean() - like[beside].mean()) <= least
 
 
 def _told(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:
