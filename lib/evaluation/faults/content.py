@@ -81,6 +81,9 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
         return True
     # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out.
     beside = grow(core) & ~scene.union[view]
+    # What lies beside more of the label is half air itself.
+    alone = beside & ~grow(scene.union[view] & ~core)
+    beside = alone if alone.any() else beside
     # A straight stroke one voxel wide is hardly a passage, though it may run along the edge of a bone.
     straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
     least = (2 if straight else 1) * STANDS_OUT + scene.noise / 2

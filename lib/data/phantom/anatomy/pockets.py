@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
 
-from lib.data.phantom.anatomy.canvas import IGNORE, Canvas, Field, Point
+from lib.data.phantom.anatomy.canvas import IGNORE, Canvas, Field, Point, Region
 from lib.data.phantom.anatomy.shapes import cell_walls, chain, ellipsoid, wobble
 from lib.data.phantom.anatomy.streams import Streams
+
+WALL_MM = 2.0
+"""Tissue between a bubble and the airway."""
 
 
 def ear_canals(canvas: Canvas, streams: Streams) -> None:
@@ -71,8 +76,13 @@ def _bubble(canvas: Canvas, centre: Point, radius: float, rng: np.random.Generat
     stretch = rng.uniform(0.5, 2, 3)
     radii = (float(radius * stretch[0]), float(radius * stretch[1]), float(radius * stretch[2]))
     ball = ellipsoid(local.grid, centre, radii)
-    # A stray bubble must not touch the labelled air, or the label would be wrong.
-    local.paint_air(np.where(local.air > 0.02, np.float32(5), ball))
+    local.paint_air(np.where(_at_airway(local), np.float32(5), ball))
+
+
+def _at_airway(region: Region) -> NDArray[np.bool_]:
+    """Say where air that touched the labelled air would lie: it would belong to it, and the label would be wrong."""
+    reach = int(np.ceil(WALL_MM / region.grid.step_mm))
+    return ndimage.maximum_filter(region.air, 2 * reach + 1) > 0.02
 
 
 def bubbles(canvas: Canvas, skin: Field, streams: Streams) -> None:
@@ -90,5 +100,5 @@ def bubbles(canvas: Canvas, skin: Field, streams: Streams) -> None:
         sheet = np.abs(wobble(region.grid, rng, amplitude=1, wavelength_mm=24)) * 6 - 0.8
         patch = 0.6 - wobble(region.grid, rng, amplitude=1, wavelength_mm=45)
         far = np.maximum(np.maximum(sheet, patch * 4), skin[region.index] + 2)
-        clear = np.where((region.air > 0.02) | (region.hu > 130), np.float32(5), far)
+        clear = np.where(_at_airway(region) | (region.hu > 130), np.float32(5), far)
         region.paint_air(clear.astype(np.float32))

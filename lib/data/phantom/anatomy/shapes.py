@@ -114,10 +114,11 @@ def smooth_min(a: Field, b: Field, blend_mm: float) -> Field:
     return np.minimum(a, b) - h * h * np.float32(0.25 / blend_mm)
 
 
-def smooth_max(a: Field, b: Field, blend_mm: float) -> Field:
+def smooth_max(a: Field, b: Field, blend_mm: float | Field) -> Field:
     """Return the intersection of two shapes with a rounded edge."""
-    h = np.maximum(np.float32(blend_mm) - np.abs(a - b), 0)
-    return np.maximum(a, b) + h * h * np.float32(0.25 / blend_mm)
+    blend = np.asarray(blend_mm)
+    h = np.maximum(blend.astype(np.float32) - np.abs(a - b), 0)
+    return np.maximum(a, b) + h * h * (0.25 / blend).astype(np.float32)
 
 
 def wobble(grid: Grid, rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, terms: int = 4) -> Field:

@@ -156,10 +156,11 @@ def _tracheal_tube(grid: Grid, throat: Throat) -> Field:
     px, py = grid.x - x0, grid.y - y0
     circle = np.sqrt(px**2 + (py * 0.97) ** 2) - radius
     back = -py - radius * 0.62 - 0.01 * px**2
-    sdf = smooth_max(circle, back, 3)
+    # Rounded less where it is narrow, or a stenosis would be closed by its own edge.
+    sdf = smooth_max(circle, back, np.minimum(3, 0.6 * radius))
     if throat.scar:
         bump = throat.scar * np.exp(-(((z + 150) / 7) ** 2)) * np.exp(-((px / 5) ** 2))
-        sdf = np.maximum(sdf, py - radius + bump)
+        sdf = np.maximum(sdf, py - radius + np.minimum(bump, radius))
     return np.maximum(sdf, np.maximum(CARINA_Z - z, z - CRICOID_Z - 6))
 
 

@@ -45,3 +45,4 @@ def test_bubbles_leave_labelled_air_alone():
         before = canvas.air[40:50].copy()
         pockets.bubbles(canvas, np.full(canvas.air.shape, -50, np.float32), Streams(seed))
         assert (canvas.air[40:50] == before).all() and not canvas.part.any()
+        assert (canvas.hu[[39, 50]] == 40).all(), "a wall of tissue stays between"

@@ -1,5 +1,7 @@
 """Test pharynx, larynx and trachea."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -51,3 +53,15 @@ def test_axis_runs_inside_the_trachea(canvas):
         for v, axis in zip((x, y, z), (grid.x, grid.y, grid.z), strict=True)
     ]
     assert (canvas.air[tuple(index)] > 0.5).all()
+
+
+def test_the_narrowest_trachea_is_open(monkeypatch):
+    narrow = {"trachea_mm": 7.0, "stenosis": 0.25, "stenosis_z": -150.0, "stenosis_mm": 12.0, "scar": 7.0}
+    drawn = dataclasses.replace(throat.draw_throat(Streams(4)), **narrow)
+    monkeypatch.setattr(throat, "draw_throat", lambda streams: drawn)
+    painted = Canvas.blank(make_grid((-24, -10, -240), (24, 60, -110), 1.0))
+    throat.carve(painted, Streams(4))
+    air = (painted.air > 0.5) & (painted.part == TRACHEA)
+    assert ndimage.label(air, np.ones((3, 3, 3)))[1] == 1
+    areas = air.any((0, 1)), air.sum((0, 1))
+    assert areas[1][areas[0]].min() < 30
