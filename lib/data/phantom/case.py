@@ -60,17 +60,17 @@ def build_patient(streams: Streams, grid: Grid) -> Patient:
     skull.skull_base(canvas, streams)
     skull.face(canvas, streams)
     metal = skull.jaws(canvas, streams)
-    body.trim(canvas, skin)
     throat.cartilages(canvas, streams)
     throat.tracheal_wall(canvas, streams)
     pockets.mastoids(canvas, streams)
     pockets.ear_canals(canvas, streams)
     nose.line(canvas, streams)
     states = sinuses.paint(canvas, streams)
-    nose.carve(canvas, skin, streams)
+    nose.carve(canvas, streams)
     pockets.mouth(canvas, streams)
     throat.carve(canvas, streams)
     pockets.bubbles(canvas, skin, streams)
+    body.trim(canvas, skin)
     return Patient(canvas, skin, metal, states)
 
 
@@ -109,7 +109,7 @@ def make_case(
         rng=streams.of("acquisition"),
     )
     label = tidy(sampled.label)
-    label[image < physics.FLOOR_HU] = 0
+    label[physics.unseen(scanner, label.shape)] = 0
     topology = truth.describe(label, view.spacing_mm) | {
         "seed": seed,
         "fov": view.kind,

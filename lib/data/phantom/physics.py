@@ -89,8 +89,7 @@ def acquire(
     _noise(hu, scanner, load, rng)
     hu = (hu + 1000) * scanner.gain - 1000 + scanner.shift_hu
     out = np.clip(np.rint(hu), FLOOR_HU, 3071).astype(np.int16)
-    if scanner.circle:
-        out[_outside_circle(hu.shape, scanner.circle)] = scanner.padding_hu
+    out[unseen(scanner, hu.shape)] = scanner.padding_hu
     return out
 
 
@@ -150,7 +149,10 @@ def _metal_streaks(
                 hu[..., round(k) + dk] += ray * (1.0 if dk == 0 else 0.5)
 
 
-def _outside_circle(shape: tuple[int, ...], radius: float) -> NDArray[np.bool_]:
+def unseen(scanner: Scanner, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the pixels ``(X, Y)`` of a slice outside the circle that a scanner reconstructs."""
+    if not scanner.circle:
+        return np.zeros(shape[:2], bool)
     x = np.linspace(-1, 1, shape[0])[:, None]
     y = np.linspace(-1, 1, shape[1])[None, :] * shape[1] / shape[0]
-    return x**2 + y**2 > radius**2
+    return x**2 + y**2 > scanner.circle**2

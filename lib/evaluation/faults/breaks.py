@@ -65,12 +65,24 @@ def _links(scene: Scene, view: Box, one: Mask, other: Mask) -> Mask:
     # Of what is ignored nothing is known, and so not that it should go on in the label either.
     ends = [_present(numbered[grow(side & scene.union[view])]) for side in (one, other)]
     both = ends[0] & ends[1]
-    kept = [number for number, count, _ in boxes(numbered) if count >= scene.count(*LEAST_LINK) and number in both]
+    kept = [
+        number
+        for number, count, box in boxes(numbered)
+        if count >= scene.count(*LEAST_LINK)
+        if number in both and _was_scanned(scene, view, box, numbered[box] == number)
+    ]
     links = np.isin(numbered, kept)
     if not links.any():
         return links
     # As wide as the gap is there, its walls too: where the lumen is cut decides, and not how dark it is.
     return grow(links, 3) & free & (across <= across[links].min() + 1) | links
+
+
+def _was_scanned(scene: Scene, view: Box, box: Box, link: Mask) -> bool:
+    """Say whether a link's air has more than one value; padding beyond a scanner's circle is as dark and has one."""
+    assert scene.likeness is not None
+    air = link & (scene.likeness[view][box] >= ALIKE)
+    return len(np.unique(scene.image[view][box][air])) > 1
 
 
 def _told(scene: Scene, start: npt.NDArray, link: Mask, label: npt.NDArray, numbered: Numbered) -> Fault:

@@ -65,7 +65,7 @@ def contradicted(scene: Scene) -> Iterator[Fault]:
         if _is_wrong(scene, view, core, count):
             # Its ends, which lie beside the rest of the label.
             whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE), reach)
-            code = _kind(scene, view, whole)
+            code = _kind(scene, view, core, whole)
             if code != "ISLAND" or np.count_nonzero(whole) >= scene.count(*SPECK):
                 yield _told(scene, view, whole, code)
 
@@ -87,7 +87,11 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     # A straight stroke one voxel wide is hardly a passage, though it may run along the edge of a bone.
     straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
     least = (2 if straight else 1) * STANDS_OUT + scene.noise / 2
-    return bool(beside.any()) and float(like[core].mean() - like[beside].mean()) <= least
+    if not beside.any() or float(like[core].mean() - like[beside].mean()) <= least:
+        return bool(beside.any())
+    # Marrow stands out of bone, too; a passage holds some air.
+    airy = np.maximum(like, 0)
+    return float(airy[core].mean() - airy[beside].mean()) <= STANDS_OUT / 2
 
 
 def _told(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:
@@ -113,15 +117,16 @@ def _bridges(union: Mask, whole: Mask) -> int:
     return without - with_it
 
 
-def _kind(scene: Scene, view: Box, whole: Mask) -> str:
+def _kind(scene: Scene, view: Box, core: Mask, whole: Mask) -> str:
     beside = grow(whole) & scene.union[view] & ~whole
     if not beside.any():
         return "ISLAND"
-    if _bridges(scene.union[view], whole) > 0:
+    # Without its ends, with which faint parts of the label itself may go.
+    if _bridges(scene.union[view], core) > 0:
         rest = scene.union.copy()
-        rest[view] &= ~whole
+        rest[view] &= ~core
         numbered = pieces(rest)
-        sizes = np.bincount(numbered.ravel())[np.unique(numbered[view][beside])]
+        sizes = np.bincount(numbered.ravel())[np.unique(numbered[view][grow(core) & scene.union[view] & ~core])]
         return "JOINED" if np.count_nonzero(sizes >= scene.count(*SPECK)) > 1 else "LOOP"
     radius_mm = ndimage.distance_transform_edt(np.pad(whole, 1), sampling=scene.spacing_mm)
     assert isinstance(radius_mm, np.ndarray)

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from lib.data.phantom.physics import Scanner, acquire, draw_scanner
+from lib.data.phantom.physics import Scanner, acquire, draw_scanner, unseen
 
 CLEAN = Scanner(0.0, 0.0, 0.001, 0.8, 0.0, 1.0, 0.0, 0.0, 0.0, -1024)
 NO_METAL = np.zeros((0, 3))
@@ -36,6 +36,8 @@ def test_circle_pads_the_corners():
     image = scan(replace(CLEAN, circle=0.95, padding_hu=-3024))
     assert image[0, 0, 0] == -3024
     assert image[20, 20, 4] > -200
+    np.testing.assert_array_equal(unseen(replace(CLEAN, circle=0.95), image.shape), image[..., 4] == -3024)
+    assert not unseen(CLEAN, image.shape).any()
 
 
 def test_metal_streaks_reach_across_its_slice():

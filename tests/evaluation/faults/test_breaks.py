@@ -37,6 +37,19 @@ def test_what_is_marked_as_not_known_is_no_break(case: Any) -> None:
     assert list(breaks(case.scene())) == []
 
 
+def test_what_was_not_scanned_is_no_break(case: Any) -> None:
+    case.label[:, :, 20:23] = 0
+    case.image[:, :, 19:24] = -1024
+    assert list(breaks(case.scene())) == []
+
+
+def test_a_gap_to_what_is_not_known_is_no_break(case: Any) -> None:
+    case.label[:, :, 20:22] = 0
+    beyond = case.label[:, :, :20]
+    beyond[beyond > 0] = 255
+    assert list(breaks(case.scene())) == []
+
+
 def test_ends_far_apart_are_ends(case: Any) -> None:
     case.label[:, :, 20:32] = 0
     assert list(breaks(case.scene())) == []

@@ -135,7 +135,8 @@ def ears(canvas: Canvas, skin: Field, streams: Streams) -> None:
 
 
 def trim(canvas: Canvas, skin: Field) -> None:
-    """Cut off what reaches out of the skin, such as the corner of a bone."""
+    """Cut off what reaches out of the skin, such as the corner of a bone, a large sinus or a short nose's nostril."""
     occupancy = np.clip(0.5 - skin / canvas.grid.step_mm, 0, 1)
     canvas.hu[...] = np.where(skin > -canvas.grid.step_mm, np.minimum(canvas.hu, 80), canvas.hu)
     canvas.hu[...] = np.where(occupancy < 1, np.minimum(canvas.hu, AIR_HU + occupancy * 1080), canvas.hu)
+    np.minimum(canvas.air, occupancy, out=canvas.air)

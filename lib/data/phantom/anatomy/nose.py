@@ -191,16 +191,16 @@ def line(canvas: Canvas, streams: Streams) -> None:
     region.paint(np.maximum(plate, inside), rng.uniform(120, 350))
 
 
-def carve(canvas: Canvas, skin: Field, streams: Streams) -> None:
-    """Paint the nasal passages; the label ends with the skin, also where a short nose does before they do."""
+def carve(canvas: Canvas, streams: Streams) -> None:
+    """Paint the nasal passages."""
     region = canvas.region((-24, 44, -30), (24, 120, 40))
     if region.empty:
         return
     for passage in draw_passages(streams):
-        _carve_side(region, passage, skin[region.index], streams.of(f"turbinates {passage.sign}"))
+        _carve_side(region, passage, streams.of(f"turbinates {passage.sign}"))
 
 
-def _carve_side(region: Region, passage: Passage, skin: Field, rng: np.random.Generator) -> None:
+def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> None:
     g = region.grid
     ripple = wobble(g, rng, amplitude=0.35, wavelength_mm=14)
     u = passage.outwards(g) + ripple * 0.5
@@ -217,4 +217,4 @@ def _carve_side(region: Region, passage: Passage, skin: Field, rng: np.random.Ge
     below: Field = NOSTRIL_Z + 0.5 - g.z
     region.paint_air(np.maximum(passage_air, np.negative(below)))
     part = np.where(g.y >= CHOANA_Y, np.uint8(NASAL_CAVITY), np.uint8(PHARYNX)) + np.zeros(g.shape, np.uint8)
-    region.paint_airway(np.maximum(np.maximum(passage_air, below), skin), part.astype(np.uint8))
+    region.paint_airway(np.maximum(passage_air, below), part.astype(np.uint8))

@@ -25,3 +25,13 @@ def test_a_linear_field_survives_half_resolution(shape):
     field = (2 * half.x - half.y + 3 * half.z).astype(np.float32)
     full = body.upsample(field, grid.shape)
     np.testing.assert_allclose(full, 2 * grid.x - grid.y + 3 * grid.z, atol=1e-4)
+
+
+def test_what_reaches_out_of_the_skin_is_cut_off_labelled_air_as_well():
+    grid = make_grid((-10, -10, -10), (10, 10, 10), 1.0)
+    canvas, skin = Canvas.blank(grid), grid.y - 4 + np.zeros(grid.shape, np.float32)
+    canvas.hu[...], canvas.air[8:12] = 300, 1
+    body.trim(canvas, skin)
+    outside = skin > 1
+    assert (canvas.hu[outside] == -1000).all() and (canvas.air[outside] == 0).all()
+    assert (canvas.hu[skin < -2] == 300).all() and (canvas.air[8:12][skin[8:12] < -2] == 1).all()
