@@ -15,7 +15,7 @@ from skimage.measure import euler_number
 from lib.evaluation.faults.fault import Fault
 from lib.evaluation.faults.neighbours import Mask, grow
 from lib.evaluation.faults.pieces import Box, box_start, boxes, padded, pieces
-from lib.evaluation.faults.scene import Scene
+from lib.evaluation.faults.scene import Likeness, Scene
 
 ALIKE = 0.3
 """Likeness from which a voxel looks like the inside: a wall voxel of an airway is 0.38 air by the usual threshold."""
@@ -77,21 +77,27 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     if float(np.maximum(like[core], 0).mean()) > UNLIKE:
         return False
     # A brush leaves a voxel with all its six neighbours; a fold of the organ in a coarse scan is a sheet without.
-    if count >= scene.count(*LARGE) and ndimage.binary_erosion(core, border_value=0).any():
+    thick, large = bool(ndimage.binary_erosion(core, border_value=0).any()), count >= scene.count(*LARGE)
+    if thick and large:
         return True
-    # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out.
     beside = grow(core) & ~scene.union[view]
     # What lies beside more of the label is half air itself.
     alone = beside & ~grow(scene.union[view] & ~core)
     beside = alone if alone.any() else beside
-    # A straight stroke one voxel wide is hardly a passage, though it may run along the edge of a bone.
+    if not beside.any():
+        return False
+    # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out. A
+    # straight stroke one voxel wide is hardly one, though it may run along the edge of a bone.
     straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
-    least = (2 if straight else 1) * STANDS_OUT + scene.noise / 2
-    if not beside.any() or float(like[core].mean() - like[beside].mean()) <= least:
-        return bool(beside.any())
-    # Marrow stands out of bone, too; a passage holds some air.
+    if _over(like, core, beside) <= (1.5 if straight else 1) * STANDS_OUT + scene.noise / 2:
+        return True
+    # Marrow stands out of bone, too, and a passage holds some air, if it is more than a few voxels.
     airy = np.maximum(like, 0)
-    return float(airy[core].mean() - airy[beside].mean()) <= STANDS_OUT / 2
+    return (thick or large or straight) and _over(airy, core, beside) <= STANDS_OUT / 2
+
+
+def _over(like: Likeness, one: Mask, other: Mask) -> float:
+    return float(like[one].mean() - like[other].mean())
 
 
 def _told(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:
