@@ -74,26 +74,35 @@ def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
     """Say whether a remainder is surely not the inside; a small or thin one must look like what is beside it."""
     assert scene.likeness is not None
     like = scene.likeness[view]
-    if float(np.maximum(like[core], 0).mean()) > UNLIKE:
+    airy = np.maximum(like, 0)
+    found = float(airy[core].mean())
+    if found > UNLIKE:
         return False
-    # A brush leaves a voxel with all its six neighbours; a fold of the organ in a coarse scan is a sheet without.
-    thick, large = bool(ndimage.binary_erosion(core, border_value=0).any()), count >= scene.count(*LARGE)
+    thick, large = _is_thick(core), count >= scene.count(*LARGE)
     if thick and large:
         return True
-    beside = grow(core) & ~scene.union[view]
+    # A brush leaves something thick, or a stroke; a fold of the organ leaves a sheet in a coarse scan, with some air.
+    straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
+    if not (thick or straight) and (not large or found > STANDS_OUT + scene.noise / 2):
+        return False
+    beside = grow(core) & ~scene.union[view] & ~scene.ignored[view]
     # What lies beside more of the label is half air itself.
-    alone = beside & ~grow(scene.union[view] & ~core)
+    alone = beside & ~grow((scene.union | scene.ignored)[view] & ~core)
     beside = alone if alone.any() else beside
     if not beside.any():
         return False
     # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out. A
-    # straight stroke one voxel wide is hardly one, though it may run along the edge of a bone.
-    straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
-    if _over(like, core, beside) <= (1.5 if straight else 1) * STANDS_OUT + scene.noise / 2:
-        return True
-    # Marrow stands out of bone, too, and a passage holds some air, if it is more than a few voxels.
-    airy = np.maximum(like, 0)
-    return (thick or large or straight) and _over(airy, core, beside) <= STANDS_OUT / 2
+    # straight stroke is hardly one, though it may run along the edge of a bone.
+    least = (1.5 if straight else 1) * STANDS_OUT + scene.noise / 2
+    # Marrow stands out of bone, too; a passage holds some air.
+    return _over(like, core, beside) <= least or _over(airy, core, beside) <= STANDS_OUT / 2
+
+
+def _is_thick(mask: Mask) -> bool:
+    """Say whether a mask holds a voxel with its six neighbours, or a cube of eight."""
+    return any(
+        bool(ndimage.binary_erosion(mask, brush, border_value=0).any()) for brush in (None, np.ones((2, 2, 2), bool))
+    )
 
 
 def _over(like: Likeness, one: Mask, other: Mask) -> float:

@@ -44,7 +44,9 @@ def miscounted(scene: Scene, expected: Expected, known: Sequence[Fault]) -> Iter
             place = start + np.argwhere(shape.numbered == number).mean(axis=0)
             yield scene.fault("COMPONENTS", reason, place, label=expected.name, voxels=count)
     # What hangs on a label may close loops with it; they go with it.
-    if ways is not None and shape.loops > ways and not set(told) & {"LOOP", "LEAK", "SPUR", "JOINED"}:
+    hung = set(told) & {"LOOP", "LEAK", "SPUR", "JOINED"}
+    # Nor is a way around what is ignored known to be one.
+    if ways is not None and shape.loops > ways and not hung and shape.with_filled(scene.ignored[box]).loops > ways:
         reason = f"{shape.loops} loops in {expected.name}, where {ways} may be; the thinnest place of one."
         yield scene.fault("LOOP", reason, start + shape.thinnest(scene.spacing_mm), label=expected.name)
     if gaps is not None and len(shape.cavities) - told.count("HOLE") > gaps:
@@ -82,6 +84,12 @@ class _Shape:
         enclosed = [each for each in boxes(self.empty) if each[0] != self.empty[0, 0, 0]]
         self.cavities = [each for each in enclosed if each[1] >= cavity]
         self._kept = kept
+        self._made_of = mask, piece, cavity
+
+    def with_filled(self, more: Mask) -> "_Shape":
+        """Return the shape with more voxels in it, given without the rim."""
+        mask, piece, cavity = self._made_of
+        return _Shape(mask | np.pad(more, RIM), piece, cavity) if more.any() else self
 
     def thinnest(self, spacing_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Return where a loop is thinnest: the middle of that run of the skeleton without its dead ends."""

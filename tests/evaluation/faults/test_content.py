@@ -65,3 +65,18 @@ def test_a_right_label_and_one_drawn_a_voxel_wide_say_nothing(make_case: Callabl
     wide = grow(case.label > 0) & (case.label == 0)
     case.label[wide] = 2
     assert list(contradicted(case.scene())) == []
+
+
+def fold(case: Any, hu: float) -> None:
+    """A sheet one voxel thick that hangs on the trachea between two plates of bone."""
+    case.image[30:40, 20, 14:27] = case.image[30:40, 24, 14:27] = 600
+    case.image[30:40, 22, 14:27] = hu
+    case.label[29:40, 22, 14:27] = 2
+
+
+def test_a_faint_fold_is_left_alone_and_a_sheet_drawn_into_tissue_is_not(make_case: Callable[..., Any]) -> None:
+    faint, none = make_case(10), make_case(10)
+    fold(faint, -90)
+    assert list(contradicted(faint.scene())) == []
+    fold(none, 40)
+    assert [fault.code for fault in contradicted(none.scene())] == ["SPUR"]
