@@ -27,9 +27,9 @@ REACH = 1, 1.2
 """Steps, or mm, within which a wall may be drawn too wide."""
 SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
 """Voxels, or mm3, of a patch that looks right, or lies apart, by chance; of the smallest remainder that is told; and of
-one that is told by its own likeness alone."""
+a thick one that is told by its own likeness alone."""
 STANDS_OUT = 0.05
-"""By how much more than beside it a small or thin remainder may look like the inside."""
+"""By how much more than what is beside it a small or thin remainder may look like the inside."""
 LEAK_MM = 3.0
 """Inscribed radius from which a remainder is a leak and no spur."""
 REASONS = {
