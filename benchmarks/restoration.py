@@ -1,8 +1,9 @@
 """Restoration of rapid bone scans: what the cascade's parts add, beside smoothing and noise2noise, over several seeds.
 
-``python -m benchmarks.restoration --seeds 3 --steps 2000``; what is done is kept in ``build/restoration``, and a run
-that was stopped goes on from there. BM3D's package is not for commercial use and is left out; FID and LPIPS want
-networks that were taught on other pictures, which no package here carries, and are left out.
+``python -m benchmarks.restoration --seeds 3 --steps 2000``; what is done is kept, its scores in
+``results/restoration_runs.json`` as well, and not done again, be it on another machine. BM3D's package is not for
+commercial use and is left out; FID and LPIPS want networks that were taught on other pictures, which no package here
+carries, and are left out.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import torch
 from PIL import Image
 from tqdm import tqdm
 
+from benchmarks.kept import put_down, take_up
 from benchmarks.machine import RESULTS, keep, machine
 from benchmarks.restoration_arms import ARMS, PLAIN, restorer, teach
 from benchmarks.scans import (
@@ -44,7 +46,7 @@ from lib.models import RESTORERS
 from lib.models.restoration.nafnet import NAFNet
 from lib.models.weights import load_weights, save_weights
 
-WORK = Path(__file__).resolve().parents[1] / "build" / "restoration"
+WORK, RUNS = Path(__file__).resolve().parents[1] / "build" / "restoration", RESULTS / "restoration_runs.json"
 SCORES, WEIGHTS, MACHINE = "scores.json", "first.safetensors", "machine.json"
 HOW = ("seeds", "arms", "at_once", "device", "teach_only")
 """Options that change nothing of a run."""
@@ -113,10 +115,14 @@ def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     names: list[str] = options.arms
     units = list(itertools.product(range(options.seeds), names))
     threads = max(1, (os.cpu_count() or 1) // options.at_once)
-    with ProcessPoolExecutor(
-        options.at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
-    ) as pool:
-        done = list(tqdm(pool.map(partial(_once, options), units), "arms and seeds", len(units)))
+    take_up(RUNS, WORK)
+    try:
+        with ProcessPoolExecutor(
+            options.at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+        ) as pool:
+            done = list(tqdm(pool.map(partial(_once, options), units), "arms and seeds", len(units)))
+    finally:
+        put_down(RUNS, WORK, f"*/*/{SCORES}", f"*/*/{MACHINE}")
     if options.teach_only:
         return {}
     untaught = peers(_scans(TRAIN_SEED, options.train, options.pixel_mm), options.fractions)
@@ -178,12 +184,16 @@ def _devices(options: argparse.Namespace) -> set[str]:
 
 
 def draw(case: ScanCase, untaught: dict[str, Restorer], options: argparse.Namespace) -> None:
-    """Write a picture: the truth, a standard scan, and the rarest rapid scan as everybody restores it."""
+    """Write a picture: the truth, a standard scan, and the rarest rapid scan as everybody restores it.
+
+    An arm is shown as it was taught here with the last seed; weights do not travel with the scores.
+    """
     fraction = min(options.fractions)
     rapid = case.scan(fraction, np.random.default_rng(0))
     tiles = [case.mean[0], case.counts[0], *(restore(rapid, fraction)[0] for restore in untaught.values())]
     for name in options.arms:
-        tiles.append(restorer(_taught(name, 0, options), ARMS[name])(rapid, fraction)[0])
+        if (_folder(name, options.seeds - 1, options) / WEIGHTS).exists():
+            tiles.append(restorer(_taught(name, options.seeds - 1, options), ARMS[name])(rapid, fraction)[0])
     grey = np.clip(np.concatenate(tiles, 1) / np.percentile(case.mean, 99.5), 0, 1) ** GREY_COUNTS
     Image.fromarray((255 - 255 * grey).astype(np.uint8)).save(RESULTS / "restoration.png")
 
