@@ -72,13 +72,13 @@ def main() -> None:
             bar.total = of
             bar.update(done - bar.n)
 
-        take_up(RUNS, folder / "out" / "runs")
+        take_up(RUNS, folder / "out")
         try:
             told = rehearse(plan, names, range(given.seeds), folder / "out", at_once=given.at_once, progress=progress)
         finally:
-            put_down(RUNS, folder / "out" / "runs", "*.json")
+            put_down(RUNS, folder / "out", "plan.json", "runs/*.json")
     shutil.copy(folder / "out" / "curves.png", ROOT / "benchmarks" / "results" / "active_learning.png")
-    runs = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "out" / "runs").glob("*-*.json"))}
+    runs = {path.stem: json.loads(path.read_text()) for path in sorted((folder / "out" / "runs").glob("*.json"))}
     note = (
         f"Procedural cases at {PIXEL_MM:g} x {PIXEL_MM:g} x {SLICE_MM:g} mm, seed {SEED}: "
         f"{len(pool)} to label, {len(test)} that only judge, the same for all.\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lib.data.atomic import replacing
+from lib.data.runs import Runs
 from lib.simulation import campaign, curves
 from lib.simulation.campaign import Campaign, Plan, Point
 from lib.simulation.plot import draw_curves
@@ -43,8 +43,8 @@ def rehearse(
     Raises:
         ValueError: If ``runs/`` holds rehearsals of another plan.
     """
-    kept = Kept(out, plan)
-    missing = {seed: [name for name in strategies if kept.get(name, seed) is None] for seed in seeds}
+    kept = Runs(out, plan_facts(plan))
+    missing = {seed: [name for name in strategies if kept.get(_name(name, seed)) is None] for seed in seeds}
     total = len(seeds) * (1 + len(strategies) * (plan.rounds - 1))
     done = total - sum(1 + len(names) * (plan.rounds - 1) for names in missing.values() if names)
 
@@ -74,7 +74,7 @@ def rehearse(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return report({name: {s: p for s in seeds if (p := kept.get(name, s))} for name in strategies}, out)
+    return report({name: {s: p for s in seeds if (p := points(kept, name, s))} for name in strategies}, out)
 
 
 def report(runs: curves.Runs, out: Path) -> dict[str, Any]:
@@ -88,37 +88,10 @@ def report(runs: curves.Runs, out: Path) -> dict[str, Any]:
     return told | {"picture": str(out / "curves.png")}
 
 
-class Kept:
-    """The rehearsals that ended, in ``runs/``.
-
-    Args:
-        out: Folder that holds it.
-        plan: What they were given.
-    Raises:
-        ValueError: If what is there was given something else.
-    """
-
-    def __init__(self, out: Path, plan: Plan) -> None:
-        self._folder, self._plan = out / "runs", _fingerprint(plan)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        mark = self._folder / "plan.json"
-        if mark.is_file() and json.loads(mark.read_text()) != self._plan:
-            raise ValueError(f"{self._folder} holds rehearsals of another plan: choose another folder, or remove it")
-        mark.write_text(json.dumps(self._plan, indent=1))
-
-    def get(self, strategy: str, seed: int) -> list[Point] | None:
-        """Return the points of a rehearsal, None if it did not end."""
-        path = self._path(strategy, seed)
-        return campaign.from_json(json.loads(path.read_text())["points"]) if path.is_file() else None
-
-    def put(self, strategy: str, seed: int, points: Sequence[Point]) -> None:
-        """Keep the points of a rehearsal that ended."""
-        told = {"strategy": strategy, "seed": seed, "points": campaign.as_json(points)}
-        with replacing(self._path(strategy, seed)) as file:
-            file.write_text(json.dumps(told, indent=1))
-
-    def _path(self, strategy: str, seed: int) -> Path:
-        return self._folder / f"{strategy}-{seed}.json"
+def points(kept: Runs, strategy: str, seed: int) -> list[Point] | None:
+    """Return the points of a rehearsal, None if it did not end."""
+    told = kept.get(_name(strategy, seed))
+    return campaign.from_json(told["points"]) if told else None
 
 
 def known_strategies(plan: Plan) -> list[str]:
@@ -127,14 +100,20 @@ def known_strategies(plan: Plan) -> list[str]:
     return [RANDOM, *(name for name, (task, _) in scored_strategies(tasks).items() if task.name == plan.task)]
 
 
-def _finish(begun: "Future[Campaign]", strategy: str, folder: Path, kept: Kept) -> None:
+def _finish(begun: "Future[Campaign]", strategy: str, folder: Path, kept: Runs) -> None:
     run = begun.result().fork(strategy, folder)
-    kept.put(strategy, run.seed, run.finish())
+    told = {"strategy": strategy, "seed": run.seed, "points": campaign.as_json(run.finish())}
+    kept.put(_name(strategy, run.seed), told)
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _fingerprint(plan: Plan) -> Mapping[str, Any]:
+def _name(strategy: str, seed: int) -> str:
+    return f"{strategy}-{seed}"
+
+
+def plan_facts(plan: Plan) -> Mapping[str, Any]:
+    """Return all of a plan that what comes out depends on, as JSON has it."""
     told = asdict(plan) | {"person": [type(plan.person).__name__, asdict(plan.person)]}  # type: ignore[call-overload]
     told |= {part: [case.id for case in getattr(plan, part)] for part in ("pool", "test")}
     told["app"] = (plan.app_dir / "app.toml").read_text()
-    return json.loads(json.dumps({key: value for key, value in told.items() if key not in ("app_dir", "threads")}))
+    return {key: value for key, value in told.items() if key not in ("app_dir", "threads")}

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from lib.data.cases import Case, find_cases
+from lib.data.runs import Runs
 from lib.data.split import divided
 from lib.simulation.campaign import Plan
 from lib.simulation.people import Lazy, Oracle
-from lib.simulation.rehearsal import Kept, known_strategies, rehearse
+from lib.simulation.rehearsal import known_strategies, plan_facts, rehearse
 from tests.server.conftest import APP, ROOT, tiny_ct, write
-from tests.simulation.test_curves import points
 
 
 def case(name: str, patient: str = "", label: bool = True) -> Case:
@@ -24,18 +24,16 @@ def plan(tmp_path: Path) -> Plan:
     return Plan(tmp_path / "app", "tubes", [case("a"), case("b")], [case("c")], Oracle())
 
 
-def test_what_ended_is_kept(plan: Plan, tmp_path: Path) -> None:
-    kept = Kept(tmp_path / "out", plan)
-    assert kept.get("random", 0) is None
-    kept.put("random", 0, points(0.2, 0.3))
-    assert Kept(tmp_path / "out", replace(plan, threads=7)).get("random", 0) == points(0.2, 0.3)
+def test_other_threads_are_no_other_plan(plan: Plan, tmp_path: Path) -> None:
+    Runs(tmp_path / "out", plan_facts(plan))
+    Runs(tmp_path / "out", plan_facts(replace(plan, threads=7)))
 
 
 @pytest.mark.parametrize("change", [{"rounds": 9}, {"person": Lazy()}, {"options": {"max_epochs": 3}}, {"test": []}])
 def test_rehearsals_of_another_plan_are_not_mixed(plan: Plan, tmp_path: Path, change: dict) -> None:
-    Kept(tmp_path / "out", plan)
+    Runs(tmp_path / "out", plan_facts(plan))
     with pytest.raises(ValueError, match="another plan"):
-        Kept(tmp_path / "out", replace(plan, **change))
+        Runs(tmp_path / "out", plan_facts(replace(plan, **change)))
 
 
 def test_an_app_without_scores_has_the_lot_alone(plan: Plan) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -15,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.data.atomic import replacing
+from lib.data.runs import Runs
 from lib.learning import synthetic
 from lib.learning.experiment.lessons import Lessons
 from lib.learning.experiment.plan import Plan
@@ -48,13 +47,13 @@ def run(
     Raises:
         ValueError: If the folder holds another experiment.
     """
-    kept = Kept(out, plan)
+    kept = Runs(out, plan.as_dict())
     # Whole seeds first, and few labels first: what is shared by a seed then waits for nobody.
     units = [(seed, labels) for seed in range(plan.seeds) for labels in sorted(plan.labels)]
     arms = (TEACHER, *plan.arms)
     total = len(units) * len(arms)
-    progress(len(kept.scores()), total)
-    missing = [unit for unit in units if any(not kept.path(arm, unit[1], unit[0]).exists() for arm in arms)]
+    progress(len(kept.all()), total)
+    missing = [unit for unit in units if any(kept.get(_name(arm, unit[1], unit[0])) is None for arm in arms)]
     load_pool(plan, out / "data")
     threads = max(1, (os.cpu_count() or 1) // at_once)
     with ProcessPoolExecutor(
@@ -64,45 +63,22 @@ def run(
         try:
             for job in as_completed(jobs):
                 job.result()
-                progress(len(kept.scores()), total)
+                progress(len(kept.all()), total)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
     shutil.rmtree(out / "shared", ignore_errors=True)
-    return report(kept.scores(), plan, out)
+    return report(scores(kept), plan, out)
 
 
-class Kept:
-    """The runs that ended, in ``runs/``.
+def scores(kept: Runs) -> list[Score]:
+    """Return what the runs that ended were judged at."""
+    told = kept.all().values()
+    return [Score(each["arm"], each["labels"], each["seed"], each["dice"], each["seconds"]) for each in told]
 
-    Args:
-        out: Folder that holds it.
-        plan: What they were given.
-    Raises:
-        ValueError: If what is there was given something else.
-    """
 
-    def __init__(self, out: Path, plan: Plan) -> None:
-        self.folder = out / "runs"
-        self.folder.mkdir(parents=True, exist_ok=True)
-        mark = out / "plan.json"
-        if mark.is_file() and json.loads(mark.read_text()) != plan.as_dict():
-            raise ValueError(f"{out} holds another experiment: choose another folder, or remove it")
-        mark.write_text(json.dumps(plan.as_dict(), indent=1))
-
-    def path(self, arm: str, labels: int, seed: int) -> Path:
-        """Return the file of a run."""
-        return self.folder / f"{arm}-{labels}-{seed}.json"
-
-    def put(self, arm: str, labels: int, seed: int, facts: dict[str, Any]) -> None:
-        """Keep a run that ended."""
-        with replacing(self.path(arm, labels, seed)) as file:
-            file.write_text(json.dumps({"arm": arm, "labels": labels, "seed": seed, **facts}))
-
-    def scores(self) -> list[Score]:
-        """Return the runs that ended."""
-        told = [json.loads(path.read_text()) for path in sorted(self.folder.glob("*.json"))]
-        return [Score(each["arm"], each["labels"], each["seed"], each["dice"], each["seconds"]) for each in told]
+def _name(arm: str, labels: int, seed: int) -> str:
+    return f"{arm}-{labels}-{seed}"
 
 
 def _keep_pictures(out: Path) -> None:
@@ -116,17 +92,17 @@ def _keep_pictures(out: Path) -> None:
 def _unit(plan: Plan, out: Path, seed: int, labels: int, device: torch.device) -> None:
     """Run the teacher and all arms of one seed and one number of labels."""
     np.random.seed(seed)
-    kept, shared = Kept(out, plan), out / "shared"
+    kept, shared = Runs(out, plan.as_dict()), out / "shared"
     shared.mkdir(exist_ok=True)
     where = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
     lessons = Lessons(plan, load_pool(plan, out / "data"), seed, shared, device)
     for arm in (TEACHER, *plan.arms):
-        if kept.path(arm, labels, seed).exists():
+        if kept.get(_name(arm, labels, seed)) is not None:
             continue
         began = time.monotonic()
         network = lessons.teacher(labels) if arm == TEACHER else lessons.teach(arm, labels)
         seconds = time.monotonic() - began
         cases = lessons.judge(network, teacher=arm == TEACHER)
-        facts = {"dice": mean_score(cases), "seconds": seconds, "device": where, "cases": cases}
-        kept.put(arm, labels, seed, facts)
+        told = {"arm": arm, "labels": labels, "seed": seed, "dice": mean_score(cases), "seconds": seconds}
+        kept.put(_name(arm, labels, seed), told | {"device": where, "cases": cases})
     _keep_pictures(out)

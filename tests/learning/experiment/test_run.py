@@ -1,15 +1,15 @@
 """Runs are kept as they end, and an experiment goes on where it stopped."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from lib.data.runs import Runs
 from lib.learning.experiment import run as module
 from lib.learning.experiment.plan import Plan
-from lib.learning.experiment.run import Kept, run
+from lib.learning.experiment.run import run, scores
 
 
 def test_an_experiment_runs_to_its_table_and_is_not_run_again(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
@@ -27,24 +27,15 @@ def test_an_experiment_runs_to_its_table_and_is_not_run_again(make_plan: Callabl
     again = run(plan, tmp_path)
     assert again["differences"] == answer["differences"]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "runs").iterdir()} == stamps
-    with pytest.raises(ValueError, match="another experiment"):
+    with pytest.raises(ValueError, match="another plan"):
         run(make_plan(labels=(4,)), tmp_path)
 
 
 def test_the_same_seeds_give_the_same_scores(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
     plan = make_plan(arms=("scratch",), labels=(2,), seeds=1)
-    scores = []
+    told = []
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
         module._unit(plan, tmp_path / name, 0, 2, torch.device("cpu"))
-        scores.append([(each.arm, each.dice) for each in Kept(tmp_path / name, plan).scores()])
-    assert scores[0] == scores[1]
-
-
-def test_what_a_killed_process_left_is_missing(make_plan: Callable[..., Plan], tmp_path: Path) -> None:
-    plan = make_plan()
-    kept = Kept(tmp_path, plan)
-    kept.put("scratch", 2, 0, {"dice": 0.5, "seconds": 1.0, "cases": []})
-    (each,) = Kept(tmp_path, plan).scores()
-    assert (each.arm, each.labels, each.seed, each.dice) == ("scratch", 2, 0, 0.5)
-    assert json.loads((tmp_path / "plan.json").read_text()) == plan.as_dict()
+        told.append([(each.arm, each.dice) for each in scores(Runs(tmp_path / name, plan.as_dict()))])
+    assert told[0] == told[1]
