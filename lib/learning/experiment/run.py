@@ -48,8 +48,9 @@ def run(
         ValueError: If the folder holds another experiment.
     """
     kept = Runs(out, plan.as_dict())
-    # Whole seeds first, and few labels first: what is shared by a seed then waits for nobody.
+    # As many seeds side by side as processes: what a seed's arms share is made by one of them, and nobody waits for it.
     units = [(seed, labels) for seed in range(plan.seeds) for labels in sorted(plan.labels)]
+    units.sort(key=lambda unit: (unit[0] // at_once, unit[1]))
     arms = (TEACHER, *plan.arms)
     total = len(units) * len(arms)
     progress(len(kept.all()), total)
