@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--norm", default="l2", help="of the fidelity, l1 or l2")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--size", type=int, default=64, help="pixels of a crop's side")
-    parser.add_argument("--sam-size", type=int, default=64, help="samples that LiteMedSAM sees of a crop's side")
+    parser.add_argument("--sam-size", type=int, default=56, help="side of what LiteMedSAM sees; 56s fill its windows")
     parser.add_argument("--side", type=int, default=3, help="boxes along a crop's side that masks are asked of")
     parser.add_argument("--at-once", type=int, default=1, help="processes side by side")
     parser.add_argument("--device", default="cpu", help="to teach on")

@@ -17,12 +17,14 @@ class PromptFree(Recipe):
     """All labels together, asked of every image without a click.
 
     Args:
-        dice_weight: Of soft Dice in the loss; the rest is cross entropy.
+        dice_weight: Of soft Dice in the loss; the rest is cross entropy. A network that answers "nothing" is all but
+            flat in Dice, and with more of it that is where the first steps end where little of an image is wanted.
     Source:
         Zhang & Liu 2023, SAMed, arXiv:2304.13785.
     """
 
-    dice_weight: float = 0.8
+    dice_weight: float = 0.3
+    clip_norm: float = 1.0
 
     partly: ClassVar[bool] = True
 
