@@ -3,12 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
+import torch
 import torch.nn.functional as F
 from torch import nn
 
 from lib.data.pipeline import IGNORE
 from lib.learning.click import free_adapters
-from lib.learning.losses.mask import mask_loss
+from lib.learning.losses.dice_ce import dice_ce_loss
 from lib.learning.recipe import Batch, Losses, Recipe
 
 
@@ -16,22 +17,17 @@ from lib.learning.recipe import Batch, Losses, Recipe
 class PromptFree(Recipe):
     """All labels together, asked of every image without a click.
 
-    Args:
-        dice_weight: Of soft Dice in the loss; the rest is cross entropy. A network that answers "nothing" is all but
-            flat in Dice, and with more of it that is where the first steps end where little of an image is wanted.
+    Dice is of the batch: an object in few of its images would else leave a network at the answer "nothing", from which
+    Dice of each image leads nowhere.
+
     Source:
         Zhang & Liu 2023, SAMed, arXiv:2304.13785.
     """
 
-    dice_weight: float = 0.3
+    learning_rate: float = 5e-4
     clip_norm: float = 1.0
 
     partly: ClassVar[bool] = True
-
-    def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
-        super().__post_init__()
-        self._require("dice_weight", 0 <= self.dice_weight <= 1, "must lie in [0, 1]")
 
     def prepare(self, network: nn.Module) -> None:
         """Free adapters, prompt encoder and decoder."""
@@ -45,8 +41,7 @@ class PromptFree(Recipe):
             batch: ``image`` ``(B, 1, H, W)``, ``label`` ``(B, H, W)``.
         """
         label = batch["label"]
-        logits = network(batch["image"])[:, 1:]
+        logits = network(batch["image"])
         if logits.shape[2:] != label.shape[1:]:
             logits = F.interpolate(logits, label.shape[1:], mode="bilinear", align_corners=False)
-        valid = label != IGNORE
-        return {"loss": mask_loss(logits[:, 0], (label > 0) & valid, valid, dice_weight=self.dice_weight)}
+        return {"loss": dice_ce_loss(logits, torch.where(label == IGNORE, label, (label > 0).to(label.dtype)))}

@@ -67,7 +67,7 @@ class Budget:
     batch: int = 8
     teacher_batch: int = 4
     rate: float = 2e-3
-    teacher_rate: float = 1e-3
+    teacher_rate: float = 5e-4
 
 
 @dataclasses.dataclass(frozen=True)
