@@ -8,7 +8,7 @@ from lib.data.pipeline import IGNORE, ImageSpec
 from lib.learning.finetune import Finetune, finest
 from lib.learning.losses.deep_supervision import deep_supervision_loss
 from lib.learning.losses.dice_ce import dice_ce_loss
-from lib.learning.losses.distillation import distillation_loss
+from lib.learning.losses.distillation import distillation_loss, soft_dice_loss
 from lib.learning.losses.imitation import imitation_loss
 from lib.learning.recipe import Batch, Losses, Recipe
 from lib.models.sam.network import PromptedNetwork
@@ -21,7 +21,7 @@ class Distil(Recipe):
 
     Args:
         temperature: How soft the teacher's distribution is made.
-        soft_weight: Weight of the divergence from the teacher.
+        soft_weight: Weight of the divergence from the teacher, and of Dice between its answer and the student's.
         label_weight: Weight of Dice and cross entropy where there are labels; cases without have none of it.
         encoder_weight: Weight of the distance from the teacher's features, which then sees every patch as well.
         finetune_epochs: Epochs on labels alone that follow, at a tenth of the rate; 0 leaves them out.
@@ -73,12 +73,17 @@ class Distil(Recipe):
             batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)``, the ``teacher``'s logits ``(B, K, *S)``, and where
                 it has ``seen`` what the student sees, ``(B, *S)``.
         Returns:
-            Scalars: ``loss``, ``distillation``, ``encoder`` if weighed and, if a label is among them, ``dice_ce``.
+            Scalars: ``loss``, ``distillation``, ``soft_dice``, ``encoder`` if weighed and, if a label is among them,
+            ``dice_ce``.
         """
         views = network(batch["image"], answer=True) if self.encoder_weight else None
         outputs = network(batch["image"]) if views is None else views.logits
-        soft = distillation_loss(finest(outputs), batch["teacher"], batch["seen"], temperature=self.temperature)
-        losses, total = {"distillation": soft}, self.soft_weight * soft
+        answers = finest(outputs), batch["teacher"], batch["seen"]
+        losses = {
+            "distillation": distillation_loss(*answers, temperature=self.temperature),
+            "soft_dice": soft_dice_loss(*answers),
+        }
+        total = self.soft_weight * (losses["distillation"] + losses["soft_dice"])
         if views is not None:
             losses["encoder"] = imitation_loss(views.ours, views.theirs)
             total = total + self.encoder_weight * losses["encoder"]

@@ -10,7 +10,7 @@ from lib.data.pipeline import ImageSpec
 from lib.learning.distil import Distil
 from lib.learning.finetune import Finetune
 from lib.learning.losses.dice_ce import dice_ce_loss
-from lib.learning.losses.distillation import distillation_loss
+from lib.learning.losses.distillation import distillation_loss, soft_dice_loss
 from lib.learning.losses.imitation import imitation_loss
 from lib.models import BUILDERS
 from lib.models.student.imitation import Imitation
@@ -27,20 +27,23 @@ def batch(*, labelled: tuple[bool, bool] = (True, True)) -> dict[str, torch.Tens
     return {"image": image, "label": label, "teacher": TEACHER, "seen": torch.ones(2, 8, 8, dtype=torch.bool)}
 
 
-def test_the_loss_is_both_terms_with_their_weights() -> None:
+def test_the_loss_is_all_terms_with_their_weights() -> None:
     network, data, recipe = nn.Conv2d(1, 3, 1), batch(), Distil(soft_weight=0.5, label_weight=2.0, temperature=3.0)
     losses = recipe.step(network, data)
     logits = network(data["image"])
     soft = distillation_loss(logits, TEACHER, data["seen"], temperature=3.0).item()
+    dice = soft_dice_loss(logits, TEACHER, data["seen"]).item()
     hard = dice_ce_loss(logits, data["label"]).item()
     assert losses["distillation"].item() == pytest.approx(soft) and losses["dice_ce"].item() == pytest.approx(hard)
-    assert losses["loss"].item() == pytest.approx(0.5 * soft + 2 * hard)
+    assert losses["soft_dice"].item() == pytest.approx(dice)
+    assert losses["loss"].item() == pytest.approx(0.5 * (soft + dice) + 2 * hard)
 
 
 def test_without_a_label_only_the_teacher_is_heard() -> None:
     losses = Distil().step(nn.Conv2d(1, 3, 1), batch(labelled=(False, False)))
-    assert set(losses) == {"loss", "distillation"} and torch.equal(losses["loss"], losses["distillation"])
-    assert set(Distil(label_weight=0).step(nn.Conv2d(1, 3, 1), batch())) == {"loss", "distillation"}
+    soft = {"distillation", "soft_dice"}
+    assert set(losses) == {"loss", *soft} and torch.equal(losses["loss"], sum(losses[name] for name in sorted(soft)))
+    assert set(Distil(label_weight=0).step(nn.Conv2d(1, 3, 1), batch())) == {"loss", *soft}
 
 
 def test_an_unlabelled_image_beside_a_labelled_one_has_no_part_in_the_labels() -> None:
@@ -89,7 +92,9 @@ def test_features_are_weighed_beside_the_teachers_encoder_alone() -> None:
     views = pair(image, answer=True)
     apart = imitation_loss(views.ours, views.theirs).item()
     assert losses["encoder"].item() == pytest.approx(apart)
-    assert losses["loss"].item() == pytest.approx(losses["distillation"].item() + 3 * apart)
+    assert losses["loss"].item() == pytest.approx(
+        losses["distillation"].item() + losses["soft_dice"].item() + 3 * apart
+    )
     losses["loss"].backward()
     assert all(each.grad is None for each in teacher.parameters()) and pair.projection.weight.grad is not None
 

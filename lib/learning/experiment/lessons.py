@@ -157,8 +157,7 @@ class Lessons:
         recipe = self._recipe(Distil, budget.lesson, encoder_weight=self.plan.encoder_weight, finetune_epochs=0)
         student = self.student()
         self._fit(recipe, recipe.assemble(student, teacher, self.plan.image, self.plan.teacher_image), patches)
-        later = self._recipe(Finetune, budget.finetune, rate=budget.rate / 10)
-        return self._fit(later, student, self._patches(drawn, budget.finetune))
+        return self._fit(self._recipe(Finetune, budget.finetune), student, self._patches(drawn, budget.finetune))
 
     def _pretrained(self, arm: str) -> nn.Module:
         steps, student = self.plan.budget.lesson, self.student()

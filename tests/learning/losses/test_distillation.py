@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from lib.learning.losses.distillation import distillation_loss
+from lib.learning.losses.distillation import distillation_loss, soft_dice_loss
 
 LN3 = math.log(3)
 ONE = torch.ones(1, 1, dtype=torch.bool)
@@ -23,6 +23,7 @@ def test_equal_nets_cost_nothing(temperature: float) -> None:
     assert distillation_loss(same, same, valid, temperature=temperature).item() == pytest.approx(0, abs=1e-6)
     # A constant added to all scores of a voxel changes no distribution.
     assert distillation_loss(same + 3, same, valid, temperature=temperature).item() == pytest.approx(0, abs=1e-6)
+    assert soft_dice_loss(same + 3, same, valid).item() == pytest.approx(0, abs=1e-6)
 
 
 def test_value_by_hand() -> None:
@@ -75,3 +76,27 @@ def test_voxels_that_do_not_count_cost_nothing() -> None:
 def test_what_does_not_fit_is_refused(teacher: tuple[int, ...], valid: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="do not fit"):
         distillation_loss(torch.zeros(1, 4, 4), torch.zeros(teacher), torch.ones(valid, dtype=torch.bool))
+
+
+def test_a_thin_structure_weighs_as_much_in_dice_as_it_is_wrong() -> None:
+    """One voxel of a thousand, half told: 1 - 2 (1/2) / (1/4 + 1), and next to no divergence."""
+    teacher = torch.tensor([40.0, 0.0]).view(1, 2, 1).repeat(1, 1, 1000)
+    teacher[..., 0] = torch.tensor([0.0, 40.0])
+    student = teacher.clone()
+    student[..., 0] = 0
+    valid = torch.ones(1, 1000, dtype=torch.bool)
+    assert soft_dice_loss(student, teacher, valid).item() == pytest.approx(0.2, abs=1e-4)
+    assert distillation_loss(student, teacher, valid, temperature=1.0).item() < 1e-3
+
+
+def test_dice_of_soft_answers_counts_what_was_seen_and_the_union_and_moves_the_student_alone() -> None:
+    student = torch.tensor([[[0.0, 9.0], [0.0, -9.0]]], requires_grad=True)
+    teacher = torch.tensor([[[-40.0, -9.0], [40.0, 9.0]]], requires_grad=True)
+    loss = soft_dice_loss(student, teacher, torch.tensor([[True, False]]))
+    loss.backward()
+    assert loss.item() == pytest.approx(0.2, abs=1e-4) and teacher.grad is None and student.grad is not None
+    assert (student.grad[..., 1] == 0).all() and (student.grad[..., 0] != 0).all()
+    assert soft_dice_loss(logits(math.log(2), 0, 0), logits(0, 0), ONE).item() == pytest.approx(0, abs=1e-6)
+    assert soft_dice_loss(student, teacher, torch.zeros(1, 2, dtype=torch.bool)).item() == pytest.approx(0, abs=1e-6)
+    with pytest.raises(ValueError, match="do not fit"):
+        soft_dice_loss(torch.zeros(1, 4, 4), torch.zeros(1, 3, 4), torch.ones(1, 4, dtype=torch.bool))
