@@ -17,8 +17,8 @@ def take_up(file: Path, folder: Path) -> None:
 
 
 def put_down(file: Path, folder: Path, *patterns: str) -> None:
-    """Keep the JSON files of a folder that match, a line each."""
-    paths = sorted(path for pattern in patterns for path in folder.glob(pattern))
+    """Keep the JSON files of a folder that match, a line each; hidden ones are half-written."""
+    paths = sorted(path for pattern in patterns for path in folder.glob(pattern) if path.name[0] != ".")
     done = {str(path.relative_to(folder)): json.loads(path.read_text()) for path in paths}
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(told)}" for name, told in done.items())
     file.write_text(f"{{\n{lines}\n}}\n")
