@@ -57,14 +57,14 @@ class CountSpec:
         fraction: Of a standard scan's counts that a scan holds, where a request does not say.
         crop: Side of the crops it learns from, in pixels; a multiple of 8.
         guided: Whether segment-anything's masks guide the second stage while it learns (SPI).
-        sam_size: Samples of a crop's side that segment-anything sees.
+        sam_size: Samples of a crop's side that segment-anything sees; multiples of 56 fill the windows it attends in.
         boxes: Along a crop's side, of which masks are asked.
     """
 
     fraction: float = 0.5
     crop: int = 64
     guided: bool = True
-    sam_size: int = 64
+    sam_size: int = 56
     boxes: int = 3
 
 
