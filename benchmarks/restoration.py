@@ -25,7 +25,7 @@ from tqdm import tqdm
 
 from benchmarks.kept import put_down, take_up
 from benchmarks.machine import RESULTS, keep, machine
-from benchmarks.restoration_arms import ARMS, PLAIN, restorer, teach
+from benchmarks.restoration_arms import ARMS, CONTROL, FULL, PLAIN, restorer, teach
 from benchmarks.scans import (
     TEST_SEED,
     TRAIN_SEED,
@@ -207,12 +207,19 @@ def table(rows: dict[str, list[dict[str, Any]]], fraction: str, columns: dict[st
     for name, seeds in pick.items():
         cells = [cell([row[key] for row in seeds], digits) for key, (_, digits) in columns.items()]
         against = "-"
-        if PLAIN in pick and name != PLAIN and len(seeds) == len(pick[PLAIN]):
-            gap = paired_difference([row[first] for row in seeds], [row[first] for row in pick[PLAIN]], seed=0)
-            digits = columns[first][1]
-            against = f"{gap.mean:+.{digits}f} [{gap.low:+.{digits}f}, {gap.high:+.{digits}f}]"
+        if PLAIN in pick and name != PLAIN and len(seeds) == len(pick[PLAIN]) > 1:
+            against = gap(seeds, pick[PLAIN], first, columns[first][1])
         lines.append(f"| {name} | {' | '.join(cells)} | {against} |")
+    if FULL in pick and CONTROL in pick:
+        worth = (f"{title} {gap(pick[FULL], pick[CONTROL], key, digits)}" for key, (title, digits) in columns.items())
+        lines += ["", f"{FULL}, its masks against random ones: {'; '.join(worth)}."]
     return "\n".join(lines)
+
+
+def gap(ours: list[dict[str, Any]], theirs: list[dict[str, Any]], key: str, digits: int) -> str:
+    """Render the difference of a score, the same seeds against each other, with its interval."""
+    found = paired_difference([row[key] for row in ours], [row[key] for row in theirs], seed=0)
+    return f"{found.mean:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
 
 
 def cell(values: list[float], digits: int) -> str:

@@ -21,7 +21,7 @@ from lib.models import PROMPTED, RESTORERS
 from lib.models.restoration import Cascade, cascade_of, restore_counts
 from lib.models.restoration.semantics import RandomSemantics, SamSemantics
 
-PLAIN = "plain NAFNet"
+PLAIN, FULL, CONTROL = "plain NAFNet", "SPI + SKD + SCM", "the same, random masks"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,8 +54,8 @@ ARMS = {
     "SPI + SKD": Arm(semantics="sam", guided=True, distillation=0.1),
     "SPI + SCM": Arm(semantics="sam", guided=True, consistency=0.1),
     "SKD + SCM": Arm(semantics="sam", distillation=0.1, consistency=0.1),
-    "SPI + SKD + SCM": Arm(semantics="sam", guided=True, distillation=0.1, consistency=0.1),
-    "the same, random masks": Arm(semantics="random", guided=True, distillation=0.1, consistency=0.1),
+    FULL: Arm(semantics="sam", guided=True, distillation=0.1, consistency=0.1),
+    CONTROL: Arm(semantics="random", guided=True, distillation=0.1, consistency=0.1),
 }
 
 
