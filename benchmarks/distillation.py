@@ -39,7 +39,9 @@ def main() -> None:
         finally:
             put_down(RUNS, out, "plan.json", "synthetic-*.json", "runs/*.json")
     shutil.copy(out / "curves.png", results / "distillation.png")
-    shutil.copy(out / "synthetic-0.png", results / "synthetic.png")
+    # Pictures do not travel with the runs: the last of those that were made here.
+    if pictures := sorted(out.glob("synthetic-*.png")):
+        shutil.copy(pictures[-1], results / "synthetic.png")
     made = {path.stem: json.loads(path.read_text()) for path in sorted(out.glob("synthetic-*.json"))}
     kept, all_made = (sum(each[key] for each in made.values()) for key in ("kept", "made"))
     devices = {json.loads(path.read_text())["device"] for path in (out / "runs").glob("*.json")}
