@@ -147,7 +147,7 @@ def draw(scores: Sequence[Score], path: Path) -> None:
         scores: Of all runs.
         path: PNG to write.
     """
-    figure = Figure(figsize=(7.5, 4.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots()
     for arm in [each for each in COLOURS if any(score.arm == each for score in scores)]:
         counts = sorted({each.labels for each in scores if each.arm == arm})
@@ -163,7 +163,7 @@ def draw(scores: Sequence[Score], path: Path) -> None:
     axes.set_xlabel("labelled slices")
     axes.set_ylabel("Dice on the test cases")
     axes.grid(alpha=0.25)
-    axes.legend(fontsize=8, frameon=False)
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     canvas.print_png(path)
 
 
