@@ -4,8 +4,9 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from lib.tasks.whole_files import WholeFiles
 logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
+REPLACES = "replaces"
+"""Key of a label's facts: the SEGs, by series, that the archive had of its image when it was saved here."""
 
 
 @dataclass(frozen=True, order=True)
@@ -102,7 +105,11 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
 
     @cached(TTLCache(maxsize=16, ttl=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY))
     def segmentations(self) -> dict[str, Segmentation]:
-        """Return the newest SEG of each series that is listed; what the archive once told of a SEG stays true."""
+        """Return the newest SEG of each series that is listed; what the archive once told of a SEG stays true.
+
+        One that a label saved here replaces is older than that label's own, whatever their times say: the converter
+        writes whole seconds, and clocks differ.
+        """
         newest: dict[str, Segmentation] = {}
         for found in map(Dataset.from_json, self._client.search_for_series(search_filters={"Modality": "SEG"})):
             study, series = str(found.StudyInstanceUID), str(found.SeriesInstanceUID)
@@ -110,7 +117,9 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
                 told = self._client.retrieve_series_metadata(study, series)
                 self._known[series] = [_described(Dataset.from_json(each), study, series) for each in told]
             for each in self._known[series]:
-                newest[each.image] = max(each, newest.get(each.image, each))
+                replaced = self.get_label_info(each.image, FINAL).get(REPLACES, ())
+                rank = partial(_rank, replaced=replaced)
+                newest[each.image] = max(each, newest.get(each.image, each), key=rank)
         return {image: each for image, each in newest.items() if image in self.list_images()}
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
@@ -139,6 +148,11 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
         image, known = Path(self.get_image_uri(seg.image)), self.get_label_info(seg.image, FINAL)
         if known.get("SeriesInstanceUID") == seg.series or seg.instance in self._unusable or not image.is_file():
             return
+        if seg.series in known.get(REPLACES, ()):
+            # A listing from before that label was saved, unless the label's own SEG is gone.
+            ArchiveStore.segmentations.cache.clear()  # type: ignore[attr-defined]
+            if self.segmentations().get(seg.image) != seg:
+                return
         data = self._client.retrieve_instance(seg.study, seg.series, seg.instance)
         try:
             slices = image.parent / seg.image
@@ -154,6 +168,7 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
                 if self.get_label_info(seg.image, FINAL).get("SeriesInstanceUID") != known.get("SeriesInstanceUID"):
                     return  # somebody saved one meanwhile
                 facts = {"SeriesInstanceUID": seg.series, "StudyInstanceUID": seg.study}
+                facts[REPLACES] = known.get(REPLACES, [])
                 WholeFiles.save_label(self, seg.image, str(file), FINAL, facts)
                 self.labels.adopt(seg.image, image, FINAL, Path(self.get_label_uri(seg.image, FINAL)))
         logger.info("%s: a SEG of another program, %s, is its final label now", seg.image, seg.series)
@@ -168,6 +183,17 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
     def study_of(self, image_id: str) -> str:
         """Return the UID of the study that a series belongs to, as viewers ask for it."""
         return self._dicom_info(image_id)["StudyInstanceUID"]
+
+    def _hand_over(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
+        if label_tag == FINAL:
+            label_info = {**label_info, REPLACES: self._there_already(image_id)}
+        return super()._hand_over(image_id, file, label_tag, label_info, *rest)
+
+    def _there_already(self, image_id: str) -> list[str]:
+        """Return the SEGs of a series, by their own series, that the archive has at this moment."""
+        ArchiveStore.segmentations.cache.clear()  # type: ignore[attr-defined]
+        self.segmentations()
+        return sorted({each.series for told in self._known.values() for each in told if each.image == image_id})
 
     def _segments(self, label_filename: str, label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return what the segments of a label are called: MONAI Label takes the names by their order alone."""
@@ -205,6 +231,10 @@ def keeping(
             (labels.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         store.watch_moves()
     return store
+
+
+def _rank(seg: Segmentation, replaced: Collection[str]) -> tuple[bool, Segmentation]:
+    return seg.series not in replaced, seg
 
 
 def _described(told: Dataset, study: str, series: str) -> Segmentation:

@@ -65,12 +65,16 @@ class Keeping(WholeFiles):
                 self.labels.adopt(image_id, image, label_tag, former)
             kept = self.labels.keep(image_id, file)
             try:
-                saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+                saved = self._hand_over(image_id, file, label_tag, label_info or {}, *rest)
             except self._refusals as error:
                 self.labels.record(image_id, image, UNSENT, kept, origin)
                 raise NotStored(str(error), kept.relative_to(self.labels.app_dir).as_posix()) from error
             self.labels.record(image_id, image, label_tag, kept, origin)
         return saved
+
+    def _hand_over(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
+        """Let the store have a label that is kept; called by one at a time."""
+        return super().save_label(image_id, str(file), label_tag, label_info, *rest)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Take a label out of the store; its versions stay."""

@@ -4,6 +4,8 @@ The archive is DICOM files behind the client library's own file client. A real s
 """
 
 import logging
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,12 @@ class Files(DICOMfileClient):
         # The library's own deletion deletes nothing.
         found = super().search_for_series(*args, **options)
         return [each for each in found if each["0020000E"]["Value"][0] not in self.gone]
+
+    def store_instances(self, datasets: Any, *args: Any, **options: Any) -> Dataset:
+        # As servers do, and unlike the library's files, it says where the series is.
+        told = super().store_instances(datasets, *args, **options)
+        told.RetrieveURL = f"http://archive/studies/1/series/{datasets[0].SeriesInstanceUID}"
+        return told
 
     def retrieve_series_metadata(self, *args: Any, **options: Any) -> Any:
         self.asked.append("metadata")
@@ -111,6 +119,39 @@ def test_the_newest_seg_counts_whatever_order_the_archive_lists(
     assert values(store, series) == {0, 1}
     rows = store.labels.ledger.rows("label", series)
     assert [row.body["source"] for row in rows] == [FOUND, FOUND] and store.labels.newest(series, FINAL)
+
+
+def test_a_label_saved_here_is_later_than_what_the_archive_had_whatever_its_clock(
+    store: ArchiveStore,
+    client: Files,
+    source: list[Dataset],
+    series: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # the converter's program
+    ahead, later = (seg_of(source, 1, made) for made in ("235959.9", "235959.5"))
+    ahead.ContentDate = later.ContentDate = "20991231"
+    client.store_instances([ahead])
+    store.datalist()
+    mine = np.zeros(SHAPE, np.uint8)
+    mine[3:6, 3:6, 2:4] = 2
+    nib.save(nib.Nifti1Image(mine, nib.load(store.get_image_uri(series)).affine), tmp_path / "mine.nii.gz")
+    listed_before = store.segmentations()
+    store.save_label(series, str(tmp_path / "mine.nii.gz"), FINAL, {})
+    own = store.get_label_info(series, FINAL)["SeriesInstanceUID"]
+    assert store.segmentations()[series].series == own and store.datalist() and values(store, series) == {0, 2}
+    store._take_in(listed_before[series])
+    assert values(store, series) == {0, 2}, "a listing of before the save takes nothing back"
+
+    client.store_instances([later])
+    forget(store)
+    assert store.datalist() and values(store, series) == {0, 1}, "what came after it is later still"
+    forget(store)
+    assert store.segmentations()[series].series == later.SeriesInstanceUID, "and stays so"
+    client.gone |= {later.SeriesInstanceUID, own}
+    forget(store)
+    assert store.datalist() and store.get_label_info(series, FINAL)["SeriesInstanceUID"] == ahead.SeriesInstanceUID
 
 
 def test_what_the_archive_told_is_not_asked_again(
