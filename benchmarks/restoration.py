@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
 from multiprocessing import get_context
@@ -112,15 +113,9 @@ def judge(restore: Restorer, cases: list[ScanCase], real: Counts | None, fractio
 
 def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     """Return the scores of every arm, one entry a seed; what takes no teaching has one."""
-    names: list[str] = options.arms
-    units = list(itertools.product(range(options.seeds), names))
-    threads = max(1, (os.cpu_count() or 1) // options.at_once)
     take_up(RUNS, WORK)
     try:
-        with ProcessPoolExecutor(
-            options.at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
-        ) as pool:
-            done = list(tqdm(pool.map(partial(_once, options), units), "arms and seeds", len(units)))
+        done = teach_all(options)
     finally:
         put_down(RUNS, WORK, f"*/*/{SCORES}", f"*/*/{MACHINE}")
     if options.teach_only:
@@ -128,10 +123,22 @@ def run(options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
     untaught = peers(_scans(TRAIN_SEED, options.train, options.pixel_mm), options.fractions)
     test, real = _judges(options)
     rows = {name: [judge(restore, test, real, options.fractions)] for name, restore in untaught.items()}
-    for (_, name), scores in zip(units, done, strict=True):
+    for name, scores in done:
         rows.setdefault(name, []).append(scores)
     draw(test[0], untaught, options)
     return rows
+
+
+def teach_all(options: argparse.Namespace) -> list[tuple[str, dict[str, Any]]]:
+    """Teach every arm, once for each seed; return arms and scores, empty where another run is to judge them."""
+    names: list[str] = options.arms
+    units = list(itertools.product(range(options.seeds), names))
+    threads = max(1, (os.cpu_count() or 1) // options.at_once)
+    with ProcessPoolExecutor(
+        options.at_once, mp_context=get_context("spawn"), initializer=torch.set_num_threads, initargs=(threads,)
+    ) as pool:
+        done = tqdm(pool.map(partial(_once, options), units), "arms and seeds", len(units))
+        return [(name, scores) for (_, name), scores in zip(units, done, strict=True)]
 
 
 @lru_cache
@@ -158,13 +165,14 @@ def _once(options: argparse.Namespace, unit: tuple[int, str]) -> dict[str, Any]:
             save_weights(network, partial_file)
     if options.teach_only:
         return {}
-    scores = judge(restorer(_taught(name, seed, options), ARMS[name]), *_judges(options), options.fractions)
+    scores = judge(restorer(taught(name, seed, options), ARMS[name]), *_judges(options), options.fractions)
     with replacing(folder / SCORES) as partial_file:
         partial_file.write_text(json.dumps(scores))
     return scores
 
 
-def _taught(name: str, seed: int, options: argparse.Namespace) -> NAFNet:
+def taught(name: str, seed: int, options: argparse.Namespace) -> NAFNet:
+    """Return the network that an arm of a seed has left."""
     network = RESTORERS[options.model]()
     load_weights(network, _folder(name, seed, options) / WEIGHTS)
     return network.eval()
@@ -172,8 +180,8 @@ def _taught(name: str, seed: int, options: argparse.Namespace) -> NAFNet:
 
 def _folder(name: str, seed: int, options: argparse.Namespace) -> Path:
     """Return where an arm's run of one seed is kept: other options, other folders."""
-    asked = {key: value for key, value in vars(options).items() if key not in HOW}
-    words = "_".join(f"{key}-{value}" for key, value in sorted(asked.items())).replace(" ", "")
+    told = {key: value for key, value in vars(options).items() if key not in HOW}
+    words = "_".join(f"{key}-{value}" for key, value in sorted(told.items())).replace(" ", "")
     return WORK / words / f"{list(ARMS).index(name):02d}-{seed}"
 
 
@@ -193,7 +201,7 @@ def draw(case: ScanCase, untaught: dict[str, Restorer], options: argparse.Namesp
     tiles = [case.mean[0], case.counts[0], *(restore(rapid, fraction)[0] for restore in untaught.values())]
     for name in options.arms:
         if (_folder(name, options.seeds - 1, options) / WEIGHTS).exists():
-            tiles.append(restorer(_taught(name, options.seeds - 1, options), ARMS[name])(rapid, fraction)[0])
+            tiles.append(restorer(taught(name, options.seeds - 1, options), ARMS[name])(rapid, fraction)[0])
     grey = np.clip(np.concatenate(tiles, 1) / np.percentile(case.mean, 99.5), 0, 1) ** GREY_COUNTS
     Image.fromarray((255 - 255 * grey).astype(np.uint8)).save(RESULTS / "restoration.png")
 
@@ -250,8 +258,8 @@ def _flag(key: str, value: Any) -> str:
     return " ".join([f"--{key.replace('_', '-')}", *map(str, value if isinstance(value, list) else [value])])
 
 
-def main() -> None:
-    """Run from the command line."""
+def asked(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return what the command line, or another benchmark in its place, asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=2000)
@@ -270,12 +278,17 @@ def main() -> None:
     parser.add_argument("--at-once", type=int, default=1, help="processes side by side")
     parser.add_argument("--device", default="cpu", help="to teach on")
     parser.add_argument("--teach-only", action="store_true", help="leave the judging to another run, or machine")
-    options = parser.parse_args()
+    return parser.parse_args(arguments)
+
+
+def main() -> None:
+    """Run from the command line."""
+    options = asked()
     rows = run(options)
     if options.teach_only:
         return
-    asked = {key: value for key, value in vars(options).items() if key not in ("arms", "teach_only")}
-    command = " ".join(["python -m benchmarks.restoration", *(_flag(k, v) for k, v in asked.items())])
+    told = {key: value for key, value in vars(options).items() if key not in ("arms", "teach_only")}
+    command = " ".join(["python -m benchmarks.restoration", *(_flag(k, v) for k, v in told.items())])
     keep("restoration", command, {"rows": rows}, report(rows, options))
 
 
