@@ -5,9 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import requests
 from safetensors.torch import load_file
+from scipy import ndimage
 
 from lib.records.ledger import Ledger
 from lib.records.versions import write_version
@@ -38,6 +40,15 @@ warmup_steps = 0
 soft_weight = 0.1
 finetune_epochs = 1
 """
+SHAPE = (32, 32, 20)
+"""Slices as large as the student's roi, which is one stride of it: padded to two, it sees what it never learned."""
+
+
+def scan(make_ct: Callable, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return HU and label; the cavity is wider than the tube, so that a slice alone tells which it shows."""
+    hu, label = make_ct(seed, SHAPE)
+    cavity = ndimage.binary_dilation(label == 2, np.ones((3, 3, 1)), iterations=2)
+    return np.where(cavity, -1000, hu).astype(np.int16), np.where(cavity, 2, label).astype(np.uint8)
 
 
 def decide(server: Any, task: str, name: str) -> requests.Response:
@@ -65,10 +76,10 @@ def test_a_published_teacher_gets_its_student(
     text = (app_dir / "app.toml").read_text().replace('name = "tiny"', 'name = "tiny"\nheld_out_patients = 2')
     (app_dir / "app.toml").write_text(text + STUDENT)
     for seed in range(8):
-        hu, label = make_ct(seed)
+        hu, label = scan(make_ct, seed)
         write_nifti(hu, studies / f"ct_{seed}.nii.gz")
         write_nifti(label, studies / "labels" / "final" / f"ct_{seed}.nii.gz")
-    write_nifti(make_ct(20)[0], studies / "ct_20.nii.gz")
+    write_nifti(scan(make_ct, 20)[0], studies / "ct_20.nii.gz")
     app = load_app(app_dir)
     teacher, student = app.task("tubes"), app.task("quick")
     starter = load_file(app_dir / "starter" / teacher.model / "weights.safetensors")
@@ -93,6 +104,9 @@ def test_a_published_teacher_gets_its_student(
     (decision,) = Ledger.of(app_dir).rows("decision", "quick")
     assert decision.body["verdict"] == "publish" and decision.body["by"] == "gate"
     assert decision.body["figures"]["teacher_share"] > 0.5
+    assert decision.body["figures"]["mean_score"]["challenger"] > 0.8, (
+        "a student that has learned, whatever its teacher"
+    )
     refused = decide(server, "quick", "of-starter")
     assert refused.status_code == 409
     assert "learned from version starter of &#39;tubes&#39;, which serves v1 by now" in refused.text
