@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from benchmarks.machine import keep, keep_memory
 from lib.models.layout import channels_last
-from lib.ops.linear import Linear
 from lib.ops.resample import Positions, interpolated_argmax
 from lib.ops.snake_conv import DynamicSnakeConv
 from lib.ops.wavelet import dwt, idwt
@@ -90,20 +89,14 @@ def cases() -> dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor], tup
     """Return by name the plain way, ours, and the operands of both."""
     torch.manual_seed(0)
     image = channels_last(torch.randn(1, 64, 128, 128)).requires_grad_()
-    tokens = torch.randn(4096, 192).requires_grad_()
     offsets = (torch.rand(1, 9, 128, 128) - 0.5).requires_grad_()
     window, weights = torch.randn(14, 192, 192, 64), [torch.rand(size) for size in (192, 192, 64)]
     flat, slab = torch.zeros(14, 192, 192, 64), torch.zeros(64, 14, 192, 192).permute(1, 2, 3, 0)
     slices = F.avg_pool2d(torch.randn(2, 14, 360, 280), 15, 1, 7).unbind()
-    snake, linear = DynamicSnakeConv(2, 64, 64, axis=1), Linear(192, 384)
+    snake = DynamicSnakeConv(2, 64, 64, axis=1)
     return {
         "Haar pair, 64 x 128 x 128 (grouped convolutions)": (HaarByConvolution(64), wavelet_pair, (image,)),
         "snake, 64 x 128 x 128, k 9 (grid_sample)": (SnakeByGridSample(snake, 64), snake.convolve, (image, offsets)),
-        "linear, 4096 x 192 to 384 (torch)": (
-            lambda x: F.linear(x, linear.weight, linear.bias),
-            linear,
-            (tokens,),
-        ),
         "window into a slab of whole slices, 14 x 192 x 192 x 64 (addcmul)": (
             partial(plain_window, slab),
             partial(native_window, slab),

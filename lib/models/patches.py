@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from lib.models.conv import ChannelNorm, convolution
-from lib.ops.linear import Linear
 
 
 class PatchEmbed(nn.Sequential):
@@ -39,7 +38,7 @@ class PatchMerge(nn.Module):
         super().__init__()
         merged = 2**spatial_dims * in_channels
         self.norm = nn.LayerNorm(merged)
-        self.reduction = Linear(merged, out_channels, bias=False)
+        self.reduction = nn.Linear(merged, out_channels, bias=False)
         nn.init.trunc_normal_(self.reduction.weight, std=0.02)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -67,7 +66,7 @@ class PatchExpand(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, scale: int = 2) -> None:
         super().__init__()
         self.scale = scale
-        self.expand = Linear(in_channels, scale**spatial_dims * out_channels, bias=False)
+        self.expand = nn.Linear(in_channels, scale**spatial_dims * out_channels, bias=False)
         self.norm = nn.LayerNorm(out_channels)
         nn.init.trunc_normal_(self.expand.weight, std=0.02)
 

@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.conv import ChannelNorm, convolution
-from lib.ops.linear import Linear, linear
 from lib.ops.selective_scan import image_scan, scan_orders
 
 DT_MIN, DT_MAX = 1e-3, 0.1
@@ -88,7 +87,7 @@ class SelectiveScanBlock(nn.Module):
         inner, directions = int(expand * channels), 2 * spatial_dims
         rank = math.ceil(channels / 16) if dt_rank is None else dt_rank
         self.d_state, self.dt_rank, self.d_inner = d_state, rank, inner
-        self.in_proj = Linear(channels, 2 * inner, bias=False)
+        self.in_proj = nn.Linear(channels, 2 * inner, bias=False)
         self.conv = convolution(spatial_dims, inner, inner, kernel_size, groups=inner)
         self.x_proj_weight = nn.Parameter(torch.empty(directions, rank + 2 * d_state, inner))
         self.dt_projs_weight = nn.Parameter(torch.empty(directions, inner, rank))
@@ -96,7 +95,7 @@ class SelectiveScanBlock(nn.Module):
         self.A_logs = nn.Parameter(torch.arange(1.0, d_state + 1).log().repeat(directions * inner, 1))
         self.Ds = nn.Parameter(torch.ones(directions * inner))
         self.out_norm = nn.LayerNorm(inner)
-        self.out_proj = Linear(inner, channels, bias=False)
+        self.out_proj = nn.Linear(inner, channels, bias=False)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -108,7 +107,7 @@ class SelectiveScanBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the mixed image, ``(B, C, *S)`` like `x`."""
         # Two products rather than two halves of one: each half is contiguous for what follows.
-        x, gate = (linear(x.movedim(1, -1), half) for half in self.in_proj.weight.chunk(2))
+        x, gate = (F.linear(x.movedim(1, -1), half) for half in self.in_proj.weight.chunk(2))
         y = self.scan(F.silu(self.conv(x.movedim(-1, 1))))
         y = self.out_norm(y.movedim(1, -1)) * F.silu(gate)
         return self.out_proj(y).movedim(-1, 1)
@@ -117,7 +116,7 @@ class SelectiveScanBlock(nn.Module):
         """Return the sum of the directions' scans of ``x (B, E, *S)``, same shape."""
         tokens = x.flatten(2).transpose(1, 2)
         # Linear in a token, so made once in the order of the image and not in every direction's.
-        parameters = linear(tokens, self.x_proj_weight.flatten(0, 1)).unflatten(-1, self.x_proj_weight.shape[:2])
+        parameters = F.linear(tokens, self.x_proj_weight.flatten(0, 1)).unflatten(-1, self.x_proj_weight.shape[:2])
         dt, b, c = parameters.split([self.dt_rank, self.d_state, self.d_state], dim=-1)
         y = image_scan(
             tokens,

@@ -6,7 +6,6 @@ from math import gcd
 import torch
 from torch import Tensor, nn
 
-from lib.ops.linear import Linear
 from lib.ops.native import snake
 
 _GROUPS = 8
@@ -53,7 +52,7 @@ class DynamicSnakeConv(nn.Module):
         conv = nn.Conv2d if spatial_dims == 2 else nn.Conv3d
         self.offset_conv = conv(in_channels, across * kernel_size, 3, padding=1)
         self.offset_norm = nn.GroupNorm(across, across * kernel_size)
-        self.strip = Linear(kernel_size * in_channels, out_channels)
+        self.strip = nn.Linear(kernel_size * in_channels, out_channels)
         self.norm = nn.GroupNorm(gcd(out_channels, _GROUPS), out_channels)
 
     def forward(self, x: Tensor) -> Tensor:

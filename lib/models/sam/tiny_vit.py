@@ -12,7 +12,6 @@ from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
 from lib.models.conv import Pointwise2d
-from lib.ops.linear import Linear
 
 WIDTHS, DEPTHS, HEADS, WINDOWS = (64, 128, 160, 320), (2, 2, 6, 2), (0, 4, 5, 10), (0, 7, 14, 7)
 STRIDES = (2, 2, 1)
@@ -69,8 +68,8 @@ class WindowAttention(nn.Module):
         super().__init__()
         self.heads, self.window = heads, window
         self.norm = nn.LayerNorm(channels)
-        self.qkv = Linear(channels, 3 * channels)
-        self.proj = Linear(channels, channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.proj = nn.Linear(channels, channels)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
         place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"), -1).view(-1, 2)
         apart = (place[:, None] - place).abs()
@@ -97,8 +96,8 @@ class FeedForward(nn.Module):
     def __init__(self, channels: int, expand: int = 4) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(channels)
-        self.fc1 = Linear(channels, channels * expand)
-        self.fc2 = Linear(channels * expand, channels)
+        self.fc1 = nn.Linear(channels, channels * expand)
+        self.fc2 = nn.Linear(channels * expand, channels)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``(*, C)``."""
