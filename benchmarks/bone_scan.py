@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks.machine import RESULTS, keep
-from benchmarks.restoration import REAL_COLUMNS, asked, cell, peers, taught, teach_all
+from benchmarks.restoration import REAL_COLUMNS, asked, cell, gap, peers, taught, teach_all
 from benchmarks.restoration_arms import ARMS, PLAIN, restorer
 from benchmarks.scans import TEST_SEED, TRAIN_SEED, Restorer, cohort, real_scan, score, score_real, standard_reader
 from lib.data.scintigraphy.picture import side_by_side
@@ -36,6 +36,7 @@ NOTE = (
     " them: it tells of counting, not of patients. PSNR and SSIM against the complementary counts, whose own noise"
     " bounds them. Findings: of an observer that learned from {cases} procedural cases' lesions as each method shows"
     " them, set to find 80 % of those; confirmed is what the observer of standard scans finds in the whole scan."
+    " Above it: the same draws against each other, with the interval of a bootstrap over draws."
     " What was taught beside the starter has its network, number of cases, steps, crops and fractions, and seed 0."
 )
 
@@ -97,11 +98,17 @@ def main() -> None:
 def table(rows: dict[tuple[str, str], Any], fraction: str) -> str:
     """Render the methods at one fraction, and what they do to procedural lesions."""
     head = ["Method", *(title for title, _ in REAL_COLUMNS.values()), "procedural lesions: recovery", "observer AUC"]
+    head += [f"{OURS} above it: PSNR", "SSIM"]
+    ours = rows[fraction, OURS]["real"]
     lines = [f"## {fraction} of the counts", "", f"| {' | '.join(head)} |", f"|---|{'---:|' * (len(head) - 1)}"]
     for (part, name), row in rows.items():
         if part == fraction:
             cells = [cell([each[key] for each in row["real"]], digits) for key, (_, digits) in REAL_COLUMNS.items()]
             cells += [f"{row['cohort'][key]:.3f}" for key in ("recovery", "auc")]
+            compared = name != OURS and len(ours) > 1
+            cells += [
+                gap(ours, row["real"], key, REAL_COLUMNS[key][1]) if compared else "-" for key in ("psnr", "ssim")
+            ]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

@@ -11,21 +11,24 @@ from lib.learning.losses.semantic_consistency import semantic_consistency_loss
 from lib.learning.losses.semantic_distillation import semantic_distillation_loss
 from lib.learning.recipe import Batch, Losses, Recipe
 from lib.models.restoration.cascade import Cascade, Stages
-from lib.ops.anscombe import stabilise
+from lib.ops.anscombe import LEAST, SCALE, expected_counts, stabilise
 
-NORMS = ("l1", "l2")
+NORMS = ("l1", "l2", "counts")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Restore(Recipe):
     """Fidelity to the target, semantic distillation (SKD) and semantic consistency (SCM), each with its weight.
 
-    All of it on stabilised counts, on the level of the whole scan: noise is then the same everywhere, and a bladder
-    weighs no more than a rib. Whether masks guide the second stage (SPI) is a matter of the network.
+    All of it on stabilised counts, on the level of the whole scan, or in units of the noise there: noise is then the
+    same everywhere, and a bladder weighs no more than a rib. Whether masks guide the second stage (SPI) is a matter of
+    the network.
 
     Args:
-        norm: Of the fidelity, ``l1`` as published or ``l2``. The median of counts is a whole number, so ``l1`` learns
-            steps where counts are few; the mean that ``l2`` learns is what the way back to counts expects.
+        norm: Of the fidelity, ``l1`` as published, ``l2``, or ``counts``: squares of counts over the variance expected
+            of them. The median of counts is a whole number, so ``l1`` learns steps where counts are few; the mean that
+            ``l2`` learns is what the way back to counts expects, but of a part of the counts it lies too high where
+            they are few; ``counts`` learns the mean of the counts themselves, whatever part the target is.
         distillation_weight: Of SKD; 0 leaves it out.
         consistency_weight: Of SCM; 0 leaves it out.
         amp: Off unless asked for: bfloat16 knows a value to 0.4 %, and counts are to be kept within 1 %.
@@ -33,7 +36,7 @@ class Restore(Recipe):
 
     amp: bool = False
     schedule: str = "cosine"
-    norm: str = "l2"
+    norm: str = "counts"
     distillation_weight: float = 0.1
     consistency_weight: float = 0.1
 
@@ -68,7 +71,7 @@ class Restore(Recipe):
             Scalars: ``loss``, ``first``, and one for the second stage and each weighed term.
         """
         image = stabilise(batch["rapid"], batch["fraction"])
-        target = stabilise(batch["target"], batch["target_fraction"])
+        target = batch["target"], batch["target_fraction"]
         stages: Stages = network(image, compare=bool(self.distillation_weight or self.consistency_weight))
         losses = {"first": self._apart(stages.first, target)}
         if stages.second is not None:
@@ -82,8 +85,13 @@ class Restore(Recipe):
             total = total + self.consistency_weight * losses["consistency"]
         return {"loss": total, **losses}
 
-    def _apart(self, image: Tensor, target: Tensor) -> Tensor:
-        apart = image.float() - target
+    def _apart(self, image: Tensor, target: tuple[Tensor, Tensor]) -> Tensor:
+        image, (counts, fraction) = image.float(), target
+        if self.norm == "counts":
+            expected = expected_counts(image, signed=True)
+            variance = expected.detach().clamp_min(0) + LEAST**2
+            return ((expected - counts / fraction).square() / variance).mean() / SCALE**2
+        apart = image - stabilise(counts, fraction)
         return apart.abs().mean() if self.norm == "l1" else apart.square().mean()
 
 

@@ -7,6 +7,8 @@ from torch import Tensor
 SCALE = 16.0
 """Counts of 64 become about 1; networks see soft tissue near 0.3 and bone near 0.7."""
 LEAST = math.sqrt(3 / 8)
+SLOPE = 0.885
+"""Counts per unit, before the scale, where `expected_counts` meets zero."""
 
 
 def stabilise(counts: Tensor, fraction: float | Tensor = 1.0) -> Tensor:
@@ -26,7 +28,7 @@ def stabilise(counts: Tensor, fraction: float | Tensor = 1.0) -> Tensor:
     return 2 / SCALE * (counts.clamp_min(0) / fraction + 1 / 8 + 1 / 4 / fraction).sqrt()
 
 
-def expected_counts(stable: Tensor) -> Tensor:
+def expected_counts(stable: Tensor, *, signed: bool = False) -> Tensor:
     """Return the mean counts whose stabilised values have the mean `stable`.
 
     Not the algebraic inverse, which lies a quarter of a count too low: a square root of a mean is more than the mean of
@@ -34,11 +36,13 @@ def expected_counts(stable: Tensor) -> Tensor:
 
     Args:
         stable: ``(*)``, as a network estimates it for the whole scan (fraction 1).
+        signed: Go on below zero in a straight line, where a gradient would otherwise end.
     Returns:
-        The same shape, no value below 0.
+        The same shape, no value below 0 unless `signed`.
     Source:
         Mäkitalo & Foi 2011, IEEE TIP 20(9), "A closed-form approximation of the exact unbiased inverse".
     """
     d = (stable * SCALE).clamp_min(2 * LEAST)
     root = math.sqrt(3 / 2)
-    return (d**2 / 4 + root / 4 / d - 11 / 8 / d**2 + 5 / 8 * root / d**3 - 1 / 8).clamp_min(0)
+    counts = (d**2 / 4 + root / 4 / d - 11 / 8 / d**2 + 5 / 8 * root / d**3 - 1 / 8).clamp_min(0)
+    return counts + SLOPE * (stable * SCALE - 2 * LEAST).clamp_max(0) if signed else counts

@@ -14,7 +14,7 @@ from lib.learning.loop import fit
 from lib.learning.restore import Restore
 from lib.models.restoration import Cascade, NAFNet, cascade_of, nafnet_tiny, restore_counts
 from lib.models.restoration.semantics import SamSemantics
-from lib.ops.anscombe import stabilise
+from lib.ops.anscombe import expected_counts, stabilise
 from tests.models.restoration.conftest import make_cascade
 from tests.models.sam.toys import taught, toy_network
 
@@ -39,6 +39,33 @@ def test_the_first_stage_alone_is_fidelity_on_the_whole_scans_level(norm: str) -
     losses = Restore(norm=norm, distillation_weight=0, consistency_weight=0).step(network, data)
     assert set(losses) == {"loss", "first"}
     assert losses["loss"].item() == pytest.approx(0.25 if norm == "l1" else 0.0625)
+
+
+@pytest.mark.parametrize(("norm", "bias"), [("counts", 0.0), ("l2", 0.3)])
+def test_the_mean_of_few_counts_is_learned_from_a_part_of_them(norm: str, bias: float) -> None:
+    """Half of 0.3 counts: squares of stabilised counts come back as 0.6. It begins where no count leads to."""
+    level = torch.zeros(1, requires_grad=True)
+    network = Cascade(nafnet_tiny())
+    network.forward = lambda image, compare: type("S", (), {"first": level.expand_as(image), "second": None})()  # type: ignore
+    drawn = torch.poisson(torch.full((4, 1, 64, 64), 0.15), generator=torch.Generator().manual_seed(0))
+    half = torch.full((4, 1, 1, 1), 0.5)
+    data = {"rapid": drawn, "fraction": half, "target": drawn, "target_fraction": half}
+    recipe, optimiser = Restore(norm=norm, distillation_weight=0, consistency_weight=0), torch.optim.Adam([level], 3e-3)
+    for _ in range(200):
+        optimiser.zero_grad()
+        recipe.step(network, data)["loss"].backward()
+        optimiser.step()
+    assert expected_counts(level).item() == pytest.approx(2 * drawn.mean().item() + bias, abs=0.03)
+
+
+def test_squares_of_counts_weigh_as_squares_of_stabilised_ones() -> None:
+    network, data = Cascade(nafnet_tiny()), batch()
+    network.forward = lambda image, compare: type("S", (), {"first": torch.full_like(image, 0.4), "second": None})()  # type: ignore
+    by = [
+        Restore(norm=n, distillation_weight=0, consistency_weight=0).step(network, data)["loss"]
+        for n in ("l2", "counts")
+    ]
+    assert by[0].item() == pytest.approx(by[1].item(), rel=0.1)
 
 
 TERMS = [

@@ -35,6 +35,14 @@ def test_the_mean_comes_back_unbiased(mean: float) -> None:
     assert found == pytest.approx(mean, abs=0.05, rel=0.005)
 
 
+def test_below_zero_it_goes_on_in_a_straight_line() -> None:
+    stable = torch.linspace(0, 0.2, 201, requires_grad=True)
+    signed, least = expected_counts(stable, signed=True), 2 * math.sqrt(3 / 8) / SCALE
+    assert torch.equal(signed[stable >= least], expected_counts(stable)[stable >= least])
+    (slope,) = torch.autograd.grad(signed.sum(), stable)
+    assert signed[0] < 0 and slope.min() > 0 and slope[stable < least + 0.002].std() < 0.02 * SCALE
+
+
 @pytest.mark.parametrize(("mean", "within"), [(2.0, 0.06), (5.0, 0.01), (30.0, 0.005)])
 def test_a_part_of_the_counts_has_the_mean_of_all(mean: float, within: float) -> None:
     half = stabilise(drawn(mean / 2), 0.5).mean()

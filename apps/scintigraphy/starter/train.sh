@@ -9,8 +9,8 @@ rm -rf "$app"
 mkdir -p "$app"
 # One stage alone: segment-anything's masks would take most of the time that a processor has.
 sed 's/^counts = { /&guided = false, /' apps/scintigraphy/app.toml > "$app/app.toml"
-OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task bone_scan --studies "$cohort" --json --set max_minutes="${MINUTES:-30}" \
-    --set distillation_weight=0 --set consistency_weight=0 --set max_epochs=10000 --set val_interval=10000 --set seed=0
+OMP_WAIT_POLICY=PASSIVE "$run" -m lib train "$app" --task bone_scan --studies "$cohort" --json --set max_epochs="${EPOCHS:-47}" \
+    --set distillation_weight=0 --set consistency_weight=0 --set val_interval=10000 --set seed=0
 version=$(ls -d "$app"/model/bone_scan/versions/*/)
 mkdir -p apps/scintigraphy/starter/nafnet_small
 cp "$version"weights.safetensors "$version"card.json apps/scintigraphy/starter/nafnet_small/

@@ -51,17 +51,40 @@ def learn_to_restore(
         InputRejected: If a pair is none.
     """
     assert task.counts is not None and isinstance(recipe, Restore), "the spec gives restoring tasks both"
-    lessons = []
-    for case in train_cases:
-        rapid, standard, fraction = read_pair(pair_of(case))
-        lessons.append(Lesson(rapid.counts, standard.counts, fraction))
-    crops = CropDataset(lessons, size=task.counts.crop, crops_per_epoch=recipe.patches_per_epoch, seed=recipe.seed)
+    lessons, fractions = lessons_of(train_cases)
+    crops = CropDataset(
+        lessons,
+        fractions=fractions,
+        size=task.counts.crop,
+        crops_per_epoch=recipe.patches_per_epoch,
+        seed=recipe.seed,
+    )
     cascade = assembled(task, recipe, network)
     judge = ScanValidation(val_cases, task.gate.metric) if val_cases else None
     result = fit(recipe, cascade, crops, judge, workdir=workdir, device=device, progress=report)
     learned = {name.removeprefix(FIRST): v for name, v in result.state_dict.items() if name.startswith(FIRST)}
     network.load_state_dict(learned)
     return replace(result, state_dict=learned)
+
+
+def lessons_of(cases: Sequence[Case]) -> tuple[list[Lesson], list[float]]:
+    """Return what pairs teach, and the fractions to thin by, which are theirs.
+
+    Each pair teaches twice: its rapid scan beside its standard one, whose noise is another, and the standard one
+    thinned anew for every crop, which shows more noise than one rapid scan has.
+
+    Args:
+        cases: Rapid scans, with their standard ones as labels.
+    Raises:
+        InputRejected: If a pair is none.
+    """
+    lessons: list[Lesson] = []
+    fractions: list[float] = []
+    for case in cases:
+        rapid, standard, fraction = read_pair(pair_of(case))
+        lessons += [Lesson(rapid.counts, standard.counts, fraction), Lesson(standard.counts)]
+        fractions.append(fraction)
+    return lessons, fractions
 
 
 def assembled(task: TaskSpec, recipe: Restore, network: nn.Module) -> Cascade:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -12,7 +13,7 @@ from lib.learning.restore import Restore
 from lib.models.restoration.semantics import SamSemantics
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version
-from lib.tasks.restoration.lesson import assembled, learn_to_restore
+from lib.tasks.restoration.lesson import assembled, learn_to_restore, lessons_of
 from lib.tasks.restoration.restorer import Restorer
 from lib.tasks.retrain import retrain
 from lib.tasks.spec import TaskSpec
@@ -43,6 +44,13 @@ def test_the_cascade_has_what_is_asked_for(
     assert (cascade.second is not None) == second and isinstance(cascade.semantics, SamSemantics) == masks
     assert cascade.guided == (counts == {})
     assert all(torch.equal(a, b) for a, b in zip(cascade.first.parameters(), network.parameters(), strict=True))
+
+
+def test_a_pair_teaches_as_it_is_and_by_its_standard_scan_thinned(pairs: Path) -> None:
+    lessons, fractions = lessons_of(find_cases(pairs)[:3])
+    assert [lesson.standard is None for lesson in lessons] == [False, True] * 3
+    assert lessons[0].standard is not None and np.array_equal(lessons[0].standard, lessons[1].counts)
+    assert fractions == [lesson.fraction for lesson in lessons[::2]] == pytest.approx([0.5, 0.25, 0.1], rel=0.05)
 
 
 def test_only_the_first_stage_is_kept(bones: TaskSpec, pairs: Path, tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ from lib.data.scintigraphy.skeleton.camera import VIEWS, Camera, record
 from lib.data.scintigraphy.skeleton.canvas import Canvas, Point
 from lib.data.scintigraphy.skeleton.figure import Figure, draw_figure
 
-COUNTS_PER_VIEW = (0.6e6, 2.0e6)
-"""Of a standard whole-body scan, each view."""
+COUNTS_PER_VIEW = (0.6e6, 4.0e6)
+"""Of a standard whole-body scan, each view, drawn on a scale of ratios; the real one that comes along has 3.6e6."""
 FIELD_MM = (2080.0, 580.0)
 MOST_LESIONS = 6
 
@@ -87,7 +87,8 @@ def make_case(seed: int, *, pixel_mm: float = 2.26, child: bool | None = None, l
     count = int(rng.integers(0, MOST_LESIONS + 1)) if lesions is None else lesions
     found = tuple(_add_lesion(canvas, sites, figure, rng) for _ in range(count))
     # The factor is the healthy scan's: a lesion adds counts and takes none from elsewhere.
-    factor = float(streams.of("counts").uniform(*COUNTS_PER_VIEW)) / float(healthy.sum() / len(VIEWS))
+    counts = float(np.exp(streams.of("counts").uniform(*np.log(COUNTS_PER_VIEW))))
+    factor = counts / float(healthy.sum() / len(VIEWS))
     mean = (camera.see(canvas) if found else healthy) * np.float32(factor)
     return ScanCase(
         counts=record(mean, streams.of("noise")),
