@@ -32,8 +32,8 @@ TAUGHT = {PLAIN: "NAFNet on thinned scans", "noise2noise on split counts": "nois
 BUDGET = "--seeds 1 --train 30 --fractions 0.5 0.25 0.1 --steps 4700 --batch 4 --size 64 --model nafnet_small"
 """The starter's own, of its card, in the words of `benchmarks.restoration`."""
 NOTE = (
-    "Means over both views and over {draws} ways to thin the one real scan (seeds of the thinning), with the SD over"
-    " them: it tells of counting, not of patients. PSNR and SSIM against the complementary counts, whose own noise"
+    "Means over {draws} ways to thin the one view of the real scan (seeds of the thinning), with the SD over them: it"
+    " tells of counting, not of patients. PSNR and SSIM against the complementary counts, whose own noise"
     " bounds them. Findings: of an observer that learned from {cases} procedural cases' lesions as each method shows"
     " them, set to find 80 % of those; confirmed is what the observer of standard scans finds in the whole scan."
     " Above it: the same draws against each other, with the interval of a bootstrap over draws."
