@@ -40,6 +40,7 @@ from benchmarks.scans import (
 )
 from lib.data.atomic import replacing
 from lib.data.scintigraphy.skeleton import ScanCase
+from lib.data.scintigraphy.skeleton.case import COUNTS_PER_VIEW
 from lib.data.scintigraphy.thinning import thin
 from lib.evaluation.bootstrap import paired_difference
 from lib.evaluation.smoothing import Smoother, best_strength, gaussian, non_local_means
@@ -179,8 +180,9 @@ def taught(name: str, seed: int, options: argparse.Namespace) -> NAFNet:
 
 
 def _folder(name: str, seed: int, options: argparse.Namespace) -> Path:
-    """Return where an arm's run of one seed is kept: other options, other folders."""
+    """Return where an arm's run of one seed is kept: other options or other cases, other folders."""
     told = {key: value for key, value in vars(options).items() if key not in HOW}
+    told["counts"] = [round(count) for count in COUNTS_PER_VIEW]
     words = "_".join(f"{key}-{value}" for key, value in sorted(told.items())).replace(" ", "")
     return WORK / words / f"{list(ARMS).index(name):02d}-{seed}"
 
