@@ -4,9 +4,8 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +98,7 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
         if label_tag == FINAL:
             label_info = {**(label_info or {}), "label_info": self._segments(label_filename, label_info or {})}
         saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
-        for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
-            lister.cache.clear()  # type: ignore[attr-defined]
+        self._ask_anew()
         return saved
 
     @cached(TTLCache(maxsize=16, ttl=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY))
@@ -110,17 +108,16 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
         One that a label saved here replaces is older than that label's own, whatever their times say: the converter
         writes whole seconds, and clocks differ.
         """
-        newest: dict[str, Segmentation] = {}
+        newest: dict[str, tuple[bool, Segmentation]] = {}
         for found in map(Dataset.from_json, self._client.search_for_series(search_filters={"Modality": "SEG"})):
             study, series = str(found.StudyInstanceUID), str(found.SeriesInstanceUID)
             if series not in self._known:
                 told = self._client.retrieve_series_metadata(study, series)
                 self._known[series] = [_described(Dataset.from_json(each), study, series) for each in told]
             for each in self._known[series]:
-                replaced = self.get_label_info(each.image, FINAL).get(REPLACES, ())
-                rank = partial(_rank, replaced=replaced)
-                newest[each.image] = max(each, newest.get(each.image, each), key=rank)
-        return {image: each for image, each in newest.items() if image in self.list_images()}
+                ranked = each.series not in self.get_label_info(each.image, FINAL).get(REPLACES, ()), each
+                newest[each.image] = max(ranked, newest.get(each.image, ranked))
+        return {image: each for image, (_, each) in newest.items() if image in self.list_images()}
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Return the series that have a final label."""
@@ -150,7 +147,7 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
             return
         if seg.series in known.get(REPLACES, ()):
             # A listing from before that label was saved, unless the label's own SEG is gone.
-            ArchiveStore.segmentations.cache.clear()  # type: ignore[attr-defined]
+            self._ask_anew()
             if self.segmentations().get(seg.image) != seg:
                 return
         data = self._client.retrieve_instance(seg.study, seg.series, seg.instance)
@@ -184,6 +181,11 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
         """Return the UID of the study that a series belongs to, as viewers ask for it."""
         return self._dicom_info(image_id)["StudyInstanceUID"]
 
+    def _ask_anew(self) -> None:
+        """Let the archive be asked at the next question, however few seconds ago it was."""
+        for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
+            lister.cache.clear()  # type: ignore[attr-defined]
+
     def _hand_over(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
         if label_tag == FINAL:
             label_info = {**label_info, REPLACES: self._there_already(image_id)}
@@ -191,7 +193,7 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
 
     def _there_already(self, image_id: str) -> list[str]:
         """Return the SEGs of a series, by their own series, that the archive has at this moment."""
-        ArchiveStore.segmentations.cache.clear()  # type: ignore[attr-defined]
+        self._ask_anew()
         self.segmentations()
         return sorted({each.series for told in self._known.values() for each in told if each.image == image_id})
 
@@ -231,10 +233,6 @@ def keeping(
             (labels.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         store.watch_moves()
     return store
-
-
-def _rank(seg: Segmentation, replaced: Collection[str]) -> tuple[bool, Segmentation]:
-    return seg.series not in replaced, seg
 
 
 def _described(told: Dataset, study: str, series: str) -> Segmentation:
