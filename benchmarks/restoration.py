@@ -12,6 +12,7 @@ import argparse
 import itertools
 import json
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import lru_cache, partial
@@ -40,7 +41,6 @@ from benchmarks.scans import (
 )
 from lib.data.atomic import replacing
 from lib.data.scintigraphy.skeleton import ScanCase
-from lib.data.scintigraphy.skeleton.case import COUNTS_PER_VIEW
 from lib.data.scintigraphy.thinning import thin
 from lib.evaluation.bootstrap import paired_difference
 from lib.evaluation.smoothing import Smoother, best_strength, gaussian, non_local_means
@@ -172,9 +172,9 @@ def _once(options: argparse.Namespace, unit: tuple[int, str]) -> dict[str, Any]:
     return scores
 
 
-def taught(name: str, seed: int, options: argparse.Namespace) -> NAFNet:
-    """Return the network that an arm of a seed has left."""
-    network = RESTORERS[options.model]()
+def taught(name: str, seed: int, options: argparse.Namespace, **parts: Any) -> NAFNet:
+    """Return the network that an arm of a seed has left, built with other options that no parameter depends on."""
+    network = RESTORERS[options.model](**parts)
     load_weights(network, _folder(name, seed, options) / WEIGHTS)
     return network.eval()
 
@@ -182,9 +182,15 @@ def taught(name: str, seed: int, options: argparse.Namespace) -> NAFNet:
 def _folder(name: str, seed: int, options: argparse.Namespace) -> Path:
     """Return where an arm's run of one seed is kept: other options or other cases, other folders."""
     told = {key: value for key, value in vars(options).items() if key not in HOW}
-    told["counts"] = [round(count) for count in COUNTS_PER_VIEW]
+    told["cohort"] = _print_of(options.pixel_mm)
     words = "_".join(f"{key}-{value}" for key, value in sorted(told.items())).replace(" ", "")
     return WORK / words / f"{list(ARMS).index(name):02d}-{seed}"
+
+
+@lru_cache
+def _print_of(pixel_mm: float) -> str:
+    """Return what tells one procedural cohort from another."""
+    return f"{zlib.crc32(_scans(TRAIN_SEED, 1, pixel_mm)[0].counts.tobytes()):08x}"
 
 
 def _devices(options: argparse.Namespace) -> set[str]:

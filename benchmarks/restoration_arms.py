@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -22,6 +23,7 @@ from lib.models.restoration import Cascade, cascade_of, restore_counts
 from lib.models.restoration.semantics import RandomSemantics, SamSemantics
 
 PLAIN, FULL, CONTROL = "plain NAFNet", "SPI + SKD + SCM", "the same, random masks"
+AS_SERVED = "taught as the starter is"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,6 +37,8 @@ class Arm:
         distillation: SKD's weight.
         consistency: SCM's weight.
         halves: Taught on halves of rapid scans alone (noise2noise); no standard scan is seen.
+        pairs: Taught by both scans of a pair added up, as the recipe does it; the others have standard scans alone.
+        norm: Of the fidelity; empty for the one that was asked for.
     """
 
     second: bool = True
@@ -43,6 +47,8 @@ class Arm:
     distillation: float = 0.0
     consistency: float = 0.0
     halves: bool = False
+    pairs: bool = False
+    norm: str = ""
 
 
 ARMS = {
@@ -56,6 +62,7 @@ ARMS = {
     "SKD + SCM": Arm(semantics="sam", distillation=0.1, consistency=0.1),
     FULL: Arm(semantics="sam", guided=True, distillation=0.1, consistency=0.1),
     CONTROL: Arm(semantics="random", guided=True, distillation=0.1, consistency=0.1),
+    AS_SERVED: Arm(second=False, pairs=True, norm="counts"),
 }
 
 
@@ -73,7 +80,7 @@ def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: in
     """Return the exported first stage of an arm, taught by the one loop."""
     cascade = build(arm, options, seed)
     recipe = Restore(
-        norm=options.norm,
+        norm=arm.norm or options.norm,
         distillation_weight=arm.distillation,
         consistency_weight=arm.consistency,
         max_epochs=max(options.steps // 100, 1),
@@ -100,9 +107,13 @@ def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: in
 
 
 def lessons(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, recipe: Restore) -> CropDataset:
-    """Return the crops that an arm learns from: standard scans thinned, or rapid ones split in halves."""
+    """Return the crops that an arm learns from: standard scans thinned, pairs, or rapid scans split in halves."""
     if arm.halves:
         scans = [Lesson(case.scan(f, np.random.default_rng(case.seed))) for case in cases for f in options.fractions]
+    elif arm.pairs:
+        shares = list(itertools.islice(itertools.cycle(options.fractions), len(cases)))
+        rapid = [case.scan(f, np.random.default_rng(case.seed)) for case, f in zip(cases, shares, strict=True)]
+        scans = [Lesson(case.counts + r, 1 + f) for case, r, f in zip(cases, rapid, shares, strict=True)]
     else:
         scans = [Lesson(case.counts) for case in cases]
     fractions = (0.5,) if arm.halves else tuple(options.fractions)

@@ -150,13 +150,21 @@ def test_a_few_steps_of_the_whole_cascade_lower_every_loss_and_leave_the_semanti
     cascade = cascade_of(nafnet_tiny, SamSemantics(taught(toy_network(32)), side=2))
     assert cascade.semantics is not None
     frozen = {name: value.clone() for name, value in cascade.semantics.named_parameters()}
-    result = fit(recipe(max_epochs=3), cascade, crops(), None, workdir=tmp_path, progress=lambda _: None, track=False)
-    first, last = result.history[0], result.history[-1]
-    for name in ("first", "second"):
-        assert last[name] < 0.95 * first[name], name
+    before = losses_on(cascade, crops())
+    result = fit(recipe(max_epochs=4), cascade, crops(), None, workdir=tmp_path, progress=lambda _: None, track=False)
+    assert result.history[-1].keys() >= before.keys()
     cascade.load_state_dict(result.state_dict)
+    after = losses_on(cascade, crops())
+    assert after["first"] < 0.9 * before["first"] and after["second"] < 0.9 * before["second"], (before, after)
     for name, value in cascade.semantics.named_parameters():
         assert torch.equal(value, frozen[name])
+
+
+@torch.inference_mode()
+def losses_on(cascade: Cascade, items: CropDataset) -> dict[str, float]:
+    """Return the losses of all crops at once: the same ones before and after, so that their noise is too."""
+    batch = {name: torch.stack([items[index][name] for index in range(len(items))]) for name in items[0]}
+    return {name: float(value) for name, value in recipe().step(cascade, batch).items()}
 
 
 def test_an_exported_stage_takes_noise_from_a_case_it_never_saw(tmp_path: Path) -> None:

@@ -23,26 +23,24 @@ class Lesson:
     """Counts to learn from.
 
     Args:
-        counts: ``(V, H, W)``, integers: a standard scan, or the rapid one where `standard` is given.
-        standard: A second scan of the same grid, independent of the first; None thins the first.
-        fraction: Of the standard scan's counts that the first holds; with `standard` only.
+        counts: ``(V, H, W)``, integers: of a standard scan, or of several scans of one grid added up.
+        scans: How many standard scans' time they were recorded in: above 1 where a rapid scan's are among them.
     """
 
     counts: NDArray[Any]
-    standard: NDArray[Any] | None = None
-    fraction: float = 1.0
+    scans: float = 1.0
 
 
 class CropDataset(Dataset[dict[str, Tensor]]):
     """Crops ``{"rapid", "target": (1, h, w) counts, "fraction", "target_fraction": (1, 1, 1)}``.
 
-    Where a scan is thinned, the target is the complementary counts, ``1 - f`` of all: the whole scan holds the rapid
-    one, and a network taught by it learns to keep the noise of its input. Where there are two scans, it is the second.
-    Crop `index` of an epoch depends on seed, epoch and index only.
+    Every crop is thinned anew, and its target is the complementary counts: the whole scan holds the rapid one, and a
+    network taught by it learns to keep the noise of its input. Crop `index` of an epoch depends on seed, epoch and
+    index only.
 
     Args:
         lessons: The scans; all are held in memory.
-        fractions: To thin by, one drawn for each crop.
+        fractions: Of a standard scan's counts, to thin to; one drawn for each crop.
         size: Side of a crop, in pixels.
         crops_per_epoch: Length of the set.
         seed: Of everything random here.
@@ -77,17 +75,12 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng([self.seed, self.epoch, index])
         lesson = self.lessons[int(rng.integers(len(self.lessons)))]
         cut = self._cut(lesson.counts, rng)
-        if lesson.standard is None:
-            fraction = float(self.fractions[int(rng.integers(len(self.fractions)))])
-            rapid, target = thin(self._crop(lesson.counts, cut), fraction, rng)
-            rest = 1 - fraction
-        else:
-            rapid, target = self._crop(lesson.counts, cut), self._crop(lesson.standard, cut)
-            fraction, rest = lesson.fraction, 1.0
+        fraction = float(self.fractions[int(rng.integers(len(self.fractions)))])
+        rapid, target = thin(self._crop(lesson.counts, cut), fraction / lesson.scans, rng)
         if rng.random() < 0.5:
             rapid, target = rapid[:, ::-1], target[:, ::-1]
         as_image = [torch.from_numpy(np.ascontiguousarray(part, np.float32))[None] for part in (rapid, target)]
-        shares = [torch.full((1, 1, 1), share) for share in (fraction, rest)]
+        shares = [torch.full((1, 1, 1), share) for share in (fraction, lesson.scans - fraction)]
         return dict(zip(("rapid", "target", "fraction", "target_fraction"), [*as_image, *shares], strict=True))
 
     def _cut(self, counts: NDArray[Any], rng: np.random.Generator) -> tuple[int, int, int]:

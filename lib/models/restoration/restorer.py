@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
+from scipy.ndimage import gaussian_filter
 from torch import Tensor, nn
 
 from lib.ops.anscombe import expected_counts, stabilise
 
 DRAWS = 8
+REGION_PIXELS = 6.0
+"""SD of the Gaussian that says what a region is; chosen, as the next, on procedural scans."""
+TRUSTED_COUNTS = 1000.0
+"""As many recorded counts of a region weigh as much as the network does: of its level it is taken to know 3 %."""
 
 
 @torch.inference_mode()
 def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tensor:
     """Return what the whole scan is expected to show, its total exactly the recorded one over the fraction.
 
-    The network sees counts with their noise made even (`lib.ops.anscombe`); the way back is the unbiased inverse, and
-    one factor for the whole view sets the total right, so that no count is made or lost. Rows and columns without a
-    single count, as beside the camera's field, stay empty.
+    The network sees counts with their noise made even (`lib.ops.anscombe`), of the camera's field alone; the way back
+    is the unbiased inverse. What it makes of a region is scaled by what was recorded there, as far as that is known,
+    and in the end one factor for the whole view sets the total right, so that no count is made or lost. Beside the
+    camera's field, the rows and columns between the first and the last with a count, nothing is expected.
 
     Args:
         network: f_IR1, ``(B, 1, H, W)`` to the same, on any device.
@@ -29,20 +37,49 @@ def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tenso
     """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie above 0 and at most at 1, got {fraction}")
-    device = next(network.parameters()).device
     counts = counts.to(torch.float32)
-    restored = expected_counts(network(stabilise(counts[:, None], fraction).to(device)).float().cpu()[:, 0])
-    restored = restored * _field(counts)
-    totals = restored.sum((1, 2), dtype=torch.float64)
-    wanted = counts.sum((1, 2), dtype=torch.float64) / fraction
-    factor = torch.where(totals > 0, wanted / totals.clamp_min(1e-12), 1.0)
-    return (restored * factor[:, None, None]).float()
+    restored = torch.zeros_like(counts)
+    for view, recorded in enumerate(counts):
+        field = _field(recorded)
+        if recorded[field].numel():
+            restored[view][field] = _restored(network, recorded[field], fraction)
+    return restored
 
 
-def _field(counts: Tensor) -> Tensor:
-    """Return where the camera saw anything at all, ``(V, H, W)``."""
-    seen = counts > 0
-    return seen.any(2, keepdim=True) & seen.any(1, keepdim=True)
+def _restored(network: nn.Module, counts: Tensor, fraction: float) -> Tensor:
+    """Return what the whole scan is expected to show of the counts ``(H, W)`` of one field."""
+    device = next(network.parameters()).device
+    restored = expected_counts(network(stabilise(counts[None, None], fraction).to(device)).float().cpu()[0, 0]).double()
+    restored = restored * _regional(counts, fraction * restored)
+    total = restored.sum()
+    return (restored * (counts.sum(dtype=torch.float64) / fraction / total if total > 0 else 1.0)).float()
+
+
+def _regional(counts: Tensor, expected: Tensor) -> Tensor:
+    """Return by how much more was recorded about each place than was expected: a factor, 1 where counts are few.
+
+    Counts of a region are Poisson of the mean expected there times the factor, and the factor is taken for Gamma
+    distributed about 1 beforehand; this is its mean afterwards.
+
+    Args:
+        counts: Recorded, ``(H, W)``.
+        expected: Of the same scan, ``(H, W)``.
+    Source:
+        Gelman et al. 2013, Bayesian Data Analysis, ch. 2.6.
+    """
+    pixels = 4 * math.pi * REGION_PIXELS**2
+    seen, meant = (
+        torch.from_numpy(gaussian_filter(image.double().numpy(), REGION_PIXELS, mode="nearest")) * pixels
+        for image in (counts, expected)
+    )
+    return (seen + TRUSTED_COUNTS) / (meant + TRUSTED_COUNTS)
+
+
+def _field(counts: Tensor) -> tuple[slice, slice]:
+    """Return the rows and columns, of ``(H, W)``, in which the camera saw anything at all."""
+    found = [torch.nonzero((counts > 0).any(axis)).flatten().tolist() for axis in (1, 0)]
+    rows, columns = (slice(places[0], places[-1] + 1) if places else slice(0) for places in found)
+    return rows, columns
 
 
 @torch.inference_mode()

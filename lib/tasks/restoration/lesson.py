@@ -70,8 +70,8 @@ def learn_to_restore(
 def lessons_of(cases: Sequence[Case]) -> tuple[list[Lesson], list[float]]:
     """Return what pairs teach, and the fractions to thin by, which are theirs.
 
-    Each pair teaches twice: its rapid scan beside its standard one, whose noise is another, and the standard one
-    thinned anew for every crop, which shows more noise than one rapid scan has.
+    The counts of both scans are added up and thinned anew for every crop: its target holds all that its rapid scan does
+    not, and has less noise than one scan has; and what changed between the scans, as a bladder does, is not learned.
 
     Args:
         cases: Rapid scans, with their standard ones as labels.
@@ -82,7 +82,7 @@ def lessons_of(cases: Sequence[Case]) -> tuple[list[Lesson], list[float]]:
     fractions: list[float] = []
     for case in cases:
         rapid, standard, fraction = read_pair(pair_of(case))
-        lessons += [Lesson(rapid.counts, standard.counts, fraction), Lesson(standard.counts)]
+        lessons.append(Lesson(rapid.counts + standard.counts, 1 + fraction))
         fractions.append(fraction)
     return lessons, fractions
 

@@ -26,12 +26,14 @@ def _all_crops(counts: np.ndarray, size: int) -> list[tuple[float, ...]]:
     return [tuple(part.ravel().tolist()) for cut in cuts for part in (cut, cut[:, ::-1])]
 
 
-def test_pairs_are_cut_alike() -> None:
-    crops = CropDataset([Lesson(COUNTS, 3 * COUNTS, 1 / 3)], size=16)
-    for index in range(20):
-        item = crops[index]
-        assert torch.equal(item["target"], 3 * item["rapid"])
-        assert item["fraction"].item() == pytest.approx(1 / 3) and item["target_fraction"].item() == 1
+def test_scans_added_up_are_thinned_to_a_fraction_of_one() -> None:
+    """A quarter of one scan's 30 counts, out of one and a half: the rest is 1.25 scans."""
+    crops = CropDataset([Lesson(COUNTS * 3 // 2, 1.5)], fractions=(0.25,), size=16, crops_per_epoch=200)
+    items = [crops[i] for i in range(200)]
+    rapid, target = (torch.stack([item[name] for item in items]) for name in ("rapid", "target"))
+    assert items[0]["fraction"].item() == 0.25 and items[0]["target_fraction"].item() == 1.25
+    assert rapid.mean().item() == pytest.approx(7.5, rel=0.03)
+    assert target.mean().item() == pytest.approx(37.5, rel=0.03)
 
 
 def test_an_item_depends_on_seed_epoch_and_index_only() -> None:

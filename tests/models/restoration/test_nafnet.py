@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from lib.models.restoration.build import nafnet_tiny
-from lib.models.restoration.nafnet import ChannelAttention, Gate, NAFBlock, NAFNet
+from lib.models.restoration.nafnet import ChannelAttention, Gate, NAFBlock, NAFNet, local_mean
 from tests.models.restoration.conftest import awake
 
 X = torch.randn(2, 6, 5, 7, generator=torch.Generator().manual_seed(0))
@@ -31,12 +31,37 @@ def test_a_gate_multiplies_its_halves() -> None:
 
 
 def test_channel_attention_by_hand() -> None:
-    """One channel of mean 2, weight 3, bias 1: every value times 7."""
-    attention = ChannelAttention(1)
-    with torch.no_grad():
-        attention.weigh.weight.fill_(3), attention.weigh.bias.fill_(1)
-        x = torch.tensor([[[[1.0, 3.0]]]])
-        assert attention(x).flatten().tolist() == [7, 21]
+    """Weight 3 and bias 1: one mean of 2 makes 7 of 1; means of two neighbours 2, 4 and 6, the last twice."""
+    for window, values, expected in ((8, [1.0, 3.0], [7, 21]), (2, [1.0, 3.0, 5.0, 7.0], [7, 39, 95, 133])):
+        attention = ChannelAttention(1, window)
+        with torch.no_grad():
+            attention.weigh.weight.fill_(3), attention.weigh.bias.fill_(1)
+            assert attention(torch.tensor([[[values]]])).flatten().tolist() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("window", [1, 4, 5, 9])
+def test_means_about_a_place_by_the_definition(window: int) -> None:
+    """A window begins a half before its place, and is moved back into the image."""
+    x = torch.rand(1, 2, 7, 11, generator=torch.Generator().manual_seed(1))
+    found = local_mean(x, window)
+    for row in range(7):
+        for column in range(11):
+            tall, wide = min(window, 7), min(window, 11)
+            top = min(max(row - (tall - 1) // 2, 0), 7 - tall)
+            left = min(max(column - (wide - 1) // 2, 0), 11 - wide)
+            expected = x[..., top : top + tall, left : left + wide].mean((2, 3))
+            torch.testing.assert_close(found[..., row, column], expected)
+    assert local_mean(x, 11).shape == (1, 2, 1, 1)
+
+
+def test_what_lies_far_away_changes_nothing() -> None:
+    """Air below a body, which a mean over the whole image would take in."""
+    network, x = awake(nafnet_tiny(window=16)), torch.rand(1, 1, 96, 16)
+    with torch.inference_mode():
+        near, far = network(x), network(torch.nn.functional.pad(x, (0, 0, 0, 200)))
+        torch.testing.assert_close(far[:, :, :48], near[:, :, :48])
+        whole = awake(nafnet_tiny(window=1000))
+        assert not torch.allclose(whole(torch.nn.functional.pad(x, (0, 0, 0, 200)))[:, :, :48], whole(x)[:, :, :48])
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (9, 6), (16, 4), (33, 50)])

@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from lib.data.cases import find_cases
+from lib.data.scintigraphy.pairs import read_pair
 from lib.learning.restore import Restore
+from lib.learning.scan_validation import pair_of
 from lib.models.restoration.semantics import SamSemantics
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version
@@ -46,11 +48,14 @@ def test_the_cascade_has_what_is_asked_for(
     assert all(torch.equal(a, b) for a, b in zip(cascade.first.parameters(), network.parameters(), strict=True))
 
 
-def test_a_pair_teaches_as_it_is_and_by_its_standard_scan_thinned(pairs: Path) -> None:
-    lessons, fractions = lessons_of(find_cases(pairs)[:3])
-    assert [lesson.standard is None for lesson in lessons] == [False, True] * 3
-    assert lessons[0].standard is not None and np.array_equal(lessons[0].standard, lessons[1].counts)
-    assert fractions == [lesson.fraction for lesson in lessons[::2]] == pytest.approx([0.5, 0.25, 0.1], rel=0.05)
+def test_a_pair_teaches_by_the_counts_of_both_scans(pairs: Path) -> None:
+    cases = find_cases(pairs)[:3]
+    lessons, fractions = lessons_of(cases)
+    assert fractions == pytest.approx([0.5, 0.25, 0.1], rel=0.05)
+    assert [lesson.scans for lesson in lessons] == [1 + fraction for fraction in fractions]
+    for lesson, case in zip(lessons, cases, strict=True):
+        rapid, standard, _ = read_pair(pair_of(case))
+        assert np.array_equal(lesson.counts, rapid.counts + standard.counts)
 
 
 def test_only_the_first_stage_is_kept(bones: TaskSpec, pairs: Path, tmp_path: Path) -> None:

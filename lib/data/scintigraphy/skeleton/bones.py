@@ -12,7 +12,11 @@ from lib.data.scintigraphy.skeleton.figure import Figure
 
 BONE, FLESH = 1.0, 0.06
 """Uptake per volume, of a normal bone and beside it."""
-RIBS = 11
+RIBS, VERTEBRAE = 11, 24
+WORN = 0.4
+"""Share of a grown person's joints that take up more than bone does."""
+GRAIN_MM = (4.0, 12.0)
+"""How far, SD, the uptake of one bone varies together."""
 
 
 @dataclass
@@ -44,6 +48,13 @@ class Painter:
             t = self.figure.trunk
             self.canvas.ball(at, (radius_mm * t, radius_mm * t, 7 * t), BONE * self.rng.uniform(2.0, 4.0))
 
+    def joint(self, at: Point, radius_mm: float) -> None:
+        """Paint what wear makes of a joint, where the figure has grown."""
+        if not self.figure.growing and self.rng.random() < WORN:
+            radius = radius_mm * self.figure.trunk * self.rng.uniform(0.4, 1.0)
+            uptake = float(np.exp(self.rng.uniform(np.log(0.5), np.log(5.0))))
+            self.canvas.ball(at, (radius, radius, radius * self.rng.uniform(0.5, 1.0)), BONE * uptake)
+
     def jitter(self) -> float:
         """Return how much one bone takes up against another."""
         return float(np.exp(self.rng.normal(0, 0.08)))
@@ -57,7 +68,9 @@ def paint(canvas: Canvas, figure: Figure, rng: np.random.Generator) -> dict[str,
         _leg(painter, side)
         _arm(painter, side)
     _head(painter)
-    canvas.fill(FLESH * float(rng.uniform(0.7, 1.4)))
+    for grain_mm in GRAIN_MM:
+        canvas.vary(grain_mm, float(rng.uniform(0.05, 0.35)), rng)
+    canvas.fill(FLESH * float(rng.uniform(0.7, 2.2)))
     _organs(painter)
     return painter.sites
 
@@ -69,16 +82,24 @@ def _trunk(p: Painter) -> None:
     p.canvas.flesh(
         f.spine(0.45), (neck[0], -10 * t, neck[2] - 60 * t), 140 * t * g, end_radius_mm=150 * t * g, deep=0.7
     )
-    p.bone("spine", [f.spine(s) for s in np.linspace(0, 1, 25)], 24, 0.85, end=0.5)
+    p.bone("spine", [f.spine(s) for s in np.linspace(0, 1, VERTEBRAE + 1)], 24, 0.65, end=0.5)
+    tall = (f.spine(1.0)[2] - f.spine(0.0)[2]) / VERTEBRAE
+    for share in (np.arange(VERTEBRAE) + 0.5) / VERTEBRAE:
+        wide = 24 * t * (1 - 0.5 * share)
+        p.canvas.ball(f.spine(share), (wide, 0.8 * wide, 0.42 * tall), BONE * float(p.rng.uniform(0.1, 0.6)))
+        p.joint((f.spine(share)[0] + float(p.rng.normal(0, wide / 2)), *f.spine(share)[1:]), 14)
     for side in (-1, 1):
         for number in range(RIBS):
             _rib(p, side, number)
         shoulder = _shoulder(f, side)
-        p.bone("clavicle", [(side * 14 * t, 55 * t, shoulder[2] - 5 * t), shoulder], 6)
+        breast = (side * 14 * t, 55 * t, shoulder[2] - 5 * t)
+        p.bone("clavicle", [breast, shoulder], 6)
         blade = [(side * x * t, -75 * t, shoulder[2] - z * t) for x, z in ((150, 15), (75, 40), (95, 150), (150, 15))]
         p.bone("scapula", blade, 6, 0.7)
         p.canvas.ball((side * 105 * t, -75 * t, shoulder[2] - 65 * t), (38 * t, 6 * t, 62 * t), BONE * 0.7)
         p.canvas.ball(shoulder, (17 * t, 17 * t, 17 * t), BONE * 1.2)
+        p.joint(breast, 16)
+        p.joint(shoulder, 22)
         wing = [
             (side * x * t, y * t, hip + z * t)
             for x, y, z in ((28, -70, 55), (70, -50, 118), (118, 5, 112), (128, 40, 72))
@@ -137,6 +158,9 @@ def _leg(p: Painter, side: int) -> None:
         (_between(knee, ankle, s)[0] + side * 28 * t, -18 * t, _between(knee, ankle, s)[2]) for s in (0.1, 0.55, 1)
     ]
     p.bone("tibia", fibula, 6, 0.6)
+    condyles = [(knee[0] + x * t, *knee[1:]) for x in (-20, 20)]
+    for at, radius in ((hip, 24), *((each, 20) for each in condyles), (ankle, 20)):
+        p.joint(at, radius)
     p.bone("foot", [ankle, (ankle[0], -25 * t, 25 * t)], 22, 0.7)
     p.bone("foot", [ankle, _between(ankle, toe, 0.5), toe], 17, 0.6, end=1.2)
     for at, radius in (
@@ -166,6 +190,8 @@ def _arm(p: Painter, side: int) -> None:
     for shift in (-9, 9):
         p.bone("forearm", [(q[0] + shift * t, q[1], q[2]) for q in (elbow, _between(elbow, wrist, 0.5), wrist)], 6, 0.7)
     p.canvas.ball(elbow, (20 * t, 16 * t, 16 * t), BONE * 0.6)
+    p.joint(elbow, 16)
+    p.joint(wrist, 16)
     p.bone("hand", [wrist, _between(wrist, hand, 0.35)], 20, 0.35)
     for finger in np.linspace(-24, 24, 5):
         p.bone("hand", [_between(wrist, hand, 0.35), (hand[0] + finger * t, hand[1], hand[2])], 5, 0.5)
@@ -185,6 +211,8 @@ def _head(p: Painter) -> None:
     p.canvas.ball(face, (0.2 * tall, 0.12 * tall, 0.17 * tall), BONE * 0.35)
     jaw = [(middle[0] + s * 0.24 * tall, 0.12 * tall, face[2] - 0.02 * tall) for s in (-1, 1)]
     p.bone("skull", [jaw[0], (middle[0], 0.38 * tall, face[2] - 0.22 * tall), jaw[1]], 9, 0.8)
+    for at in (*jaw, face):
+        p.joint(at, 16)
     around = [
         (middle[0] + radii[0] * 0.9 * np.cos(a), 0.0, middle[2] + radii[2] * 0.9 * np.sin(a))
         for a in np.linspace(0.2, 2.9, 6)

@@ -66,6 +66,16 @@ class Camera:
         return total
 
 
+def draw_camera(rng: np.random.Generator) -> Camera:
+    """Return a camera: how near it comes, and how wide its energy window lets scatter and background in."""
+    return Camera(
+        gap_mm=float(rng.uniform(15, 60)),
+        scatter_fraction=float(rng.uniform(0.15, 0.45)),
+        scatter_mm=float(rng.uniform(20, 50)),
+        air=float(np.exp(rng.uniform(np.log(0.002), np.log(0.02)))),
+    )
+
+
 def record(rate: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.int32]:
     """Return counts drawn from mean counts."""
     return rng.poisson(rate).astype(np.int32)

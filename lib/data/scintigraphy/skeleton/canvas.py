@@ -8,6 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 
 Field = NDArray[np.float32]
 Point = tuple[float, float, float]
@@ -103,6 +104,19 @@ class Canvas:
         """Widen the outline by an ellipsoid of flesh."""
         box, half, depth = self._ball(centre, radii_mm)
         self._outline(box, np.where(half > 0, half, -1e3), depth)
+
+    def vary(self, grain_mm: float, spread: float, rng: np.random.Generator) -> None:
+        """Multiply what was painted by a random factor of mean 1 that varies from place to place.
+
+        Args:
+            grain_mm: How far it varies together, the SD of a Gaussian.
+            spread: SD of its logarithm.
+            rng: The random numbers.
+        """
+        white = rng.standard_normal(self.activity.shape, np.float32)
+        smooth = gaussian_filter(white, (0, *[grain_mm / self.pixel_mm] * 2), mode="wrap")
+        smooth *= np.float32(spread / max(float(smooth.std()), 1e-6))
+        self.activity[:] *= np.exp(smooth - np.float32(spread**2 / 2))
 
     def fill(self, activity: float) -> None:
         """Add flesh's own activity between back and front."""

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lib.data.phantom.anatomy.streams import Streams
 from lib.data.scintigraphy.skeleton.bones import BONE, paint
-from lib.data.scintigraphy.skeleton.camera import VIEWS, Camera, record
+from lib.data.scintigraphy.skeleton.camera import VIEWS, draw_camera, record
 from lib.data.scintigraphy.skeleton.canvas import Canvas, Point
 from lib.data.scintigraphy.skeleton.figure import Figure, draw_figure
 
@@ -81,7 +81,7 @@ def make_case(seed: int, *, pixel_mm: float = 2.26, child: bool | None = None, l
     shape = (round(FIELD_MM[0] / pixel_mm / 16) * 16, round(FIELD_MM[1] / pixel_mm / 16) * 16)
     canvas = Canvas.blank(shape, pixel_mm)
     sites = paint(canvas, figure, streams.of("bones"))
-    camera = Camera(gap_mm=float(streams.of("camera").uniform(15, 60)))
+    camera = draw_camera(streams.of("camera"))
     healthy = camera.see(canvas)
     rng = streams.of("lesions")
     count = int(rng.integers(0, MOST_LESIONS + 1)) if lesions is None else lesions

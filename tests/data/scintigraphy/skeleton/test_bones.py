@@ -45,3 +45,26 @@ def test_growth_plates_make_knees_hot_and_close() -> None:
         row = round(canvas.row(figure.hip_mm * 0.52))
         knees.append(canvas.activity.sum(0)[row - 8 : row + 8].max())
     assert knees[0] > 1.5 * knees[1]
+
+
+def test_worn_joints_are_a_grown_persons() -> None:
+    """The hottest place between shin and thigh, against the knee's own bone; growth plates would be hotter still."""
+    figure = dataclasses.replace(draw_figure(np.random.default_rng(2), child=False), height_mm=1700.0)
+    hottest = []
+    for seed in range(8):
+        canvas = Canvas.blank((464, 128), 4.52)
+        paint(canvas, figure, np.random.default_rng(seed))
+        row = round(canvas.row(figure.hip_mm * 0.52))
+        hottest.append(float(canvas.activity.sum(0)[row - 4 : row + 4].max()))
+    assert max(hottest) > 1.5 * min(hottest)
+
+
+def test_a_spine_has_vertebrae() -> None:
+    """Down the middle of the back, uptake rises and falls once a vertebra."""
+    figure = draw_figure(np.random.default_rng(4), child=True)
+    canvas = Canvas.blank((928, 256), 2.26)
+    paint(canvas, figure, np.random.default_rng(0))
+    places = [figure.spine(share) for share in np.linspace(0.05, 0.95, 200)]
+    line = [canvas.activity.sum(0)[round(canvas.row(z)), round(canvas.column(x))] for x, _, z in places]
+    power = np.abs(np.fft.rfft(np.diff(line)))
+    assert 18 <= int(power[10:40].argmax()) + 10 <= 25

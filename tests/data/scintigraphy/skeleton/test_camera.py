@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from lib.data.scintigraphy.skeleton.camera import FWHM_OF_SIGMA, Camera, record
+from lib.data.scintigraphy.skeleton.camera import FWHM_OF_SIGMA, Camera, draw_camera, record
 from lib.data.scintigraphy.skeleton.canvas import Canvas
 
 CLEAN = Camera(scatter_fraction=0.0, air=0.0)
@@ -65,3 +65,9 @@ def test_counts_are_poisson() -> None:
     counts = record(np.full((300, 300), 7.0), np.random.default_rng(0))
     assert counts.dtype == np.int32
     assert counts.mean() == pytest.approx(7, abs=0.05) and counts.var() == pytest.approx(7, rel=0.03)
+
+
+def test_cameras_differ_and_a_seed_is_one_camera() -> None:
+    drawn = [draw_camera(np.random.default_rng(seed)) for seed in range(40)]
+    assert drawn[3] == draw_camera(np.random.default_rng(3)) and len(set(drawn)) == 40
+    assert all(15 <= c.gap_mm <= 60 and 0.15 <= c.scatter_fraction <= 0.45 and 0.002 <= c.air <= 0.02 for c in drawn)

@@ -66,6 +66,28 @@ def test_a_shell_is_what_lies_between_two_balls() -> None:
     assert canvas.activity[:4].sum() == pytest.approx(canvas.activity[5:].sum(), rel=1e-4)
 
 
+@pytest.mark.parametrize("grain_mm", [4.0, 16.0])
+def test_uptake_varies_as_wide_and_as_far_as_asked(grain_mm: float) -> None:
+    """Of mean 1 and spread 0.3, alike at a distance of one grain (exp -1/4) and not at four (exp -4)."""
+    canvas = blank()
+    canvas.activity[:] = 5
+    canvas.vary(grain_mm, 0.3, np.random.default_rng(0))
+    logarithm = np.log(canvas.activity / 5)
+    assert canvas.activity.mean() == pytest.approx(5, rel=0.02) and logarithm.std() == pytest.approx(0.3, rel=0.02)
+    away = logarithm - logarithm.mean()
+    for grains, expected in ((1, np.exp(-1 / 4)), (4, np.exp(-4))):
+        shifted = np.roll(away, round(grains * grain_mm / PIXEL), axis=1)
+        assert (away * shifted).mean() / away.var() == pytest.approx(expected, abs=0.05)
+
+
+def test_nothing_varies_where_nothing_was_painted() -> None:
+    canvas = blank()
+    canvas.ball((0, 0, 100), (20, 20, 20), 1.0)
+    bare = canvas.activity == 0
+    canvas.vary(4.0, 0.3, np.random.default_rng(0))
+    assert not canvas.activity[bare].any()
+
+
 def test_flesh_fills_the_outline() -> None:
     canvas = blank()
     canvas.bulk((0, 10, 100), (40, 50, 30))
