@@ -40,10 +40,17 @@ def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tenso
     counts = counts.to(torch.float32)
     restored = torch.zeros_like(counts)
     for view, recorded in enumerate(counts):
-        field = _field(recorded)
+        field = camera_field(recorded)
         if recorded[field].numel():
             restored[view][field] = _restored(network, recorded[field], fraction)
     return restored
+
+
+def camera_field(counts: Tensor) -> tuple[slice, slice]:
+    """Return the rows and columns, of ``(H, W)``, in which the camera saw anything at all."""
+    found = [torch.nonzero((counts > 0).any(axis)).flatten().tolist() for axis in (1, 0)]
+    rows, columns = (slice(places[0], places[-1] + 1) if places else slice(0) for places in found)
+    return rows, columns
 
 
 def _restored(network: nn.Module, counts: Tensor, fraction: float) -> Tensor:
@@ -73,13 +80,6 @@ def _regional(counts: Tensor, expected: Tensor) -> Tensor:
         for image in (counts, expected)
     )
     return (seen + TRUSTED_COUNTS) / (meant + TRUSTED_COUNTS)
-
-
-def _field(counts: Tensor) -> tuple[slice, slice]:
-    """Return the rows and columns, of ``(H, W)``, in which the camera saw anything at all."""
-    found = [torch.nonzero((counts > 0).any(axis)).flatten().tolist() for axis in (1, 0)]
-    rows, columns = (slice(places[0], places[-1] + 1) if places else slice(0) for places in found)
-    return rows, columns
 
 
 @torch.inference_mode()
