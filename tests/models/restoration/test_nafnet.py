@@ -54,6 +54,12 @@ def test_means_about_a_place_by_the_definition(window: int) -> None:
     assert local_mean(x, 11).shape == (1, 2, 1, 1)
 
 
+def test_a_window_is_as_wide_at_every_scale() -> None:
+    """64 pixels are 32 samples of the next scale and 16 of the third."""
+    found = [block.spatial[4].window for block in nafnet_tiny().modules() if isinstance(block, NAFBlock)]
+    assert sorted(found, reverse=True) == [64, 64, 32, 32, 16]
+
+
 def test_what_lies_far_away_changes_nothing() -> None:
     """Air below a body, which a mean over the whole image would take in."""
     network, x = awake(nafnet_tiny(window=16)), torch.rand(1, 1, 96, 16)

@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from lib.data.scintigraphy.skeleton import bones
 from lib.data.scintigraphy.skeleton.bones import paint
 from lib.data.scintigraphy.skeleton.canvas import Canvas
 from lib.data.scintigraphy.skeleton.figure import Figure, draw_figure
@@ -47,24 +48,36 @@ def test_growth_plates_make_knees_hot_and_close() -> None:
     assert knees[0] > 1.5 * knees[1]
 
 
-def test_worn_joints_are_a_grown_persons() -> None:
-    """The hottest place between shin and thigh, against the knee's own bone; growth plates would be hotter still."""
-    figure = dataclasses.replace(draw_figure(np.random.default_rng(2), child=False), height_mm=1700.0)
-    hottest = []
-    for seed in range(8):
-        canvas = Canvas.blank((464, 128), 4.52)
-        paint(canvas, figure, np.random.default_rng(seed))
-        row = round(canvas.row(figure.hip_mm * 0.52))
-        hottest.append(float(canvas.activity.sum(0)[row - 4 : row + 4].max()))
-    assert max(hottest) > 1.5 * min(hottest)
+@pytest.mark.parametrize(("child", "worn", "seen"), [(True, 1.0, False), (False, 1.0, True), (False, 0.0, False)])
+def test_worn_joints_are_a_grown_persons(child: bool, worn: float, seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bones, "WORN", worn)
+    rng = np.random.default_rng(2)
+    painter = bones.Painter(Canvas.blank((464, 128), 4.52), draw_figure(rng, child=child), rng)
+    painter.joint((50.0, 0.0, 800.0), 20)
+    canvas = painter.canvas
+    rows, columns = np.nonzero(canvas.activity.sum(0))
+    assert (len(rows) > 0) == seen
+    if seen:
+        assert rows.mean() == pytest.approx(canvas.row(800), abs=0.5) and np.ptp(columns) * 4.52 <= 40
 
 
-def test_a_spine_has_vertebrae() -> None:
+def test_a_spine_has_vertebrae(monkeypatch: pytest.MonkeyPatch) -> None:
     """Down the middle of the back, uptake rises and falls once a vertebra."""
+    monkeypatch.setattr(bones, "GRAIN_MM", ())
     figure = draw_figure(np.random.default_rng(4), child=True)
     canvas = Canvas.blank((928, 256), 2.26)
     paint(canvas, figure, np.random.default_rng(0))
-    places = [figure.spine(share) for share in np.linspace(0.05, 0.95, 200)]
-    line = [canvas.activity.sum(0)[round(canvas.row(z)), round(canvas.column(x))] for x, _, z in places]
-    power = np.abs(np.fft.rfft(np.diff(line)))
-    assert 18 <= int(power[10:40].argmax()) + 10 <= 25
+    shares = np.linspace(5, 10, 5 * 8 + 1) / bones.VERTEBRAE
+    places = [figure.spine(share) for share in shares]
+    line = np.array([canvas.activity.sum(0)[round(canvas.row(z)), round(canvas.column(x))] for x, _, z in places])
+    middles, discs = line[4::8], line[8:-1:8]
+    assert (middles[1:] > 1.05 * discs).all() and (middles[:-1] > 1.05 * discs).all()
+
+
+def test_no_bone_takes_up_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    figure = draw_figure(np.random.default_rng(4), child=False)
+    grained, _ = painted(figure)
+    monkeypatch.setattr(bones, "GRAIN_MM", ())
+    even, _ = painted(figure)
+    bone = even.activity > 10 * np.median(even.activity[even.activity > 0])
+    assert 0.05 < np.log(grained.activity[bone] / even.activity[bone]).std() < 0.5
