@@ -38,7 +38,8 @@ def test_sites_are_where_bone_is() -> None:
         assert np.median(there) > 1.5 * flesh, region
 
 
-def test_growth_plates_make_knees_hot_and_close() -> None:
+def test_growth_plates_make_knees_hot_and_close(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bones, "WORN", 0.0)
     figure = dataclasses.replace(draw_figure(np.random.default_rng(2)), height_mm=1500.0)
     knees = []
     for age in (16.9, 17.1):
