@@ -14,7 +14,7 @@ from lib.data.scintigraphy.pairs import read_pair
 from lib.jobs.gate import Judged
 from lib.jobs.judge import broken_weight
 from lib.learning.scan_validation import nearness, pair_of
-from lib.models.restoration import restore_counts
+from lib.models.restoration import keep_counts, network_counts
 
 
 def judge_scans(
@@ -43,7 +43,9 @@ def _judge(network: nn.Module, case: Case, metric: str) -> Judged:
     rapid, standard, fraction = read_pair(pair_of(case))
     began = time.perf_counter()
     try:
-        restored = restore_counts(network, torch.from_numpy(rapid.counts), fraction).numpy()
+        counts = torch.from_numpy(rapid.counts)
+        answer = network_counts(network, counts, fraction)
+        restored = keep_counts(answer, counts, fraction).numpy()
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the machine's fault and not the version's
     except Exception as error:
@@ -55,6 +57,7 @@ def _judge(network: nn.Module, case: Case, metric: str) -> Judged:
         patient=case.patient,
         scores={metric: nearness(restored, standard.counts, metric) if finite else 0.0},
         finite=finite,
-        constant=all(float(np.ptp(view)) == 0 for view in restored) and bool(np.ptp(standard.counts)),
+        # The network's own answer: what is made of it keeps the counts of every region, whatever it says.
+        constant=all(len(view[view > 0].unique()) <= 1 for view in answer) and bool(np.ptp(standard.counts)),
         seconds=seconds,
     )

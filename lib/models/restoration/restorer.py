@@ -35,15 +35,51 @@ def restore_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tenso
     Raises:
         ValueError: If the fraction cannot be.
     """
+    return keep_counts(network_counts(network, counts, fraction), counts, fraction)
+
+
+@torch.inference_mode()
+def network_counts(network: nn.Module, counts: Tensor, fraction: float) -> Tensor:
+    """Return what the network alone expects, float64 ``(V, H, W)``, 0 beside the field; otherwise as `restore_counts`.
+
+    Args:
+        network: f_IR1.
+        counts: As there.
+        fraction: As there.
+    Raises:
+        ValueError: As there.
+    """
     if not 0 < fraction <= 1:
         raise ValueError(f"fraction must lie above 0 and at most at 1, got {fraction}")
-    counts = counts.to(torch.float32)
-    restored = torch.zeros_like(counts)
+    device = next(network.parameters()).device
+    expected = torch.zeros(counts.shape, dtype=torch.float64)
+    for view, recorded in enumerate(counts.to(torch.float32)):
+        field = camera_field(recorded)
+        if recorded[field].numel():
+            answer = network(stabilise(recorded[field][None, None], fraction).to(device))[0, 0]
+            expected[view][field] = expected_counts(answer.float().cpu()).double()
+    return expected
+
+
+def keep_counts(expected: Tensor, counts: Tensor, fraction: float) -> Tensor:
+    """Return expected counts with those of every region, and of every view in all, set by what was recorded.
+
+    Args:
+        expected: What a network makes of the counts, ``(V, H, W)``.
+        counts: Recorded, of the same shape.
+        fraction: Of the whole scan's counts that were recorded.
+    Returns:
+        Float32 ``(V, H, W)``.
+    """
+    kept = torch.zeros(counts.shape)
     for view, recorded in enumerate(counts):
         field = camera_field(recorded)
         if recorded[field].numel():
-            restored[view][field] = _restored(network, recorded[field], fraction)
-    return restored
+            image = expected[view][field] * _regional(recorded[field], fraction * expected[view][field])
+            total = image.sum()
+            wanted = recorded.sum(dtype=torch.float64) / fraction
+            kept[view][field] = (image * (wanted / total if total > 0 else 1.0)).float()
+    return kept
 
 
 def camera_field(counts: Tensor) -> tuple[slice, slice]:
@@ -51,15 +87,6 @@ def camera_field(counts: Tensor) -> tuple[slice, slice]:
     found = [torch.nonzero((counts > 0).any(axis)).flatten().tolist() for axis in (1, 0)]
     rows, columns = (slice(places[0], places[-1] + 1) if places else slice(0) for places in found)
     return rows, columns
-
-
-def _restored(network: nn.Module, counts: Tensor, fraction: float) -> Tensor:
-    """Return what the whole scan is expected to show of the counts ``(H, W)`` of one field."""
-    device = next(network.parameters()).device
-    restored = expected_counts(network(stabilise(counts[None, None], fraction).to(device)).float().cpu()[0, 0]).double()
-    restored = restored * _regional(counts, fraction * restored)
-    total = restored.sum()
-    return (restored * (counts.sum(dtype=torch.float64) / fraction / total if total > 0 else 1.0)).float()
 
 
 def _regional(counts: Tensor, expected: Tensor) -> Tensor:
