@@ -42,6 +42,7 @@ from lib.tasks.weights import build_network, served_weights
 
 APP = Path(__file__).resolve().parents[1] / "apps" / "scintigraphy"
 OURS, PUBLISHED, OURS_OF_IT = "the starter", "NAFNet on thinned scans", "the same, restored as the starter is"
+ON_FIELD = "the same, on the field alone"
 HALVES = "noise2noise on split counts"
 SEEDS = 3
 KEYS = ("psnr", "ssim")
@@ -56,8 +57,9 @@ NOTE = (
     " procedural cases' lesions as each method shows them, set to find 80 % of those; confirmed is what the observer of"
     " standard scans finds in the whole scan. Above it: the same draws against each other, with the interval of a"
     " bootstrap. What was taught beside the starter has its network, number of cases, steps, crops and fractions:"
-    " {published} and what is taught as the starter is with {seeds} seeds, noise2noise with one. {published}: as"
-    " published, its channel attention over the whole image, its output set right in total."
+    " {published} and what is taught as the starter is with {seeds} seeds, noise2noise with one and restored as the"
+    " starter is. {published}: as published, its channel attention over the whole image, its output set right in total;"
+    " smoothing is given the camera's field alone, and so is the row below it."
 )
 
 
@@ -78,7 +80,8 @@ def same_budget(options: argparse.Namespace) -> dict[str, list[Restorer]]:
     plain, pairs = ([restorer(taught(arm, n, several), ARMS[arm]) for n in range(SEEDS)] for arm in (PLAIN, AS_SERVED))
     published = [partial(alone, taught(PLAIN, n, several, window=WHOLE)) for n in range(SEEDS)]
     halves = [restorer(taught(HALVES, 0, once), ARMS[HALVES])]
-    return {PUBLISHED: published, OURS_OF_IT: plain, HALVES: halves, AS_SERVED: pairs}
+    on_field = [on_the_field(each) for each in published]
+    return {PUBLISHED: published, ON_FIELD: on_field, OURS_OF_IT: plain, HALVES: halves, AS_SERVED: pairs}
 
 
 @torch.inference_mode()
@@ -158,26 +161,23 @@ def table(rows: dict[tuple[str, str], Any], fraction: str) -> str:
         if part == fraction:
             cells = [cell([each[key] for each in row["real"]], digits) for key, (_, digits) in REAL_COLUMNS.items()]
             cells += [f"{row['cohort'][key]:.3f}" for key in ("recovery", "auc")]
-            compared, seeds = name != OURS and len(ours) > 1, len(row["real"]) // len(ours)
-            cells += [
-                gap(ours * seeds, row["real"], key, REAL_COLUMNS[key][1]) if compared else "-"
-                for key in ("psnr", "ssim")
-            ]
+            compared = name != OURS and len(ours) > 1
+            same = ours * (len(row["real"]) // len(ours))
+            cells += [gap(same, row["real"], key, REAL_COLUMNS[key][1]) if compared else "-" for key in KEYS]
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join([*lines, "", _over_seeds(rows, fraction)])
 
 
 def _over_seeds(rows: dict[tuple[str, str], Any], fraction: str) -> str:
     """Say what teaching and restoring are worth, means over the draws of a seed against those of the same seed."""
-    keys = ("psnr", "ssim")
     seeds = {
         name: [
-            {key: float(np.mean([row[key] for row in part])) for key in keys} for part in _parts(rows, fraction, name)
+            {key: float(np.mean([row[key] for row in part])) for key in KEYS} for part in _parts(rows, fraction, name)
         ]
-        for name in (PUBLISHED, OURS_OF_IT, AS_SERVED)
+        for name in (PUBLISHED, ON_FIELD, OURS_OF_IT, AS_SERVED)
     }
     told = []
-    for name in (PUBLISHED, OURS_OF_IT):
+    for name in (PUBLISHED, ON_FIELD, OURS_OF_IT):
         gaps = (f"{key.upper()} {gap(seeds[AS_SERVED], seeds[name], key, REAL_COLUMNS[key][1])}" for key in KEYS)
         told.append(f"above {name} {', '.join(gaps)}")
     return f"{SEEDS} seeds, the same against the same, their range: what is {AS_SERVED} lies {'; '.join(told)}."
