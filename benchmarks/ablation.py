@@ -17,7 +17,7 @@ from benchmarks.machine import keep
 from lib.data.pipeline import ImageSpec
 from lib.evaluation.bootstrap import mean_interval
 from lib.evaluation.report import UNION
-from lib.learning.finetune import Finetune
+from lib.learning.recipes.finetune import Finetune
 from lib.tasks.spec import load_app
 
 # Coarser than the app's reading, so that twelve runs fit into an hour of a laptop; the airway is still a tree of tubes.

@@ -12,10 +12,10 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read, window
 from lib.evaluation.report import evaluate_case
-from lib.learning.finetune import Finetune
 from lib.learning.loop import train
+from lib.learning.recipes.finetune import Finetune
 from lib.models import BUILDERS
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 
 
 def build(model: str, spec: ImageSpec, labels: Sequence[str], seed: int, **options: Any) -> nn.Module:

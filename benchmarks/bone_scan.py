@@ -37,8 +37,8 @@ from lib.data.scintigraphy.thinning import thin
 from lib.models.restoration import camera_field, restore_counts
 from lib.models.restoration.nafnet import NAFNet
 from lib.ops.anscombe import expected_counts, stabilise
+from lib.tasks.serving.weights import build_network, served_weights
 from lib.tasks.spec import load_app
-from lib.tasks.weights import build_network, served_weights
 
 APP = Path(__file__).resolve().parents[1] / "apps" / "scintigraphy"
 OURS, PUBLISHED, OURS_OF_IT = "the starter", "NAFNet on thinned scans", "the same, restored as the starter is"

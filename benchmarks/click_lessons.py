@@ -13,14 +13,14 @@ import torch
 from benchmarks.cohorts import cohort
 from benchmarks.machine import keep
 from lib.evaluation.bootstrap import mean_interval
-from lib.learning.click import Click
 from lib.learning.click_validation import ClickValidation
 from lib.learning.loop import train
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
+from lib.learning.recipes.click import Click
 from lib.models.sam import PromptedNetwork
+from lib.tasks.serving.weights import build_network
 from lib.tasks.spec import load_app
-from lib.tasks.weights import build_network
 
 TASK = load_app(Path(__file__).resolve().parents[1] / "apps" / "airway").task("sam_lora")
 TRAIN_CASES, HELD_OUT_CASES, TRAIN_SEED, HELD_OUT_SEED, BATCH = 6, 6, 500, 9100, 2

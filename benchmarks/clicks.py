@@ -18,7 +18,7 @@ from torch import nn
 from benchmarks.machine import keep
 from lib.data.phantom import write_cohort
 from lib.data.pipeline import ImageSpec, read
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.overlap import dice
 from lib.learning.click_validation import Kept, draw_objects
 from lib.models.sam import PromptedNetwork, sam_tiny
 from lib.models.sam.build import EMBED_DIM, VIT_PATCH, _assemble, vit_b

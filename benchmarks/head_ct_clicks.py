@@ -14,14 +14,14 @@ import numpy as np
 
 from benchmarks.machine import keep
 from lib.data.formats import load
-from lib.data.stack import Stack
-from lib.evaluation.clicks import Click, Session, annotate, summarise
-from lib.evaluation.overlap import dice
+from lib.data.volumes.stack import Stack
+from lib.evaluation.metrics.clicks import Click, Session, annotate, summarise
+from lib.evaluation.metrics.overlap import dice
 from lib.models.weights import save_weights
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.request import Asked, Marks
+from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
 from lib.tasks.spec import load_app
-from lib.tasks.weights import ServedWeights, build_network, served_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 STUDY, REFERENCE = (ROOT / "sample-data" / place / "head_ct.nii.gz" for place in ("studies", "reference"))

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.machine import keep, keep_memory
-from lib.models.layout import channels_last
+from lib.models.blocks.layout import channels_last
 from lib.ops.resample import Positions, interpolated_argmax
 from lib.ops.snake_conv import DynamicSnakeConv
 from lib.ops.wavelet import dwt, idwt

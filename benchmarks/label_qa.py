@@ -24,9 +24,9 @@ from benchmarks.machine import keep
 from lib.data.cases import Case
 from lib.data.formats import load
 from lib.data.phantom import make_case
-from lib.evaluation.crop import bounding_box
 from lib.evaluation.faults import Fault, inspect_label
 from lib.evaluation.faults.inject import INJECTORS, Injected
+from lib.evaluation.metrics.crop import bounding_box
 from lib.tasks.spec import load_app
 
 COUNT, SEED, PIXEL_MM = 200, 9700, 1.2

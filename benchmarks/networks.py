@@ -24,8 +24,8 @@ from lib.data.validate import check
 from lib.learning.losses.deep_supervision import deep_supervision_loss
 from lib.learning.losses.dice_ce import dice_ce_loss
 from lib.models import BUILDERS
-from lib.models.layout import channels_last, lay_channels_last
-from lib.models.predictor import Predictor
+from lib.models.blocks.layout import channels_last, lay_channels_last
+from lib.models.inference.predictor import Predictor
 from lib.tasks.spec import load_app
 
 ROOT = Path(__file__).resolve().parents[1]

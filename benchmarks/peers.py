@@ -16,10 +16,10 @@ from benchmarks.cohorts import cohort, held_out
 from benchmarks.machine import keep
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read
+from lib.evaluation.baselines.threshold import fill_rule
 from lib.evaluation.bootstrap import mean_interval
 from lib.evaluation.report import UNION, evaluate_case
-from lib.evaluation.threshold import fill_rule
-from lib.learning.finetune import Finetune
+from lib.learning.recipes.finetune import Finetune
 from lib.models.weights import load_weights
 from lib.tasks.spec import load_app
 

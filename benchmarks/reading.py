@@ -25,7 +25,7 @@ from benchmarks.torso import ORGANS, SHAPE, Organs, truth, write_scan
 from lib.data.pipeline import ImageSpec, read, save_label, window
 from lib.data.validate import check
 from lib.jobs.watch import check_finite
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 from lib.ops.windows import window_starts
 
 SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window_hu=(-1000.0, 400.0), roi=(192, 192, 64), crop_margin_mm=10.0)
@@ -98,7 +98,7 @@ def stock(image: Path, result: Path, stages: Stages) -> None:
 
 
 def lean(image: Path, result: Path, stages: Stages) -> None:
-    """Run what `lib.tasks.segmenter` runs; the input gate counts as loading."""
+    """Run what `lib.tasks.segmentation.segmenter` runs; the input gate counts as loading."""
     source = check(image)
     stages.end("load")
     reading = read(source, SPEC)

@@ -39,11 +39,11 @@ from benchmarks.scans import (
     score_real,
     standard_reader,
 )
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.data.scintigraphy.skeleton import ScanCase
 from lib.data.scintigraphy.thinning import thin
+from lib.evaluation.baselines.smoothing import Smoother, best_strength, gaussian, non_local_means
 from lib.evaluation.bootstrap import paired_difference
-from lib.evaluation.smoothing import Smoother, best_strength, gaussian, non_local_means
 from lib.models import RESTORERS
 from lib.models.restoration.nafnet import NAFNet
 from lib.models.weights import load_weights, save_weights

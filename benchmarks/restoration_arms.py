@@ -17,7 +17,7 @@ from lib.data.scintigraphy.crops import CropDataset, Lesson
 from lib.data.scintigraphy.skeleton import ScanCase
 from lib.data.scintigraphy.thinning import thin
 from lib.learning.loop import fit
-from lib.learning.restore import Restore
+from lib.learning.recipes.restore import Restore
 from lib.models import PROMPTED, RESTORERS
 from lib.models.restoration import Cascade, cascade_of, restore_counts
 from lib.models.restoration.semantics import RandomSemantics, SamSemantics

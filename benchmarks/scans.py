@@ -13,8 +13,8 @@ from lib.data.scintigraphy.counts import read_counts
 from lib.data.scintigraphy.sample import bone_scan
 from lib.data.scintigraphy.skeleton import ScanCase, make_case
 from lib.data.scintigraphy.thinning import thin
-from lib.evaluation.observer import HotellingObserver, detectability, laguerre_gauss, peaks
-from lib.evaluation.restoration import (
+from lib.evaluation.metrics.observer import HotellingObserver, detectability, laguerre_gauss, peaks
+from lib.evaluation.metrics.restoration import (
     contrast_to_noise,
     count_bias,
     deviance,

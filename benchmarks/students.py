@@ -21,15 +21,15 @@ from benchmarks.networks import interleaved
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, read, save_label, window
 from lib.data.validate import check
-from lib.evaluation.overlap import dice
-from lib.evaluation.topology import largest_component
+from lib.evaluation.metrics.overlap import dice
+from lib.evaluation.metrics.topology import largest_component
 from lib.learning.loop.validation import case_dice
-from lib.models.onnx import OnnxNetwork, export, quantise
-from lib.models.predictor import Predictor
+from lib.models.inference.onnx import OnnxNetwork, export, quantise
+from lib.models.inference.predictor import Predictor
 from lib.models.student import StudentConv
-from lib.tasks.export import windows
+from lib.tasks.serving.export import windows
+from lib.tasks.serving.weights import build_network, served_weights
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.weights import build_network, served_weights
 
 ROOT = Path(__file__).resolve().parents[1]
 APP = ROOT / "apps" / "airway"

@@ -64,17 +64,12 @@ def infer(
     as_json: Json = False,
 ) -> None:
     """Segment or restore one image; the result lies on exactly the source grid."""
-    from lib.data.pipeline import save_label
-    from lib.tasks.restoration.restorer import restore_file
-    from lib.tasks.segmenter import Segmenter
-    from lib.tasks.spec import RESTORATION, load_app
+    from lib.tasks.kinds import kind_of
+    from lib.tasks.spec import load_app
 
     def work() -> dict[str, Any]:
-        if load_app(app).task(task).kind == RESTORATION:
-            return restore_file(app, task, image, output)
-        result = Segmenter.from_task(app, task).segment(image, progress=progress(f"segmenting {image.name}"))
-        save_label(result.label, result.affine, output)
-        return {"output": str(output), "model": result.version, "seconds": result.seconds, "labels": result.labels}
+        kind = kind_of(load_app(app).task(task))
+        return kind.infer_file(app, task, image, output, progress(f"reading {image.name}"))
 
     tell(work, as_json)
 
@@ -90,7 +85,7 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a task with the recipe that the server runs, and write a model version."""
-    from lib.tasks.retrain import retrain
+    from lib.tasks.training.retrain import retrain
 
     tell(lambda: retrain(app, task, studies, options_of(options)).as_dict(), as_json)
 
@@ -109,8 +104,8 @@ def evaluate(
     A study is judged clean and under noise, shifted HU and thick slices, beside threshold rules.
     """
     from lib.data.cases import find_cases
-    from lib.tasks.evaluate import evaluate_cases, evaluate_study
-    from lib.tasks.segmenter import Segmenter
+    from lib.tasks.segmentation.segmenter import Segmenter
+    from lib.tasks.training.evaluate import evaluate_cases, evaluate_study
 
     def work() -> dict[str, Any]:
         if (study is None) == (images is None):
@@ -141,9 +136,9 @@ def scores(
     as_json: Json = False,
 ) -> None:
     """Score every study without a label for the strategies: uncertainty, topology, volumes, by class."""
-    from lib.models.engine import device_of
-    from lib.tasks.score_cases import score_folder
+    from lib.models.inference.engine import device_of
     from lib.tasks.spec import load_app
+    from lib.tasks.strategies.score_cases import score_folder
 
     def work() -> dict[str, Any]:
         advance, spec = progress(f"scoring {studies}"), load_app(app).task(task)
@@ -165,7 +160,7 @@ def export(
     as_json: Json = False,
 ) -> None:
     """Write the served student as ONNX, for programs without torch; of int8, how well it agrees with float32."""
-    from lib.tasks.export import export_student
+    from lib.tasks.serving.export import export_student
 
     tell(lambda: export_student(app, task, out, images=int8), as_json)
 

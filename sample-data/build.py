@@ -65,7 +65,7 @@ def save(array: np.ndarray, path: Path) -> None:
 
 def build_head_ct(studies: Path, reference: Path) -> None:
     """Write the head CT and, in another folder, its reference air label."""
-    from lib.evaluation.threshold import reference_airway
+    from lib.evaluation.baselines.threshold import reference_airway
 
     hu = read_matrix()
     save(reference_airway(hu, SPACING_MM).astype(np.uint8), reference / "head_ct.nii.gz")

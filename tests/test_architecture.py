@@ -18,9 +18,25 @@ LAYERS = (
     ("simulation",),
     ("verbs",),
 )
+FLOORS = {
+    "tasks": (
+        ("spec",),
+        ("store", "serving"),
+        ("strategies",),
+        ("segmentation",),
+        ("click", "restoration"),
+        ("kinds",),
+        ("training",),
+        ("jobs",),
+        ("app",),
+    ),
+}
+"""The floors of a layer whose rooms have an order of their own, lowest first."""
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
 MODULES = sorted(path for path in (ROOT / "lib").rglob("*.py") if path.parent != ROOT / "lib")
 MAX_LINES = 400
+MAX_MODULES = 12
+"""Modules of one room, its `__init__` not counted."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -64,6 +80,75 @@ class TestModule:
             return
         relative = path.relative_to(ROOT / "lib")
         assert (ROOT / "tests" / relative.parent / f"test_{relative.name}").exists()
+
+
+def dotted(path: Path) -> str:
+    """Return the name of a module or a package."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def module_graph() -> dict[str, set[str]]:
+    """Return the modules of `lib` that each module imports."""
+    names = {dotted(path) for path in MODULES}
+    graph = {}
+    for path in MODULES:
+        found = set()
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                members = (f"{node.module}.{alias.name}" for alias in node.names)
+                found |= {member if member in names else str(node.module) for member in members}
+        graph[dotted(path)] = (found & names) - {dotted(path)}
+    return graph
+
+
+def circle(graph: dict[str, set[str]]) -> list[str]:
+    """Return the modules of one circle of imports, empty if there is none."""
+    finished: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str]:
+        if name in way:
+            return way[way.index(name) :]
+        if name in finished:
+            return []
+        for other in sorted(graph.get(name, ())):
+            if found := walk(other, [*way, name]):
+                return found
+        finished.add(name)
+        return []
+
+    return next((found for name in sorted(graph) if (found := walk(name, []))), [])
+
+
+def test_modules_form_no_circle() -> None:
+    assert circle(module_graph()) == []
+
+
+def test_a_circle_is_found() -> None:
+    assert circle({"a": {"b"}, "b": {"c"}, "c": {"b"}}) == ["b", "c"]
+
+
+ROOMS = sorted({path.parent for path in MODULES})
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_room_is_small_enough_to_remember(room: Path) -> None:
+    modules = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
+    assert len(modules) <= MAX_MODULES, f"split it: {', '.join(sorted(modules))}"
+
+
+@pytest.mark.parametrize("layer", FLOORS)
+def test_rooms_of_a_layer_import_down(layer: str) -> None:
+    rank = {name: floor for floor, names in enumerate(FLOORS[layer]) for name in names}
+    prefix = f"lib.{layer}."
+    for name, others in module_graph().items():
+        if not name.startswith(prefix):
+            continue
+        room = name.removeprefix(prefix).split(".")[0]
+        for other in (each.removeprefix(prefix).split(".")[0] for each in others if each.startswith(prefix)):
+            assert other == room or rank[other] < rank[room], f"{name} imports {prefix}{other}"
 
 
 @pytest.mark.parametrize(

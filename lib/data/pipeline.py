@@ -12,12 +12,12 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
-from lib.data.body import body_box
 from lib.data.findings import reject
 from lib.data.formats import Volume, load, read_header
-from lib.data.grid import Grid
-from lib.data.restore import restore
-from lib.data.save import write_volume
+from lib.data.volumes.body import body_box
+from lib.data.volumes.grid import Grid
+from lib.data.volumes.restore import restore
+from lib.data.volumes.save import write_volume
 
 IGNORE = 255
 """The label of voxels that neither losses nor metrics count."""

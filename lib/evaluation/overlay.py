@@ -17,10 +17,10 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
-from lib.evaluation.crop import bounding_box
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.crop import bounding_box
+from lib.evaluation.metrics.overlap import dice
+from lib.evaluation.metrics.volume import volume_ml
 from lib.evaluation.report import IGNORE
-from lib.evaluation.volume import volume_ml
 
 Mask = npt.NDArray[np.bool_]
 Label = npt.NDArray[np.integer]

@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.evaluation.bootstrap import mean_interval
-from lib.evaluation.crop import bounding_box
-from lib.evaluation.overlap import dice, iou
-from lib.evaluation.surface import surface_scores
-from lib.evaluation.topology import betti_numbers, cl_dice, tree_scores
-from lib.evaluation.volume import outside_ml, unconnected_ml, volume_ml
+from lib.evaluation.metrics.crop import bounding_box
+from lib.evaluation.metrics.overlap import dice, iou
+from lib.evaluation.metrics.surface import surface_scores
+from lib.evaluation.metrics.topology import betti_numbers, cl_dice, tree_scores
+from lib.evaluation.metrics.volume import outside_ml, unconnected_ml, volume_ml
 
 IGNORE = 255
 UNION = "airway"
@@ -48,7 +48,7 @@ def evaluate_case(
         reference: Label values on the same grid.
         spacing_mm: Voxel spacing per axis, in mm.
         labels: Value of each class, 1 to 254, by name.
-        hull: Inside of the body (`lib.evaluation.threshold.hull`); with it, the volume predicted outside is told.
+        hull: Inside of the body (`lib.evaluation.baselines.threshold.hull`); with it, the volume outside counts.
         tolerance_mm: Tolerance of the normalised surface Dice.
         light: Overlap and volume only, for validation during training.
     Returns:

@@ -10,10 +10,10 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec, read, window
-from lib.evaluation.overlap import dice
-from lib.evaluation.topology import cl_dice
+from lib.evaluation.metrics.overlap import dice
+from lib.evaluation.metrics.topology import cl_dice
 from lib.jobs.gate import Judged
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 from lib.ops.resample import running_argmax
 
 

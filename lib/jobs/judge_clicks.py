@@ -12,7 +12,7 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read
-from lib.evaluation.topology import cl_dice
+from lib.evaluation.metrics.topology import cl_dice
 from lib.jobs.gate import Judged
 from lib.jobs.judge import broken_weight
 from lib.learning.click_validation import CLICKS, Kept, class_dice, converse, draw_objects

@@ -17,7 +17,7 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec, read, window
 from lib.learning.loop.validation import CaseScore
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 from lib.ops.resample import running_argmax
 
 logger = logging.getLogger(__name__)

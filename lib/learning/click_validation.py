@@ -14,7 +14,7 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read, window
-from lib.evaluation.clicks import Click, Session, annotate
+from lib.evaluation.metrics.clicks import Click, Session, annotate
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
 from lib.models.sam import PromptedNetwork

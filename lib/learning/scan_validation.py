@@ -11,7 +11,7 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.scintigraphy.pairs import Pair, read_pair
-from lib.evaluation.restoration import psnr, ssim
+from lib.evaluation.metrics.restoration import psnr, ssim
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
 from lib.models.restoration import Cascade, restore_counts

@@ -13,10 +13,10 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from lib.data.atomic import replacing
-from lib.data.maps import Maps
+from lib.data.files.atomic import replacing
+from lib.data.patches.label_maps import Maps
 from lib.data.pipeline import IGNORE, ImageSpec
-from lib.data.save import write_volume
+from lib.data.volumes.save import write_volume
 from lib.evaluation.memorisation import Likeness, likeness
 from lib.models.denoiser import Denoiser
 
@@ -65,7 +65,7 @@ def make(
     """Return an image of every map.
 
     Args:
-        network: Taught by `lib.learning.synthesise`.
+        network: Taught by `lib.learning.recipes.synthesise`.
         maps: ``(n, H, W)``.
         learned: What it learned from.
         unseen: Other patients' slices, to compare with.

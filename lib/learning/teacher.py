@@ -15,11 +15,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.data.atomic import replacing
 from lib.data.cases import Case
-from lib.data.patches import content_key
+from lib.data.files.atomic import replacing
+from lib.data.patches.dataset import content_key
 from lib.data.pipeline import ImageSpec, read, window
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 from lib.models.sam.network import PromptedNetwork
 
 logger = logging.getLogger(__name__)

@@ -9,7 +9,7 @@ import torch
 from monai.networks.nets import DynUNet, SegResNet
 from torch import nn
 
-from lib.models.padding import crop, crop_outputs, pad_to_multiple
+from lib.models.blocks.padding import crop, crop_outputs, pad_to_multiple
 
 DYNUNET_HEADS = 3
 

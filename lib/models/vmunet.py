@@ -8,11 +8,11 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from lib.models.conv import convolution
-from lib.models.layout import channels_last
-from lib.models.padding import crop, pad_to_multiple
-from lib.models.patches import PatchEmbed, PatchExpand, PatchMerge
-from lib.models.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
+from lib.models.blocks.conv import convolution
+from lib.models.blocks.layout import channels_last
+from lib.models.blocks.padding import crop, pad_to_multiple
+from lib.models.blocks.patches import PatchEmbed, PatchExpand, PatchMerge
+from lib.models.blocks.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 
 PATCH_SIZE = 4
 

@@ -13,7 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.data.formats import stem
 from lib.records.card import hash_file
 from lib.records.ledger import FOLDER, Ledger, Row

@@ -17,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.records import engine
 from lib.records.engine import ROWS, LedgerUnavailable
 

@@ -6,7 +6,7 @@ The folders and alias files of `lib.records.versions` are what serving follows; 
 import contextlib
 from pathlib import Path
 
-from lib.data.mlflow_store import open_store
+from lib.data.files.mlflow_store import open_store
 from lib.records.versions import CHALLENGER, CHAMPION, aliased, list_versions
 
 DATABASE = "mlflow.db"

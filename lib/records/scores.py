@@ -55,7 +55,7 @@ class CaseScore:
     """A case as a version sees it.
 
     Args:
-        numbers: As `lib.evaluation.case_scores` has them; None where only the embedding was wanted.
+        numbers: As `lib.evaluation.selection.case_scores` has them; None where only the embedding was wanted.
         embedding: ``(E,)``; None if there is none.
         error: Why there is neither; empty if there is.
     """

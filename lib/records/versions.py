@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib.data.atomic import replacing, sync
+from lib.data.files.atomic import replacing, sync
 
 WEIGHTS, CARD, FOLDER = "weights.safetensors", "card.json", "versions"
 CHAMPION, CHALLENGER = "champion", "challenger"

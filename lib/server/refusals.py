@@ -22,9 +22,9 @@ from lib.jobs.watch import BrokenOutput
 from lib.models.sam.foundation import NoFoundation
 from lib.records.engine import LedgerUnavailable
 from lib.server.log import NO_REQUEST, asked
-from lib.tasks.result import RequestError
-from lib.tasks.store import NotStored
-from lib.tasks.weights import NoWeights, SchemaMismatch
+from lib.tasks.serving.result import RequestError
+from lib.tasks.serving.weights import NoWeights, SchemaMismatch
+from lib.tasks.store.folder import NotStored
 
 logger = logging.getLogger(__name__)
 

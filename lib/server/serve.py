@@ -90,7 +90,15 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
 
 
-def next_steps(address: str, models: list[str], image: str | None, study: str = "", *, restores: bool = False) -> str:
+def next_steps(
+    address: str,
+    models: list[str],
+    image: str | None,
+    study: str = "",
+    *,
+    example: tuple[str, str] = ("Segment a study", "label.nii.gz"),
+    slicer: bool = True,
+) -> str:
     """Return what to do with a server that answers.
 
     Args:
@@ -98,9 +106,10 @@ def next_steps(address: str, models: list[str], image: str | None, study: str = 
         models: Names of its infer tasks that segment by themselves.
         image: A study of the store, None if it is empty.
         study: Its UID in a DICOMweb archive, empty for a folder.
-        restores: Whether they restore scans.
+        example: What a first request does, in words, and the file that it writes.
+        slicer: Whether 3D Slicer can show the answers.
     """
-    lines = [f"serving on {address}", *([] if restores else [f"  {SLICER_STEPS.format(address=address)}"])]
+    lines = [f"serving on {address}", *([f"  {SLICER_STEPS.format(address=address)}"] if slicer else [])]
     if study:
         lines.append(f"  OHIF: {address}/ohif/monai-label?StudyInstanceUIDs={study}")
     if image is None:
@@ -109,8 +118,8 @@ def next_steps(address: str, models: list[str], image: str | None, study: str = 
     elif models:
         url = f"{address}/infer/{models[0]}?image={quote(image)}&output=image"
         params = """'params={"result_extension": ".nii.gz"}'"""
-        deed, file = ("Restore a scan", "restored.nii.gz") if restores else ("Segment a study", "label.nii.gz")
-        lines.append(f'  {deed}:\n    curl -f -X POST -F {params} -o {file} "{url}"')
+        action, file = example
+        lines.append(f'  {action}:\n    curl -f -X POST -F {params} -o {file} "{url}"')
     lines.append(f"  The admin's pages: {address}/admin")
     lines.append(f"  What the server has: {address}/info/   Its log: {address}/logs/?text=true   Stop: Ctrl+C")
     return "\n".join(lines)
@@ -162,7 +171,7 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
 
     from lib.server.app import app
     from lib.server.log import log_config
-    from lib.tasks.archive import ArchiveStore
+    from lib.tasks.store.archive import ArchiveStore
 
     class Announcing(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -172,7 +181,9 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
             models = [name for name, infer in infers.items() if not infer.needs_clicks]
             image = min(store.list_images(), default=None)
             study = store.study_of(image) if image and isinstance(store, ArchiveStore) else ""
-            print(next_steps(address, models, image, study, restores=instance.restores), flush=True)
+            kind = instance.kind
+            steps = next_steps(address, models, image, study, example=kind.example, slicer=kind.serves_slicer)
+            print(steps, flush=True)
 
     config = uvicorn.Config(
         app,

@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 
 from lib.server.refusals import Refused
-from lib.tasks.niceness import thread_gives_way
+from lib.tasks.serving.niceness import thread_gives_way
 
 Answer = TypeVar("Answer")
 MAX_RETRY_SECONDS = 300

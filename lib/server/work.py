@@ -43,7 +43,7 @@ def run(app_dir: str | Path, job: str, parent: int = 0) -> bool:
         parent: The worker.
     """
     from lib.tasks.jobs.kinds import KINDS, devices
-    from lib.tasks.niceness import process_gives_way
+    from lib.tasks.serving.niceness import process_gives_way
 
     process_gives_way()
     return execute(app_dir, job, KINDS, devices, parent)

@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from lib.data.cases import Case
 from lib.data.formats import read_header
 from lib.data.pipeline import IGNORE, load_label
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.overlap import dice
+from lib.evaluation.metrics.topology import cl_dice
 from lib.evaluation.report import json_safe
-from lib.evaluation.topology import cl_dice
 from lib.simulation.people import Desk, Label, Person
 from lib.simulation.site import lay_out, served
 from lib.simulation.viewer import Viewer
-from lib.tasks.models import promote
+from lib.tasks.serving.models import promote
+from lib.tasks.serving.weights import served_weights
 from lib.tasks.spec import CLICK, RANDOM, AppSpec, TaskSpec, load_app
-from lib.tasks.weights import served_weights
 
 START = RANDOM
 """Draws the first labels, the same ones for every strategy of a seed: nothing is known of any study then."""

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
 from lib.data.pipeline import IGNORE
-from lib.evaluation.clicks import next_click
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.clicks import next_click
+from lib.evaluation.metrics.overlap import dice
 from lib.simulation.effort import Effort, added_path_mm
 
 Label = NDArray[np.uint8]

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from lib.data.runs import Runs
+from lib.data.files.runs import Runs
 from lib.simulation import campaign, curves
 from lib.simulation.campaign import Campaign, Plan, Point
 from lib.simulation.plot import draw_curves

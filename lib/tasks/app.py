@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, cast
 
 from monailabel.config import settings
@@ -14,40 +13,29 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
-from lib.data.scintigraphy.scans import read_scan
-from lib.data.validate import check
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
-from lib.models.sam.build import foundation_of
-from lib.models.sam.foundation import NoFoundation
 from lib.records.engine import LedgerUnavailable
 from lib.records.labels import LabelVersions
 from lib.records.leases import Leases
 from lib.records.ledger import Ledger
-from lib.tasks.archive import keeping
-from lib.tasks.batch_infer import OneByOne
-from lib.tasks.click.clicker import Clicker
-from lib.tasks.click.infer import ClickInfer, Mode
-from lib.tasks.control import is_blank
-from lib.tasks.infer import QUEUED, SegmentationInfer, ServedInfer, watch_over
 from lib.tasks.jobs.answers import active_first, answer_from
 from lib.tasks.jobs.service import Service
-from lib.tasks.models import settle
-from lib.tasks.proposals import Proposals
-from lib.tasks.restoration.infer import RestorationInfer
-from lib.tasks.scoring import DicePerClass
-from lib.tasks.spec import CLICK, RANDOM, RESTORATION, AppSpec, TaskSpec, load_app, scored_strategies
-from lib.tasks.store import FolderStore
+from lib.tasks.kinds import TaskKind, kind_of
+from lib.tasks.segmentation.batch_infer import OneByOne
+from lib.tasks.serving.models import settle
+from lib.tasks.serving.served_infer import QUEUED, ServedInfer
+from lib.tasks.spec import RANDOM, AppSpec, load_app, scored_strategies
+from lib.tasks.store.archive import keeping
+from lib.tasks.store.folder import FolderStore
+from lib.tasks.store.proposals import Proposals
 from lib.tasks.strategies.case_scores import CaseScores
+from lib.tasks.strategies.control import is_blank
 from lib.tasks.strategies.draw import RandomUnlabelled
 from lib.tasks.strategies.scored import Scored
-from lib.tasks.train import RecipeTrain
+from lib.tasks.training.train import RecipeTrain
 
 logger = logging.getLogger(__name__)
-
-IMAGE_PATTERNS = ["*.nii.gz", "*.nii", "*.nrrd", "*.mha"]
-SCAN_PATTERNS = ["*.dcm", "*.png"]
-"""What a store of scans has beside these."""
 
 
 class TopoLabelApp(MONAILabelApp):
@@ -67,7 +55,7 @@ class TopoLabelApp(MONAILabelApp):
         for task in self.spec.tasks:
             settle(app_dir, task)
         scored = [task for task in self.spec.tasks if task.scores]
-        self.case_scores = {task.name: CaseScores(app_dir, task, self.queue) for task in scored}
+        self._case_scores = {task.name: CaseScores(app_dir, task, self.queue) for task in scored}
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
         labels = list(dict.fromkeys(name for task in self.spec.tasks for name in task.labels))
         super().__init__(app_dir, studies, conf, self.spec.name, self.spec.description, labels=labels)
@@ -88,32 +76,16 @@ class TopoLabelApp(MONAILabelApp):
         answer = super().infer(request, datastore)
         answer["params"].get("latencies", {})["queue"] = round(float(request.get(QUEUED, 0.0)), 4)
         if isinstance(request.get("image"), str):
-            # How far a standard scan lies from a restored one is no measure of anybody's work.
-            self.proposals.remember(request["image"], request, answer | ({"file": ""} if self.restores else {}))
+            draft = answer if self.kind.answers_are_drafts else answer | {"file": ""}
+            self.proposals.remember(request["image"], request, draft)
             if QUEUED in request:  # somebody waits for it; a batch is nobody's work on a case
                 self._lease(self.leases.renew, request["image"])
         return answer
 
     @property
-    def patterns(self) -> list[str]:
-        """Files of the store that are studies."""
-        return [*IMAGE_PATTERNS, *(SCAN_PATTERNS if self.restores else [])]
-
-    @property
-    def restores(self) -> bool:
-        """Whether this app's studies are scans to be restored; the first task says so, as of whose labels they get."""
-        return self.spec.tasks[0].kind == RESTORATION
-
-    def check_image(self, path: str | Path) -> None:
-        """Refuse a study that no task could take.
-
-        Raises:
-            InputRejected: With everything that was found.
-        """
-        if self.restores:
-            read_scan(path)
-        else:
-            check(path)
+    def kind(self) -> TaskKind:
+        """The kind of the first task, which says what the studies are and what labels they get."""
+        return kind_of(self.spec.tasks[0])
 
     def is_blank(self, image: str) -> bool:
         """Say whether a study gets no automatic proposal, to measure what proposals save."""
@@ -155,7 +127,9 @@ class TopoLabelApp(MONAILabelApp):
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return one infer task per task, three for one that answers clicks."""
-        served: list[Mapping[str, InferTask]] = [offered(self.app_dir, task) for task in self.spec.tasks]
+        served: list[Mapping[str, InferTask]] = [
+            kind_of(task).infer_tasks(self.app_dir, task) for task in self.spec.tasks
+        ]
         return {name: infer for each in served for name, infer in each.items()}
 
     def init_trainers(self) -> dict[str, TrainTask]:
@@ -166,13 +140,18 @@ class TopoLabelApp(MONAILabelApp):
         """Return the strategies, the app's own first: viewers preselect the first."""
         found: dict[str, Strategy] = {RANDOM: RandomUnlabelled(self.leases)}
         for name, (task, order) in scored_strategies(self.spec.tasks).items():
-            found[name] = Scored(order, self.leases, self.case_scores[task.name])
+            found[name] = Scored(order, self.leases, self._case_scores[task.name])
         return {name: found[name] for name in sorted(found, key=lambda name: name != self.spec.strategy)}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
         """Return Dice per class, over the classes of the first task, and the scores of cases per task that has them."""
-        scores: dict[str, ScoringMethod] = {each.name: each for each in self.case_scores.values()}
-        return scores if self.restores else {"dice": DicePerClass(self.spec.tasks[0].label_values), **scores}
+        scores: dict[str, ScoringMethod] = {each.name: each for each in self._case_scores.values()}
+        return {**self.kind.scoring_methods(self.spec.tasks[0]), **scores}
+
+    @property
+    def case_scores(self) -> dict[str, CaseScores]:
+        """The scores of cases, by task."""
+        return self._case_scores
 
     @property
     def infers(self) -> dict[str, ServedInfer]:
@@ -203,7 +182,7 @@ class TopoLabelApp(MONAILabelApp):
             return self.init_remote_datastore()
         return FolderStore(
             self.studies,
-            extensions=self.patterns,
+            extensions=list(self.kind.image_patterns),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )
@@ -218,18 +197,3 @@ def configured(spec: AppSpec, conf: Mapping[str, str]) -> AppSpec:
     """
     tasks = (replace(task, foundation=conf.get(task.model) or task.foundation) for task in spec.tasks)
     return replace(spec, tasks=tuple(tasks))
-
-
-def offered(app_dir: str, task: TaskSpec) -> dict[str, ServedInfer]:
-    """Return the infer tasks of a task, by name; none where the weights below its network are not there."""
-    if task.kind != CLICK:
-        kind = RestorationInfer if task.kind == RESTORATION else SegmentationInfer
-        return {task.name: kind(app_dir, task)}
-    try:
-        foundation_of(task.model, task.foundation)
-    except NoFoundation as error:
-        logger.warning("%s is not offered: %s", task.name, error)
-        return {}
-    clicker = Clicker.from_task(app_dir, task, watch=watch_over(app_dir, task))
-    modes = [ClickInfer(app_dir, task, mode, clicker) for mode in Mode]
-    return {each.name: each for each in modes}

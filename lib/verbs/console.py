@@ -61,10 +61,11 @@ def progress(title: str) -> Callable[[int, int], None]:
     """Return a callable ``(done, total)`` that draws one bar with its ETA on standard error."""
     from tqdm import tqdm
 
-    bar = tqdm(desc=title, file=sys.stderr, leave=False)
+    bar: tqdm | None = None
 
     def advance(done: int, total: int) -> None:
-        bar.total = total
+        nonlocal bar
+        bar = bar or tqdm(desc=title, total=total, file=sys.stderr, leave=False)
         bar.update(done - bar.n)
         if done >= total:
             bar.close()

@@ -42,7 +42,7 @@ def distil_synthesise(
     as_json: Json = False,
 ) -> None:
     """Teach a diffusion model a task's images, and make new ones for its student to be shown; copies are left out."""
-    from lib.tasks.synthesis import synthesise
+    from lib.tasks.training.synthesis import synthesise
 
     def work() -> dict[str, Any]:
         return synthesise(

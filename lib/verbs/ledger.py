@@ -43,7 +43,7 @@ def ledger_show(
     from dataclasses import asdict
 
     from lib.records.ledger import Ledger
-    from lib.tasks.models import models_of
+    from lib.tasks.serving.models import models_of
 
     def work() -> dict[str, Any]:
         if label:

@@ -15,7 +15,7 @@ User = Annotated[str, typer.Option("--by", help="who decides this, for the ledge
 @models.command("list")
 def models_list(app: App, task: Annotated[str, typer.Option(help="one task only")] = "", as_json: Json = False) -> None:
     """Tell every version of every task: served, waiting or kept, and the last decision about it."""
-    from lib.tasks.models import list_models
+    from lib.tasks.serving.models import list_models
 
     tell(lambda: list_models(app, task), as_json)
 
@@ -23,7 +23,7 @@ def models_list(app: App, task: Annotated[str, typer.Option(help="one task only"
 @models.command("show")
 def models_show(app: App, task: Task, version: Version, as_json: Json = False) -> None:
     """Tell a version's card, the labels it learned from, and every decision about it."""
-    from lib.tasks.models import show_model
+    from lib.tasks.serving.models import show_model
 
     tell(lambda: show_model(app, task, version), as_json)
 
@@ -31,7 +31,7 @@ def models_show(app: App, task: Task, version: Version, as_json: Json = False) -
 @models.command("promote")
 def models_promote(app: App, task: Task, version: Version, by: User = "", as_json: Json = False) -> None:
     """Serve a version that the gate held or rejected; the next image is answered by it."""
-    from lib.tasks.models import promote
+    from lib.tasks.serving.models import promote
 
     tell(lambda: promote(app, task, version, by=by), as_json)
 
@@ -39,6 +39,6 @@ def models_promote(app: App, task: Task, version: Version, by: User = "", as_jso
 @models.command("rollback")
 def models_rollback(app: App, task: Task, by: User = "", as_json: Json = False) -> None:
     """Serve what was served before."""
-    from lib.tasks.models import rollback
+    from lib.tasks.serving.models import rollback
 
     tell(lambda: rollback(app, task, by=by), as_json)

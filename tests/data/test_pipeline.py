@@ -10,9 +10,9 @@ import SimpleITK as sitk
 import torch
 
 from lib.data.findings import InputRejected
-from lib.data.geometry import itk_from_ras
 from lib.data.pipeline import IGNORE, ImageSpec, load_label, read, save_label, window
 from lib.data.validate import check
+from lib.data.volumes.geometry import itk_from_ras
 
 SPEC = ImageSpec((1.0, 1.0, 1.5), (-1000.0, 400.0), (16, 16))
 Write = Callable[..., Path]

@@ -10,7 +10,7 @@ import torch
 
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec, read
-from lib.evaluation.clicks import Click
+from lib.evaluation.metrics.clicks import Click
 from lib.learning.click_validation import (
     CLICKS,
     ClickValidation,

@@ -9,7 +9,7 @@ import torch
 from lib.data.cases import Case
 from lib.data.scintigraphy.pairs import read_pair
 from lib.data.scintigraphy.skeleton import write_pairs
-from lib.evaluation.restoration import psnr
+from lib.evaluation.metrics.restoration import psnr
 from lib.learning.loop.ranks import Ranks
 from lib.learning.scan_validation import MOST, ScanValidation, nearness, pair_of
 from lib.models.restoration import cascade_of, nafnet_tiny, restore_counts

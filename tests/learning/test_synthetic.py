@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from lib.data.cases import find_cases
-from lib.data.maps import Maps
-from lib.data.patches import PatchDataset
+from lib.data.patches.dataset import PatchDataset
+from lib.data.patches.label_maps import Maps
 from lib.data.pipeline import ImageSpec, read
 from lib.learning import synthetic
 from lib.models.denoiser import Denoiser

@@ -10,11 +10,11 @@ import torch
 
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read, window
-from lib.learning.distil import Distil
 from lib.learning.loop import train
+from lib.learning.recipes.distil import Distil
 from lib.learning.teacher import Teacher
 from lib.models import BUILDERS
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 from tests.models.sam.toys import toy_network
 
 SPEC = ImageSpec((2.0, 2.0, 2.0), (-1000.0, 400.0), (32, 32), (-1, 0, 1))

@@ -71,8 +71,8 @@ def write(voxels: np.ndarray, path: Path, affine: np.ndarray | None = None) -> P
 def make_app(folder: Path) -> Path:
     """Make an app with random starter weights, its main.py the repository's own."""
     from lib.models.weights import save_weights
+    from lib.tasks.serving.weights import build_network
     from lib.tasks.spec import load_app
-    from lib.tasks.weights import build_network
 
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "apps" / "airway" / "main.py", folder)

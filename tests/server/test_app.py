@@ -15,7 +15,7 @@ from monailabel.client import MONAILabelClient
 from lib.jobs.publish import Shelf
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
-from lib.tasks.models import labels_of, models_of, promote
+from lib.tasks.serving.models import labels_of, models_of, promote
 
 pytestmark = pytest.mark.server
 LABELS = {"tube": 1, "cavity": 2}

@@ -9,7 +9,7 @@ import pytest
 import requests
 
 from lib.records.ledger import Ledger
-from lib.tasks.control import is_blank
+from lib.tasks.strategies.control import is_blank
 
 pytestmark = pytest.mark.server
 CASES, SHARE = 12, 0.5

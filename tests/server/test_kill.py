@@ -30,10 +30,10 @@ from lib.records.card import hash_file
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 from lib.records.versions import find_version, list_versions, write_version
-from lib.tasks.models import promote
-from lib.tasks.segmenter import Segmenter
+from lib.tasks.segmentation.segmenter import Segmenter
+from lib.tasks.serving.models import promote
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import load_app
-from lib.tasks.weights import build_network, shelf
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,9 +42,9 @@ VICTIMS = ("server", "worker", "trainer", "publisher")
 PUBLISHER = """
 import contextlib, random, sys, time
 from lib.records.versions import list_versions
-from lib.tasks.models import promote, rollback
+from lib.tasks.serving.models import promote, rollback
 from lib.tasks.spec import load_app
-from lib.tasks.weights import shelf
+from lib.tasks.serving.weights import shelf
 
 app, rng = sys.argv[1], random.Random(int(sys.argv[2]))
 place = shelf(app, load_app(app).task("tubes"))

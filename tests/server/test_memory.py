@@ -26,9 +26,9 @@ FAULTY = """
 import json, sys
 from pathlib import Path
 import torch
-from lib.models import slab
-from lib.models.engine import Engine
-from lib.models.predictor import Predictor
+from lib.models.inference import slab
+from lib.models.inference.engine import Engine
+from lib.models.inference.predictor import Predictor
 
 forward, add, init = Engine._forward, slab.add_window, Predictor.__init__
 

@@ -11,8 +11,8 @@ from lib.data.findings import reject
 from lib.models.sam.foundation import NoFoundation
 from lib.records.engine import LedgerUnavailable
 from lib.server.refusals import Refused, refusal
-from lib.tasks.result import RequestError
-from lib.tasks.weights import NoWeights
+from lib.tasks.serving.result import RequestError
+from lib.tasks.serving.weights import NoWeights
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, GOING
 from lib.models.weights import save_weights
 from lib.records.versions import champion
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import load_app
-from lib.tasks.weights import build_network, shelf
 from tests.data.scintigraphy.conftest import make_counts, write_scan
 from tests.server.conftest import ROOT
 from tests.tasks.restoration.conftest import APP

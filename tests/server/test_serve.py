@@ -87,7 +87,7 @@ def test_monailabels_own_command_serves_from_anywhere(
 
 
 def test_next_steps_of_scans_say_how_to_restore_one() -> None:
-    text = next_steps("http://h:1", ["bones"], "scan", restores=True)
+    text = next_steps("http://h:1", ["bones"], "scan", example=("Restore a scan", "restored.nii.gz"), slicer=False)
     assert "Restore a scan" in text and "-o restored.nii.gz" in text and "Slicer" not in text and "Segment" not in text
 
 

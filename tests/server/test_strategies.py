@@ -10,8 +10,8 @@ from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, GOING
 from lib.records.leases import Leases
 from lib.records.scores import Scores
-from lib.tasks.scorer import maker_of
 from lib.tasks.spec import SCORED, load_app
+from lib.tasks.strategies.scorer import maker_of
 
 pytestmark = pytest.mark.server
 CASES = 8

@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from lib.records.ledger import Ledger
 from lib.records.versions import write_version
+from lib.tasks.serving.teacher import TEACHER, told
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import load_app
-from lib.tasks.teacher import TEACHER, told
-from lib.tasks.weights import build_network, shelf
 
 pytestmark = pytest.mark.server
 STUDENT = """

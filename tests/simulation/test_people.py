@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.overlap import dice
 from lib.simulation.people import Clicking, Clicks, Desk, Label, Lazy, Noisy, Oracle, strayed
 
 VALUES = {"tube": 1, "cavity": 2}

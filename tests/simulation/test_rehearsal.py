@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from lib.data.cases import Case, find_cases
-from lib.data.runs import Runs
+from lib.data.files.runs import Runs
 from lib.data.split import divided
 from lib.simulation.campaign import Plan
 from lib.simulation.people import Lazy, Oracle

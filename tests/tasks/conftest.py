@@ -10,8 +10,8 @@ import torch
 
 from lib.models.weights import save_weights
 from lib.tasks.app import TopoLabelApp
+from lib.tasks.serving.weights import build_network
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.weights import build_network
 
 APP = """
 [app]
@@ -60,7 +60,7 @@ def one_thread() -> Iterator[None]:
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out curves: MLflow's tables take longer to make than the tiny network to train."""
     monkeypatch.setattr("lib.learning.loop.training._trackers", lambda *_: [])
-    monkeypatch.setattr("lib.tasks.models.mirror", lambda *_: None)
+    monkeypatch.setattr("lib.tasks.serving.models.mirror", lambda *_: None)
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
-from lib.tasks.archive import keeping
-from lib.tasks.proposals import Proposals
-from lib.tasks.store import FolderStore
+from lib.tasks.store.archive import keeping
+from lib.tasks.store.folder import FolderStore
+from lib.tasks.store.proposals import Proposals
 from tests.waiting import wait_for
 
 

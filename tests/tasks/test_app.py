@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
-from lib.tasks.app import TopoLabelApp, configured, offered
+from lib.tasks.app import TopoLabelApp, configured
 from lib.tasks.spec import AppSpec, TaskSpec
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,19 +42,6 @@ def test_monailabel_finds_the_app(main: Path, monkeypatch: pytest.MonkeyPatch) -
 def click_task(task: TaskSpec) -> TaskSpec:
     image = replace(task.image, roi=(64, 64), slice_offsets=(0,))
     return replace(task, name="sam", kind="click", model="sam_tiny", object="airway", image=image, train=None)
-
-
-def test_a_click_task_is_offered_in_three_ways(app_dir: Path, click_task: TaskSpec) -> None:
-    assert list(offered(str(app_dir), click_task)) == ["sam_2d", "sam_3d", "sam_labels"]
-
-
-@pytest.mark.parametrize("model", ["sam_tiny", "sam_vit_b"])
-def test_without_the_weights_below_it_is_not_offered(
-    app_dir: Path, click_task: TaskSpec, caplog: pytest.LogCaptureFixture, model: str
-) -> None:
-    file = "/nowhere.pth" if model == "sam_tiny" else ""
-    assert offered(str(app_dir), replace(click_task, model=model, foundation=file)) == {}
-    assert "sam is not offered" in caplog.text and "app.toml" in caplog.text
 
 
 def test_conf_names_the_weights_below(click_task: TaskSpec, task: TaskSpec) -> None:

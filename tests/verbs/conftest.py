@@ -7,8 +7,8 @@ from lib.jobs.publish import carry_out, register
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version, write_version
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import load_app
-from lib.tasks.weights import build_network, shelf
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -20,7 +20,7 @@ def test_images_are_asked_for_with_options(monkeypatch: pytest.MonkeyPatch, tmp_
         asked.update(rest, app=app, task=task, studies=studies)
         return {"made": 3}
 
-    monkeypatch.setattr("lib.tasks.synthesis.synthesise", synthesise)
+    monkeypatch.setattr("lib.tasks.training.synthesis.synthesise", synthesise)
     words = ("APP", "--task", "quick", "--studies", "DIR", "--count", "3", "--set", "max_epochs=2", "--json")
     answer = run("distil", "synthesise", *words)
     assert answer.exit_code == 0 and answer.stdout.strip() == '{"made": 3}'

@@ -7,7 +7,7 @@ from tests.command import run
 
 
 def test_models_are_listed_shown_promoted_and_rolled_back(app: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.tasks.models.mirror", lambda *_: None)
+    monkeypatch.setattr("lib.tasks.serving.models.mirror", lambda *_: None)
     task = ("--task", "topowmamba", "--json")
     assert json.loads(run("models", "list", app, "--json").stdout)["topowmamba"]["served"] == "v1"
     assert json.loads(run("models", "show", app, "v1", *task).stdout)["labels"][0]["case"] == "ct"

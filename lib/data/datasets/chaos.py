@@ -10,8 +10,8 @@ from PIL import Image
 
 from lib.data.formats import load
 from lib.data.formats.dicom import read_slice
-from lib.data.geometry import LPS_TO_RAS
-from lib.data.save import write_volume
+from lib.data.volumes.geometry import LPS_TO_RAS
+from lib.data.volumes.save import write_volume
 
 ORGANS = {"liver": (55, 70), "right kidney": (110, 135), "left kidney": (175, 200), "spleen": (240, 255)}
 """Values 1 to 4, and the grey values that mean them."""

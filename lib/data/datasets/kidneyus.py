@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from lib.data.save import write_volume
+from lib.data.volumes.save import write_volume
 
 CLASSES = ("Capsule", "Central Echo Complex", "Medulla", "Cortex")
 """In this order, so that what lies inside the capsule is drawn over it."""

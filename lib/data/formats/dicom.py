@@ -14,7 +14,7 @@ from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from lib.data.findings import Finding, reject
 from lib.data.formats.volume import Header
-from lib.data.geometry import LPS_TO_RAS, ras_from_itk
+from lib.data.volumes.geometry import LPS_TO_RAS, ras_from_itk
 
 UNEVEN_FRACTION = 0.1
 """Slice distances may differ from their median by this much."""

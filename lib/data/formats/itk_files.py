@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lib.data.findings import reject
 from lib.data.formats.volume import Header
-from lib.data.geometry import ras_from_itk
+from lib.data.volumes.geometry import ras_from_itk
 
 HEAD_BYTES = 64 << 10
 _IO = {

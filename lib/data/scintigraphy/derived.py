@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 
 NOTICE = "PROCESSED IMAGE: expected counts, estimated from fewer recorded ones. Read it beside its source, never alone."
 MOST = 65535

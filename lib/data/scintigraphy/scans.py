@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.data.findings import InputRejected, reject
 from lib.data.formats import dicom, load, read_header
-from lib.data.geometry import itk_from_ras
 from lib.data.scintigraphy.counts import MOST_PIXELS, CountScan, read_counts, recorded
 from lib.data.scintigraphy.derived import NOTICE, whole_counts, write_derived
+from lib.data.volumes.geometry import itk_from_ras
 
 DICOM_SUFFIX, PNG_SUFFIX = ".dcm", ".png"
 NIFTI_SUFFIXES = (".nii.gz", ".nii")

@@ -7,11 +7,11 @@ import numpy.typing as npt
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from lib.evaluation.crop import bounding_box
 from lib.evaluation.faults.fault import Fault
 from lib.evaluation.faults.neighbours import Mask, grow
 from lib.evaluation.faults.pieces import Box, Numbered, box_start, boxes, padded, pieces
 from lib.evaluation.faults.scene import Scene
+from lib.evaluation.metrics.crop import bounding_box
 
 GAP = 6, 7.2
 """Steps, or mm, of the widest gap that is a break and not an end."""

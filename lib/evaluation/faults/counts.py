@@ -8,12 +8,12 @@ from scipy import ndimage
 from skimage.measure import euler_number
 from skimage.morphology import skeletonize
 
-from lib.evaluation.crop import bounding_box
 from lib.evaluation.faults.expected import Expected
 from lib.evaluation.faults.fault import Fault
 from lib.evaluation.faults.neighbours import Mask, close
 from lib.evaluation.faults.pieces import Numbered, box_start, boxes, pieces
 from lib.evaluation.faults.scene import Scene
+from lib.evaluation.metrics.crop import bounding_box
 
 RIM, BESIDE = 2, 5
 """Voxels of the empty rim, and within which a finding belongs to a label."""

@@ -15,7 +15,7 @@ from scipy import ndimage
 from lib.evaluation.faults.neighbours import Mask, grow
 from lib.evaluation.faults.pieces import boxes, pieces
 from lib.evaluation.faults.scene import IGNORE
-from lib.evaluation.topology import betti_numbers
+from lib.evaluation.metrics.topology import betti_numbers
 
 Label = npt.NDArray[np.uint8]
 Points = npt.NDArray[np.integer]

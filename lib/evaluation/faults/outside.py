@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lib.data.body import BODY_ABOVE_HU, STEP_MM
+from lib.data.volumes.body import BODY_ABOVE_HU, STEP_MM
 from lib.evaluation.faults.fault import Fault
 from lib.evaluation.faults.neighbours import Mask, grow, shrink
 from lib.evaluation.faults.pieces import box_start, boxes, pieces

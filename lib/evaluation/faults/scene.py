@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from lib.evaluation.crop import bounding_box
 from lib.evaluation.faults.fault import REMEDIES, WARNING, Fault, Point, Voxel
 from lib.evaluation.faults.neighbours import Mask, grow, shrink
+from lib.evaluation.metrics.crop import bounding_box
 
 IGNORE = 255
 MARGIN = 8

@@ -15,26 +15,26 @@ from filelock import FileLock
 from torch import nn
 
 from lib.data.cases import Case, find_cases
-from lib.data.maps import maps_of
-from lib.data.patches import PatchDataset
+from lib.data.patches.dataset import PatchDataset
+from lib.data.patches.label_maps import maps_of
 from lib.data.pipeline import ImageSpec, Reading, read, window
 from lib.learning import synthetic
-from lib.learning.distil import Distil
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import Pool
-from lib.learning.finetune import Finetune
-from lib.learning.imitate import Imitate
 from lib.learning.loop import fit
 from lib.learning.loop.validation import CaseScore, case_dice
-from lib.learning.mae import MAE
-from lib.learning.moco import MoCo
-from lib.learning.prompt_free import PromptFree
-from lib.learning.recipe import Recipe
-from lib.learning.synthesise import Synthesise
+from lib.learning.recipes.distil import Distil
+from lib.learning.recipes.finetune import Finetune
+from lib.learning.recipes.imitate import Imitate
+from lib.learning.recipes.mae import MAE
+from lib.learning.recipes.moco import MoCo
+from lib.learning.recipes.prompt_free import PromptFree
+from lib.learning.recipes.recipe import Recipe
+from lib.learning.recipes.synthesise import Synthesise
 from lib.learning.teacher import Teacher
 from lib.models import BUILDERS, PROMPTED
 from lib.models.denoiser import Denoiser
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 from lib.models.student.imitation import Imitation
 from lib.models.student.masked import MaskedImages
 from lib.models.student.momentum import MomentumPair

@@ -8,8 +8,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from lib.data.files.tables import SpecError, build, mapping, one_of, only
 from lib.data.pipeline import ImageSpec
-from lib.data.tables import SpecError, build, mapping, one_of, only
 from lib.models import BUILDERS, PROMPTED
 
 ARMS = ("scratch", "mae", "moco", "agnostic", "specific", "synthetic")

@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.evaluation.bootstrap import Interval, mean_interval, paired_difference
 from lib.learning.experiment.plan import Plan
 

@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.data.runs import Runs
+from lib.data.files.runs import Runs
 from lib.learning import synthetic
 from lib.learning.experiment.lessons import Lessons
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import load_pool
 from lib.learning.experiment.report import TEACHER, Score, report
 from lib.learning.loop.validation import mean_score
-from lib.models.engine import device_of
+from lib.models.inference.engine import device_of
 
 Progress = Callable[[int, int], None]
 

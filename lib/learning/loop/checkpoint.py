@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:

@@ -28,7 +28,7 @@ from lib.learning.loop.schedule import build_optimizer, rate_factor
 from lib.learning.loop.tally import Tally
 from lib.learning.loop.tracking import Tracker
 from lib.learning.loop.validation import CaseScore, Judge, class_means, mean_score
-from lib.learning.recipe import Recipe
+from lib.learning.recipes.recipe import Recipe
 
 MAX_SKIPS_IN_A_ROW = 25
 logger = logging.getLogger(__name__)

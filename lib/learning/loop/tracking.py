@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 from typing import Any, Protocol
 
-from lib.data.mlflow_store import open_store
+from lib.data.files.mlflow_store import open_store
 
 
 class Tracker(Protocol):

@@ -10,16 +10,16 @@ import torch
 from ignite.utils import manual_seed
 from torch import nn
 
-from lib.data.atomic import replacing
 from lib.data.cases import Case
-from lib.data.patches import PatchDataset
+from lib.data.files.atomic import replacing
+from lib.data.patches.dataset import PatchDataset
 from lib.data.pipeline import ImageSpec
 from lib.learning.loop.progress import Report, default_report
 from lib.learning.loop.ranks import join
 from lib.learning.loop.session import Session
 from lib.learning.loop.tracking import MLflow, TensorBoard, Tracker
 from lib.learning.loop.validation import CaseScore, Judge, Validation
-from lib.learning.recipe import Recipe
+from lib.learning.recipes.recipe import Recipe
 from lib.learning.teacher import Teacher
 
 MLFLOW_RUN = "mlflow-run.json"

@@ -11,9 +11,9 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec, read, window
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.overlap import dice
 from lib.learning.loop.ranks import Ranks
-from lib.models.predictor import Predictor
+from lib.models.inference.predictor import Predictor
 
 CaseScore = dict[str, Any]
 Judge = Callable[[nn.Module, Ranks], list[CaseScore]]

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from lib.models.partial import PartialState
+from lib.models.blocks.partial import PartialState
 from lib.models.restoration.nafnet import NAFNet
 from lib.models.restoration.semantics import SamSemantics
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.conv import ChannelNorm, Pointwise2d
-from lib.models.padding import crop, pad_to_multiple
+from lib.models.blocks.conv import ChannelNorm, Pointwise2d
+from lib.models.blocks.padding import crop, pad_to_multiple
 from lib.models.restoration.spi import SemanticModulation
 
 EPS = 1e-6

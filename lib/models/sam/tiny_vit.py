@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
-from lib.models.conv import Pointwise2d
+from lib.models.blocks.conv import Pointwise2d
 
 WIDTHS, DEPTHS, HEADS, WINDOWS = (64, 128, 160, 320), (2, 2, 6, 2), (0, 4, 5, 10), (0, 7, 14, 7)
 STRIDES = (2, 2, 1)

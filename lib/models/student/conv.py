@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.conv import CONVOLUTIONS, convolution
-from lib.models.layout import channels_last, lay_channels_last
-from lib.models.padding import crop, pad_to_multiple
+from lib.models.blocks.conv import CONVOLUTIONS, convolution
+from lib.models.blocks.layout import channels_last, lay_channels_last
+from lib.models.blocks.padding import crop, pad_to_multiple
 
 NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
 RAISED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}

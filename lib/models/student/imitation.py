@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.conv import CONVOLUTIONS
-from lib.models.partial import PartialState
+from lib.models.blocks.conv import CONVOLUTIONS
+from lib.models.blocks.partial import PartialState
 from lib.models.sam.network import PromptedNetwork
 
 TRIAL_SIDE = 64

@@ -8,8 +8,8 @@ import torch
 from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import nn
 
-from lib.models.conv import ConvUnit, convolution
-from lib.models.padding import crop, pad_to_multiple
+from lib.models.blocks.conv import ConvUnit, convolution
+from lib.models.blocks.padding import crop, pad_to_multiple
 
 PATCH = 16
 

@@ -15,10 +15,10 @@ from typing import Any
 
 from torch import nn
 
-from lib.models.conv import ConvUnit, ResidualBlock
-from lib.models.layout import lay_channels_last
-from lib.models.patches import PatchEmbed, PatchMerge
-from lib.models.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
+from lib.models.blocks.conv import ConvUnit, ResidualBlock
+from lib.models.blocks.layout import lay_channels_last
+from lib.models.blocks.patches import PatchEmbed, PatchMerge
+from lib.models.blocks.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 from lib.models.topowmamba.decoder import Decoder
 from lib.models.topowmamba.encoder import Encoder
 from lib.models.topowmamba.network import TopoWMamba

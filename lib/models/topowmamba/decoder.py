@@ -9,7 +9,7 @@ import torch
 from monai.networks.layers.factories import Conv
 from torch import nn
 
-from lib.models.conv import ResidualBlock, convolution
+from lib.models.blocks.conv import ResidualBlock, convolution
 
 
 class UpBlock(nn.Module):

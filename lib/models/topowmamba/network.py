@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lib.models.layout import channels_last
-from lib.models.padding import crop_outputs, pad_to_multiple
+from lib.models.blocks.layout import channels_last
+from lib.models.blocks.padding import crop_outputs, pad_to_multiple
 from lib.models.topowmamba.decoder import Decoder
 from lib.models.topowmamba.encoder import STRIDE, Encoder
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from lib.models.conv import ChannelNorm, ConvUnit, convolution
-from lib.models.ss2d import DropPath
+from lib.models.blocks.conv import ChannelNorm, ConvUnit, convolution
+from lib.models.blocks.ss2d import DropPath
 from lib.ops.snake_conv import DynamicSnakeConv
 
 

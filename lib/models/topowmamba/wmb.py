@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from lib.models.conv import convolution
-from lib.models.layout import channels_last
+from lib.models.blocks.conv import convolution
+from lib.models.blocks.layout import channels_last
 from lib.ops.wavelet import dwt, idwt
 
 DESIGNS = ("residual", "split")

@@ -16,8 +16,8 @@ from lib.server.admin.state import queue, versions
 from lib.server.auth.routes import checked_form
 from lib.server.refusals import Refused
 from lib.tasks.jobs.answers import QueuedTasks
-from lib.tasks.models import promote, rollback
-from lib.tasks.weights import shelf
+from lib.tasks.serving.models import promote, rollback
+from lib.tasks.serving.weights import shelf
 
 DONE = {
     "queued": "The training is in the queue.",

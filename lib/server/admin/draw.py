@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.data.formats import load
 from lib.data.formats.volume import Volume
 from lib.data.scintigraphy.pairs import Pair, read_pair

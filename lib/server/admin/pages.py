@@ -9,8 +9,8 @@ from lib.server.admin.access import Admin, App, Reviewer
 from lib.server.admin.rendering import PREFIX, STATIC, PageRoute, refusing, render
 from lib.server.admin.state import annotators, history, labels, queue, tasks, versions
 from lib.server.admin.state.machine import machine
-from lib.tasks.models import show_model
-from lib.tasks.weights import shelf
+from lib.tasks.serving.models import show_model
+from lib.tasks.serving.weights import shelf
 
 LABELS_SHOWN = 12
 router = APIRouter(prefix=PREFIX, route_class=PageRoute, include_in_schema=False)

@@ -16,7 +16,7 @@ from lib.server.admin.state import history, labels, versions
 from lib.server.guard import check_name
 from lib.server.refusals import Refused
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.store import Keeping
+from lib.tasks.store.folder import Keeping
 
 # A plot's address holds the stamp of what it shows, an overlay's the label's hash: neither ever changes.
 FOREVER = {"Cache-Control": "private, max-age=604800, immutable", "X-Content-Type-Options": "nosniff"}

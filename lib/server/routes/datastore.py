@@ -27,7 +27,7 @@ from lib.server.routes.request import (
     uploaded,
     who,
 )
-from lib.tasks.submission import accept_label, remarks_on
+from lib.tasks.kinds import kind_of
 
 OWNED = ("strategy", "ts", "name", "path")
 """What the server itself keeps with an image or a label."""
@@ -53,7 +53,7 @@ async def add_image(
     def work(_: float) -> dict[str, str]:
         facts = _info(params, "params") | who(user)
         with uploaded(file, name, stored_suffixes(app)) as path:
-            app.check_image(path)
+            app.kind.check_image(path)
             stored = app.datastore().get_image_uri(name) if name in app.datastore().list_images() else ""
             if stored and not filecmp.cmp(stored, path, shallow=False):
                 raise Refused(409, "NAME_TAKEN", f"'{name}' is another image of the store.", "Choose another name.")
@@ -82,9 +82,10 @@ async def save_label(
         uri = image_path(app, image)
         with uploaded(label, image, stored_suffixes(app)) as path:
             sent, task = options.get("label_info"), app.spec.tasks[0]
+            kind = kind_of(task)
             with kept_aside(app.app_dir, image, path):
-                voxels = accept_label(path, uri, task, sent if isinstance(sent, list) else [])
-                findings = remarks_on(voxels, uri, task)
+                voxels = kind.accept_label(path, uri, task, sent if isinstance(sent, list) else [])
+                findings = kind.inspect_label(voxels, uri, task)
                 told = options.get("findings")
                 options["findings"] = [*(told if isinstance(told, list) else []), *findings]
                 saved = app.datastore().save_label(image, str(path), tag, options | who(user))

@@ -28,7 +28,7 @@ from lib.server.routes.request import (
 from lib.server.turns import Turns
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
-from lib.tasks.infer import QUEUED
+from lib.tasks.serving.served_infer import QUEUED
 from lib.tasks.strategies.leasing import ASKED_BY, nothing_left
 
 # What a request's own address and session say, its params may not say again.

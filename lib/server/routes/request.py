@@ -18,9 +18,10 @@ from lib.server.auth.denied import Denied
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.server.turns import Turns
-from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
+from lib.tasks.app import TopoLabelApp
+from lib.tasks.segmentation.kind import VOLUME_PATTERNS
 
-VOLUMES = tuple(pattern.lstrip("*") for pattern in IMAGE_PATTERNS)
+VOLUMES = tuple(pattern.lstrip("*") for pattern in VOLUME_PATTERNS)
 FILES = Turns("files", at_once=2, waiting=64)
 """Turns of whatever reads uploads: several large ones at once would fill the memory."""
 
@@ -103,7 +104,7 @@ def check_annotator(user: User) -> None:
 
 def stored_suffixes(app: TopoLabelApp) -> tuple[str, ...]:
     """Return the suffixes of what the app's store keeps."""
-    return tuple(pattern.lstrip("*") for pattern in app.patterns)
+    return tuple(pattern.lstrip("*") for pattern in app.kind.image_patterns)
 
 
 @contextmanager

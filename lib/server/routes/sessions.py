@@ -33,7 +33,7 @@ async def create_session(
         if len(files) > 1:
             return _series(sessions, files, seconds)
         with uploaded(files[0], "image", SUFFIXES) as path:
-            app_at_work().check_image(path)
+            app_at_work().kind.check_image(path)
             return _opened(sessions, path, seconds)
 
     return await FILES.run(work)
@@ -80,7 +80,7 @@ def _series(sessions: Sessions, files: list[UploadFile], seconds: int) -> dict[s
         for number, file in enumerate(files):
             with uploaded(file, f"{number:05d}", (".dcm",)) as path:
                 path.rename(folder / path.name)
-        app_at_work().check_image(folder)
+        app_at_work().kind.check_image(folder)
         return _opened(sessions, folder, seconds)
 
 

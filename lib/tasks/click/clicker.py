@@ -15,7 +15,7 @@ from torch import Tensor
 
 from lib.data.pipeline import window
 from lib.jobs.watch import Watch
-from lib.models.engine import device_of
+from lib.models.inference.engine import device_of
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import Answer, ClickPredictor, Plane
 from lib.ops.frame import Frame
@@ -24,10 +24,10 @@ from lib.tasks.click.drawing import Drawing, Earlier
 from lib.tasks.click.prefetch import Prefetch
 from lib.tasks.click.request import Asked
 from lib.tasks.click.volumes import Opened, Volumes
-from lib.tasks.follower import Follower
-from lib.tasks.niceness import thread_gives_way
+from lib.tasks.serving.follower import Follower
+from lib.tasks.serving.niceness import thread_gives_way
+from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.weights import ServedWeights, build_network, served_weights
 
 EMBEDDING_BYTES = 512 << 20
 DECODERS = 4

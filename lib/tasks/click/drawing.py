@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from lib.evaluation.clicks import inner_points
+from lib.evaluation.metrics.clicks import inner_points
 from lib.jobs.watch import check_finite
 from lib.models.sam.predictor import Answer, ClickPredictor, Clicks, Plane
 from lib.tasks.click.request import Asked, Marks, Voxel

@@ -16,8 +16,8 @@ from lib.data.pipeline import IGNORE
 from lib.tasks.click.clicker import Clicker, Drawn
 from lib.tasks.click.request import Asked, asked_for_labels, asked_for_one
 from lib.tasks.click.volumes import Opened
-from lib.tasks.infer import ServedInfer
-from lib.tasks.result import RESULT_SUFFIXES, centroids, result_dtype, result_suffix, write_result
+from lib.tasks.serving.result import RESULT_SUFFIXES, centroids, result_dtype, result_suffix, write_result
+from lib.tasks.serving.served_infer import ServedInfer
 from lib.tasks.spec import TaskSpec
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from lib.tasks.niceness import thread_gives_way
+from lib.tasks.serving.niceness import thread_gives_way
 
 logger = logging.getLogger(__name__)
 

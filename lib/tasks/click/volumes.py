@@ -9,8 +9,8 @@ from torch import Tensor
 
 from lib.data.formats import Volume
 from lib.data.pipeline import load_label
-from lib.data.stack import Stack
 from lib.data.validate import check
+from lib.data.volumes.stack import Stack
 from lib.tasks.click.cache import Cache, Counts
 
 MAX_BYTES = 1 << 30

@@ -6,7 +6,7 @@ three functions are replaced here. The one route that differs is ``POST /train/`
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from monailabel.endpoints import train as train_routes
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
@@ -14,18 +14,16 @@ from monailabel.utils.async_tasks.task import AsyncTask
 
 from lib.jobs.policy import TRAIN, new_labels
 from lib.jobs.queue.job import DONE, GOING, RUNNING, Job, said
+from lib.tasks.jobs.host import JobHost
 from lib.tasks.jobs.kinds import BATCH_INFER, KINDS
 from lib.tasks.strategies.case_scores import SCORING
-
-if TYPE_CHECKING:
-    from lib.tasks.app import TopoLabelApp
 
 POLL_SECONDS = 0.5
 NOTHING_NEW = "No label was accepted since the last training; POST to /train/{model} trains all the same"
 Answer = tuple[Any, str | None]
 
 
-def answer_from(app: "TopoLabelApp") -> None:
+def answer_from(app: JobHost) -> None:
     """Let MONAI Label's routes answer from an app's queue."""
     tasks = QueuedTasks(app)
     for name in ("run", "status", "stop"):
@@ -45,7 +43,7 @@ class QueuedTasks:
         app: Whose queue it is.
     """
 
-    def __init__(self, app: "TopoLabelApp") -> None:
+    def __init__(self, app: JobHost) -> None:
         self._app, self._queue = app, app.queue
 
     def run(

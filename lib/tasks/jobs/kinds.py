@@ -4,7 +4,7 @@ import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from monailabel.interfaces.utils.app import app_instance
@@ -14,14 +14,12 @@ from lib.jobs.queue.job import SUBMITTED, Job
 from lib.jobs.queue.run import Kind, Run
 from lib.jobs.recorded import recorded
 from lib.learning.loop import progress
-from lib.tasks.batch_infer import OneByOne
-from lib.tasks.result import first
-from lib.tasks.score_cases import ScoreCases, Standing
-from lib.tasks.scorer import Scorer
+from lib.tasks.jobs.host import JobHost
+from lib.tasks.segmentation.batch_infer import OneByOne
+from lib.tasks.serving.result import first
 from lib.tasks.strategies.case_scores import SCORING, CaseScores
-
-if TYPE_CHECKING:
-    from lib.tasks.app import TopoLabelApp
+from lib.tasks.strategies.score_cases import ScoreCases, Standing
+from lib.tasks.strategies.scorer import Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +62,7 @@ def scoring(run: Run) -> dict[str, Any]:
     return answer
 
 
-def _case_scores(app: "TopoLabelApp", run: Run, method: CaseScores) -> dict[str, Any]:
+def _case_scores(app: JobHost, run: Run, method: CaseScores) -> dict[str, Any]:
     """Score cases one by one; a training that waits has the device first, and a successor goes on behind it."""
 
     def tell(standing: Standing) -> None:
@@ -98,10 +96,10 @@ def devices(job: Job) -> Sequence[str]:
     return [each for each in every if asked.startswith(each)] or every
 
 
-def _app() -> "TopoLabelApp":
-    return cast("TopoLabelApp", app_instance())
+def _app() -> JobHost:
+    return cast(JobHost, app_instance())
 
 
-def _recorded(app: "TopoLabelApp", run: Run) -> AbstractContextManager[dict[str, Any]]:
+def _recorded(app: JobHost, run: Run) -> AbstractContextManager[dict[str, Any]]:
     resumed = run.job.fraction > 0
     return recorded(app.ledger, run.job.subject, run.job.id, kind=run.job.kind, resumed=resumed)

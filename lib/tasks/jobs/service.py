@@ -7,7 +7,6 @@ import threading
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -16,10 +15,8 @@ from lib.jobs.policy import TRAIN, train_what_is_due
 from lib.jobs.queue.job import GOING, RUNNING, Job
 from lib.jobs.queue.supervisor import Supervisor
 from lib.jobs.queue.worker import GRACE_SECONDS
-from lib.tasks.models import settle
-
-if TYPE_CHECKING:
-    from lib.tasks.app import TopoLabelApp
+from lib.tasks.jobs.host import JobHost
+from lib.tasks.serving.models import settle
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +35,7 @@ class Service(threading.Thread):
         app: The app that is served.
     """
 
-    def __init__(self, app: "TopoLabelApp") -> None:
+    def __init__(self, app: JobHost) -> None:
         super().__init__(name="service", daemon=True)
         self._app, self._queue = app, app.queue
         self._followed: dict[str, int] = {}

@@ -13,9 +13,9 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 from lib.data.scintigraphy.derived import NOTICE
 from lib.data.scintigraphy.scans import DICOM_SUFFIX, SUFFIXES, own_suffix, write_restored
 from lib.records.card import find_code_version
-from lib.tasks.infer import ServedInfer, watch_over
 from lib.tasks.restoration.restorer import Restoration, Restorer
-from lib.tasks.result import RequestError, first
+from lib.tasks.serving.result import RequestError, first
+from lib.tasks.serving.served_infer import ServedInfer, watch_over
 from lib.tasks.spec import TaskSpec
 
 logger = logging.getLogger(__name__)

@@ -12,8 +12,8 @@ from lib.data.scintigraphy.crops import CropDataset, Lesson
 from lib.data.scintigraphy.pairs import read_pair
 from lib.learning.loop import Result, fit
 from lib.learning.loop.progress import Report
-from lib.learning.recipe import Recipe
-from lib.learning.restore import Restore
+from lib.learning.recipes.recipe import Recipe
+from lib.learning.recipes.restore import Restore
 from lib.learning.scan_validation import ScanValidation, pair_of
 from lib.models import PROMPTED, RESTORERS
 from lib.models.restoration import Cascade, cascade_of

@@ -14,12 +14,12 @@ from torch import nn
 from lib.data.scintigraphy.counts import CountScan
 from lib.data.scintigraphy.scans import read_scan, write_restored
 from lib.jobs.watch import Watch, check_finite
-from lib.models.engine import device_of
+from lib.models.inference.engine import device_of
 from lib.models.restoration import restore_counts, restored_deviation
 from lib.records.card import find_code_version
-from lib.tasks.follower import Follower
-from lib.tasks.spec import RESTORATION, SpecError, TaskSpec, load_app
-from lib.tasks.weights import ServedWeights, build_network, served_weights
+from lib.tasks.serving.follower import Follower
+from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
+from lib.tasks.spec import RESTORATION, TaskSpec, load_app, require_kind
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +85,7 @@ class Restorer:
             SpecError: If the task does not restore.
         """
         task = load_app(app_dir).task(task) if isinstance(task, str) else task
-        if task.kind != RESTORATION:
-            raise SpecError(f"task '{task.name}' is of kind '{task.kind}' and restores nothing")
+        require_kind(task, RESTORATION, "restore a scan")
         return cls(task, lambda: served_weights(app_dir, task), **options)
 
     def restore(self, path: str | Path, fraction: float | None = None, *, deviation: bool = False) -> Restoration:

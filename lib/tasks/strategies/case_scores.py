@@ -14,11 +14,11 @@ from lib.jobs.queue.job import DONE, GOING, Job
 from lib.records.engine import LedgerUnavailable
 from lib.records.scores import CaseScore, Maker, Scores
 from lib.records.versions import STARTER
-from lib.tasks.score_cases import Study, file_stamp, pooled
-from lib.tasks.scorer import maker_of
+from lib.tasks.serving.weights import NoWeights
 from lib.tasks.spec import TaskSpec
-from lib.tasks.store import FolderStore
-from lib.tasks.weights import NoWeights
+from lib.tasks.store.folder import FolderStore
+from lib.tasks.strategies.score_cases import Study, file_stamp, pooled
+from lib.tasks.strategies.scorer import maker_of
 
 logger = logging.getLogger(__name__)
 

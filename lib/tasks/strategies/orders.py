@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib.evaluation.diversity import k_centre, suggestive
+from lib.evaluation.selection.diversity import k_centre, suggestive
 from lib.records.scores import CaseScore
 from lib.tasks.strategies.draw import drawn
 

@@ -9,7 +9,7 @@ import SimpleITK as sitk
 
 from lib.data.findings import InputRejected
 from lib.data.formats import dicom, load, read_header
-from lib.data.geometry import ras_from_itk
+from lib.data.volumes.geometry import ras_from_itk
 
 Write = Callable[..., Path]
 Make = Callable[..., np.ndarray]

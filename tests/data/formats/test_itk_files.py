@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from lib.data.findings import InputRejected
 from lib.data.formats import load, read_header
-from lib.data.geometry import ras_from_itk
+from lib.data.volumes.geometry import ras_from_itk
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nhdr"])

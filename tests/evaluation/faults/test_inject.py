@@ -8,10 +8,10 @@ import pytest
 
 from lib.data.phantom import make_case
 from lib.data.phantom.anatomy.canvas import PARTS
-from lib.evaluation.crop import bounding_box
 from lib.evaluation.faults import inspect_label
 from lib.evaluation.faults.inject import INJECTORS, Injected, labelled
-from lib.evaluation.topology import betti_numbers
+from lib.evaluation.metrics.crop import bounding_box
+from lib.evaluation.metrics.topology import betti_numbers
 
 SEEDS = (0, 2, 3)
 TUBES = [PARTS[name] for name in ("pharynx", "larynx", "trachea")]

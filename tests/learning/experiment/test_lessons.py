@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.learning.distil import Distil
 from lib.learning.experiment import lessons as module
 from lib.learning.experiment.lessons import Lessons
 from lib.learning.experiment.plan import ARMS, Plan
 from lib.learning.experiment.pool import load_pool
-from lib.learning.finetune import Finetune
-from lib.learning.imitate import Imitate
-from lib.learning.mae import MAE
-from lib.learning.moco import MoCo
-from lib.learning.recipe import Recipe
+from lib.learning.recipes.distil import Distil
+from lib.learning.recipes.finetune import Finetune
+from lib.learning.recipes.imitate import Imitate
+from lib.learning.recipes.mae import MAE
+from lib.learning.recipes.moco import MoCo
+from lib.learning.recipes.recipe import Recipe
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.data.tables import SpecError
+from lib.data.files.tables import SpecError
 from lib.learning.experiment.plan import ARMS, load_plan
 from tests.learning.experiment.conftest import FILE
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.data.runs import Runs
+from lib.data.files.runs import Runs
 from lib.learning.experiment import run as module
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.run import run, scores

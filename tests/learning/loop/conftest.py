@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from lib.learning.finetune import Finetune
 from lib.learning.loop import fit as run
+from lib.learning.recipes.finetune import Finetune
 from tests.learning.loop.squares import Squares, quick, quiet, square_judge, tiny_network
 
 

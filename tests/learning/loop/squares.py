@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.utils.data import Dataset
 
-from lib.evaluation.overlap import dice
-from lib.learning.finetune import Finetune
+from lib.evaluation.metrics.overlap import dice
 from lib.learning.loop.ranks import Ranks
+from lib.learning.recipes.finetune import Finetune
 
 
 class Squares(Dataset):

@@ -23,12 +23,13 @@ from lib.server.admin import pages
 from lib.server.admin.access import served_app
 from lib.server.auth.routes import checked_form
 from lib.server.guard import Guard
-from lib.tasks.app import IMAGE_PATTERNS, TopoLabelApp
-from lib.tasks.archive import keeping
-from lib.tasks.proposals import Proposals
+from lib.tasks.app import TopoLabelApp
+from lib.tasks.segmentation.kind import VOLUME_PATTERNS
+from lib.tasks.serving.weights import shelf
 from lib.tasks.spec import load_app
-from lib.tasks.store import FolderStore
-from lib.tasks.weights import shelf
+from lib.tasks.store.archive import keeping
+from lib.tasks.store.folder import FolderStore
+from lib.tasks.store.proposals import Proposals
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 """The name of a study, and of a user."""
@@ -76,7 +77,9 @@ def add_label(
     def added(app_dir: Path, studies: Path, image: str, *, days_ago: int, changed: int, **info: Any) -> None:
         proposals = Proposals()
         store = keeping(
-            FolderStore(str(studies), extensions=IMAGE_PATTERNS), LabelVersions(app_dir, Ledger.of(app_dir)), proposals
+            FolderStore(str(studies), extensions=list(VOLUME_PATTERNS)),
+            LabelVersions(app_dir, Ledger.of(app_dir)),
+            proposals,
         )
         label = make_ct(int(image.removeprefix("ct_")) if image.startswith("ct_") else 7)[1]
         proposal = write_nifti(label, folder / "proposal.nii.gz")
@@ -136,7 +139,7 @@ def history(
     """An app that nothing has happened to yet, over two studies."""
     monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
     monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
-    monkeypatch.setattr("lib.tasks.models.mirror", lambda *_: None)
+    monkeypatch.setattr("lib.tasks.serving.models.mirror", lambda *_: None)
     studies = new_studies(tmp_path / "the studies", 1)
     write_nifti(make_ct(1)[0], studies / f"{HOSTILE}.nii.gz")
     app = TopoLabelApp(str(new_app(tmp_path / "an app")), str(studies), {})

@@ -9,8 +9,8 @@ from fastapi.testclient import TestClient
 from lib.jobs.queue.job import STOPPED, SUBMITTED
 from lib.records.versions import find_version
 from lib.server.admin.actions import DONE
-from lib.tasks.models import promote
-from lib.tasks.weights import shelf
+from lib.tasks.serving.models import promote
+from lib.tasks.serving.weights import shelf
 
 
 def served(history: Any) -> str:

@@ -12,7 +12,7 @@ from lib.data.findings import Finding, InputRejected
 from lib.server.guard import Guard
 from lib.server.guard.origins import Origins
 from lib.server.guard.rates import Rates
-from lib.tasks.weights import NoWeights
+from lib.tasks.serving.weights import NoWeights
 
 
 async def echo(request: Request) -> Response:

@@ -9,11 +9,11 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lib.evaluation.overlap import dice
+from lib.evaluation.metrics.overlap import dice
 from lib.records.versions import set_champion, write_version
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.request import Asked, Marks
-from lib.tasks.weights import build_network, versions_dir
+from lib.tasks.serving.weights import build_network, versions_dir
 from tests.tasks.click.taught import SHAPE, make_click_app, scan
 
 ONE = {"airway": 1}

@@ -8,16 +8,17 @@ import pytest
 import SimpleITK as sitk
 
 from lib.data.findings import InputRejected
-from lib.tasks.app import offered
 from lib.tasks.click.infer import STORED, UPLOADED, ClickInfer
-from lib.tasks.result import RequestError
+from lib.tasks.kinds import kind_of
+from lib.tasks.serving.result import RequestError
 from lib.tasks.spec import load_app
 from tests.tasks.click.taught import scan
 
 
 @pytest.fixture(scope="module")
 def infers(click_app: Path) -> dict[str, ClickInfer]:
-    return offered(str(click_app), load_app(click_app).task("sam"))  # type: ignore[return-value]
+    task = load_app(click_app).task("sam")
+    return kind_of(task).infer_tasks(click_app, task)  # type: ignore[return-value]
 
 
 def middle(seed: int, index: int) -> list[int]:

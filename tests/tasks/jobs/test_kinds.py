@@ -13,12 +13,12 @@ from lib.jobs.queue.run import Run
 from lib.records.ledger import Ledger
 from lib.records.versions import list_versions
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.blocks import ScoreSpec
 from lib.tasks.jobs import kinds
 from lib.tasks.jobs.kinds import KINDS, devices, run_name
+from lib.tasks.serving.weights import versions_dir
 from lib.tasks.spec import TaskSpec
+from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies.case_scores import CaseScores
-from lib.tasks.weights import versions_dir
 
 
 @pytest.fixture

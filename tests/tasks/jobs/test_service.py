@@ -16,9 +16,9 @@ from lib.records.versions import champion, find_version, write_version
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.jobs import service as module
 from lib.tasks.jobs.service import Service
-from lib.tasks.models import promote
+from lib.tasks.serving.models import promote
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import load_app
-from lib.tasks.weights import build_network, shelf
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 
 from lib.data.scintigraphy.skeleton import write_pairs
 from lib.models.weights import save_weights
+from lib.tasks.serving.weights import build_network
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.weights import build_network
 
 APP = """
 [app]

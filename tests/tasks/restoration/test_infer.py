@@ -9,7 +9,7 @@ import pytest
 
 from lib.data.scintigraphy.derived import NOTICE
 from lib.tasks.restoration.infer import RestorationInfer
-from lib.tasks.result import RequestError
+from lib.tasks.serving.result import RequestError
 from lib.tasks.spec import TaskSpec
 from tests.data.scintigraphy.conftest import make_counts, write_scan
 

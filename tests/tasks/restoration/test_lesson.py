@@ -10,16 +10,16 @@ import torch
 
 from lib.data.cases import find_cases
 from lib.data.scintigraphy.pairs import read_pair
-from lib.learning.restore import Restore
+from lib.learning.recipes.restore import Restore
 from lib.learning.scan_validation import pair_of
 from lib.models.restoration.semantics import SamSemantics
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version
 from lib.tasks.restoration.lesson import assembled, learn_to_restore, lessons_of
 from lib.tasks.restoration.restorer import Restorer
-from lib.tasks.retrain import retrain
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import TaskSpec
-from lib.tasks.weights import build_network, shelf
+from lib.tasks.training.retrain import retrain
 
 
 def recipe_of(task: TaskSpec) -> Restore:

@@ -7,8 +7,8 @@ import pytest
 
 from lib.data.findings import InputRejected
 from lib.tasks.restoration.restorer import Restorer, restore_file
+from lib.tasks.serving.weights import NoWeights
 from lib.tasks.spec import SpecError
-from lib.tasks.weights import NoWeights
 from tests.tasks.conftest import APP as CT_APP
 
 
@@ -50,5 +50,5 @@ def test_without_weights_nobody_is_answered(scans_app: Path, pairs: Path) -> Non
 
 def test_a_task_that_segments_restores_nothing(tmp_path: Path) -> None:
     (tmp_path / "app.toml").write_text(CT_APP)
-    with pytest.raises(SpecError, match="restores nothing"):
+    with pytest.raises(SpecError, match="to restore a scan, name a task of kind"):
         Restorer.from_task(tmp_path, "tubes")

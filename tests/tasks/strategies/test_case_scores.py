@@ -7,18 +7,18 @@ from pathlib import Path
 import pytest
 from monailabel.interfaces.datastore import DefaultLabelTag
 
-from lib.data.atomic import replacing
+from lib.data.files.atomic import replacing
 from lib.jobs.queue.job import DONE, ERROR, STOPPED
 from lib.jobs.queue.table import Jobs
 from lib.records.scores import CaseScore
 from lib.records.versions import write_version
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.blocks import ScoreSpec
-from lib.tasks.models import promote
-from lib.tasks.scorer import maker_of
+from lib.tasks.serving.models import promote
+from lib.tasks.serving.weights import build_network, shelf
 from lib.tasks.spec import TaskSpec
+from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies.case_scores import CaseScores, Known, stamp
-from lib.tasks.weights import build_network, shelf
+from lib.tasks.strategies.scorer import maker_of
 
 
 def number(entropy: float) -> CaseScore:

@@ -11,13 +11,13 @@ from monailabel.interfaces.exception import MONAILabelException
 from lib.records.engine import LedgerUnavailable
 from lib.records.leases import Leases
 from lib.records.scores import CaseScore
-from lib.tasks import scorer
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.blocks import ScoreSpec
-from lib.tasks.scorer import maker_of
 from lib.tasks.spec import SCORED, TaskSpec, load_app
+from lib.tasks.spec.blocks import ScoreSpec
+from lib.tasks.strategies import scorer
 from lib.tasks.strategies.case_scores import CaseScores, stamp
 from lib.tasks.strategies.scored import Scored
+from lib.tasks.strategies.scorer import maker_of
 
 
 @pytest.fixture

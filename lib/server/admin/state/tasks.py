@@ -6,7 +6,7 @@ from weakref import WeakKeyDictionary
 from lib.jobs.policy import TRAIN, new_labels
 from lib.records.ledger import Ledger
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.weights import shelf
+from lib.tasks.serving.weights import shelf
 
 _counted: WeakKeyDictionary[Ledger, tuple[int, dict[str, int]]] = WeakKeyDictionary()
 

@@ -12,9 +12,9 @@ from lib.evaluation.bootstrap import Interval, mean_interval
 from lib.jobs.gate import DICE, METRICS
 from lib.jobs.publish import Shelf, rollback_target
 from lib.records.versions import STARTER, Version, find_version
-from lib.tasks.models import list_models, show_model
+from lib.tasks.serving.models import list_models, show_model
+from lib.tasks.serving.weights import shelf
 from lib.tasks.spec import AppSpec
-from lib.tasks.weights import shelf
 
 SHOWN = 50
 SEED = 20

@@ -1,0 +1,1 @@
+"""Training patches: augmentation, label maps and the dataset that draws them."""

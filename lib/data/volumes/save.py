@@ -1,0 +1,78 @@
+"""Write label volumes in the format of their suffix."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import SimpleITK as sitk
+from isal import isal_zlib
+from numpy.typing import ArrayLike, NDArray
+
+from lib.data.files.atomic import replacing
+from lib.data.volumes.geometry import itk_from_ras
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+ITK_SUFFIXES = (".nrrd", ".mha")
+GZIP_LEVEL = 1
+"""Labels are long runs: higher levels cost time and gain little."""
+
+
+def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Path:
+    """Write an array ``(X, Y)`` or ``(X, Y, Z)`` atomically, in the format of the suffix.
+
+    NIfTI is gzipped for ``.nii.gz`` and byte for byte the same for the same input; NRRD and MetaImage are uncompressed,
+    as the viewers want them.
+
+    Args:
+        array: Voxels in their final type.
+        affine: ``(4, 4)``, voxel index to RAS+ mm.
+        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+    Returns:
+        The path written.
+    Raises:
+        ValueError: For another suffix.
+    """
+    path = Path(path)
+    _writer(path)
+    with replacing(path) as temporary:
+        put_volume(array, affine, temporary)
+    return path
+
+
+def put_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> None:
+    """Write an array as `write_volume` does, but in place and without waiting for the disk: for passing files.
+
+    Raises:
+        ValueError: For another suffix.
+    """
+    _writer(Path(path))(array, np.asarray(affine, np.float64), Path(path))
+
+
+def _writer(path: Path) -> Callable[[NDArray[Any], NDArray[Any], Path], None]:
+    name = path.name.lower()
+    if not name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
+        raise ValueError(f"cannot write '{path.name}': use one of {', '.join((*NIFTI_SUFFIXES, *ITK_SUFFIXES))}")
+    return _write_nifti if name.endswith(NIFTI_SUFFIXES) else _write_itk
+
+
+def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
+    image = nib.Nifti1Image(array, affine)
+    image.header.set_xyzt_units("mm")
+    image.set_qform(affine, code=1)
+    image.set_sform(affine, code=1)
+    data = image.to_bytes()
+    if path.name.endswith(".gz"):
+        packer = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
+        data = packer.compress(data) + packer.flush()
+    path.write_bytes(data)
+
+
+def _write_itk(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
+    image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
+    spacing_mm, origin_mm, direction = itk_from_ras(affine, array.ndim)
+    image.SetSpacing(spacing_mm)
+    image.SetOrigin(origin_mm)
+    image.SetDirection(direction)
+    sitk.WriteImage(image, str(path), useCompression=False)

@@ -1,0 +1,1 @@
+"""Rules without a network that every model is compared with."""

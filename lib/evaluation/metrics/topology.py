@@ -1,0 +1,183 @@
+"""Shape of a mask beyond its overlap: hard clDice, Betti numbers, and the branches of a tree that were found."""
+
+import math
+from typing import Literal
+
+import cc3d
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+from skimage.measure import euler_number
+from skimage.morphology import skeletonize
+
+from lib.evaluation.metrics.crop import bounding_box
+
+Mask = npt.NDArray[np.bool_]
+
+SHORTEST_BRANCH_VOXELS = 5
+DETECTED_PERCENT = 80
+
+Connectivity = Literal[4, 6, 8, 18, 26]
+
+
+def cl_dice(prediction: Mask, reference: Mask) -> float:
+    """Return the harmonic mean of how much of each skeleton lies inside the other mask.
+
+    Args:
+        prediction: Boolean mask, ``(*S)``, 2-D or 3-D.
+        reference: Boolean mask, ``(*S)``.
+    Returns:
+        A number in [0, 1]; 0 if one mask is empty, nan if both are.
+    Source:
+        Shit et al. 2021, arXiv:2003.07311, eq. 1, with exact skeletons.
+    """
+    if not prediction.any() and not reference.any():
+        return math.nan
+    if not prediction.any() or not reference.any():
+        return 0.0
+    precision = float(reference[skeleton(prediction)].mean())
+    sensitivity = float(prediction[skeleton(reference)].mean())
+    return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
+
+
+def skeleton(mask: Mask) -> Mask:
+    """Return the one-voxel-wide centreline of `mask`.
+
+    Args:
+        mask: Boolean mask, ``(*S)``, 2-D or 3-D.
+    Returns:
+        Boolean mask of the same shape.
+    Source:
+        Lee et al. 1994 in 3-D, Zhang & Suen 1984 in 2-D, as scikit-image has them.
+    """
+    out = np.zeros_like(mask)
+    if mask.any():
+        box = bounding_box(mask)
+        out[box] = skeletonize(mask[box])
+    return out
+
+
+def betti_numbers(mask: Mask) -> tuple[int, int, int]:
+    """Return the counts of components, tunnels and cavities.
+
+    Foreground voxels join over 26 neighbours, background voxels over 6. b0 and b2 are counted; b1 follows from the
+    Euler characteristic, chi = b0 - b1 + b2. In 2-D (8 and 4 neighbours) a hole is a tunnel and there are no cavities.
+
+    Args:
+        mask: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
+    Returns:
+        ``(b0, b1, b2)``.
+    """
+    if not mask.any():
+        return 0, 0, 0
+    inside = mask[bounding_box(mask)]
+    # The empty rim makes the outer background one component, and gives 2-D masks the room around their one slice.
+    solid = np.pad(inside if inside.ndim == 3 else inside[..., None], 1)
+    b0 = _count(solid, 26)
+    b2 = _count(~solid, 6) - 1
+    return b0, b0 + b2 - int(euler_number(solid, connectivity=3)), b2
+
+
+def betti_errors(prediction: Mask, reference: Mask) -> tuple[int, int, int]:
+    """Return the absolute differences of the Betti numbers.
+
+    Args:
+        prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
+        reference: Boolean mask, same shape.
+    Returns:
+        Errors of ``(b0, b1, b2)``.
+    """
+    ours, theirs = betti_numbers(prediction), betti_numbers(reference)
+    return abs(ours[0] - theirs[0]), abs(ours[1] - theirs[1]), abs(ours[2] - theirs[2])
+
+
+def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
+    """Return the component of `mask` with the most voxels.
+
+    Args:
+        mask: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
+        connectivity: 6, 18 or 26 in 3-D, 4 or 8 in 2-D.
+    Returns:
+        Boolean mask of the same shape; empty if `mask` is.
+    """
+    if not mask.any():
+        return mask.copy()
+    return cc3d.largest_k(mask, k=1, connectivity=connectivity, binary_image=True).astype(bool)
+
+
+def branches(centreline: Mask) -> npt.NDArray[np.int32]:
+    """Part a skeleton into its branches.
+
+    A skeleton voxel with more than two skeleton neighbours is a junction and belongs to no branch; what is left falls
+    apart into branches, of which those under `SHORTEST_BRANCH_VOXELS` voxels are spurs and are dropped.
+
+    Args:
+        centreline: Boolean skeleton, ``(*S)``.
+    Returns:
+        Branch number per voxel, 1 to the number of branches, 0 elsewhere.
+    Source:
+        The parsing of the ATM'22 challenge, arXiv:2303.05745.
+    """
+    block = np.ones((3,) * centreline.ndim, np.uint8)
+    around = ndimage.convolve(centreline.astype(np.uint8), block, mode="constant") - centreline
+    parted = np.zeros(centreline.shape, np.int32)
+    ndimage.label(centreline & (around <= 2), block, output=parted)
+    sizes = np.bincount(parted.ravel())
+    keep = sizes >= SHORTEST_BRANCH_VOXELS
+    keep[0] = False
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[parted]
+
+
+def tree_length_detected(prediction: Mask, reference: Mask) -> float:
+    """Return TD, the share of the reference's skeleton voxels inside the prediction's largest component.
+
+    Args:
+        prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
+        reference: Boolean mask, same shape.
+    Returns:
+        A number in [0, 1]; nan if the reference is empty.
+    Source:
+        ATM'22, arXiv:2303.05745.
+    """
+    return tree_scores(prediction, reference)[0]
+
+
+def branches_detected(prediction: Mask, reference: Mask) -> float:
+    """Return BD, the share of the reference's branches with at least 80 % of their voxels hit.
+
+    Args:
+        prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``; only its largest component counts.
+        reference: Boolean mask, same shape.
+    Returns:
+        A number in [0, 1]; nan if the reference has no branch.
+    Source:
+        ATM'22, arXiv:2303.05745.
+    """
+    return tree_scores(prediction, reference)[1]
+
+
+def tree_scores(prediction: Mask, reference: Mask) -> tuple[float, float]:
+    """Return `tree_length_detected` and `branches_detected` from one skeleton.
+
+    Args:
+        prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
+        reference: Boolean mask, same shape.
+    Returns:
+        TD and BD, each in [0, 1] or nan.
+    """
+    box = bounding_box(reference, margin=1)
+    centreline = skeleton(reference[box])
+    found = largest_component(prediction, 26 if prediction.ndim == 3 else 8)[box]
+    length = float(found[centreline].mean()) if centreline.any() else math.nan
+    return length, _branch_share(branches(centreline), found) if centreline.any() else math.nan
+
+
+def _branch_share(numbered: npt.NDArray[np.int32], found: Mask) -> float:
+    total = np.bincount(numbered.ravel())[1:]
+    hit = np.bincount(numbered[found], minlength=len(total) + 1)[1:]
+    # In whole numbers: 4 of 5 voxels are 80 %, whatever 0.8 is as a float.
+    return float(np.mean(100 * hit >= DETECTED_PERCENT * total)) if len(total) else math.nan
+
+
+def _count(mask: Mask, connectivity: Connectivity) -> int:
+    return int(np.max(cc3d.connected_components(mask, connectivity=connectivity)))

@@ -1,0 +1,1 @@
+"""Scores of unlabelled cases, which decide what to label next."""

@@ -1,0 +1,1 @@
+"""Recipes: a frozen dataclass of options and one `step(batch) -> losses` each."""

@@ -1,0 +1,75 @@
+"""Fine-tune a segmentation network on labelled cases: Dice and cross entropy, and terms for thin structures."""
+
+import dataclasses
+
+import torch
+from torch import nn
+from torch.utils.data import Dataset
+
+from lib.data.pipeline import IGNORE
+from lib.learning.losses.deep_supervision import deep_supervision_loss
+from lib.learning.losses.dice_ce import dice_ce_loss
+from lib.learning.losses.skeleton_recall import SkeletonTargets, skeleton_recall_loss
+from lib.learning.losses.soft_cldice import soft_cldice_loss
+from lib.learning.recipes.recipe import Batch, Losses, Recipe
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finetune(Recipe):
+    """Dice and cross entropy with deep supervision, optionally soft-clDice and skeleton recall.
+
+    Soft-clDice judges the union of all foreground classes: a break where two parts meet shows in no single class.
+
+    Args:
+        cl_dice_weight: Weight of soft-clDice; 0 leaves it out.
+        skeleton_weight: Weight of skeleton recall; 0 leaves it out, and its targets are not computed.
+        skeleton_iterations: Erosions of the soft skeleton, in voxels of radius.
+    """
+
+    cl_dice_weight: float = 0.0
+    skeleton_weight: float = 0.0
+    skeleton_iterations: int = 3
+
+    def __post_init__(self) -> None:
+        """Refuse values that cannot train."""
+        super().__post_init__()
+        for name in ("cl_dice_weight", "skeleton_weight"):
+            self._require(name, getattr(self, name) >= 0, "must not be negative")
+        self._require("skeleton_iterations", self.skeleton_iterations > 0, "must be positive")
+
+    def feed(self, patches: Dataset) -> Dataset:
+        """Return the patches, with skeletons where the recipe weighs them."""
+        return SkeletonTargets(patches) if self.skeleton_weight else patches
+
+    def step(self, network: nn.Module, batch: Batch) -> Losses:
+        """Return the losses of one batch.
+
+        Args:
+            network: Logits ``(B, K, *S)``, or a list of them, finest first, from images ``(B, C, *S)``.
+            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)`` and, if weighed, ``skeleton`` ``(B, *S)``.
+        Returns:
+            Scalars: ``loss``, ``dice_ce`` and one per weighed term.
+        """
+        label = batch["label"]
+        outputs = network(batch["image"])
+        losses = {"dice_ce": deep_supervision_loss(dice_ce_loss, outputs, label)}
+        total = losses["dice_ce"]
+        prob = finest(outputs).float().softmax(dim=1)
+        if self.cl_dice_weight:
+            losses["cl_dice"] = self._cl_dice(prob, label)
+            total = total + self.cl_dice_weight * losses["cl_dice"]
+        if self.skeleton_weight:
+            losses["skeleton_recall"] = skeleton_recall_loss(prob, batch["skeleton"])
+            total = total + self.skeleton_weight * losses["skeleton_recall"]
+        return {"loss": total, **losses}
+
+    def _cl_dice(self, prob: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        label = label[:, None]
+        valid = label != IGNORE
+        inside = (label > 0) & valid
+        return soft_cldice_loss(1 - prob[:, :1], inside, valid=valid, iterations=self.skeleton_iterations)
+
+
+def finest(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
+    """Return the logits at full resolution of what a network gives."""
+    return outputs if isinstance(outputs, torch.Tensor) else outputs[0]

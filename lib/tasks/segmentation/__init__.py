@@ -1,0 +1,1 @@
+"""Tasks of kind "segmentation": an image in, a label on its grid out."""

@@ -1,0 +1,1 @@
+"""Load the served version of a task, follow its champion, write its answers."""

@@ -1,0 +1,21 @@
+"""What an app.toml declares, read into frozen dataclasses."""
+
+from lib.data.files.tables import SpecError
+from lib.tasks.spec.app import RANDOM, SCORED, AppSpec, load_app, read_app, scored_strategies
+from lib.tasks.spec.kinds import CLICK, RESTORATION, SEGMENTATION, require_kind
+from lib.tasks.spec.task import TaskSpec
+
+__all__ = [
+    "CLICK",
+    "RANDOM",
+    "RESTORATION",
+    "SCORED",
+    "SEGMENTATION",
+    "AppSpec",
+    "SpecError",
+    "TaskSpec",
+    "load_app",
+    "read_app",
+    "require_kind",
+    "scored_strategies",
+]

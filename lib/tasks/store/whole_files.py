@@ -1,0 +1,89 @@
+"""MONAI Label's folder of studies, every file in it replaced whole."""
+
+import json
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from monailabel.datastore.local import DataModel, ImageLabelModel, LocalDatastore, LocalDatastoreModel
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from lib.data.files.atomic import replacing
+
+
+class WholeFiles(LocalDatastore):
+    """A folder whose images, labels and index are replaced whole: MONAI Label writes over them in place."""
+
+    def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
+        """Put an image in its place: half of one would be a study, and keep the whole one out."""
+        name, suffix = self._to_id(os.path.basename(image_filename))
+        image_id = image_id or name
+        target = Path(self._datastore.image_path()) / f"{image_id}{suffix}"
+        with FileLock(self._lock_file):
+            with replacing(target) as file:
+                shutil.copyfile(image_filename, file)
+            facts = {**(image_info or {}), "ts": int(time.time()), "name": target.name}
+            self._datastore.objects[image_id] = ImageLabelModel(image=DataModel(info=facts, ext=suffix))
+            self._update_datastore_file(lock=False)
+        return image_id
+
+    def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
+        """Put a label in its place; the one before stays whole until then."""
+        _, suffix = self._to_id(os.path.basename(label_filename))
+        target = Path(self._datastore.label_path(label_tag)) / f"{image_id}{suffix}"
+        with FileLock(self._lock_file):
+            image = self._datastore.objects.get(image_id)
+            if image is None:
+                raise ImageNotFoundException(f"Image {image_id} not found")
+            with replacing(target) as file:
+                shutil.copyfile(label_filename, file)
+            for other in self.label_files(image_id, label_tag):
+                if other != target:
+                    other.unlink()
+            facts = {**(label_info or {}), "ts": int(time.time()), "name": target.name}
+            image.labels[label_tag] = DataModel(info=facts, ext=suffix)
+            self._update_datastore_file(lock=False)
+        return image_id
+
+    def label_files(self, image_id: str, label_tag: str) -> list[Path]:
+        """Return the label's files: one, or several of different suffixes that another program left."""
+        folder = Path(self._datastore.label_path(label_tag))
+        names = [f"{image_id}{pattern.lstrip('*')}" for pattern in self._extensions]
+        return [folder / name for name in names if (folder / name).is_file()]
+
+    def watch_moves(self) -> None:
+        """See what another process replaces: it is moved into its place, and MONAI Label looks for other changes."""
+        if self._auto_reload:
+            self._handler.on_moved = self._on_moved
+
+    def _on_moved(self, event: Any) -> None:
+        if event.dest_path == self._datastore_config_path:
+            self._init_from_datastore_file()
+        else:
+            self.refresh()
+
+    def _update_datastore_file(self, lock: bool = True) -> None:
+        if lock:
+            with FileLock(self._lock_file):
+                return self._update_datastore_file(lock=False)
+        index = Path(self._datastore_config_path)
+        if index.is_file() and index.stat().st_mtime != self._config_ts:
+            self._take_in(LocalDatastoreModel.model_validate_json(index.read_text()))
+        with replacing(index) as file:
+            file.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
+        self._config_ts = index.stat().st_mtime
+
+    def _take_in(self, theirs: LocalDatastoreModel) -> None:
+        """Take over what another process, a job that infers, added since this one last read the index."""
+        ours = self._datastore.objects
+        for image, other in theirs.objects.items():
+            if not (Path(self._datastore.image_path()) / f"{image}{other.image.ext}").exists():
+                continue
+            mine = ours.setdefault(image, other)
+            mine.image.info = {**other.image.info, **mine.image.info}
+            for tag, label in other.labels.items():
+                if tag not in mine.labels and self.label_files(image, tag):
+                    mine.labels[tag] = label

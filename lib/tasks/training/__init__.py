@@ -1,0 +1,1 @@
+"""Train, judge and publish a version of a task."""

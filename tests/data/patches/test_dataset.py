@@ -1,0 +1,221 @@
+"""Patches show the right voxels, favour the classes, repeat with their seed, and start fast from the cache."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from lib.data.cases import Case
+from lib.data.formats import Volume
+from lib.data.patches.augment import Augmentation
+from lib.data.patches.dataset import PatchDataset
+from lib.data.patches.dataset import dataset as patches
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, read, window
+from lib.data.volumes.grid import Grid
+
+FLAT = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12), (-2, 0, 3))
+BOX = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12, 8))
+SHAPE = (40, 36, 20)
+
+
+def reading(*classes: int, seed: int = 0) -> Reading:
+    """Return noise with one small box of each class."""
+    rng = np.random.default_rng(seed)
+    label = np.zeros(SHAPE, np.uint8)
+    for value in classes:
+        at = [int(rng.integers(4, n - 8)) for n in SHAPE]
+        label[at[0] : at[0] + 3, at[1] : at[1] + 3, at[2] : at[2] + 3] = value
+    hu = torch.from_numpy(rng.integers(-1000, 400, SHAPE).astype(np.float32))[None]
+    return Reading(hu, torch.from_numpy(label), Grid.over(SHAPE, np.eye(4), (1.0, 1.0, 1.0)))
+
+
+def make(spec: ImageSpec, cases: list[Reading], classes: int = 6, **options: object) -> PatchDataset:
+    settings = {"patches_per_epoch": 30, "seed": 3, **options}
+    return PatchDataset(cases, spec, classes=classes, **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("augment", [Augmentation(), None])
+@pytest.mark.parametrize(
+    ("spec", "image", "label"), [(FLAT, (3, 16, 12), (16, 12)), (BOX, (1, 16, 12, 8), (16, 12, 8))]
+)
+def test_shapes_types_and_range(
+    spec: ImageSpec, image: tuple[int, ...], label: tuple[int, ...], augment: Augmentation | None
+) -> None:
+    for patch in DataLoader(make(spec, [reading(1, 2)], augment=augment), batch_size=10):
+        assert patch["image"].shape == (10, *image) and patch["image"].dtype == torch.float32
+        assert patch["label"].shape == (10, *label) and patch["label"].dtype == torch.int64
+        assert patch["image"].min() >= 0 and patch["image"].max() <= 1
+        assert set(patch["label"].unique().tolist()) <= {0, 1, 2, IGNORE}
+
+
+@pytest.mark.parametrize("spec", [FLAT, BOX])
+def test_unchanged_patch_is_found_in_the_volume(spec: ImageSpec) -> None:
+    whole = reading(1, 2, 3)
+    assert whole.label is not None
+    volume, depth = window(whole.hu[0], spec.window_hu), spec.roi[2] if len(spec.roi) == 3 else 1
+    for patch in make(spec, [whole], augment=None, patches_per_epoch=6):
+        label = patch["label"].reshape(16, 12, depth)
+        inside = (label != IGNORE).nonzero()
+        low, high = inside.min(0).values, inside.max(0).values + 1
+        known = label[low[0] : high[0], low[1] : high[1], low[2] : high[2]]
+        spots = [s for s in _spots(whole.label, known) if _shows(volume, patch, spec, s, low, known.shape)]
+        assert len(spots) == 1
+
+
+def _spots(label: torch.Tensor, known: torch.Tensor) -> list[tuple[int, int, int]]:
+    blocks = label.unfold(0, known.shape[0], 1).unfold(1, known.shape[1], 1).unfold(2, known.shape[2], 1)
+    return [tuple(s) for s in (blocks == known).all(-1).all(-1).all(-1).nonzero().tolist()]
+
+
+def _shows(volume: torch.Tensor, patch: dict, spec: ImageSpec, spot: tuple, low: torch.Tensor, size: tuple) -> bool:
+    x, y, z = spot
+    i, j, k = low.tolist()
+    offsets = spec.slice_offsets if len(spec.roi) == 2 else (0,)
+    for channel, offset in enumerate(offsets):
+        planes = np.clip(np.arange(z, z + size[2]) + offset, 0, volume.shape[2] - 1)
+        expected = volume[x : x + size[0], y : y + size[1], planes]
+        image = patch["image"][channel].reshape(16, 12, -1)[i : i + size[0], j : j + size[1], k : k + size[2]]
+        if not torch.allclose(image, expected, atol=2e-3):
+            return False
+    return True
+
+
+def test_classes_are_drawn_evenly_whatever_their_cases() -> None:
+    cases = [reading(1, seed=0), reading(1, seed=1), reading(1, seed=2), reading(4, seed=3)]
+    data = make(FLAT, cases, augment=None, patches_per_epoch=300)
+    middles = Counter(int(patch["label"][8, 6]) for patch in data)
+    assert 0.25 < middles[1] / 300 < 0.45 and 0.25 < middles[4] / 300 < 0.45 and middles[0] > 50
+
+
+def test_patch_depends_on_seed_epoch_and_index_alone() -> None:
+    first, second = (make(FLAT, [reading(1)]) for _ in range(2))
+    _ = first[0]
+    assert torch.equal(first[7]["image"], second[7]["image"])
+    assert not torch.equal(first[7]["image"], first[8]["image"])
+    second.set_epoch(1)
+    assert not torch.equal(first[7]["image"], second[7]["image"])
+    assert not torch.equal(first[7]["image"], make(FLAT, [reading(1)], seed=4)[7]["image"])
+
+
+@pytest.mark.parametrize("augment", [Augmentation(), None])
+def test_roi_larger_than_the_volume(augment: Augmentation | None) -> None:
+    spec = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (64, 64, 32))
+    patch = make(spec, [reading(1)], augment=augment)[0]
+    assert patch["image"].shape == (1, 64, 64, 32)
+    assert (patch["label"] == IGNORE).float().mean() > 0.2
+
+
+def test_case_without_classes_still_gives_background() -> None:
+    assert (make(FLAT, [reading()], augment=None)[0]["label"] % IGNORE == 0).all()
+
+
+def test_where_some_slices_have_a_label_no_patch_is_of_another() -> None:
+    whole = reading(1, 2)
+    assert whole.label is not None
+    label = torch.full_like(whole.label, IGNORE)
+    label[..., [3, 11]] = whole.label[..., [3, 11]]
+    for patch in make(FLAT, [replace(whole, label=label)], augment=None):
+        assert (patch["label"] != IGNORE).any()
+    bare = make(FLAT, [replace(whole, label=label)], augment=None, bare=True)
+    assert not all((patch["label"] != IGNORE).any() for patch in bare)
+
+
+def test_lessons_without_labels_take_cases_without() -> None:
+    bare = replace(reading(), label=None)
+    assert all((patch["label"] == IGNORE).all() for patch in make(FLAT, [bare, bare], bare=True))
+
+
+def test_views_are_of_one_place() -> None:
+    patches = make(FLAT, [reading(1)])
+    first, second = patches.views(4, 2)
+    assert torch.equal(first["image"], patches[4]["image"]) and not torch.equal(first["image"], second["image"])
+    still = make(FLAT, [reading(1)], augment=None).views(4, 2)
+    assert torch.equal(still[0]["image"], still[1]["image"])
+    with pytest.raises(IndexError):
+        patches.views(30, 2)
+
+
+def test_faulty_cases_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"holds \[5\].*5 classes"):
+        make(FLAT, [reading(5)], classes=5)
+    with pytest.raises(ValueError, match="without a label"):
+        make(FLAT, [read(Volume(np.zeros(SHAPE, np.int16), np.eye(4)), FLAT)])
+    with pytest.raises(ValueError, match="no cases"):
+        make(FLAT, [])
+    with pytest.raises(ValueError, match="'a' has no label"):
+        PatchDataset([Case("a", Path("a"), None, "a")], FLAT, classes=2, patches_per_epoch=1)
+    with pytest.raises(IndexError):
+        _ = make(FLAT, [reading(1)])[30]
+
+
+def soft_of(case: Reading, classes: int = 3) -> np.ndarray:
+    """Return logits that say a case's label: its one-hot, times ten, ``(Z, K, X, Y)``."""
+    assert case.label is not None
+    label = case.label.permute(2, 0, 1)
+    return np.stack([(label == value).numpy() * 10 for value in range(classes)], 1).astype(np.float16)
+
+
+@pytest.mark.parametrize("augment", [Augmentation(), None])
+@pytest.mark.parametrize("spec", [FLAT, BOX])
+def test_a_teachers_logits_are_turned_and_scaled_as_the_image_is(spec: ImageSpec, augment: Augmentation | None) -> None:
+    """They say what the label says, but for the samples between two classes."""
+    whole = reading(1, 2)
+    found = different = 0
+    for patch in make(spec, [whole], augment=augment, soft=[soft_of(whole)]):
+        assert patch["teacher"].shape == (3, *patch["label"].shape) and patch["seen"].shape == patch["label"].shape
+        assert torch.equal(patch["seen"], patch["label"] != IGNORE), "this case has a label wherever it was seen"
+        drawn = patch["teacher"].argmax(0)[patch["seen"]]
+        found += int((patch["label"][patch["seen"]] > 0).sum())
+        different += int((drawn != patch["label"][patch["seen"]]).sum())
+        sure = patch["teacher"].amax(0)[patch["seen"]] > 9.9
+        assert (drawn == patch["label"][patch["seen"]])[sure].all()
+    assert found > 100 and different < (0.35 * found if augment else 1)
+
+
+def test_where_nobody_drew_a_label_the_teacher_says_where_to_look() -> None:
+    whole = reading(2)
+    bare = Reading(whole.hu, None, whole.grid)
+    patches = list(make(FLAT, [bare], augment=None, soft=[soft_of(whole)]))
+    assert all((patch["label"] == IGNORE).all() for patch in patches)
+    assert any(patch["seen"].all() for patch in patches)
+    shown = sum(bool((patch["teacher"].argmax(0) == 2).any()) for patch in patches)
+    assert shown > 15, "a box of 27 voxels is seldom met by chance"
+
+
+def test_every_case_has_a_teachers_logits_or_none_has() -> None:
+    with pytest.raises(ValueError):
+        make(FLAT, [reading(1), reading(2)], soft=[soft_of(reading(1))])
+
+
+class TestCache:
+    @pytest.fixture
+    def case(self, nifti: Callable[..., Path], head: Callable[..., np.ndarray]) -> Case:
+        hu = head(SHAPE)
+        label = nifti((hu < -500).astype(np.uint8), name="label.nii.gz")
+        return Case("a", nifti(hu), label, "a")
+
+    def patch(self, case: Case, cache: Path | None, spec: ImageSpec = FLAT) -> torch.Tensor:
+        return PatchDataset([case], spec, classes=2, patches_per_epoch=2, cache=cache)[1]["image"]
+
+    def test_second_run_reads_no_image(self, tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+        fresh = self.patch(case, None)
+        assert torch.equal(self.patch(case, tmp_path / "cache"), fresh)
+        monkeypatch.setattr(patches, "read", lambda *_: pytest.fail("read again"))
+        assert torch.equal(self.patch(case, tmp_path / "cache"), fresh)
+
+    def test_other_content_or_grid_is_read_anew(
+        self, tmp_path: Path, case: Case, nifti: Callable[..., Path], head: Callable[..., np.ndarray]
+    ) -> None:
+        cache = tmp_path / "cache"
+        self.patch(case, cache)
+        self.patch(case, cache, ImageSpec((2.0, 2.0, 2.0), FLAT.window_hu, FLAT.roi))
+        nifti(head(SHAPE, seed=9))
+        self.patch(case, cache)
+        assert len(list(cache.iterdir())) == 3
+        self.patch(case, cache, ImageSpec(FLAT.spacing_mm, (-500.0, 100.0), (8, 8)))
+        assert len(list(cache.iterdir())) == 3

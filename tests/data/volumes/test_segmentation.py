@@ -1,0 +1,102 @@
+"""DICOM SEGs of other programs: overlapping, fractional, of other names, of other slices."""
+
+import logging
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from archive import ct_series
+from highdicom.seg import SegmentationTypeValues
+from pydicom.dataset import Dataset
+
+from lib.data.findings import InputRejected
+from lib.data.volumes.segmentation import read_segmentation
+from tests.segmentations import segmentation
+
+VALUES = {"tube": 1, "cavity": 2}
+SHAPE = (12, 10, 8)
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> list[Dataset]:
+    """A CT as the instances of a series."""
+    file = tmp_path_factory.mktemp("ct") / "ct.nii.gz"
+    affine = np.diag([-1.5, -1.5, 2.0, 1.0])
+    nib.save(nib.Nifti1Image(np.arange(np.prod(SHAPE), dtype=np.int16).reshape(SHAPE), affine), file)
+    return ct_series(file, "P")
+
+
+@pytest.fixture(scope="module")
+def slices(source: list[Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The series as files whose names say nothing of their order."""
+    folder = tmp_path_factory.mktemp("series")
+    for number, instance in enumerate(source):
+        instance.save_as(folder / f"{(7 * number) % len(source)}.dcm", write_like_original=False)
+    return folder
+
+
+def planes(*masks: tuple[slice, slice, slice]) -> np.ndarray:
+    """Return masks ``(X, Y, Z)`` as planes of a SEG."""
+    array = np.zeros((*SHAPE, len(masks)), np.uint8)
+    for number, where in enumerate(masks):
+        array[(*where, number)] = 1
+    return array.transpose(2, 1, 0, 3)
+
+
+TUBE, CAVITY = (slice(2, 6), slice(1, 5), slice(3, 6)), (slice(5, 9), slice(4, 8), slice(5, 7))
+
+
+def test_overlapping_segments_by_their_names_the_later_one_above(
+    source: list[Dataset], slices: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        label = read_segmentation(segmentation(source, planes(CAVITY, TUBE), ["CAVITY", "tube"]), slices, VALUES)
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[CAVITY], expected[TUBE] = 2, 1
+    assert np.array_equal(label, expected) and label.dtype == np.uint8
+    assert "overlap in 1 voxels" in caplog.text
+
+
+def test_its_axes_are_those_of_the_series_as_itk_reads_it(source: list[Dataset], slices: Path) -> None:
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(slices)))
+    image = sitk.GetArrayFromImage(reader.Execute()).transpose(2, 1, 0)
+    label = read_segmentation(segmentation(source, planes(TUBE), ["tube"]), slices, VALUES)
+    stored = {instance.SOPInstanceUID: instance.pixel_array for instance in source}
+    stack = np.stack(list(stored.values()), -1).transpose(1, 0, 2)
+    assert set(image[label == 1]) == set(stack[TUBE].ravel()), "the voxels that were marked"
+
+
+def test_half_of_a_fractional_segment_is_there(source: list[Dataset], slices: Path) -> None:
+    share = planes(TUBE).astype(np.float32)
+    share[4] *= 0.25
+    seg = segmentation(source, share, ["tube"], SegmentationTypeValues.FRACTIONAL)
+    label = read_segmentation(seg, slices, VALUES)
+    expected = np.zeros(SHAPE, np.uint8)
+    expected[TUBE] = 1
+    expected[..., 4] = 0
+    assert np.array_equal(label, expected)
+
+
+def test_segments_of_other_names_are_left_out(
+    source: list[Dataset], slices: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING):
+        label = read_segmentation(segmentation(source, planes(CAVITY, TUBE), ["liver", "tube"]), slices, VALUES)
+    assert set(np.unique(label)) == {0, 1} and "liver" in caplog.text
+    with pytest.raises(InputRejected, match=r"LABEL_NAMES.*liver"):
+        read_segmentation(segmentation(source, planes(CAVITY), ["liver"]), slices, VALUES)
+
+
+def test_a_seg_of_other_slices_is_refused(source: list[Dataset], slices: Path, tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.int16), np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "other.nii.gz")
+    other = ct_series(tmp_path / "other.nii.gz", "Q")
+    with pytest.raises(InputRejected, match="LABEL_GRID"):
+        read_segmentation(segmentation(other, planes(TUBE), ["tube"]), slices, VALUES)
+
+
+def test_what_is_no_seg_is_refused(source: list[Dataset], slices: Path) -> None:
+    with pytest.raises(InputRejected, match="BAD_SEG"):
+        read_segmentation(source[0], slices, VALUES)

@@ -1,0 +1,129 @@
+"""The step: what it weighs, where it does not, and whom it changes."""
+
+import dataclasses
+
+import pytest
+import torch
+from torch import nn
+
+from lib.data.pipeline import ImageSpec
+from lib.learning.losses.dice_ce import dice_ce_loss
+from lib.learning.losses.distillation import distillation_loss, soft_dice_loss
+from lib.learning.losses.imitation import imitation_loss
+from lib.learning.recipes.distil import Distil
+from lib.learning.recipes.finetune import Finetune
+from lib.models import BUILDERS
+from lib.models.student.imitation import Imitation
+
+TEACHER = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
+
+
+def batch(*, labelled: tuple[bool, bool] = (True, True)) -> dict[str, torch.Tensor]:
+    """Return two images with a line of label 1, of which some have no label."""
+    label = torch.zeros(2, 8, 8, dtype=torch.long)
+    label[:, 1:6, 3] = 1
+    image = (label == 1).float()[:, None]
+    label[[not each for each in labelled]] = 255
+    return {"image": image, "label": label, "teacher": TEACHER, "seen": torch.ones(2, 8, 8, dtype=torch.bool)}
+
+
+def test_the_loss_is_all_terms_with_their_weights() -> None:
+    network, data, recipe = nn.Conv2d(1, 3, 1), batch(), Distil(soft_weight=0.5, label_weight=2.0, temperature=3.0)
+    losses = recipe.step(network, data)
+    logits = network(data["image"])
+    soft = distillation_loss(logits, TEACHER, data["seen"], temperature=3.0).item()
+    dice = soft_dice_loss(logits, TEACHER, data["seen"]).item()
+    hard = dice_ce_loss(logits, data["label"]).item()
+    assert losses["distillation"].item() == pytest.approx(soft) and losses["dice_ce"].item() == pytest.approx(hard)
+    assert losses["soft_dice"].item() == pytest.approx(dice)
+    assert losses["loss"].item() == pytest.approx(0.5 * (soft + dice) + 2 * hard)
+
+
+def test_without_a_label_only_the_teacher_is_heard() -> None:
+    losses = Distil().step(nn.Conv2d(1, 3, 1), batch(labelled=(False, False)))
+    soft = {"distillation", "soft_dice"}
+    assert set(losses) == {"loss", *soft} and torch.equal(losses["loss"], sum(losses[name] for name in sorted(soft)))
+    assert set(Distil(label_weight=0).step(nn.Conv2d(1, 3, 1), batch())) == {"loss", *soft}
+
+
+def test_an_unlabelled_image_beside_a_labelled_one_has_no_part_in_the_labels() -> None:
+    """The gradient of its logits is the teacher's alone."""
+    data = batch(labelled=(True, False))
+    logits = torch.zeros(2, 3, 8, 8, requires_grad=True)
+    losses = Distil().step(_Fixed(logits), data)
+    (gradient,) = torch.autograd.grad(losses["dice_ce"], logits)
+    assert (gradient[1] == 0).all() and (gradient[0] != 0).any()
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it() -> None:
+    logits = TEACHER.clone().requires_grad_()
+    losses = Distil(label_weight=0).step(_Fixed(logits), batch())
+    losses["loss"].backward()
+    assert losses["loss"].item() == pytest.approx(0, abs=1e-6)
+    assert logits.grad is not None and logits.grad.abs().max() < 1e-6
+
+
+def test_labels_alone_follow_at_a_tenth_of_the_rate() -> None:
+    recipe = Distil(learning_rate=2e-3, batch_size=7, seed=5, finetune_epochs=4)
+    later = recipe.then()
+    assert later == Finetune(max_epochs=4, learning_rate=2e-4, batch_size=7, seed=5, warmup_steps=0)
+    assert dataclasses.replace(recipe, finetune_epochs=0).then() is None
+
+
+FLAT = ImageSpec((1, 1, 1), (-1000, 400), (32, 32), (-1, 1))
+
+
+def small(name: str, channels: int = 2) -> nn.Module:
+    torch.manual_seed(0)
+    return BUILDERS[name](spatial_dims=2, in_channels=channels, out_channels=3)
+
+
+def test_features_are_weighed_beside_the_teachers_encoder_alone() -> None:
+    student, teacher = small("student_conv"), small("student_topowmamba", 1)
+    assert Distil().assemble(student, teacher, FLAT, FLAT) is student
+    recipe = Distil(encoder_weight=3.0, label_weight=0)
+    pair = recipe.assemble(student, teacher, FLAT, dataclasses.replace(FLAT, slice_offsets=(1,)))
+    assert isinstance(pair, Imitation) and pair.channels == [1]
+    recipe.prepare(pair)
+    image, soft = torch.rand(2, 2, 32, 32), torch.randn(2, 3, 32, 32)
+    data = {"image": image, "label": torch.full((2, 32, 32), 255), "teacher": soft,
+            "seen": torch.ones(2, 32, 32, dtype=torch.bool)}  # fmt: skip
+    losses = recipe.step(pair.eval(), data)
+    views = pair(image, answer=True)
+    apart = imitation_loss(views.ours, views.theirs).item()
+    assert losses["encoder"].item() == pytest.approx(apart)
+    assert losses["loss"].item() == pytest.approx(
+        losses["distillation"].item() + losses["soft_dice"].item() + 3 * apart
+    )
+    losses["loss"].backward()
+    assert all(each.grad is None for each in teacher.parameters()) and pair.projection.weight.grad is not None
+
+
+def test_a_teacher_that_sees_other_slices_has_no_features_to_compare() -> None:
+    recipe, other = Distil(encoder_weight=1.0), dataclasses.replace(FLAT, slice_offsets=(0,))
+    with pytest.raises(ValueError, match="the teacher sees the slices"):
+        recipe.assemble(small("student_conv"), small("student_topowmamba", 1), FLAT, other)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("temperature", 0.0),
+        ("soft_weight", 0.0),
+        ("label_weight", -1.0),
+        ("encoder_weight", -1.0),
+        ("finetune_epochs", -1),
+    ],
+)
+def test_what_cannot_train_is_refused(option: str, value: float) -> None:
+    with pytest.raises(ValueError, match=option):
+        Distil(**{option: value})
+
+
+class _Fixed(nn.Module):
+    def __init__(self, logits: torch.Tensor) -> None:
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        return self.logits

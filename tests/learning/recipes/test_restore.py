@@ -1,0 +1,193 @@
+"""The step: which terms there are, what they weigh, whom they teach; and that it learns."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from lib.data.scintigraphy.crops import CropDataset, Lesson
+from lib.data.scintigraphy.skeleton import ScanCase, make_case
+from lib.data.scintigraphy.skeleton.case import Lesion
+from lib.evaluation.metrics.restoration import disc, lesion_recovery
+from lib.learning.loop import fit
+from lib.learning.recipes.restore import Restore
+from lib.models.restoration import Cascade, NAFNet, cascade_of, nafnet_tiny, restore_counts
+from lib.models.restoration.semantics import SamSemantics
+from lib.ops.anscombe import expected_counts, stabilise
+from tests.models.restoration.conftest import make_cascade
+from tests.models.sam.toys import taught, toy_network
+
+
+def batch(seed: int = 0) -> dict[str, torch.Tensor]:
+    rng = torch.Generator().manual_seed(seed)
+    mean = torch.full((2, 1, 32, 32), 10.0)
+    return {
+        "rapid": torch.poisson(mean * 0.25, generator=rng),
+        "target": torch.poisson(mean * 0.75, generator=rng),
+        "fraction": torch.full((2, 1, 1, 1), 0.25),
+        "target_fraction": torch.full((2, 1, 1, 1), 0.75),
+    }
+
+
+@pytest.mark.parametrize("norm", ["l1", "l2"])
+def test_the_first_stage_alone_is_fidelity_on_the_whole_scans_level(norm: str) -> None:
+    """By hand: a target of 15 5/8 counts, all of it, is 0.5; a restorer that gives 0.75 is 0.25 off."""
+    network = Cascade(nafnet_tiny())
+    data = batch() | {"target": torch.full((2, 1, 32, 32), 15.625), "target_fraction": torch.ones(2, 1, 1, 1)}
+    network.forward = lambda image, compare: type("S", (), {"first": torch.full_like(image, 0.75), "second": None})()  # type: ignore
+    losses = Restore(norm=norm, distillation_weight=0, consistency_weight=0).step(network, data)
+    assert set(losses) == {"loss", "first"}
+    assert losses["loss"].item() == pytest.approx(0.25 if norm == "l1" else 0.0625)
+
+
+@pytest.mark.parametrize(("norm", "bias"), [("counts", 0.0), ("l2", 0.3)])
+def test_the_mean_of_few_counts_is_learned_from_a_part_of_them(norm: str, bias: float) -> None:
+    """Half of 0.3 counts: squares of stabilised counts come back as 0.6. It begins where no count leads to."""
+    level = torch.zeros(1, requires_grad=True)
+    network = Cascade(nafnet_tiny())
+    network.forward = lambda image, compare: type("S", (), {"first": level.expand_as(image), "second": None})()  # type: ignore
+    drawn = torch.poisson(torch.full((4, 1, 64, 64), 0.15), generator=torch.Generator().manual_seed(0))
+    half = torch.full((4, 1, 1, 1), 0.5)
+    data = {"rapid": drawn, "fraction": half, "target": drawn, "target_fraction": half}
+    recipe, optimiser = Restore(norm=norm, distillation_weight=0, consistency_weight=0), torch.optim.Adam([level], 3e-3)
+    for _ in range(200):
+        optimiser.zero_grad()
+        recipe.step(network, data)["loss"].backward()
+        optimiser.step()
+    assert expected_counts(level).item() == pytest.approx(2 * drawn.mean().item() + bias, abs=0.03)
+
+
+def test_squares_of_counts_weigh_as_squares_of_stabilised_ones() -> None:
+    network, data = Cascade(nafnet_tiny()), batch()
+    network.forward = lambda image, compare: type("S", (), {"first": torch.full_like(image, 0.4), "second": None})()  # type: ignore
+    by = [
+        Restore(norm=n, distillation_weight=0, consistency_weight=0).step(network, data)["loss"]
+        for n in ("l2", "counts")
+    ]
+    assert by[0].item() == pytest.approx(by[1].item(), rel=0.1)
+
+
+TERMS = [
+    ({"distillation_weight": 0, "consistency_weight": 0}, set()),
+    ({"distillation_weight": 0.5, "consistency_weight": 0}, {"distillation"}),
+    ({"distillation_weight": 0, "consistency_weight": 0.25}, {"consistency"}),
+    ({"distillation_weight": 0.5, "consistency_weight": 0.25}, {"distillation", "consistency"}),
+]
+
+
+@pytest.mark.parametrize(("options", "names"), TERMS)
+@pytest.mark.parametrize("guided", [True, False])
+def test_parts_switch_off_one_by_one(options: dict, names: set[str], guided: bool) -> None:
+    cascade, terms = make_cascade(guided=guided), Restore(**options)
+    terms.prepare(cascade)
+    losses = terms.step(cascade, batch())
+    assert set(losses) == {"loss", "first", "second"} | names
+    weights = {"distillation": terms.distillation_weight, "consistency": terms.consistency_weight}
+    total = sum(weights.get(name, 1.0) * value.item() for name, value in losses.items() if name != "loss")
+    assert losses["loss"].item() == pytest.approx(total, rel=1e-5)
+    losses["loss"].backward()
+    learns = {name.split(".")[0] for name, p in cascade.named_parameters() if p.grad is not None and p.grad.any()}
+    assert learns == {"first", "second"}
+
+
+def quarters(size: tuple[int, int]) -> torch.Tensor:
+    """Return crisp masks; those of an untaught toy are all alike, and so are the regions under them."""
+    masks = torch.zeros(2, 4, *size)
+    for k in range(4):
+        rows, columns = (slice(size[a] // 2 * side, size[a] // 2 * (side + 1)) for a, side in enumerate(divmod(k, 2)))
+        masks[:, k, rows, columns] = 1
+    return masks
+
+
+def test_what_a_part_teaches_reaches_the_first_stage() -> None:
+    gradients = {}
+    for options, _ in TERMS:
+        cascade, terms = make_cascade(), Restore(**options)
+        assert cascade.semantics is not None
+        cascade.semantics.masks = lambda features, size: quarters(size)  # type: ignore[method-assign]
+        terms.prepare(cascade)
+        terms.step(cascade, batch())["loss"].backward()
+        gradients[len(gradients)] = {
+            part: torch.cat([p.grad.flatten() for p in getattr(cascade, part).parameters()])
+            for part in ("first", "second")
+        }
+    for other in (1, 2, 3):
+        apart = (gradients[other]["first"] - gradients[0]["first"]).norm() / gradients[0]["first"].norm()
+        assert apart > 1e-5
+        torch.testing.assert_close(gradients[0]["second"], gradients[other]["second"])
+
+
+@pytest.mark.parametrize(
+    ("cascade", "options", "match"),
+    [
+        (Cascade(nafnet_tiny()), {"consistency_weight": 0}, "distillation_weight"),
+        (Cascade(nafnet_tiny()), {"distillation_weight": 0}, "consistency_weight"),
+        (cascade_of(nafnet_tiny), {}, "semantics"),
+    ],
+)
+def test_a_loss_without_its_part_is_refused(cascade: Cascade, options: dict, match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        Restore(**options).prepare(cascade)
+
+
+@pytest.mark.parametrize("options", [{"norm": "l3"}, {"distillation_weight": -1.0}, {"consistency_weight": -1.0}])
+def test_options_that_cannot_train(options: dict) -> None:
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Restore(**options)
+
+
+def crops() -> CropDataset:
+    return CropDataset([Lesson(make_case(seed, pixel_mm=9.04).counts) for seed in (1, 2)], size=32, crops_per_epoch=40)
+
+
+def recipe(**options: float) -> Restore:
+    return Restore(patches_per_epoch=40, batch_size=4, learning_rate=3e-3, warmup_steps=2, ema_decay=0.9, **options)
+
+
+def test_a_few_steps_of_the_whole_cascade_lower_every_loss_and_leave_the_semantics(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    cascade = cascade_of(nafnet_tiny, SamSemantics(taught(toy_network(32)), side=2))
+    assert cascade.semantics is not None
+    frozen = {name: value.clone() for name, value in cascade.semantics.named_parameters()}
+    before = losses_on(cascade, crops())
+    result = fit(recipe(max_epochs=4), cascade, crops(), None, workdir=tmp_path, progress=lambda _: None, track=False)
+    assert result.history[-1].keys() >= before.keys()
+    cascade.load_state_dict(result.state_dict)
+    after = losses_on(cascade, crops())
+    assert after["first"] < 0.9 * before["first"] and after["second"] < 0.9 * before["second"], (before, after)
+    for name, value in cascade.semantics.named_parameters():
+        assert torch.equal(value, frozen[name])
+
+
+@torch.inference_mode()
+def losses_on(cascade: Cascade, items: CropDataset) -> dict[str, float]:
+    """Return the losses of all crops at once: the same ones before and after, so that their noise is too."""
+    batch = {name: torch.stack([items[index][name] for index in range(len(items))]) for name in items[0]}
+    return {name: float(value) for name, value in recipe().step(cascade, batch).items()}
+
+
+def test_an_exported_stage_takes_noise_from_a_case_it_never_saw(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    cascade = cascade_of(nafnet_tiny, second=False)
+    alone = recipe(max_epochs=12, distillation_weight=0, consistency_weight=0)
+    result = fit(alone, cascade, crops(), None, workdir=tmp_path, progress=lambda _: None, track=False)
+    cascade.load_state_dict(result.state_dict)
+    exported = cascade.export()
+    assert type(exported) is NAFNet
+    case = make_case(3, pixel_mm=9.04, lesions=6)
+    rapid = torch.from_numpy(case.scan(0.5, np.random.default_rng(0)))
+    restored, truth = restore_counts(exported, rapid, 0.5), torch.from_numpy(case.mean)
+    assert restored.sum().item() == pytest.approx(2 * rapid.sum().item(), rel=1e-5)
+    apart = [(stabilise(image) - stabilise(truth)).square().mean() for image in (restored, 2 * rapid)]
+    assert apart[0] < 0.7 * apart[1]
+    kept = [recovery(restored.numpy(), case, lesion) for lesion in case.lesions if lesion.uptake > 2]
+    assert len(kept) >= 3 and np.mean(kept) == pytest.approx(1, abs=0.3)
+
+
+def recovery(restored: np.ndarray, case: ScanCase, lesion: Lesion) -> float:
+    added = [float((case.mean[v] - case.healthy[v]).max()) for v in (0, 1)]
+    view = int(np.argmax(added))
+    return lesion_recovery(
+        restored[view], case.mean[view], case.healthy[view], disc(restored.shape[1:], lesion.pixels[view], 1.5)
+    )

@@ -1,0 +1,36 @@
+"""Tasks of kind "segmentation": an image file in, a label file on its grid out."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import pytest
+import torch
+
+from lib.data.cases import Case
+from lib.data.findings import InputRejected
+from lib.tasks.kinds import kind_of
+from lib.tasks.serving.weights import build_network
+from lib.tasks.spec import TaskSpec
+
+
+def test_one_image_becomes_a_label_file(
+    app_dir: Path, task: TaskSpec, starter: Path, write_ct: Callable[..., Path], tmp_path: Path
+) -> None:
+    image, output, steps = write_ct(0), tmp_path / "label.nii.gz", []
+    answer = kind_of(task).infer_file(app_dir, task.name, image, output, lambda *step: steps.append(step))
+    assert answer["model"] == "starter" and answer["output"] == str(output) and steps
+    assert nib.load(output).shape == nib.load(image).shape
+
+
+def test_a_file_that_is_no_image_is_refused(task: TaskSpec, tmp_path: Path) -> None:
+    (tmp_path / "a.nii.gz").write_text("no image")
+    with pytest.raises(InputRejected):
+        kind_of(task).check_image(tmp_path / "a.nii.gz")
+
+
+def test_whole_volumes_judge_a_version(task: TaskSpec, studies: Path) -> None:
+    image = next(iter(sorted(studies.glob("*.nii.gz"))))
+    case = Case("ct_0", image, studies / "labels" / "final" / image.name, "p")
+    (judged,) = kind_of(task).judge(build_network(task), [case], task, device=torch.device("cpu"))
+    assert judged.case == "ct_0" and set(judged.scores) == set(task.labels)

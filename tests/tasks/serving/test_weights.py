@@ -1,0 +1,56 @@
+"""Which weights serve: the champion, else the starter, else none."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.models.weights import WeightsMismatch, save_weights
+from lib.records.versions import set_champion, write_version
+from lib.tasks.serving.weights import NoWeights, build_network, served_weights, versions_dir
+from lib.tasks.spec import TaskSpec
+
+
+def test_nothing_to_serve_says_what_to_do(app_dir: Path, task: TaskSpec) -> None:
+    with pytest.raises(NoWeights, match=r"starter/topowmamba_tiny/weights\.safetensors"):
+        served_weights(app_dir, task)
+
+
+def test_starter_serves_until_there_is_a_champion(app_dir: Path, task: TaskSpec, starter: Path) -> None:
+    (starter.parent / "card.json").write_text(json.dumps({"seed": 7}))
+    first = served_weights(app_dir, task)
+    assert (first.name, first.path, first.card) == ("starter", starter, {"seed": 7})
+    root = versions_dir(app_dir, task)
+    path = write_version(root, build_network(task).state_dict(), {"seed": 8})
+    assert served_weights(app_dir, task) == first, "a version that nobody chose does not serve"
+    set_champion(root, path.name)
+    served = served_weights(app_dir, task)
+    assert served.name == path.name and served.card["seed"] == 8 and served.path.is_file()
+
+
+def test_network_has_the_task_channels_and_classes(task: TaskSpec) -> None:
+    network = build_network(task)
+    assert not network.training
+    with torch.inference_mode():
+        assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
+
+
+def test_building_leaves_the_random_generator_alone(task: TaskSpec) -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    build_network(task)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_weights_of_another_network_are_refused(task: TaskSpec, tmp_path: Path) -> None:
+    save_weights(torch.nn.Linear(2, 2), tmp_path / "weights.safetensors")
+    with pytest.raises(WeightsMismatch):
+        build_network(task, tmp_path / "weights.safetensors")
+
+
+def test_a_network_begins_the_same_for_one_seed(task: TaskSpec) -> None:
+    one, same, other = (build_network(task, seed=seed).state_dict() for seed in (3, 3, 4))
+    name = next(name for name, value in one.items() if value.dim() > 1)
+    assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])

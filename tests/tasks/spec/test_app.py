@@ -1,0 +1,354 @@
+"""app.toml: what is read, and what is refused with the names that exist."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from lib.data.pipeline import ImageSpec, window
+from lib.evaluation.faults import Expected
+from lib.jobs.gate import GateSpec
+from lib.learning.recipes.click import Click
+from lib.models.sam.build import RANK
+from lib.tasks.spec import SCORED, SpecError, load_app, read_app, scored_strategies
+from lib.tasks.spec.blocks import ScoreSpec
+
+ROOT = Path(__file__).resolve().parents[3]
+GOOD: dict[str, Any] = {
+    "app": {"name": "demo"},
+    "task": [
+        {
+            "name": "seg",
+            "kind": "segmentation",
+            "model": "topowmamba_tiny",
+            "labels": ["a", "b"],
+            "image": {"spacing_mm": [1, 1, 2], "window_hu": [-1000, 400], "roi": [32, 32], "slice_offsets": [-1, 0, 1]},
+            "train": {"recipe": "finetune", "max_epochs": 3},
+        }
+    ],
+}
+
+
+def changed(where: str, value: Any, good: dict[str, Any] = GOOD) -> dict[str, Any]:
+    """Return the good table with one key set; ``task.image.roi`` names a key of the first task's image."""
+    table = copy.deepcopy(good)
+    block: Any = table
+    *path, last = where.split(".")
+    for key in path:
+        block = block[key][0] if key == "task" else block[key]
+    block[last] = value
+    return table
+
+
+def test_reads_every_key_into_its_type() -> None:
+    task = read_app(GOOD).task("seg")
+    assert task.image == ImageSpec((1.0, 1.0, 2.0), (-1000.0, 400.0), (32, 32), (-1, 0, 1))
+    assert isinstance(task.image.spacing_mm[0], float)
+    assert task.label_values == {"a": 1, "b": 2} and task.dimension == 2
+    assert task.train is not None and task.train.options.max_epochs == 3
+
+
+def test_the_gate_has_defaults_and_floors_per_class() -> None:
+    assert read_app(GOOD).task("seg").gate == GateSpec() and read_app(GOOD).held_out_patients == 5
+    gate = read_app(changed("task.gate", {"tolerance": 0.02, "floors": {"a": 0.5, "b": 1}})).task("seg").gate
+    assert gate == GateSpec(tolerance=0.02, floors={"a": 0.5, "b": 1.0})
+
+
+def test_train_is_optional() -> None:
+    table = copy.deepcopy(GOOD)
+    del table["task"][0]["train"]
+    assert read_app(table).task("seg").train is None
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        ("colour", 1, "the keys are app, policy, task"),
+        (
+            "app.colour",
+            1,
+            "the keys are control_share, description, held_out_patients, lease_minutes, name, patient_pattern",
+        ),
+        ("app.tasks", [], "has no key tasks"),
+        ("app.strategy", "best", "there is random"),
+        ("app.name", 3, "takes str, got 3"),
+        ("task.colour", 1, "kind, labels, model, name, object, rank, scores, student, teacher, topology, train"),
+        ("task.kind", "classify", "there is segmentation, click"),
+        ("task.model", "unet9000", "topowmamba_small"),
+        ("task.labels", "a", "takes a list"),
+        ("task.labels", ["a", 1], "takes str, got 1"),
+        ("task.labels", ["a", "a"], "different names"),
+        ("task.labels", [], "different names"),
+        ("task.name", "a/b", "part of an address"),
+        ("task.name", True, "takes str"),
+        ("task.image", [1], "takes a table"),
+        ("task.image.zoom", 2, "roi, slice_offsets, spacing_mm, window_hu"),
+        ("task.image.spacing_mm", [1, 1], "a list of 3"),
+        ("task.image.spacing_mm", [1, 1, 0], "must be positive"),
+        ("task.image.spacing_mm", [1, 1, True], "takes float, got True"),
+        ("task.image.window_hu", [400, 400], "ends of window_hu differ"),
+        ("task.image.roi", [1.5, 2], "takes int, got 1.5"),
+        ("task.image.roi", [8], "two or three"),
+        ("task.image.roi", [8, 8, 8], "a 3-D roi has one"),
+        ("task.image.slice_offsets", [], "at least one"),
+        ("task.train.recipe", "dream", "there is finetune, click, distil"),
+        ("task.model", "sam_tiny", "there is topowmamba_tiny"),
+        ("task.object", "airway", "for tasks of kind 'click'"),
+        ("task.foundation", "sam.pth", "for tasks of kind 'click'"),
+        ("task.rank", 8, "for tasks of kind 'click'"),
+        ("task.train.recipe", "click", "is for tasks of kind 'click'"),
+        ("task.train.epochs", 3, "max_epochs"),
+        ("task.train.max_epochs", 0, "must be positive"),
+        ("task.train.max_epochs", "many", "takes int"),
+        ("app.patient_pattern", "(", "no regular expression"),
+        ("app.held_out_patients", 1, "two at least"),
+        ("app.lease_minutes", 0, "more than 0"),
+        ("app.control_share", 0.6, "0 to 0.5"),
+        ("task.gate", {"tolerances": 0.1}, "the keys are floors, latency_factor, metric, teacher_share, tolerance"),
+        ("task.gate", {"tolerance": -0.1}, "0 or more"),
+        ("task.gate", {"floors": {"c": 0.5}}, "floors has no key c; the keys are a, b"),
+        ("task.gate", {"floors": {"a": 80}}, "lie in"),
+        ("task.gate", {"floors": {"a": "high"}}, "takes float"),
+        ("task.scores", {"by": "luck"}, "scores by is 'luck'; there is tta, dropout, ensemble"),
+        ("task.scores", {"over": "all"}, "there is top, roi"),
+        ("task.scores", {"samples": 1}, "two samples at least"),
+        ("task.scores", {"top_ml": 0}, "top_ml above 0"),
+        ("task.scores", {"pools": 3}, "by, margin_mm, over, pool, samples, top_ml"),
+        ("app.strategy", "entropy", "there is random"),
+        ("task.gate", {"teacher_share": 1.1}, "lie in"),
+        ("task.train.recipe", "distil", "the recipe 'distil' needs one"),
+        ("task.teacher", "seg", "and only that recipe"),
+        ("task.topology", {"c": {"components": 1}}, "topology has no key c; the keys are a, b"),
+        ("task.topology", {"a + c": {"components": 1}}, "topology has no key c; the keys are a, b"),
+        ("task.topology", {"a": {"holes": 1}}, "has no key holes; the keys are cavities, components, loops"),
+        ("task.topology", {"a": {"loops": 0.5}}, "takes int, got 0.5"),
+        ("task.topology", {"a": {"loops": -1}}, "0 or more"),
+        ("task.topology", {"a": 1}, "takes a table"),
+        ("task", [], "at least one"),
+    ],
+)
+def test_refuses(where: str, value: Any, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        read_app(changed(where, value))
+
+
+CLICKS: dict[str, Any] = {
+    "app": {"name": "demo"},
+    "task": [
+        {
+            "name": "clicks",
+            "kind": "click",
+            "model": "sam_tiny",
+            "object": "airway",
+            "labels": ["a", "b"],
+            "image": {"spacing_mm": [1, 1, 2], "window_hu": [200, -1000], "roi": [128, 128]},
+            "train": {"recipe": "click", "rounds": 2},
+            "foundation": "weights.pth",
+            "rank": 8,
+        }
+    ],
+}
+
+
+def test_reads_a_task_that_answers_clicks() -> None:
+    task = read_app(CLICKS).task("clicks")
+    assert (task.kind, task.model, task.object, task.foundation, task.rank) == (
+        "click", "sam_tiny", "airway", "weights.pth", 8,
+    )  # fmt: skip
+    assert task.image.window_hu == (200.0, -1000.0) and task.train is not None
+    assert isinstance(task.train.options, Click) and task.train.options.rounds == 2
+
+
+@pytest.mark.parametrize("named", ["sam.pth", "/data/sam.pth"])
+def test_a_file_is_named_from_the_app_s_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str) -> None:
+    text = (ROOT / "apps" / "airway" / "app.toml").read_text()
+    told = text.replace('object = "airway"', f'object = "airway"\nfoundation = "{named}"')
+    (tmp_path / "app.toml").write_text(told)
+    monkeypatch.chdir(tmp_path.parent)
+    assert load_app(tmp_path.name).task("sam_lora").foundation == str(tmp_path / named)
+    assert load_app(ROOT / "apps" / "airway").task("sam_lora").foundation == ""
+
+
+def test_a_click_task_needs_no_file_rank_or_recipe() -> None:
+    table = copy.deepcopy(CLICKS)
+    for key in ("foundation", "rank", "train"):
+        del table["task"][0][key]
+    task = read_app(table).task("clicks")
+    assert (task.foundation, task.rank, task.train) == ("", RANK, None)
+    assert read_app(changed("task.rank", 0, CLICKS)).task("clicks").rank == 0
+
+
+@pytest.mark.parametrize(
+    ("where", "value", "says"),
+    [
+        ("task.model", "topowmamba_tiny", "there is sam_tiny, sam_vit_b"),
+        ("task.object", "", "needs object"),
+        ("task.object", 3, "takes str"),
+        ("task.image.roi", [128, 96], "in a square roi"),
+        ("task.image.roi", [64, 64, 64], "in a square roi"),
+        ("task.image.slice_offsets", [-1, 0, 1], "answered on one slice"),
+        ("task.image.slice_offsets", [3], "answered on one slice"),
+        ("task.image.window_hu", [200, 200], "ends of window_hu differ"),
+        ("task.rank", -1, "rank: 0 or more"),
+        ("task.rank", 1.5, "takes int"),
+        ("task.foundation", 1, "takes str"),
+        ("task.train", {"recipe": "finetune"}, "takes the recipe 'click' and no other"),
+        ("task.train.rounds", 0, "must be positive"),
+        ("task.scores", {}, "can score a case by itself"),
+    ],
+)
+def test_refuses_clicks_that_cannot_be(where: str, value: Any, says: str) -> None:
+    with pytest.raises(SpecError, match=says):
+        read_app(changed(where, value, CLICKS))
+
+
+def test_a_window_may_fall() -> None:
+    task = read_app(changed("task.image.window_hu", [400, -1000])).task("seg")
+    assert window(torch.tensor([500.0, 400, -300, -1000, -2000]), task.image.window_hu).tolist() == [0, 0, 0.5, 1, 1]
+
+
+@pytest.mark.parametrize("key", ["name", "kind", "model", "labels", "image"])
+def test_names_the_missing_key(key: str) -> None:
+    table = copy.deepcopy(GOOD)
+    del table["task"][0][key]
+    with pytest.raises(SpecError, match=f"needs {key}"):
+        read_app(table)
+
+
+def test_two_tasks_need_two_names() -> None:
+    with pytest.raises(SpecError, match="one name"):
+        read_app(GOOD | {"task": GOOD["task"] * 2})
+
+
+def test_unknown_task_names_those_that_exist() -> None:
+    with pytest.raises(SpecError, match="it has: seg"):
+        read_app(GOOD).task("other")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [(None, "no app.toml"), ("[app", "not TOML"), ("x = 1", "app.toml: the file")]
+)
+def test_file_faults_name_the_file(tmp_path: Path, text: str | None, says: str) -> None:
+    if text is not None:
+        (tmp_path / "app.toml").write_text(text)
+    with pytest.raises(SpecError, match=says):
+        load_app(tmp_path)
+
+
+def test_every_app_of_the_repository_reads() -> None:
+    apps = sorted((ROOT / "apps").glob("*/app.toml"))
+    assert apps
+    for path in apps:
+        assert load_app(path.parent).name == path.parent.name
+
+
+def test_the_airway_app_is_the_designed_one() -> None:
+    task = load_app(ROOT / "apps" / "airway").task("topowmamba")
+    assert task.labels == ("nasal_cavity", "sinuses", "pharynx", "larynx", "trachea")
+    assert task.image == ImageSpec((0.9, 0.9, 1.5), (-1000.0, 400.0), (224, 224), (-6, -3, -1, 0, 1, 3, 6))
+
+
+LESSON = """
+[app]
+name = "two"
+[[task]]
+name = "large"
+kind = "segmentation"
+model = "topowmamba_small"
+labels = ["tube"]
+student = "other"
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+[[task]]
+name = "quick"
+kind = "segmentation"
+model = "student_conv"
+labels = ["tube"]
+teacher = "large"
+train = { recipe = "distil" }
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+[[task]]
+name = "other"
+kind = "segmentation"
+model = "topowmamba_tiny"
+labels = ["tube"]
+image = { spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }
+"""
+
+
+def test_the_airway_apps_student_reads_what_its_teacher_reads() -> None:
+    app = load_app(ROOT / "apps" / "airway")
+    student, teacher = app.task("student"), app.task("topowmamba")
+    assert student.teacher == "topowmamba" and student.image == teacher.image and student.labels == teacher.labels
+    assert ("topowmamba", "student") in app.lessons
+
+
+def test_lessons_are_told_from_either_side(tmp_path: Path) -> None:
+    (tmp_path / "app.toml").write_text(LESSON)
+    assert load_app(tmp_path).lessons == (("large", "other"), ("large", "quick"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('teacher = "large"', 'teacher = "quick"', "there is large, other"),
+        ('teacher = "large"', 'teacher = "nobody"', "there is large, other"),
+        ('teacher = "large"\ntrain = { recipe = "distil" }', 'teacher = "large"', "and only that recipe"),
+        ('recipe = "distil"', 'recipe = "finetune"', "and only that recipe"),
+        ("spacing_mm = [1, 1, 1]", "spacing_mm = [2, 1, 1]", "on the grid of its teacher"),
+    ],
+)
+def test_a_teacher_that_cannot_be_learned_from_is_refused(tmp_path: Path, old: str, new: str, says: str) -> None:
+    (tmp_path / "app.toml").write_text(LESSON.replace(old, new, 1))
+    with pytest.raises(SpecError, match=says):
+        load_app(tmp_path)
+
+
+def test_a_student_is_another_task_of_the_same_labels(tmp_path: Path) -> None:
+    text = """
+    [app]
+    name = "two"
+    [[task]]
+    name = "teacher"
+    kind = "segmentation"
+    model = "topowmamba_base"
+    labels = ["tube"]
+    student = "{student}"
+    image = {{ spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64], crop_margin_mm = 10 }}
+    [[task]]
+    name = "small"
+    kind = "segmentation"
+    model = "topowmamba_tiny"
+    labels = ["tube"]
+    image = {{ spacing_mm = [1, 1, 1], window_hu = [-1000, 400], roi = [64, 64] }}
+    """
+    (tmp_path / "app.toml").write_text(text.format(student="small"))
+    teacher = load_app(tmp_path).task("teacher")
+    assert teacher.student == "small" and teacher.image.crop_margin_mm == 10.0
+    for wrong in ("teacher", "nobody"):
+        (tmp_path / "app.toml").write_text(text.format(student=wrong))
+        with pytest.raises(SpecError, match="student"):
+            load_app(tmp_path)
+
+
+def test_scores_bring_strategies_plain_ones_for_one_task() -> None:
+    table = changed("task.scores", {"by": "dropout", "pool": 20})
+    table["app"]["strategy"] = "entropy_diversity"
+    app = read_app(table)
+    assert app.task("seg").scores == ScoreSpec(by="dropout", pool=20)
+    assert list(scored_strategies(app.tasks)) == list(SCORED)
+    two = [*table["task"], table["task"][0] | {"name": "other"}, GOOD["task"][0] | {"name": "third"}]
+    with pytest.raises(SpecError, match="there is random, seg_foreground_random"):
+        read_app(table | {"task": two})
+    app = read_app(table | {"task": two, "app": {"name": "demo", "strategy": "other_topology"}})
+    found = scored_strategies(app.tasks)
+    assert len(found) == 2 * len(SCORED) and found["other_topology"] == (app.task("other"), "topology")
+
+
+def test_topology_is_of_a_label_or_of_several_together() -> None:
+    table = changed("task.topology", {"a": {"components": 1, "loops": 0}, "a + b": {"cavities": 2}})
+    assert read_app(table).tasks[0].topology == (
+        Expected(("a",), components=1, loops=0),
+        Expected(("a", "b"), cavities=2),
+    )

@@ -1,0 +1,193 @@
+"""The store over DICOMweb: which SEG counts, what is asked of the archive, and what becomes of the unreadable.
+
+The archive is DICOM files behind the client library's own file client. A real server's: tests/server.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+from archive import ct_series
+from dicomweb_client import DICOMfileClient
+from monailabel.datastore.dicom import DICOMWebDatastore
+from pydicom.dataset import Dataset
+
+from lib.records.labels import FOUND, REMOVED, LabelVersions
+from lib.records.ledger import Ledger
+from lib.tasks.store.archive import FINAL, ArchiveStore, keeping
+from lib.tasks.store.proposals import Proposals
+from tests.segmentations import segmentation
+
+NAMES = {1: "tube", 2: "cavity"}
+SHAPE = (12, 10, 8)
+
+
+class Files(DICOMfileClient):
+    """The client, with an address as that of a server has it, and what it was asked."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(f"file://{folder}", in_memory=True)
+        self.asked: list[str] = []
+        self.gone: set[str] = set()
+
+    def search_for_series(self, *args: Any, **options: Any) -> Any:
+        # The library's own deletion deletes nothing.
+        found = super().search_for_series(*args, **options)
+        return [each for each in found if each["0020000E"]["Value"][0] not in self.gone]
+
+    def store_instances(self, datasets: Any, *args: Any, **options: Any) -> Dataset:
+        # As servers do, and unlike the library's files, it says where the series is.
+        told = super().store_instances(datasets, *args, **options)
+        told.RetrieveURL = f"http://archive/studies/1/series/{datasets[0].SeriesInstanceUID}"
+        return told
+
+    def retrieve_series_metadata(self, *args: Any, **options: Any) -> Any:
+        self.asked.append("metadata")
+        return super().retrieve_series_metadata(*args, **options)
+
+    def retrieve_instance(self, *args: Any, **options: Any) -> Any:
+        found = super().retrieve_instance(*args, **options)
+        self.asked.append(found.Modality)
+        return found
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> list[Dataset]:
+    """A CT as the instances of a series."""
+    image = nib.Nifti1Image(np.zeros(SHAPE, np.int16), np.diag([-1.5, -1.5, 2.0, 1.0]))
+    nib.save(image, tmp_path / "ct.nii.gz")
+    return ct_series(tmp_path / "ct.nii.gz", "P")
+
+
+@pytest.fixture
+def client(tmp_path: Path, source: list[Dataset]) -> Files:
+    (tmp_path / "archive").mkdir()
+    files = Files(tmp_path / "archive")
+    files.store_instances(source)
+    return files
+
+
+@pytest.fixture
+def store(tmp_path: Path, client: Files, source: list[Dataset]) -> ArchiveStore:
+    made = DICOMWebDatastore(client, {"Modality": "CT"}, cache_path=str(tmp_path / "cache"))  # type: ignore[arg-type]
+    app = tmp_path / "app"
+    kept = keeping(made, LabelVersions(app, Ledger.of(app)), Proposals(), NAMES)
+    assert isinstance(kept, ArchiveStore)
+    return kept
+
+
+@pytest.fixture
+def series(source: list[Dataset]) -> str:
+    return str(source[0].SeriesInstanceUID)
+
+
+def seg_of(source: list[Dataset], value: int, made: str, name: str = "") -> Dataset:
+    """Return a SEG of one block, of a time."""
+    planes = np.zeros((len(source), source[0].Rows, source[0].Columns, 1), np.uint8)
+    planes[2:5, 2 : 4 + value, 3:6] = 1
+    seg = segmentation(source, planes, [name or NAMES[value]])
+    seg.ContentDate, seg.ContentTime = "20270101", made
+    return seg
+
+
+def forget(store: ArchiveStore) -> None:
+    """Let the few seconds pass after which the archive is asked again."""
+    for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
+        lister.cache.clear()  # type: ignore[attr-defined]
+
+
+def values(store: ArchiveStore, series: str) -> set[int]:
+    return set(np.unique(np.asarray(nib.load(store.get_label_uri(series, FINAL)).dataobj)).tolist())
+
+
+def test_the_newest_seg_counts_whatever_order_the_archive_lists(
+    store: ArchiveStore, client: Files, source: list[Dataset], series: str
+) -> None:
+    assert store.get_labeled_images() == [] and store.get_label_by_image_id(series, FINAL) == ""
+    forget(store)
+    client.store_instances([seg_of(source, 2, "120000"), seg_of(source, 1, "110000")])
+    assert store.get_labeled_images() == [series] and store.get_unlabeled_images() == []
+    assert store.get_label_by_image_id(series, FINAL) == series and values(store, series) == {0, 2}
+    forget(store)
+    client.store_instances([seg_of(source, 1, "130000.5")])
+    assert [pair["image"] for pair in store.datalist()] == [store.get_image_uri(series)]
+    assert values(store, series) == {0, 1}
+    rows = store.labels.ledger.rows("label", series)
+    assert [row.body["source"] for row in rows] == [FOUND, FOUND] and store.labels.newest(series, FINAL)
+
+
+def test_a_label_saved_here_is_later_than_what_the_archive_had_whatever_its_clock(
+    store: ArchiveStore,
+    client: Files,
+    source: list[Dataset],
+    series: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # the converter's program
+    ahead, later = (seg_of(source, 1, made) for made in ("235959.9", "235959.5"))
+    ahead.ContentDate = later.ContentDate = "20991231"
+    client.store_instances([ahead])
+    store.datalist()
+    mine = np.zeros(SHAPE, np.uint8)
+    mine[3:6, 3:6, 2:4] = 2
+    nib.save(nib.Nifti1Image(mine, nib.load(store.get_image_uri(series)).affine), tmp_path / "mine.nii.gz")
+    listed_before = store.segmentations()
+    store.save_label(series, str(tmp_path / "mine.nii.gz"), FINAL, {})
+    own = store.get_label_info(series, FINAL)["SeriesInstanceUID"]
+    assert store.segmentations()[series].series == own and store.datalist() and values(store, series) == {0, 2}
+    store._take_in(listed_before[series])
+    assert values(store, series) == {0, 2}, "a listing of before the save takes nothing back"
+
+    client.store_instances([later])
+    forget(store)
+    assert store.datalist() and values(store, series) == {0, 1}, "what came after it is later still"
+    forget(store)
+    assert store.segmentations()[series].series == later.SeriesInstanceUID, "and stays so"
+    client.gone |= {later.SeriesInstanceUID, own}
+    forget(store)
+    assert store.datalist() and store.get_label_info(series, FINAL)["SeriesInstanceUID"] == ahead.SeriesInstanceUID
+
+
+def test_what_the_archive_told_is_not_asked_again(
+    store: ArchiveStore, client: Files, source: list[Dataset], series: str
+) -> None:
+    client.store_instances([seg_of(source, 1, "110000"), seg_of(source, 2, "120000")])
+    for _ in range(3):
+        forget(store)
+        store.datalist()
+        store.get_label_by_image_id(series, FINAL)
+    assert client.asked.count("metadata") == 2 and client.asked.count("SEG") == 1
+
+
+def test_a_seg_that_cannot_be_read_is_said_once_and_left(
+    store: ArchiveStore, client: Files, source: list[Dataset], series: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    client.store_instances([seg_of(source, 1, "110000")])
+    store.datalist()
+    client.store_instances([seg_of(source, 1, "120000", name="liver")])
+    with caplog.at_level(logging.WARNING):
+        for _ in range(3):
+            forget(store)
+            assert len(store.datalist()) == 1 and values(store, series) == {0, 1}
+    assert sum("LABEL_NAMES" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_a_label_whose_seg_is_gone_goes_and_its_version_stays(
+    store: ArchiveStore, client: Files, source: list[Dataset], series: str
+) -> None:
+    seg = seg_of(source, 1, "110000")
+    client.store_instances([seg])
+    store.datalist()
+    forget(store)
+    client.gone.add(seg.SeriesInstanceUID)
+    assert store.datalist() == [] and store.get_labeled_images() == []
+    rows = store.labels.ledger.rows("label", series)
+    assert [row.body["source"] for row in rows] == [FOUND, REMOVED]
+    ((file, _),) = rows[0].body["files"].items()
+    assert (store.labels.app_dir / file).is_file()

@@ -1,0 +1,227 @@
+"""The store: labels whole, kept in every version, on disks that fill up and in processes that are killed."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from monailabel.interfaces.exception import ImageNotFoundException
+
+from lib.records.card import hash_file
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
+from lib.server.refusals import refusal
+from lib.tasks.store.archive import keeping
+from lib.tasks.store.folder import FolderStore
+from lib.tasks.store.proposals import Proposals
+from lib.tasks.store.whole_files import WholeFiles
+
+ROOT = Path(__file__).resolve().parents[3]
+EXTENSIONS = ["*.nii.gz", "*.nrrd"]
+
+
+def open_store(app_dir: Path, studies: Path) -> FolderStore:
+    store = FolderStore(str(studies), extensions=EXTENSIONS)
+    kept = keeping(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
+    assert isinstance(kept, FolderStore)
+    return kept
+
+
+def make_studies(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    for name in ("ct_1", "ct_2", "ct_3"):
+        (folder / f"{name}.nii.gz").write_bytes(f"image {name}".encode())
+    return folder
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    return make_studies(tmp_path / "studies")
+
+
+@pytest.fixture
+def store(app_dir: Path, studies: Path) -> FolderStore:
+    return open_store(app_dir, studies)
+
+
+def upload(folder: Path, content: bytes, suffix: str = ".nii.gz") -> str:
+    path = folder / f"upload{suffix}"
+    path.write_bytes(content)
+    return str(path)
+
+
+def versions(app_dir: Path, image: str = "ct_1") -> list[bytes]:
+    rows = Ledger.of(app_dir).rows("label", image)
+    return [(app_dir / name).read_bytes() for row in rows for name in row.body.get("files", {})]
+
+
+def test_final_is_the_newest_and_every_version_stays(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+    for content in (b"one", b"two", b"three"):
+        assert store.save_label("ct_1", upload(tmp_path, content), "final", {"user": "Anna"}) == "ct_1"
+        assert Path(store.get_label_uri("ct_1", "final")).read_bytes() == content
+    assert versions(app_dir) == [b"one", b"two", b"three"]
+    assert {row.body["who"] for row in store.labels.ledger.rows("label")} == {"Anna"}
+    again = open_store(app_dir, tmp_path / "studies")
+    assert Path(again.get_label_uri("ct_1", "final")).read_bytes() == b"three"
+    assert again.get_label_info("ct_1", "final")["user"] == "Anna"
+
+
+def test_another_suffix_leaves_no_older_label_beside_it(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+    """Both would be read by whoever lists the folder, and the older might win."""
+    store.save_label("ct_1", upload(tmp_path, b"one", ".nrrd"), "final", {})
+    store.save_label("ct_1", upload(tmp_path, b"two", ".nii.gz"), "final", {})
+    final = tmp_path / "studies" / "labels" / "final"
+    assert [path.name for path in final.iterdir()] == ["ct_1.nii.gz"] and versions(app_dir) == [b"one", b"two"]
+
+
+def test_a_label_put_there_by_hand_is_kept_before_it_is_replaced(
+    store: FolderStore, app_dir: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "studies" / "labels" / "final" / "ct_1.nii.gz").write_bytes(b"by hand")
+    store.refresh()
+    store.save_label("ct_1", upload(tmp_path, b"two"), "final", {})
+    assert versions(app_dir) == [b"by hand", b"two"]
+    assert [row.body["source"] for row in store.labels.ledger.rows("label")] == ["found", "submitted"]
+
+
+def test_a_removed_label_stays_as_a_version(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+    store.save_label("ct_1", upload(tmp_path, b"one"), "final", {})
+    store.remove_label("ct_1", "final")
+    store.remove_label("ct_2", "final")
+    assert store.get_labeled_images() == [] and versions(app_dir) == [b"one"]
+    assert [row.body["source"] for row in store.labels.ledger.rows("label")] == ["submitted", "removed"]
+
+
+def test_a_label_of_no_image_is_refused_and_not_kept(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+    with pytest.raises(ImageNotFoundException):
+        store.save_label("nobody", upload(tmp_path, b"one"), "final", {})
+    assert store.labels.ledger.rows() == [] and not (app_dir / "records" / "labels").exists()
+
+
+def test_a_store_that_fails_keeps_its_final_and_records_nothing(
+    store: FolderStore, app_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.save_label("ct_1", upload(tmp_path, b"one"), "final", {})
+
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(WholeFiles, "save_label", fail)
+    with pytest.raises(OSError, match="No space"):
+        store.save_label("ct_1", upload(tmp_path, b"two"), "final", {})
+    assert Path(store.get_label_uri("ct_1", "final")).read_bytes() == b"one"
+    assert versions(app_dir) == [b"one"] and store.labels.ledger.verify() == []
+
+
+def test_what_another_process_writes_is_seen(store: FolderStore, studies: Path, tmp_path: Path) -> None:
+    """Scoring and training run in processes of their own, and the server tells what they wrote."""
+    watching = FolderStore(str(studies), extensions=EXTENSIONS, auto_reload=True)
+    keeping(watching, store.labels, Proposals())
+    store.update_image_info("ct_1", {"dice": 0.9})
+    store.save_label("ct_2", upload(tmp_path, b"one"), "final", {})
+    end = time.monotonic() + 10
+    while watching.get_image_info("ct_1").get("dice") != 0.9 or watching.get_labeled_images() != ["ct_2"]:
+        assert time.monotonic() < end, "the index was not read again"
+        time.sleep(0.02)
+    watching._observer.stop()
+
+
+def test_killed_savers_lose_nothing_they_acknowledged(app_dir: Path, studies: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.tasks.savers", str(app_dir), str(studies), "24", "11"]
+    subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=180)
+    reported = [json.loads(line) for line in (app_dir / "reports").read_text().splitlines()]
+    assert len(reported) >= 24, "one in every round at least"
+    ledger = Ledger.of(app_dir)
+    held: dict[str, list[str]] = {}
+    for row in ledger.rows("label"):
+        ((name, digest),) = row.body["files"].items()
+        assert hash_file(app_dir / name) == digest
+        held.setdefault(row.subject, []).append((app_dir / name).read_bytes()[:16].hex())
+    for image in held:
+        acknowledged = [begin for name, begin in reported if name == image]
+        order = iter(held[image])
+        assert all(begin in order for begin in acknowledged), "in every version, in order"
+    for image in ("ct_1", "ct_2", "ct_3"):
+        final = studies / "labels" / "final" / f"{image}.nii.gz"
+        assert final.stat().st_size == 200_000, "a final label is whole"
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of one megabyte."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root may mount a small disk")
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: Path) -> None:
+    app_dir, studies = small_disk / "app", make_studies(small_disk / "studies")
+    store = open_store(app_dir, studies)
+    (small_disk / "ballast").write_bytes(bytes(200_000))
+    saved, refused = [], []
+    for number in range(40):
+        content = bytes([number]) * 40_000
+        try:
+            store.save_label("ct_1", upload(tmp_path, content), "final", {})
+            saved.append(content)
+        except OSError as error:
+            refused.append(refusal(error, "PUT /datastore/label"))
+    assert len(saved) > 5 and len(refused) > 5
+    assert {(answer.status, answer.body["code"]) for answer in refused} == {(507, "DISK_FULL")}
+    final = (studies / "labels" / "final" / "ct_1.nii.gz").read_bytes()
+    assert len(set(final)) == 1 and len(final) == 40_000, "a whole label: the last one, or one that came so far"
+    (small_disk / "ballast").unlink()
+    again = open_store(app_dir, studies)
+    again.save_label("ct_1", upload(tmp_path, b"there is room again"), "final", {})
+    assert versions(app_dir) == [*saved, b"there is room again"] and again.labels.ledger.verify() == []
+
+
+def test_a_read_only_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: Path) -> None:
+    app_dir, studies = small_disk / "app", make_studies(small_disk / "studies")
+    store = open_store(app_dir, studies)
+    store.save_label("ct_1", upload(tmp_path, b"one"), "final", {})
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(OSError) as caught:
+        store.save_label("ct_1", upload(tmp_path, b"two"), "final", {})
+    answer = refusal(caught.value, "PUT /datastore/label")
+    assert (answer.status, answer.body["code"]) == (503, "DISK_READ_ONLY") and answer.body["remedy"]
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    assert versions(app_dir) == [b"one"] and store.labels.ledger.verify() == []
+    store.save_label("ct_1", upload(tmp_path, b"two"), "final", {})
+    assert versions(app_dir) == [b"one", b"two"]
+
+
+def test_a_link_that_leads_out_is_no_study(
+    app_dir: Path, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "ct_8.nii.gz").write_bytes(b"secret")
+    (studies / "ct_8.nii.gz").symlink_to(elsewhere / "ct_8.nii.gz")
+    (studies / "ct_9.nii.gz").symlink_to(studies / "ct_1.nii.gz")
+    (studies / "labels" / "final").mkdir(parents=True)
+    (studies / "labels" / "final" / "ct_2.nii.gz").symlink_to(elsewhere / "ct_8.nii.gz")
+    store = open_store(app_dir, studies)
+    assert sorted(store.list_images()) == ["ct_1", "ct_2", "ct_3", "ct_9"]
+    assert store.get_image_uri("ct_8") == "" and store.get_label_uri("ct_2", "final") == ""
+    assert store.datalist() == []
+
+    monkeypatch.setenv("TOPOLABEL_LINKED_FOLDERS", str(elsewhere))
+    store = open_store(app_dir, studies)
+    assert "ct_8" in store.list_images() and Path(store.get_image_uri("ct_8")).read_bytes() == b"secret"
+
+
+def test_a_study_that_becomes_a_link_is_none(app_dir: Path, studies: Path, tmp_path: Path) -> None:
+    store = open_store(app_dir, studies)
+    (tmp_path / "secret").write_bytes(b"secret")
+    (studies / "ct_1.nii.gz").unlink()
+    (studies / "ct_1.nii.gz").symlink_to(tmp_path / "secret")
+    assert store.get_image_uri("ct_1") == ""

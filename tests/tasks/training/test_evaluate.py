@@ -1,0 +1,74 @@
+"""Judging a task: the study under stress beside the threshold rules, and a folder of cases."""
+
+import json
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lib.data.cases import Case
+from lib.evaluation.stress import STRESSES
+from lib.tasks.training.evaluate import evaluate_cases, evaluate_study, load
+
+AFFINE = np.diag([1.0, 1.0, 1.5, 1.0])
+LABELS = {"upper": 1, "lower": 2}
+
+
+def head(tmp_path: Path) -> tuple[Path, Path]:
+    """Write a block of tissue with a tube of air through it, labelled in two parts."""
+    hu = np.full((48, 48, 24), -1000, np.int16)
+    hu[6:42, 6:42] = 40
+    hu[20:28, 20:28, 2:22] = -1000
+    label = np.zeros(hu.shape, np.uint8)
+    label[20:28, 20:28, 12:22], label[20:28, 20:28, 2:12] = 1, 2
+    paths = tmp_path / "head.nii.gz", tmp_path / "label.nii.gz"
+    for path, array in zip(paths, (hu, label), strict=True):
+        nib.save(nib.Nifti1Image(array, AFFINE), path)
+    return paths
+
+
+def threshold(path: Path) -> np.ndarray:
+    """Stand for a network: air in the middle of the field."""
+    found = np.asarray(nib.load(path).dataobj) < -400
+    middle = np.zeros_like(found)
+    middle[15:33, 15:33] = True
+    return (found & middle).astype(np.uint8)
+
+
+def test_study_is_judged_clean_and_under_every_stress(tmp_path: Path) -> None:
+    told: list[str] = []
+    answer = evaluate_study(threshold, *head(tmp_path), LABELS, out=tmp_path / "out", progress=told.append)
+    assert list(answer["conditions"]) == ["clean", *STRESSES] and len(told) == len(STRESSES) + 1
+    clean = answer["conditions"]["clean"]["methods"]
+    assert clean["model"]["raw"]["dice"] == 1.0 and clean["model"]["raw"]["betti"] == [1, 0, 0]
+    assert clean["model"]["raw"]["outside_ml"] == 0
+    assert {"nsd", "hd95_mm", "cl_dice"} <= clean["model"]["raw"].keys()
+    assert clean["fill_rule"]["largest"]["dice"] > 0.9
+    noisy = answer["conditions"]["noise_sd_250"]["methods"]
+    assert noisy["fill_rule"]["raw"]["dice"] < 0.9
+    assert answer["parts_ml"]["upper"] == pytest.approx(8 * 8 * 20 * 1.5e-3)
+    assert Path(answer["overlay"]).stat().st_size > 1000
+    json.dumps(answer, allow_nan=False)
+
+
+def test_cases_are_judged_per_class_with_intervals(tmp_path: Path) -> None:
+    image, label = head(tmp_path)
+    cases = [Case(name, image, label, name) for name in ("a", "b")] + [Case("c", image, None, "c")]
+    answer = evaluate_cases(
+        lambda path: np.asarray(nib.load(label).dataobj), cases, LABELS, out=tmp_path, progress=lambda line: None
+    )
+    assert list(answer["cases"]) == ["a", "b"]
+    assert answer["summary"]["classes"]["lower"]["dice"]["mean"] == 1.0
+    assert answer["threshold_rule"]["classes"]["airway"]["dice"]["mean"] > 0.5
+    json.dumps(answer, allow_nan=False)
+
+
+def test_refuses_what_cannot_be_judged(tmp_path: Path) -> None:
+    image, label = head(tmp_path)
+    with pytest.raises(ValueError, match="no case has a label"):
+        evaluate_cases(threshold, [Case("c", image, None, "c")], LABELS, out=tmp_path, progress=lambda line: None)
+    moved = nib.Nifti1Image(np.asarray(nib.load(label).dataobj), np.diag([2.0, 1.0, 1.5, 1.0]))
+    nib.save(moved, label)
+    with pytest.raises(ValueError, match="not on the grid"):
+        load(image, label)

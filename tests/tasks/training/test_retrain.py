@@ -1,0 +1,273 @@
+"""Training from labels: a version with its card and its rows, served only if the gate finds it no worse."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from lib.data.cases import Case
+from lib.jobs.watch import BrokenOutput
+from lib.records.card import hash_file
+from lib.records.ledger import Ledger
+from lib.records.verify import verify
+from lib.records.versions import champion, find_version, list_versions
+from lib.tasks.serving.models import labels_of, models_of, promote, rollback
+from lib.tasks.serving.weights import shelf, versions_dir
+from lib.tasks.spec import SpecError, TaskSpec
+from lib.tasks.training import retrain as module
+from lib.tasks.training.retrain import retrain
+from lib.tasks.training.training_stats import read_stats
+
+# Long enough to draw both classes: a champion that lacks one is rightly beaten by almost anything.
+LEARNS = {"max_epochs": 16, "patches_per_epoch": 128, "batch_size": 8, "ema_decay": 0.0, "val_interval": 16}
+
+
+@pytest.fixture
+def make_studies(tmp_path: Path, write_ct: Callable[..., Path]) -> Callable[[int], Path]:
+    def make(count: int) -> Path:
+        folder = tmp_path / "studies"
+        for seed in range(count):
+            write_ct(seed, folder=folder, label_folder=folder / "labels" / "final")
+        write_ct(99, folder=folder)
+        return folder
+
+    return make
+
+
+@pytest.fixture
+def studies(make_studies: Callable[[int], Path]) -> Path:
+    return make_studies(3)
+
+
+def parts(app_dir: Path) -> dict[str, str]:
+    return {row.body["case"]: row.body["part"] for row in Ledger.of(app_dir).rows("split")}
+
+
+def decisions(app_dir: Path) -> list[dict[str, Any]]:
+    return [row.body for row in Ledger.of(app_dir).rows("decision")]
+
+
+def poisoned(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Let every training end with weights that were changed."""
+    real = module.train
+
+    def train(*args: Any, **options: Any) -> Any:
+        result = real(*args, **options)
+        state = {k: change(v) if v.is_floating_point() else v for k, v in result.state_dict.items()}
+        return dataclasses.replace(result, state_dict=state)
+
+    monkeypatch.setattr(module, "train", train)
+
+
+def test_writes_a_version_and_says_what_came_of_it(app_dir: Path, task: TaskSpec, starter: Path, studies: Path) -> None:
+    outcome = retrain(app_dir, "tubes", studies, {"learning_rate": "1e-3"}, device="cpu")
+    root = versions_dir(app_dir, task)
+    (version,) = list_versions(root)
+    assert outcome.version == version.name and outcome.parent == "starter"
+    assert (outcome.train_cases, outcome.val_cases, outcome.held_out_cases) == (1, 1, 1)
+    assert outcome.verdict == "hold" and "1 held-out patients are too few" in outcome.reason
+    assert champion(root) is None and shelf(app_dir, task).waiting == version.name
+    card = version.card
+    assert card["parent"] == "starter" and card["recipe"]["learning_rate"] == 1e-3 and len(card["data"]) == 1
+    assert not set(card["data"]) & set(card["notes"]["held_out"]) and card["notes"]["gate"]["verdict"] == "hold"
+    assert [set(metric) for metric in card["metrics"]] == [{"case", "dice", "cl_dice"}]
+    stats = read_stats(root)
+    assert stats["status"] == "done" and stats["total_epochs"] == 1 and stats["version"] == version.name
+    json.dumps(outcome.as_dict(), allow_nan=False)
+
+
+def test_the_ledger_knows_the_way_from_labels_to_models_and_back(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path
+) -> None:
+    outcome = retrain(app_dir, task, studies, device="cpu")
+    (learned,) = labels_of(shelf(app_dir, task), outcome.version)
+    label = studies / "labels" / "final" / f"{learned['case']}.nii.gz"
+    assert learned["label"] == hash_file(label) and learned["image"] == hash_file(studies / label.name)
+    assert Ledger.of(app_dir).rows()[learned["row"] - 1].subject == learned["case"] and learned["source"] == "found"
+    assert [found["version"] for found in models_of(app_dir, learned["label"][:12])] == [outcome.version]
+    (held,) = (case for case, part in parts(app_dir).items() if part == "held_out")
+    assert models_of(app_dir, hash_file(studies / "labels" / "final" / f"{held}.nii.gz")) == []
+    states = [row.body["state"] for row in Ledger.of(app_dir).rows("job", "tubes")]
+    assert states == ["started", "done"] and verify(app_dir, studies).as_dict()["ok"]
+
+
+def test_a_label_mended_meanwhile_is_for_the_next_training(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = module.train
+
+    def train(recipe: Any, network: Any, cases: list[Case], *args: Any, **options: Any) -> Any:
+        name = f"{cases[0].id}.nii.gz"
+        before = cases[0].label.read_bytes()  # type: ignore[union-attr]
+        (studies / "labels" / "final" / name).write_bytes(b"being written")
+        assert cases[0].label and cases[0].label.read_bytes() == before
+        return real(recipe, network, cases, *args, **options)
+
+    monkeypatch.setattr(module, "train", train)
+    assert retrain(app_dir, task, studies, device="cpu").version
+
+
+def test_who_is_held_out_stays_held_out(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    retrain(app_dir, task, studies, device="cpu")
+    before, trained = parts(app_dir), []
+    real = module.train
+
+    def train(recipe: Any, network: Any, cases: list[Case], *args: Any, **options: Any) -> Any:
+        trained.extend(case.id for case in cases)
+        return real(recipe, network, cases, *args, **options)
+
+    monkeypatch.setattr(module, "train", train)
+    (held,) = (case for case, part in before.items() if part == "held_out")
+    for name, source in (("ct_99", "ct_0"), (f"{held}_scan2", "ct_99"), ("a copy", held)):
+        (studies / "labels" / "final" / f"{name}.nii.gz").write_bytes(
+            (studies / "labels/final/ct_0.nii.gz").read_bytes()
+        )
+        if name != "ct_99":
+            voxels = nib.load(studies / f"{source}.nii.gz")
+            (studies / f"{name}.nii.gz").write_bytes((studies / f"{source}.nii.gz").read_bytes())
+            if source == "ct_99":  # another image of the held-out patient, and no copy of one
+                nib.save(nib.Nifti1Image(np.asarray(voxels.dataobj) + 1, voxels.affine), studies / f"{name}.nii.gz")
+    retrain(app_dir, task, studies, device="cpu")
+    after = parts(app_dir)
+    assert after.items() >= before.items() and set(after) == {*before, "ct_99", f"{held}_scan2", "a copy"}
+    assert after[f"{held}_scan2"] == after["a copy"] == "held_out"
+    assert trained and not {held, f"{held}_scan2", "a copy"} & set(trained)
+
+
+def shuffled(label: np.ndarray) -> np.ndarray:
+    return np.random.default_rng(0).permutation(label.ravel()).reshape(label.shape)
+
+
+def swapped(label: np.ndarray) -> np.ndarray:
+    return np.array([0, 2, 1], np.uint8)[label]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        pytest.param(swapped, "Dice may fall", id="swapped"),
+        pytest.param(shuffled, "every voxel the same value", id="shuffled", marks=pytest.mark.slow),
+    ],
+)
+def test_better_is_published_worse_is_rejected_and_rollback_restores_the_bytes(
+    app_dir: Path,
+    task: TaskSpec,
+    starter: Path,
+    make_studies: Callable[[int], Path],
+    spoil: Callable[[np.ndarray], np.ndarray],
+    says: str,
+) -> None:
+    studies = make_studies(8)
+    good = retrain(app_dir, task, studies, LEARNS, device="cpu")
+    assert (good.verdict, good.published) == ("publish", True), good.reason
+    assert good.score > good.parent_score and good.held_out_cases >= 2
+    root = versions_dir(app_dir, task)
+    served = champion(root)
+    assert served is not None and served.name == good.version
+    before = served.weights_path.read_bytes()
+
+    for case, part in parts(app_dir).items():
+        if part == "train":
+            path = studies / "labels" / "final" / f"{case}.nii.gz"
+            label = nib.load(path)
+            nib.save(nib.Nifti1Image(spoil(np.asarray(label.dataobj)), label.affine), path)
+    bad = retrain(app_dir, task, studies, LEARNS, device="cpu")
+    assert (bad.verdict, bad.published) == ("reject", False) and says in bad.reason, bad.reason
+    still = champion(root)
+    assert still == served and still.weights_path.read_bytes() == before
+    last = decisions(app_dir)[-1]
+    assert last["version"] == bad.version and last["reasons"] == bad.reason.split("; ")
+    assert last["champion"] == good.version and last["figures"]["differences"]["Dice"]["high"] < 0
+
+    promote(app_dir, "tubes", bad.version)
+    now = champion(root)
+    assert now is not None and now.name == bad.version
+    rollback(app_dir, "tubes")
+    back = champion(root)
+    assert back == served and back.weights_path.read_bytes() == before
+    assert not verify(app_dir).faults
+
+
+@pytest.mark.parametrize("count", [3, 8])
+def test_a_model_of_nan_never_serves(
+    app_dir: Path,
+    task: TaskSpec,
+    starter: Path,
+    make_studies: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+) -> None:
+    poisoned(monkeypatch, lambda weight: weight * math.nan)
+    outcome = retrain(app_dir, task, make_studies(count), device="cpu")
+    assert outcome.verdict == "reject" and "no numbers" in outcome.reason
+    root = versions_dir(app_dir, task)
+    assert champion(root) is None and find_version(root, outcome.version)
+    with pytest.raises(BrokenOutput, match="cannot serve"):
+        promote(app_dir, "tubes", outcome.version)
+    assert champion(root) is None
+
+
+def test_a_constant_model_is_rejected(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    poisoned(monkeypatch, torch.zeros_like)
+    outcome = retrain(app_dir, task, studies, device="cpu")
+    assert outcome.verdict == "reject" and "every voxel the same value" in outcome.reason
+
+
+def test_a_training_that_fails_is_a_row_with_its_reason(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise RuntimeError("the device is gone")
+
+    monkeypatch.setattr(module, "train", fail)
+    with pytest.raises(RuntimeError, match="the device is gone"):
+        retrain(app_dir, task, studies, device="cpu")
+    last = Ledger.of(app_dir).rows("job")[-1].body
+    assert (last["state"], last["reason"]) == ("failed", "RuntimeError: the device is gone")
+
+
+def test_trains_from_scratch_without_weights(app_dir: Path, task: TaskSpec, studies: Path) -> None:
+    outcome = retrain(app_dir, task, studies, device="cpu")
+    assert outcome.parent == "" and outcome.verdict == "hold" and math.isnan(outcome.parent_score)
+
+
+def test_other_labels_in_app_toml_start_from_scratch(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path
+) -> None:
+    first = retrain(app_dir, task, studies, device="cpu")
+    promote(app_dir, "tubes", first.version)
+    text = (app_dir / "app.toml").read_text()
+    (app_dir / "app.toml").write_text(text.replace('["tube", "cavity"]', '["cavity", "tube"]'))
+    assert retrain(app_dir, "tubes", studies, device="cpu").parent == ""
+
+
+def test_one_patient_is_too_few(app_dir: Path, task: TaskSpec, studies: Path) -> None:
+    label = studies / "labels" / "final" / "ct_0.nii.gz"
+    cases = [Case(name, studies / "ct_0.nii.gz", label, "one patient") for name in ("a", "b")]
+    with pytest.raises(ValueError, match="two patients"):
+        retrain(app_dir, task, cases)
+    assert parts(app_dir) == {}
+
+
+@pytest.mark.parametrize(("options", "says"), [({"epochs": 3}, "max_epochs"), ({"max_epochs": "x"}, "takes int")])
+def test_options_are_checked(app_dir: Path, task: TaskSpec, studies: Path, options: dict, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        retrain(app_dir, task, studies, options)
+
+
+def test_a_task_without_train_is_not_trained(app_dir: Path, studies: Path) -> None:
+    text = (app_dir / "app.toml").read_text()
+    (app_dir / "app.toml").write_text(text[: text.index("[task.train]")])
+    with pytest.raises(SpecError, match="not trained"):
+        retrain(app_dir, "tubes", studies)

@@ -1,0 +1,80 @@
+"""Images for a student: of the training part alone, gated, and shown in its next distillation."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lib.records.ledger import Ledger
+from lib.tasks.spec import AppSpec, SpecError, load_app
+from lib.tasks.training import synthesis as module
+from lib.tasks.training.retrain import retrain
+from lib.tasks.training.synthesis import synthesise, synthetic_cases
+from tests.tasks.serving.test_teacher import STUDENT
+
+QUICK = {"max_epochs": 1, "patches_per_epoch": 8, "batch_size": 4}
+
+
+@pytest.fixture
+def app(app_dir: Path, starter: Path) -> AppSpec:
+    (app_dir / "app.toml").write_text((app_dir / "app.toml").read_text() + STUDENT)
+    return load_app(app_dir)
+
+
+@pytest.fixture
+def studies(tmp_path: Path, write_ct: Callable[..., Path]) -> Path:
+    folder = tmp_path / "studies"
+    for seed in range(8):
+        write_ct(seed, folder=folder, label_folder=folder / "labels" / "final")
+    return folder
+
+
+def test_a_students_next_lesson_shows_what_was_made(app_dir: Path, app: AppSpec, studies: Path) -> None:
+    told = []
+    answer = synthesise(app_dir, "quick", studies, count=5, maps="labels", options=QUICK, device="cpu",
+                        progress=lambda done, of: told.append((done, of)))  # fmt: skip
+    assert answer["made"] == 5 and told[-1] == (5, 5) and Path(answer["picture"]).is_file()
+    cases = synthetic_cases(app_dir, app.task("quick"))
+    assert len(cases) == answer["kept"] and all(case.label is None for case in cases)
+    assert np.asarray(nib.load(cases[0].image).dataobj).shape == (32, 32, 3)
+    rows = [row.body for row in Ledger.of(app_dir).rows("job", "quick")]
+    assert [row["state"] for row in rows] == ["started", "done"] and rows[-1]["kind"] == "synthesise"
+    outcome = retrain(app_dir, "quick", studies, device="cpu")
+    card = module.shelf(app_dir, app.task("quick")).root / "versions" / outcome.version / "card.json"
+    assert '"synthetic_0000"' in card.read_text()
+
+
+def test_who_is_held_out_is_never_learned_from(
+    app_dir: Path, app: AppSpec, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+    real = module.PatchDataset
+    monkeypatch.setattr(
+        module, "PatchDataset", lambda cases, *a, **k: shown.extend(c.id for c in cases) or real(cases, *a, **k)
+    )
+    synthesise(app_dir, "quick", studies, count=2, maps="labels", options=QUICK, device="cpu")
+    parts = {row.body["case"]: row.body["part"] for row in Ledger.of(app_dir).rows("split")}
+    assert shown and {parts[name] for name in shown} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("name", "maps", "says"),
+    [
+        ("quick", "phantom", "phantoms have the labels nasal_cavity"),
+        ("quick", "drawn", "maps are 'phantom' or 'labels'"),
+    ],
+)
+def test_maps_that_will_not_do(app_dir: Path, app: AppSpec, studies: Path, name: str, maps: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        synthesise(app_dir, name, studies, count=2, maps=maps)
+
+
+def test_a_network_of_boxes_gets_no_slices(app_dir: Path, app: AppSpec, studies: Path) -> None:
+    text = (app_dir / "app.toml").read_text()
+    text = text.replace("roi = [32, 32], slice_offsets = [-1, 0, 1] }\n\n[task.train]\nrecipe = \"finetune\"",
+                        "roi = [32, 32, 16] }\n\n[task.train]\nrecipe = \"finetune\"")  # fmt: skip
+    (app_dir / "app.toml").write_text(text)
+    with pytest.raises(SpecError, match="slice by slice"):
+        synthesise(app_dir, "tubes", studies, count=2)
