@@ -1,1 +1,1 @@
-"""Benchmarks: tables of ratios and of accuracy, each by one command, kept in `results/` with what made them."""
+"""Benchmarks: each is one command, and `results/` holds its figures, its table and the machine that made them."""

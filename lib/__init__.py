@@ -3,4 +3,4 @@
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-"""Where this package lies, its apps and its sample data beside it."""
+"""Root folder of the repository: it holds this package, `apps` and `sample-data`."""

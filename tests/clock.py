@@ -1,8 +1,8 @@
-"""Time for what waits for it."""
+"""A clock for tests of code that depends on the time."""
 
 
 class Clock:
-    """A clock that is moved by hand."""
+    """A clock whose time a test sets through `now`, in seconds."""
 
     def __init__(self) -> None:
         self.now = 1_000_000.0

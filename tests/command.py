@@ -1,4 +1,4 @@
-"""The command line, called in this process."""
+"""Run the command line in the test process."""
 
 from pathlib import Path
 
@@ -9,5 +9,5 @@ from lib.__main__ import cli
 
 
 def run(*arguments: str | Path) -> Result:
-    """Return what a command printed, and its status."""
+    """Run a command and return its output and exit status."""
     return CliRunner(env={"COLUMNS": "200"}).invoke(cli, [str(argument) for argument in arguments])

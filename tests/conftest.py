@@ -1,4 +1,4 @@
-"""Without a GPU, tests that need one are skipped, and Triton's kernels run under its interpreter."""
+"""On a machine without a GPU, skip the GPU tests and run Triton kernels under the Triton interpreter."""
 
 import os
 
@@ -6,12 +6,12 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    # Asked for before triton is imported.
+    # Triton reads this variable when it is imported.
     os.environ.setdefault("TRITON_INTERPRET", "1")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what a plain ``pytest`` collects and this machine cannot run."""
+    """Skip the tests with the marker ``gpu`` on a machine without a CUDA device."""
     if torch.cuda.is_available():
         return
     for item in items:

@@ -27,7 +27,7 @@ def segmentation(
         series_number=2,
         sop_instance_uid=hd.UID(),
         instance_number=1,
-        manufacturer="somebody else",
+        manufacturer="another vendor",
         manufacturer_model_name="a viewer",
         software_versions="1",
         device_serial_number="1",

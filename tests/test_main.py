@@ -1,4 +1,4 @@
-"""The command line: verbs and arguments of the design's table, JSON alone on standard output, one-line reasons."""
+"""The command line: commands and their arguments, only JSON on standard output, and errors in one line."""
 
 import json
 from pathlib import Path
@@ -52,7 +52,7 @@ def test_validate_accepts_a_ct_and_refuses_text(tmp_path: Path) -> None:
     head = np.full((40, 40, 20), -1000, np.int16)
     head[8:32, 8:32] = 40
     nib.save(nib.Nifti1Image(head, np.diag([1.0, 1.0, 1.5, 1.0])), tmp_path / "good.nii.gz")
-    (tmp_path / "bad.nii.gz").write_text("a text file, called an image")
+    (tmp_path / "bad.nii.gz").write_text("a text file with the name of an image")
 
     good, bad = (run("validate", tmp_path / name, "--json") for name in ("good.nii.gz", "bad.nii.gz"))
     assert good.exit_code == 0 and json.loads(good.stdout)["ok"]
@@ -73,21 +73,22 @@ def test_validate_accepts_a_ct_and_refuses_text(tmp_path: Path) -> None:
         (("infer", ROOT / "tests", "--task", "t", "--image", "x.nii.gz", "--output", "y.nii.gz"), "app.toml"),
     ],
 )
-def test_failure_is_one_line_and_a_status(arguments: tuple, reason: str) -> None:
+def test_a_failure_prints_one_line_and_exits_with_status_1(arguments: tuple, reason: str) -> None:
     result = run(*arguments)
     assert result.exit_code == 1
     assert reason in result.stderr and len(result.stderr.strip().splitlines()) == 1
 
 
-def test_a_scan_is_restored_by_the_same_verb(scans_app: Path, scans_starter: Path, tmp_path: Path) -> None:
+def test_infer_restores_a_scan(scans_app: Path, scans_starter: Path, tmp_path: Path) -> None:
     made = run("phantom", "--of", "skeleton", "--count", "1", "--seed", "3", "--out", tmp_path / "scans", "--json")
     assert Path(json.loads(made.stdout)["picture"]).is_file()
     scan, out = tmp_path / "scans" / "skeleton_0000.nii.gz", tmp_path / "restored.nii.gz"
-    told = json.loads(run("infer", scans_app, "--task", "bones", "--image", scan, "--output", out, "--json").stdout)
-    assert out.is_file() and told["expected"] == pytest.approx([2 * each for each in told["recorded"]], rel=1e-4)
+    answer = json.loads(run("infer", scans_app, "--task", "bones", "--image", scan, "--output", out, "--json").stdout)
+    assert out.is_file()
+    assert answer["expected"] == pytest.approx([2 * counts for counts in answer["recorded"]], rel=1e-4)
     assert run("phantom", "--of", "liver", "--count", "1", "--seed", "3", "--out", tmp_path).exit_code == 1
 
 
-def test_set_takes_pairs_only(tmp_path: Path) -> None:
+def test_set_without_a_value_is_refused(tmp_path: Path) -> None:
     result = run("train", ROOT / "apps/airway", "--task", "topowmamba", "--studies", tmp_path, "--set", "epochs")
     assert result.exit_code != 0 and "KEY=VALUE" in result.stderr

@@ -1,4 +1,4 @@
-"""The sample study: the real head CT as data.md describes it, its reference apart, and the fall-back without it."""
+"""The sample study: the real head CT with its reference in another folder, and the procedural study without the CT."""
 
 import importlib.util
 from pathlib import Path
@@ -15,7 +15,7 @@ from lib.data.scintigraphy.sample import bone_scan
 FOLDER = Path(__file__).resolve().parents[1] / "sample-data"
 
 
-def script(name: str) -> ModuleType:
+def load_script(name: str) -> ModuleType:
     spec = importlib.util.spec_from_file_location(f"sample_{name}", FOLDER / f"{name}.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
@@ -25,10 +25,10 @@ def script(name: str) -> ModuleType:
 
 @pytest.fixture
 def build() -> ModuleType:
-    return script("build")
+    return load_script("build")
 
 
-def test_real_head_ct(build: ModuleType, tmp_path: Path) -> None:
+def test_the_real_head_ct_is_built(build: ModuleType, tmp_path: Path) -> None:
     if not build.ARCHIVE.exists():
         pytest.skip(f"the Debian package {build.PACKAGE} is not installed")
     assert build.main(tmp_path) == 0
@@ -37,19 +37,21 @@ def test_real_head_ct(build: ModuleType, tmp_path: Path) -> None:
     assert (scan.affine == label.affine).all()
     voxel_ml = np.prod(scan.header.get_zooms()) / 1000
     assert np.asarray(label.dataobj).sum() * voxel_ml == pytest.approx(58.7, abs=0.1)
-    assert not list((tmp_path / "studies").rglob("*reference*")), "nobody can train on the reference"
+    assert not list((tmp_path / "studies").rglob("*reference*")), (
+        "the reference is not in the served folder, so no training can use it"
+    )
 
 
 def test_falls_back_to_a_procedural_study(build: ModuleType, tmp_path: Path, monkeypatch, capsys) -> None:
     monkeypatch.setattr(build, "ARCHIVE", tmp_path / "absent.inv3")
     monkeypatch.setattr(build, "install_package", lambda: "run `sudo apt-get install it`")
     assert build.main(tmp_path) == 0
-    told = capsys.readouterr()
-    assert "sudo apt-get" in told.err and "procedural" in told.out
+    output = capsys.readouterr()
+    assert "sudo apt-get" in output.err and "procedural" in output.out
     assert (tmp_path / "studies" / "phantom_sample.nii.gz").exists()
 
 
-def test_other_bytes_are_refused(build: ModuleType, monkeypatch) -> None:
+def test_a_volume_with_another_sha256_is_refused(build: ModuleType, monkeypatch) -> None:
     if not build.ARCHIVE.exists():
         pytest.skip(f"the Debian package {build.PACKAGE} is not installed")
     monkeypatch.setattr(build, "MATRIX_SHA256", "0" * 64)
@@ -58,7 +60,7 @@ def test_other_bytes_are_refused(build: ModuleType, monkeypatch) -> None:
 
 
 def test_the_real_bone_scan_is_thinned_to_half(tmp_path: Path, monkeypatch, capsys) -> None:
-    scans = script("scans")
+    scans = load_script("scans")
     monkeypatch.setattr(scans, "HERE", tmp_path)
     try:
         whole = read_counts(bone_scan())
@@ -67,8 +69,8 @@ def test_the_real_bone_scan_is_thinned_to_half(tmp_path: Path, monkeypatch, caps
     scans.main()
     half = read_counts(tmp_path / "scans" / "bone_scan_half.dcm")
     assert half.counts.sum() == pytest.approx(whole.counts.sum() / 2, rel=0.01) and (half.counts <= whole.counts).all()
-    told = pydicom.dcmread(tmp_path / "scans" / "bone_scan_half.dcm", stop_before_pixels=True)
-    assert "THINNED SCAN" in told.DerivationDescription and "restored" not in told.SeriesDescription
+    header = pydicom.dcmread(tmp_path / "scans" / "bone_scan_half.dcm", stop_before_pixels=True)
+    assert "THINNED SCAN" in header.DerivationDescription and "restored" not in header.SeriesDescription
     stamp = (tmp_path / "scans" / "bone_scan_half.dcm").stat().st_mtime_ns
     scans.main()
     assert (

@@ -1,4 +1,4 @@
-"""Wait for what another process does."""
+"""Wait for a condition that another process or thread fulfils."""
 
 import time
 from collections.abc import Callable
@@ -6,8 +6,8 @@ from typing import Any
 
 
 def wait_for(condition: Callable[[], Any], seconds: float = 60.0) -> None:
-    """Wait until something holds; fail after so long."""
+    """Wait until `condition()` is true; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < end, "waited too long"
+        assert time.monotonic() < end, f"the condition was still false after {seconds:g} s"
         time.sleep(0.02)

@@ -1,1 +1,1 @@
-"""Feed: the one reading of images, the input gate, splits and training patches."""
+"""Read and check images, find cases, split them by patient, and draw training patches."""

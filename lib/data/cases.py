@@ -1,4 +1,4 @@
-"""Find the images of a folder and the labels that belong to them."""
+"""Find the images of a folder and their labels."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 from lib.data.formats import SUFFIXES, dicom, stem
 
 FINAL_LABELS = Path("labels") / "final"
-"""Where a MONAI Label studies folder keeps accepted labels."""
+"""Folder of the final labels in a MONAI Label studies folder."""
 _LABEL_FOLDERS = ("labels", "model")
 _VISIT = re.compile(
     r"[_-](?:ses-[a-z0-9]+|(?:ses|session|series|scan|visit|acq|run|tp|followup|baseline|pre|post)(?:[-_]?\d+|op)?)"
@@ -18,7 +18,7 @@ _VISIT = re.compile(
 
 @dataclass(frozen=True)
 class Case:
-    """One study: its name, image, label if it has one, and whose it is."""
+    """One study: its name, image file, label file if there is one, and the name of its patient."""
 
     id: str
     image: Path
@@ -27,14 +27,15 @@ class Case:
 
 
 def patient_from_name(name: str, pattern: str = "") -> str:
-    """Return the part of a case name that names the patient.
+    """Return the patient name that is contained in a case name.
 
-    A trailing visit is left out: ``sub-01_ses-02`` and ``sub-01_ses-03`` are both ``sub-01``, ``p7_scan2`` is ``p7``.
-    Any other name is its own patient.
+    A visit at the end of the name is removed: ``sub-01_ses-02`` and ``sub-01_ses-03`` both give ``sub-01``, and
+    ``p7_scan2`` gives ``p7``. Any other name is returned unchanged.
 
     Args:
-        name: Of the case.
-        pattern: A regular expression that finds the patient instead, in its first group if it has one.
+        name: Name of the case.
+        pattern: Regular expression that is searched instead. Its first group is the patient, or the whole match if
+            there is no group. A name without a match is returned unchanged.
     """
     if pattern:
         found = re.search(pattern, name)
@@ -43,16 +44,17 @@ def patient_from_name(name: str, pattern: str = "") -> str:
 
 
 def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern: str = "") -> list[Case]:
-    """Return the cases of a folder, by name.
+    """Return the cases of a folder, sorted by name.
 
-    An image is a file with a known suffix, or a folder that holds DICOM files. Hidden files are left out.
+    An image is a file with a known suffix, or a folder that holds DICOM files. Hidden files are skipped.
 
     Args:
-        images: A plain folder of images, or the studies folder of MONAI Label's local store.
-        labels: The folder of labels, named as their images; by default ``labels/final`` in `images`.
-        pattern: Finds the patient in a name, where no DICOM tag tells it; see `patient_from_name`.
+        images: Folder of images, or the studies folder of MONAI Label's local store.
+        labels: Folder of labels with the names of their images; by default ``labels/final`` in `images`.
+        pattern: Regular expression that finds the patient in a name; see `patient_from_name`. A DICOM PatientID is
+            used where there is one.
     Raises:
-        FileNotFoundError: If a folder given does not exist.
+        FileNotFoundError: If `images` or `labels` does not exist.
     """
     images = Path(images)
     for folder in (images, labels):

@@ -1,4 +1,4 @@
-"""What the input gate says about an image that must not reach a model."""
+"""Findings: faults of an input image, with a code, a reason and a remedy."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True)
 class Finding:
-    """One fault of an input: a stable code, what was found, and what to do about it."""
+    """One fault of an input: a stable code, the reason and the remedy, each a sentence."""
 
     code: str
     reason: str
@@ -14,10 +14,10 @@ class Finding:
 
 
 class InputRejected(ValueError):
-    """Raised for an input with one or more findings.
+    """Raised when an input has one or more findings.
 
     Args:
-        findings: At least one finding, the most basic first.
+        findings: At least one finding; the first is the most fundamental.
     """
 
     def __init__(self, findings: Sequence[Finding]) -> None:
@@ -25,10 +25,10 @@ class InputRejected(ValueError):
         super().__init__("; ".join(f"{f.code}: {f.reason} {f.remedy}" for f in self.findings))
 
     def as_dict(self) -> dict[str, list[dict[str, str]]]:
-        """Return the findings as plain data, for a JSON answer."""
+        """Return the findings as plain data for a JSON response."""
         return {"findings": [asdict(finding) for finding in self.findings]}
 
 
 def reject(code: str, reason: str, remedy: str) -> InputRejected:
-    """Return the exception for a single finding, to be raised by the caller."""
+    """Return an exception with a single finding, for the caller to raise."""
     return InputRejected([Finding(code, reason, remedy)])

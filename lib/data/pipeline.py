@@ -1,6 +1,7 @@
-"""The one reading: file to Hounsfield units on a RAS grid of fixed spacing, and labels back to the file's own grid."""
+"""Read an image file onto a RAS grid of fixed spacing, and map labels back to the file's own grid."""
 
-from collections.abc import Iterable, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
+from lib.data.files.tables import SpecError, build_dataclass, check_choice
 from lib.data.findings import reject
 from lib.data.formats import Volume, load, read_header
 from lib.data.volumes.body import body_box
@@ -19,80 +21,129 @@ from lib.data.volumes.grid import Grid
 from lib.data.volumes.restore import restore
 from lib.data.volumes.save import write_volume
 
+logger = logging.getLogger(__name__)
+
 IGNORE = 255
-"""The label of voxels that neither losses nor metrics count."""
+"""Label value of voxels that losses and metrics leave out."""
 SAME_GRID_VOXELS = 0.5
-"""How far the corners of a label may lie from those of its image."""
+"""Largest distance in voxels between the corners of a label and the corners of its image."""
+WINDOW = "window"
+INTENSITIES = (WINDOW,)
+"""Accepted ways to map stored intensities to [0, 1]."""
+_OLD_WINDOW_KEY = "window_hu"
 
 
 @dataclass(frozen=True)
 class ImageSpec:
-    """How a network wants its images.
+    """Grid, intensity mapping and patch size that a network expects.
 
     Args:
         spacing_mm: Sample spacing towards right, anterior and superior, in mm.
-        window_hu: Hounsfield units that become 0 and 1; the first above the second makes dark bright.
-        roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D one.
-        slice_offsets: Slices, relative to the labelled one, that a 2.5-D network takes as channels.
-        crop_margin_mm: How much to keep around the body, in mm; None keeps the whole field of view. What is cut off is
-            background in every answer.
+        window: Stored intensities that are mapped to 0 and 1; the mapping is inverted if the first is above the second.
+        roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D network.
+        slice_offsets: Slices that a 2.5-D network takes as channels, relative to the labelled slice.
+        crop_margin_mm: Margin that is kept around the body, in mm. None keeps the whole field of view. Predictions are
+            background in the part that is cropped away.
+        intensity: How intensities are mapped to [0, 1], one of `INTENSITIES`.
     """
 
     spacing_mm: tuple[float, float, float]
-    window_hu: tuple[float, float]
+    window: tuple[float, float]
     roi: tuple[int, ...]
     slice_offsets: tuple[int, ...] = (0,)
     crop_margin_mm: float | None = None
+    intensity: str = WINDOW
+
+    def legacy_fields(self) -> dict[str, Any]:
+        """Return the fields under their first names, as stored plans and cache keys hold them.
+
+        `intensity` is left out at its default, so that plans and cache keys from before that field still match.
+        """
+        fields = {
+            "spacing_mm": self.spacing_mm,
+            _OLD_WINDOW_KEY: self.window,
+            "roi": self.roi,
+            "slice_offsets": self.slice_offsets,
+            "crop_margin_mm": self.crop_margin_mm,
+        }
+        return fields if self.intensity == WINDOW else {**fields, "intensity": self.intensity}
+
+    def legacy_text(self) -> str:
+        """Return the text that keys of stored scores are hashed from."""
+        return f"ImageSpec({', '.join(f'{name}={value!r}' for name, value in self.legacy_fields().items())})"
+
+
+def build_image_spec(block: Mapping[str, Any], where: str) -> ImageSpec:
+    """Return the image specification that a TOML table declares.
+
+    The old key ``window_hu`` is still accepted in place of ``window``, and a warning is logged.
+
+    Args:
+        block: The table.
+        where: Place of the table in its file, for messages.
+    Raises:
+        SpecError: If a key or a value is not accepted, or both names of the window are given.
+    """
+    block = dict(block)
+    if _OLD_WINDOW_KEY in block:
+        if "window" in block:
+            raise SpecError(f"{where} has window and {_OLD_WINDOW_KEY}, which are one key: remove {_OLD_WINDOW_KEY}")
+        logger.warning("%s: %s is deprecated; write window", where, _OLD_WINDOW_KEY)
+        block["window"] = block.pop(_OLD_WINDOW_KEY)
+    spec = build_dataclass(ImageSpec, block, where)
+    check_choice(spec.intensity, INTENSITIES, f"{where} intensity")
+    return spec
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """An image on the network's grid, and the way back to its file.
+    """An image on the network's grid, and the mapping back to the grid of its file.
 
     Args:
-        hu: Hounsfield units, not windowed, float32 ``(1, X, Y, Z)``; a 2-D source has one slice.
-        label: Labels on the same grid, uint8 ``(X, Y, Z)``.
-        grid: The mapping between both grids.
+        intensities: Stored intensities before the window is applied, float32 ``(1, X, Y, Z)``. A 2-D source has one
+            slice. A CT has Hounsfield units.
+        label: Labels on the same grid, uint8 ``(X, Y, Z)``; None without a label file.
+        grid: The mapping between the network's grid and the source grid.
     """
 
-    hu: Tensor
+    intensities: Tensor
     label: Tensor | None
     grid: Grid
 
     @property
     def affine(self) -> NDArray[Any]:
-        """``(4, 4)``, grid index to RAS+ mm."""
+        """Affine ``(4, 4)`` from grid index to RAS+ mm."""
         return self.grid.affine
 
     @property
     def source_affine(self) -> NDArray[Any]:
-        """``(4, 4)``, source index to RAS+ mm."""
+        """Affine ``(4, 4)`` from source index to RAS+ mm."""
         return self.grid.source_affine
 
     @property
     def source_shape(self) -> tuple[int, ...]:
-        """``(X, Y)`` or ``(X, Y, Z)`` of the file."""
+        """Shape of the file, ``(X, Y)`` or ``(X, Y, Z)``."""
         return self.grid.source_shape
 
     @property
     def source_codes(self) -> tuple[str, ...]:
-        """Where the axes of the file point, such as ``("L", "P", "S")``."""
+        """Directions of the file's axes, such as ``("L", "P", "S")``."""
         return tuple(str(code) for code in nib.aff2axcodes(self.source_affine))
 
     def to_source(self, label: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
-        """Return a label ``(X, Y, Z)`` of the grid on exactly the source grid (shape, axis order, flips)."""
+        """Return a grid label ``(X, Y, Z)`` on the source grid, with its shape, axis order and flips."""
         return self.grid.label_to_source(torch.as_tensor(label).to(torch.uint8))
 
     def restore(self, slabs: Iterable[tuple[int, Tensor]]) -> NDArray[np.uint8]:
-        """Return logits of the grid, as `Predictor.slabs` yields them, as labels on exactly the source grid."""
+        """Return labels on the source grid from the logits that `Predictor.slabs` yields on the network's grid."""
         return restore(slabs, self.grid)
 
     def points_to_grid(self, ijk: ArrayLike) -> NDArray[Any]:
-        """Return voxel indices ``(n, 3)`` of the source as indices of the grid, not rounded."""
+        """Return grid indices ``(n, 3)``, not rounded, of source voxel indices ``(n, 3)``."""
         return _transform(np.linalg.inv(self.grid.to_source), ijk)
 
     def points_to_source(self, xyz: ArrayLike) -> NDArray[Any]:
-        """Return indices ``(n, 3)`` of the grid as voxel indices of the source, not rounded."""
+        """Return source voxel indices ``(n, 3)``, not rounded, of grid indices ``(n, 3)``."""
         return _transform(self.grid.to_source, xyz)
 
 
@@ -102,17 +153,17 @@ def _transform(matrix: NDArray[Any], points: ArrayLike) -> NDArray[Any]:
 
 
 def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None = None) -> Reading:
-    """Return an image, and its label if given, as the network sees them.
+    """Return an image, and its label if one is given, on the network's grid.
 
-    Hounsfield units are interpolated linearly, with a wider kernel where samples get coarser; labels take the nearest
-    voxel. An oblique volume keeps its own axes, in the order and sense closest to RAS.
+    Intensities are interpolated linearly, with a wider kernel along axes that are downsampled. Labels take the nearest
+    voxel. An oblique volume keeps its own axes, ordered and flipped to be closest to RAS.
 
     Args:
         source: An image file, the folder of a DICOM series, or a volume that `lib.data.validate.check` returned.
-        spec: The grid wanted.
+        spec: Spacing and crop of the grid.
         label: A label file on the grid of the image.
     Raises:
-        InputRejected: If a file cannot be opened, or the label lies on another grid.
+        InputRejected: If a file cannot be opened, or the label is not on the grid of the image.
     """
     volume = source if isinstance(source, Volume) else load(source)
     grid = Grid.over(volume.voxels.shape, volume.affine, spec.spacing_mm)
@@ -124,31 +175,31 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
 
 
 def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -> NDArray[np.uint8]:
-    """Return the voxels of a label file that lies on the grid of an image, in the image's shape.
+    """Return the voxels of a label file on the grid of an image, in the shape of the image.
 
     Args:
         path: The label file.
-        shape: The image's, ``(X, Y)`` or ``(X, Y, Z)``.
-        affine: The image's, ``(4, 4)``, voxel index to RAS+ mm.
+        shape: Shape of the image, ``(X, Y)`` or ``(X, Y, Z)``.
+        affine: Affine of the image, ``(4, 4)``, voxel index to RAS+ mm.
     Raises:
-        InputRejected: If it cannot be opened, lies on another grid, or holds no labels.
+        InputRejected: If the file cannot be opened, is not on the grid of the image, or holds other values than labels.
     """
     header = read_header(path)
-    # The header first: what has another size is not loaded, however large it says it is.
+    # Voxels are loaded only if the header's shape fits, so a header that announces a huge array costs nothing.
     fits = prod(header.shape) == prod(shape) and header.components == 1
     label = load(path, header) if fits else None
     if label is None or not _corner_drift(label, shape, affine) <= SAME_GRID_VOXELS:
         reason = f"The label '{Path(path).name}' {header.shape} is not on the grid {shape} of its image."
-        raise reject("LABEL_GRID", reason, "Export the label with the image as reference.")
+        raise reject("LABEL_GRID", reason, "Export the label again with the image as reference geometry.")
     voxels = np.rint(label.voxels)
     if not (voxels.min() >= 0 and voxels.max() <= IGNORE):
         reason = f"The label '{Path(path).name}' holds values from {voxels.min():g} to {voxels.max():g}."
-        raise reject("LABEL_VALUES", reason, f"Labels run from 0 to {IGNORE}, {IGNORE} for voxels to ignore.")
+        raise reject("LABEL_VALUES", reason, f"Use label values from 0 to {IGNORE}; {IGNORE} marks voxels to ignore.")
     return voxels.astype(np.uint8).reshape(shape)
 
 
 def _corner_drift(label: Volume, shape: tuple[int, ...], affine: NDArray[Any]) -> float:
-    """Return how many voxels the farthest corner of the image moves under the label's geometry."""
+    """Return the largest distance in voxels between a corner of the image and the same corner of the label."""
     if (*label.voxels.shape, 1)[:3] != (*shape, 1)[:3]:
         return float("inf")
     sizes = np.array((*shape, 1)[:3])
@@ -157,24 +208,24 @@ def _corner_drift(label: Volume, shape: tuple[int, ...], affine: NDArray[Any]) -
     return float(np.abs(moved - corners).max())
 
 
-def window(hu: Tensor, window_hu: Sequence[float]) -> Tensor:
-    """Return Hounsfield units as ``[0, 1]`` between the two ends of the window, clamped."""
-    low, high = window_hu
-    return ((hu - low) / (high - low)).clamp_(0, 1)
+def apply_window(intensities: Tensor, window: Sequence[float]) -> Tensor:
+    """Map intensities linearly so that the two ends of the window become 0 and 1, clamped to [0, 1]."""
+    low, high = window
+    return ((intensities - low) / (high - low)).clamp_(0, 1)
 
 
-def save_label(array: NDArray[Any], where: Reading | ArrayLike, path: str | Path, dtype: DTypeLike = np.uint8) -> Path:
-    """Write a label that lies on a source grid, atomically.
+def write_label(array: NDArray[Any], where: Reading | ArrayLike, path: str | Path, dtype: DTypeLike = np.uint8) -> Path:
+    """Write a label on a source grid to a file, atomically.
 
     Args:
-        array: ``(X, Y)`` or ``(X, Y, Z)``, as `Reading.to_source` returns it.
-        where: The reading, or the affine ``(4, 4)`` of that grid.
-        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
-        dtype: Stored type.
+        array: Label ``(X, Y)`` or ``(X, Y, Z)``, as `Reading.to_source` returns it.
+        where: The reading, or the affine ``(4, 4)`` of the source grid.
+        path: Output file: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+        dtype: Voxel type of the file.
     Raises:
-        ValueError: If the array is not on the grid of the reading, or the suffix is unknown.
+        ValueError: If the array does not have the shape of the source, or the suffix is unknown.
     """
     if isinstance(where, Reading) and array.shape != where.source_shape:
-        raise ValueError(f"label has shape {array.shape}, its source {where.source_shape}")
+        raise ValueError(f"the label has shape {array.shape}, its source has {where.source_shape}")
     affine = where.source_affine if isinstance(where, Reading) else where
     return write_volume(np.asarray(array, dtype), affine, path)

@@ -1,4 +1,4 @@
-"""Split cases by patient, so that a patient is in one part only and stays there when cases are added."""
+"""Split cases by patient, so that all cases of a patient are in one part and stay there when cases are added."""
 
 from collections.abc import Callable, Mapping, Sequence
 from hashlib import sha256
@@ -10,7 +10,7 @@ CaseT = TypeVar("CaseT")
 
 
 def patient_of(case: Case) -> str:
-    """Return whose case it is: the DICOM PatientID where known, else the patient part of its name."""
+    """Return the patient of a case: the DICOM PatientID if there is one, else the patient part of its name."""
     return case.patient
 
 
@@ -23,38 +23,39 @@ def split_by_patient(
     minimum: int | Mapping[str, int] = 1,
     assigned: Mapping[str, str] | None = None,
 ) -> dict[str, list[CaseT]]:
-    """Return the cases of every part, in the order given.
+    """Return the cases of each part, in the order of `cases`.
 
-    A patient's part follows from a hash of seed and patient alone, so other cases never move it. Only where a part
-    has fewer than `minimum` patients does it take from the largest; hand those back as `assigned` next time and they
-    never move either.
+    The part of a patient depends only on a hash of the seed and the patient, so adding cases does not move a patient.
+    A part with fewer than `minimum` patients takes patients from the largest part. Pass the earlier parts as `assigned`
+    to keep these patients where they are as well.
 
     Args:
-        cases: What to split.
-        fractions: Part to share, summing to 1; ``{"train": 0.8, "val": 0.2}``.
-        seed: Another seed gives another split.
-        patient_of: The patient of a case.
-        minimum: Patients that every part with a share must have; per part, a part not named needs none.
-        assigned: Patient to part, from an earlier split; these are kept.
+        cases: Cases to split.
+        fractions: Share of each part, such as ``{"train": 0.8, "val": 0.2}``; the shares sum to 1.
+        seed: Seed of the hash.
+        patient_of: Function that returns the patient of a case.
+        minimum: Smallest number of patients in each part whose share is above 0. A mapping gives a number per part,
+            and a part that it does not name has no minimum.
+        assigned: Part of each patient in an earlier split; these patients keep their part.
     Raises:
-        ValueError: If the fractions do not sum to 1, `assigned` names an unknown part, or patients are too few.
+        ValueError: If the fractions do not sum to 1, `assigned` names an unknown part, or there are too few patients.
     """
     if abs(sum(fractions.values()) - 1) > 1e-6 or min(fractions.values()) < 0:
-        raise ValueError(f"fractions must be positive and sum to 1, got {dict(fractions)}")
-    kept = dict(assigned or {})
-    if unknown := set(kept.values()) - set(fractions):
-        raise ValueError(f"assigned names unknown parts {sorted(unknown)}; known are {sorted(fractions)}")
+        raise ValueError(f"fractions must be 0 or more and sum to 1, got {dict(fractions)}")
+    fixed = dict(assigned or {})
+    if unknown := set(fixed.values()) - set(fractions):
+        raise ValueError(f"assigned names unknown parts {sorted(unknown)}; the parts are {sorted(fractions)}")
     patients = sorted({patient_of(case) for case in cases})
-    part_of = {p: kept.get(p) or _part(_uniform(seed, p), fractions) for p in patients}
+    part_of = {p: fixed.get(p) or _part(_uniform(seed, p), fractions) for p in patients}
     least = {part: minimum if isinstance(minimum, int) else minimum.get(part, 0) for part in fractions}
     least = {part: least[part] if fractions[part] else 0 for part in fractions}
-    _fill(part_of, fixed=set(kept), seed=seed, minimum=least)
+    _fill_up(part_of, fixed=set(fixed), seed=seed, minimum=least)
     return {part: [case for case in cases if part_of[patient_of(case)] == part] for part in fractions}
 
 
-def _uniform(*words: object) -> float:
-    """Return a number in ``[0, 1)`` that is the same on every machine."""
-    return int.from_bytes(sha256("\0".join(map(str, words)).encode()).digest()[:8], "big") / 2**64
+def _uniform(*keys: object) -> float:
+    """Return a number in ``[0, 1)`` from a hash of the keys; it is the same on all machines."""
+    return int.from_bytes(sha256("\0".join(map(str, keys)).encode()).digest()[:8], "big") / 2**64
 
 
 def _part(position: float, fractions: Mapping[str, float]) -> str:
@@ -63,11 +64,11 @@ def _part(position: float, fractions: Mapping[str, float]) -> str:
         end += share
         if position < end:
             return part
-    return max(fractions, key=lambda part: fractions[part])  # the sum fell short of 1 by rounding
+    return max(fractions, key=lambda part: fractions[part])  # rounding left the sum of the shares below 1
 
 
-def _fill(part_of: dict[str, str], *, fixed: set[str], seed: int, minimum: Mapping[str, int]) -> None:
-    """Move patients into parts below their minimum, in place."""
+def _fill_up(part_of: dict[str, str], *, fixed: set[str], seed: int, minimum: Mapping[str, int]) -> None:
+    """Move patients into parts that are below their minimum, in place."""
     members = {part: [p for p in part_of if part_of[p] == part] for part in minimum}
     for part, least in minimum.items():
         while len(members[part]) < least:
@@ -78,7 +79,7 @@ def _fill(part_of: dict[str, str], *, fixed: set[str], seed: int, minimum: Mappi
             ]
             if not donors:
                 need = " and ".join(f"{count} in {name}" for name, count in minimum.items() if count)
-                raise ValueError(f"{len(part_of)} patients are too few for {need}: add cases")
+                raise ValueError(f"{len(part_of)} patients are too few for {need}: add cases of other patients")
             _, other, free = max(donors, key=lambda donor: donor[:2])
             moved = min(free, key=lambda p: _uniform(seed, part, p))
             members[other].remove(moved)
@@ -86,20 +87,25 @@ def _fill(part_of: dict[str, str], *, fixed: set[str], seed: int, minimum: Mappi
             part_of[moved] = part
 
 
-def divided(cases: Sequence[Case], test: int) -> tuple[list[Case], list[Case]]:
-    """Return cases to label and cases to test on, patients apart, by a lot that other cases do not change.
+def split_pool_and_test(cases: Sequence[Case], test: int) -> tuple[list[Case], list[Case]]:
+    """Split labelled cases into a pool to label and a test set, with no patient in both.
+
+    The order in which patients are taken for the test set depends on a hash of their names only.
 
     Args:
-        cases: With labels; those without are left out.
-        test: Patients to test on.
+        cases: Cases; cases without a label are left out.
+        test: Number of patients in the test set.
+    Returns:
+        The pool and the test set, both in the order of `cases`.
     Raises:
-        ValueError: If too few patients are left to label.
+        ValueError: If fewer than two patients are left for the pool.
     """
-    known = [case for case in cases if case.label is not None]
-    patients = sorted({case.patient for case in known}, key=lambda name: sha256(name.encode()).hexdigest())
+    labelled = [case for case in cases if case.label is not None]
+    patients = sorted({case.patient for case in labelled}, key=lambda name: sha256(name.encode()).hexdigest())
     if len(patients) < test + 2:
         raise ValueError(
-            f"{len(patients)} patients with labels are too few: {test} test, and two at least are labelled"
+            f"{len(patients)} patients with labels are too few: {test} are for the test set, at least two for the pool"
         )
     chosen = set(patients[:test])
-    return [case for case in known if case.patient not in chosen], [case for case in known if case.patient in chosen]
+    pool = [case for case in labelled if case.patient not in chosen]
+    return pool, [case for case in labelled if case.patient in chosen]

@@ -1,4 +1,4 @@
-"""The input gate: what is wrong with an image, cheap checks first, before a model sees it."""
+"""Input gate: check an image before a model sees it, cheap checks first."""
 
 from collections.abc import Iterator
 from math import ceil
@@ -15,14 +15,14 @@ MAX_VOLUME_GIB = 2.0
 MIN_SPACING_MM = 0.05
 MAX_SPACING_MM = 20.0
 MAX_SHEAR_COSINE = 0.02
-"""Cosine of the angle between two axes (0.02 is about one degree off square)."""
+"""Largest cosine of the angle between two axes; 0.02 is about one degree away from a right angle."""
 AIR_BELOW_HU = -400.0
 TISSUE_HU = (-300.0, 5000.0)
-"""Soft tissue and bone, wide enough for a calibration shift of 150 HU and for metal."""
+"""Range of soft tissue, bone and metal in HU, with room for a calibration shift of 150 HU."""
 MIN_AIR_FRACTION = 0.001
 MIN_TISSUE_FRACTION = 0.005
 HU_SAMPLES = 500_000
-"""Blocks looked at to judge the scale: enough for the fractions above, quick on any volume."""
+"""Number of blocks that the check of Hounsfield units examines; a larger volume is sampled."""
 
 __all__ = ["Finding", "InputRejected", "check", "inspect"]
 
@@ -30,23 +30,24 @@ __all__ = ["Finding", "InputRejected", "check", "inspect"]
 def inspect(
     source: str | Path | Volume | NDArray[Any], *, modality: str | None = "CT", max_gib: float = MAX_VOLUME_GIB
 ) -> list[Finding]:
-    """Return everything found wrong with an image; an empty list lets it pass.
+    """Return all findings of an image; an empty list means that the image is accepted.
 
-    Voxels are only loaded if the header has no fault. An array is judged by its voxels alone.
+    Voxels are loaded only if the header has no findings. Only the voxels of an array are checked.
 
     Args:
-        source: An image file, the folder of a DICOM series, a loaded volume, or an array in HU.
-        modality: What the image should be; None accepts every modality and scale.
-        max_gib: Largest size of the stored voxels, in GiB.
+        source: An image file, the folder of a DICOM series, a loaded volume, or an array of intensities.
+        modality: Required DICOM modality; for "CT", intensities must be plausible Hounsfield units. None accepts any
+            modality and any intensities.
+        max_gib: Largest accepted size of the stored voxels, in GiB.
     """
     return _examine(source, modality, max_gib)[0]
 
 
 def check(source: str | Path | Volume, *, modality: str | None = "CT", max_gib: float = MAX_VOLUME_GIB) -> Volume:
-    """Return the loaded image if nothing is wrong with it, ready for `lib.data.pipeline.read`.
+    """Return the loaded image if it has no findings, for `lib.data.pipeline.read`.
 
     Raises:
-        InputRejected: With everything that `inspect` found.
+        InputRejected: With all findings of `inspect`.
     """
     findings, volume = _examine(source, modality, max_gib)
     if findings or volume is None:
@@ -78,7 +79,7 @@ def _header(header: Header, modality: str | None, max_gib: float) -> Iterator[Fi
     wrong_shape = list(_shape(header.spatial_shape))
     yield from wrong_shape
     if header.components != 1:
-        reason = f"Every voxel holds {header.components} values (colour, vectors or complex numbers)."
+        reason = f"Each voxel holds {header.components} values (colour, vectors or complex numbers)."
         yield Finding("WRONG_DIMENSION", reason, "Send a greyscale image.")
     if header.size_gib > max_gib:
         reason = (
@@ -86,7 +87,7 @@ def _header(header: Header, modality: str | None, max_gib: float) -> Iterator[Fi
         )
         yield Finding("TOO_LARGE", reason, "Crop the image to the region of interest, or store it as int16.")
     if modality and header.modality and header.modality != modality:
-        reason = f"The DICOM modality is {header.modality}, this task wants {modality}."
+        reason = f"The DICOM modality is {header.modality}, and this task needs {modality}."
         yield Finding("UNKNOWN_MODALITY", reason, f"Choose a {modality} series.")
     if not wrong_shape:
         yield from _geometry(header.affine, header.spatial_shape)
@@ -98,28 +99,32 @@ def _shape(shape: tuple[int, ...]) -> Iterator[Finding]:
         yield Finding("EMPTY", f"The image has no voxels: its shape is {shape}.", "Export the image again.")
     elif len(shape) > 3:
         reason = f"The image has {len(shape)} axes, {shape}: a time series or several channels."
-        yield Finding("WRONG_DIMENSION", reason, "Send one volume of it, with three axes.")
+        yield Finding("WRONG_DIMENSION", reason, "Send one volume with three axes.")
     elif sum(n > 1 for n in shape) < 2:
-        yield Finding("WRONG_DIMENSION", f"The image is a line of voxels, {shape}.", "Send a slice or a volume.")
+        yield Finding("WRONG_DIMENSION", f"The image is a single line of voxels, {shape}.", "Send a slice or a volume.")
 
 
 def _geometry(affine: NDArray[Any], shape: tuple[int, ...]) -> Iterator[Finding]:
-    remedy = "Export the image again with its geometry, or resample it to a straight grid."
+    remedy = "Export the image again with its geometry, or resample it to a grid with right angles."
     if not np.isfinite(affine).all():
-        yield Finding("BAD_AFFINE", "The affine holds values that are no numbers.", remedy)
+        yield Finding("BAD_AFFINE", "The affine holds values that are not finite numbers.", remedy)
         return
     spacing_mm = np.linalg.norm(affine[:3, :3], axis=0)
     if (spacing_mm == 0).any():
-        yield Finding("BAD_AFFINE", f"The affine has an axis of no length: {_mm(spacing_mm)}.", remedy)
+        yield Finding(
+            "BAD_AFFINE", f"The affine has an axis of length 0: the voxel spacing is {_mm(spacing_mm)}.", remedy
+        )
         return
     axes = affine[:3, :3] / spacing_mm
     cosine = float(np.abs(axes.T @ axes - np.eye(3)).max())
     if cosine > MAX_SHEAR_COSINE:
         degrees = np.rad2deg(np.arccos(min(cosine, 1.0)))
-        yield Finding("BAD_AFFINE", f"Two axes of the affine stand at {degrees:.1f} degrees, not 90.", remedy)
+        yield Finding(
+            "BAD_AFFINE", f"The angle between two axes of the affine is {degrees:.1f} degrees, not 90.", remedy
+        )
     sides_mm = spacing_mm[: len(shape)][np.array(shape) > 1]
     if (sides_mm < MIN_SPACING_MM).any() or (sides_mm > MAX_SPACING_MM).any():
-        reason = f"The voxel spacing is {_mm(spacing_mm)}; plausible is {MIN_SPACING_MM} to {MAX_SPACING_MM} mm."
+        reason = f"The voxel spacing is {_mm(spacing_mm)}; {MIN_SPACING_MM} to {MAX_SPACING_MM} mm is plausible."
         yield Finding("SPACING_ABSURD", reason, "Check that the spacing is stored in millimetres.")
 
 
@@ -129,18 +134,18 @@ def _mm(spacing_mm: NDArray[Any]) -> str:
 
 def _voxels(voxels: NDArray[Any], modality: str | None) -> Iterator[Finding]:
     if voxels.dtype.kind == "f" and (bad := int(voxels.size - np.isfinite(voxels).sum())):
-        reason = f"{bad:,} of {voxels.size:,} voxels are no finite numbers."
+        reason = f"{bad:,} of {voxels.size:,} voxels are not finite numbers."
         yield Finding("NON_FINITE", reason, "Replace NaN and infinity, for example by -1024 outside the scan.")
         return
     low, high = float(voxels.min()), float(voxels.max())
     if low == high:
-        yield Finding("EMPTY", f"Every voxel has the value {low:g}.", "Choose an image with content.")
+        yield Finding("EMPTY", f"All voxels have the value {low:g}.", "Choose an image with content.")
     elif modality == "CT":
-        yield from _hounsfield(voxels, low, high)
+        yield from _hounsfield_findings(voxels, low, high)
 
 
-def _hounsfield(voxels: NDArray[Any], low: float, high: float) -> Iterator[Finding]:
-    """Judge the scale on averaged blocks, so that noise of some 250 HU counts neither as air nor as tissue."""
+def _hounsfield_findings(voxels: NDArray[Any], low: float, high: float) -> Iterator[Finding]:
+    """Check that intensities are Hounsfield units, on block means: noise of 250 HU must not look like air or tissue."""
     blocks = _blocks(voxels)
     air = float((blocks < AIR_BELOW_HU).mean())
     tissue = float(((blocks > TISSUE_HU[0]) & (blocks < TISSUE_HU[1])).mean())
@@ -152,14 +157,15 @@ def _hounsfield(voxels: NDArray[Any], low: float, high: float) -> Iterator[Findi
     elif low >= 0 and high <= 255:
         reason = f"{scale}: these are 8-bit grey values."
     elif air < MIN_AIR_FRACTION:
-        reason = f"{scale}, but {air:.2%} of the image is below {AIR_BELOW_HU:g} HU: there is no air in it."
+        reason = f"{scale}, and only {air:.2%} of the image is below {AIR_BELOW_HU:g} HU: the image holds no air."
     else:
-        reason = f"{scale}, but {tissue:.2%} of the image is between {TISSUE_HU[0]:g} and {TISSUE_HU[1]:g} HU: no body."
+        between = f"between {TISSUE_HU[0]:g} and {TISSUE_HU[1]:g} HU"
+        reason = f"{scale}, and only {tissue:.2%} of the image is {between}: the image shows no body."
     yield Finding("HU_IMPLAUSIBLE", reason, "Send the CT in Hounsfield units (air near -1000, water near 0).")
 
 
 def _blocks(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return means of 2-voxel cubes (squares in a slice), evenly spread over the image."""
+    """Return the means of blocks of 2 voxels along each axis, evenly spread over the image."""
     stride = max(2, ceil((voxels.size / HU_SAMPLES) ** (1 / sum(n > 1 for n in voxels.shape))))
     corners = [voxels]
     for axis, size in enumerate(voxels.shape):

@@ -1,1 +1,1 @@
-"""Judge label arrays: every score takes arrays (or callables) and knows no model and no file."""
+"""Score predictions: every function takes arrays or callables, and depends on no model and no file."""

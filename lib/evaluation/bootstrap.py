@@ -1,6 +1,6 @@
 """Percentile bootstrap intervals over cases.
 
-Cases are drawn, never voxels: voxels of one patient are not independent.
+Cases are resampled, never voxels: voxels of one patient are not independent.
 """
 
 import math
@@ -15,7 +15,10 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval; `low` and `high` are nan below two cases, `mean` too without any."""
+    """A mean with its interval over `count` cases.
+
+    `low` and `high` are nan below two cases; `mean` is nan without a case.
+    """
 
     mean: float
     low: float
@@ -27,10 +30,10 @@ def mean_interval(values: Sequence[float], *, seed: int) -> Interval:
     """Return the mean of the finite `values` and its 95 % percentile bootstrap interval.
 
     Args:
-        values: One number per case; nan and inf (a score that is not defined there) are left out.
+        values: One number per case; nan and inf (an undefined score) are left out.
         seed: Seed of the resampling; the same seed gives the same interval.
     Returns:
-        The mean, the interval and the number of cases in it.
+        The mean, its interval and the number of finite values.
     Source:
         Efron & Tibshirani 1993, ch. 13.
     """
@@ -44,18 +47,18 @@ def mean_interval(values: Sequence[float], *, seed: int) -> Interval:
     return Interval(float(finite.mean()), float(low), float(high), count)
 
 
-def paired_difference(ours: Sequence[float], theirs: Sequence[float], *, seed: int) -> Interval:
-    """Return the mean of ``ours - theirs`` over cases, with its interval.
+def paired_difference(values: Sequence[float], reference: Sequence[float], *, seed: int) -> Interval:
+    """Return the mean of ``values - reference`` over cases, with its interval.
 
-    Pairing takes out the difficulty of a case, so it sees differences that two separate intervals hide.
+    Pairing removes the variation between cases, so it shows differences that two separate intervals hide.
 
     Args:
-        ours: One number per case.
-        theirs: The other model's number for the same cases, in the same order.
+        values: One number per case.
+        reference: Number of the reference model for the same cases, in the same order.
         seed: Seed of the resampling.
     Returns:
-        The interval over the cases where both are finite; one that holds no 0 is a difference.
+        The interval over the cases where both numbers are finite. The difference is significant if it excludes 0.
     Raises:
         ValueError: If the lengths differ.
     """
-    return mean_interval([one - other for one, other in zip(ours, theirs, strict=True)], seed=seed)
+    return mean_interval([one - other for one, other in zip(values, reference, strict=True)], seed=seed)

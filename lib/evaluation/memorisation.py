@@ -1,4 +1,4 @@
-"""Whether made images are copies: how near they lie to the images that were learned from, and to others."""
+"""Find generated images that are copies of training images, by their distance to training and to unseen images."""
 
 from __future__ import annotations
 
@@ -13,72 +13,74 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 SIDE = 32
-SHARE = 0.01
-"""Of real images, how many lie nearer to one of another patient than the bar: what is nearer still is a copy."""
+COPY_QUANTILE = 0.01
+"""Quantile, over real images, of the distance to the nearest image of another patient; it gives the copy threshold."""
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
-    """How near made images lie to real ones; distances run from 0, the same, to 2, the negative.
+class NearestDistances:
+    """Distances of generated images to the nearest real ones, from 0 (identical) to 2 (negative image).
 
     Args:
-        learned: From each made image to the nearest that was learned from.
-        unseen: To the nearest that was not; empty if there is none.
-        nearest: Which image that was learned from lies nearest.
-        bar: What is nearer to an image that was learned from is a copy of it.
+        to_training: Distance of each generated image to the nearest training image, ``(n,)``.
+        to_unseen: Distance to the nearest image outside the training set, ``(n,)``; empty without such images.
+        nearest_training: Index of the nearest training image, ``(n,)``.
+        copy_threshold: Distance to a training image below which a generated image is a copy.
     """
 
-    learned: NDArray[np.float64]
-    unseen: NDArray[np.float64]
-    nearest: NDArray[np.int64]
-    bar: float
+    to_training: NDArray[np.float64]
+    to_unseen: NDArray[np.float64]
+    nearest_training: NDArray[np.int64]
+    copy_threshold: float
 
     @property
-    def copies(self) -> NDArray[np.bool_]:
-        """Which of the made images are copies."""
-        return self.learned < self.bar
+    def is_copy(self) -> NDArray[np.bool_]:
+        """Whether each generated image is a copy, ``(n,)``."""
+        return self.to_training < self.copy_threshold
 
 
-def likeness(
-    made: NDArray[Any], learned: NDArray[Any], patients: Sequence[str], unseen: NDArray[Any] | None = None
-) -> Likeness:
-    """Return how near made images lie to those that were learned from.
+def measure_distances(
+    generated: NDArray[Any], training: NDArray[Any], patients: Sequence[str], unseen: NDArray[Any] | None = None
+) -> NearestDistances:
+    """Return the distances of generated images to training images and to unseen images.
 
-    The bar is set by real images: how near two patients come to each other hardly ever. Level and contrast do not
-    count, nor does which side is left.
+    The copy threshold comes from real images: two images of different patients are nearer only in `COPY_QUANTILE` of
+    the cases. Brightness, contrast and mirroring along the first image axis do not change a distance.
 
     Args:
-        made: ``(n, H, W)``.
-        learned: What was learned from, ``(m, H', W')``.
-        patients: Whose each of them is; at least two.
+        generated: Generated images, ``(n, H, W)``.
+        training: Training images, ``(m, H', W')``.
+        patients: Patient of each training image; at least two different patients.
         unseen: Real images of other patients, ``(k, H'', W'')``.
     Raises:
-        ValueError: If all that was learned from is one patient's, so that nothing sets the bar.
+        ValueError: If all training images belong to one patient, so that no threshold can be set.
     """
     owners = np.array(patients)
     if len(set(patients)) < 2:
-        raise ValueError("copies are told from chance by two patients at least, and all images are one patient's")
-    real = signatures(learned)
-    apart = [_nearest(real[owners == each], real[owners != each])[0] for each in sorted(set(patients))]
-    distances, nearest = _nearest(signatures(made), real)
-    other = np.zeros(0) if unseen is None else _nearest(signatures(made), signatures(unseen))[0]
-    return Likeness(distances, other, nearest, float(np.quantile(np.concatenate(apart), SHARE)))
+        raise ValueError("a copy threshold needs training images of at least two patients, got those of one")
+    real = signatures(training)
+    between = [_nearest(real[owners == owner], real[owners != owner])[0] for owner in sorted(set(patients))]
+    distances, nearest = _nearest(signatures(generated), real)
+    to_unseen = np.zeros(0) if unseen is None else _nearest(signatures(generated), signatures(unseen))[0]
+    return NearestDistances(distances, to_unseen, nearest, float(np.quantile(np.concatenate(between), COPY_QUANTILE)))
 
 
 def signatures(images: NDArray[Any]) -> NDArray[np.float64]:
-    """Return each image ``(n, H, W)`` at 32 x 32, its mean taken off and its length made 1, ``(n, 1024)``."""
+    """Return each image ``(n, H, W)`` at 32 x 32 pixels, with mean 0 and norm 1, ``(n, 1024)``."""
     small = F.interpolate(torch.as_tensor(np.asarray(images, np.float32))[:, None], (SIDE, SIDE), mode="area")
     flat = small.flatten(1).double().numpy()
     flat = flat - flat.mean(1, keepdims=True)
     return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-12)
 
 
-def _nearest(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return distance and number of the nearest of theirs, mirrored or not."""
-    known = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(theirs)
-    mirrored = ours.reshape(-1, SIDE, SIDE)[:, ::-1].reshape(len(ours), -1)
-    found = [known.kneighbors(each) for each in (ours, mirrored)]
-    distances, numbers = (np.stack([each[part][:, 0] for each in found]) for part in (0, 1))
-    first = distances.argmin(0)
-    rows = np.arange(len(ours))
-    return distances[first, rows], numbers[first, rows]
+def _nearest(
+    queries: NDArray[np.float64], references: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return distance and index of the nearest reference to each query, mirrored or not, ``(n,)`` each."""
+    neighbours = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(references)
+    mirrored = queries.reshape(-1, SIDE, SIDE)[:, ::-1].reshape(len(queries), -1)
+    found = [neighbours.kneighbors(images) for images in (queries, mirrored)]
+    distances, indices = (np.stack([result[part][:, 0] for result in found]) for part in (0, 1))
+    nearer = distances.argmin(0)
+    rows = np.arange(len(queries))
+    return distances[nearer, rows], indices[nearer, rows]

@@ -1,7 +1,7 @@
-"""A picture of one case for people: axial, coronal and sagittal slices with the predicted parts and the reference.
+"""Draw one case: axial, coronal and sagittal slices with the predicted parts and the reference.
 
-Oriented as radiologists look: the patient's right is on the left of axial and coronal slices, anterior is up in axial
-and to the left in sagittal ones, superior is up.
+The orientation is radiological: the patient's right is on the left of axial and coronal slices; anterior is up in axial
+slices and on the left of sagittal slices; superior is up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,11 +27,11 @@ Label = npt.NDArray[np.integer]
 Hounsfield = npt.NDArray[np.integer] | npt.NDArray[np.floating]
 Extent = tuple[float, float, float, float]
 
-# Distinct for the common kinds of colour blindness as well (after Okabe & Ito), light enough for black air.
+# Distinct with the common kinds of colour blindness too (after Okabe & Ito), and light enough on black air.
 COLOURS = ("#3FA9FF", "#FFB000", "#1FD79A", "#FF62B0", "#F7EE4A", "#B79CFF", "#FF7847", "#9BE15D")
 PAPER, INK, FAINT = "#0E1116", "#FFFFFF", "#98A1B0"
 OPACITY = 0.72
-# Bone stays below white, which belongs to the reference.
+# Bone stays darker than white, the colour of the reference contour.
 GREYS = LinearSegmentedColormap.from_list("dim", ["#000000", "#B4B8BF"])
 COLUMNS, AXIAL_ROWS = 6, 2
 WIDTH_INCHES, GAP_INCHES, HEAD_INCHES, FOOT_INCHES, DPI = 15.0, 0.06, 0.95, 0.75, 130
@@ -41,7 +41,15 @@ BAR_MM = 20.0
 
 @dataclass(frozen=True)
 class Plane:
-    """One way to cut a RAS volume: the axis cut, the axis along the picture, the one up it, its left and right side."""
+    """An orientation of slices of a RAS volume.
+
+    Args:
+        name: Name shown on the picture.
+        axis: Axis perpendicular to the slice.
+        across: Axis shown horizontally.
+        up: Axis shown vertically.
+        sides: Letters of the left and the right side of the picture.
+    """
 
     name: str
     axis: int
@@ -57,11 +65,11 @@ SAGITTAL = Plane("sagittal", 0, 1, 2, ("A", "P"))
 
 @dataclass(frozen=True)
 class Spot:
-    """A place to look at.
+    """A place to mark with a ring.
 
     Args:
-        place: Index in the volume, not rounded.
-        text: A word or two.
+        place: Voxel index in the volume, not rounded.
+        text: Short text beside the ring.
     """
 
     place: tuple[float, float, float]
@@ -93,7 +101,7 @@ class _Scene:
         return volume[tuple(where)].T[:, ::-1]
 
     def spots_mm(self, plane: Plane, index: int) -> list[tuple[float, float, str]]:
-        """Return the spots of a slice: how far from its left, how far up, and the text."""
+        """Return the spots of a slice as mm from its left, mm from its bottom, and text."""
         shown = [spot for spot in self.spots if round(spot.place[plane.axis]) == index]
         side, low = self.view[plane.across].stop, self.view[plane.up].start
         return [
@@ -118,20 +126,20 @@ def write_overlay(
     window_hu: tuple[float, float] = (-1000.0, 500.0),
     spots: Sequence[Spot] = (),
 ) -> Path:
-    """Write a PNG of the slices that hold something, parts in colour, the reference as a white contour.
+    """Write a PNG of the slices with labels: predicted parts in colour, the reference as a white contour.
 
-    The view is cut to what the prediction or the reference holds, with a margin, so a stray voxel far away shows.
+    The view covers all labelled voxels of prediction and reference with a margin, so a stray voxel is visible.
 
     Args:
         path: File to write.
         hu: CT in HU, ``(X, Y, Z)`` RAS.
         prediction: Label values on the same grid.
-        reference: Label values on the same grid, 255 where not known (a dashed contour); None if there is none.
+        reference: Label values on the same grid, 255 where unknown (a dashed contour); None without a reference.
         spacing_mm: Voxel spacing per axis, in mm.
-        labels: Value of each class by name.
+        labels: Value of each class, by name.
         title: Heading, such as the case and the model.
-        window_hu: HU shown as the darkest and as the lightest grey.
-        spots: Places to ring; their axial slices come first.
+        window_hu: Intensities shown as black and as the lightest grey, in HU.
+        spots: Places to mark; their axial slices come first.
     Returns:
         `path`.
     Raises:
@@ -139,7 +147,9 @@ def write_overlay(
     """
     shapes = {hu.shape, prediction.shape} | (set() if reference is None else {reference.shape})
     if len(shapes) != 1 or hu.ndim != 3 or len(spacing_mm) != 3:
-        raise ValueError(f"an overlay needs volumes on one grid, not {sorted(shapes)}")
+        raise ValueError(
+            f"an overlay needs 3-D arrays on one grid and three spacings, got {sorted(shapes)} and {tuple(spacing_mm)}"
+        )
     content = _content(prediction, reference, list(labels.values()))
     view = _view(content, spacing_mm)
     scene = _Scene(hu, prediction, reference, spacing_mm, labels, window_hu, content, view, spots)
@@ -183,18 +193,18 @@ def _draw(scene: _Scene, title: str) -> Figure:
 
 
 def _rows(scene: _Scene) -> list[tuple[Plane, list[int]]]:
-    pointed = sorted({round(spot.place[AXIAL.axis]) for spot in scene.spots}, reverse=True)[: COLUMNS * AXIAL_ROWS]
-    first = [index for index in pointed if 0 <= index < scene.hu.shape[AXIAL.axis]]
+    marked = sorted({round(spot.place[AXIAL.axis]) for spot in scene.spots}, reverse=True)[: COLUMNS * AXIAL_ROWS]
+    first = [index for index in marked if 0 <= index < scene.hu.shape[AXIAL.axis]]
     downwards = _spread(scene.content, AXIAL.axis, COLUMNS * AXIAL_ROWS)[::-1]
     rows = [(AXIAL, part[at : at + COLUMNS]) for part in (first, downwards) for at in range(0, len(part), COLUMNS)]
     return rows + [(plane, _spread(scene.content, plane.axis, COLUMNS)) for plane in (CORONAL, SAGITTAL)]
 
 
 def _spread(content: Mask, axis: int, count: int) -> list[int]:
-    """Choose slices so that each stands for an equal part of the content.
+    """Choose `count` slices along an axis so that each represents an equal share of the content.
 
-    The root of the voxel count weighs a slice: a thin neck keeps its slices beside a wide cavity, a stray voxel does
-    not.
+    A slice has the square root of its voxel count as weight: a thin neck keeps its slices beside a wide cavity, but a
+    stray voxel gets none.
     """
     others = tuple(other for other in range(content.ndim) if other != axis)
     weight = np.sqrt(np.count_nonzero(content, axis=others))
@@ -247,7 +257,7 @@ def _contour(axes: Axes, mask: Mask, extent: Extent, *, style: str) -> None:
 
 
 def _ring(axes: Axes, across: float, up: float, text: str) -> None:
-    """Draw a ring around a place, and the text on the side where there is room."""
+    """Draw a ring around a place, with the text on the side that has room."""
     width = axes.get_images()[0].get_extent()[1]
     left = across > width / 2
     shadow = [withStroke(linewidth=2.6, foreground="black")]
@@ -284,20 +294,20 @@ def _legend(figure: Figure, scene: _Scene) -> None:
     tall = figure.get_size_inches()[1]
     entries = [(colour, *_entry(scene, name)) for colour, name in zip(cycle(COLOURS), scene.labels, strict=False)]
     if scene.reference is not None:
-        known = "dashed: not known" if (scene.reference == IGNORE).any() else "white contour"
-        entries.append((INK, "reference", known))
+        style = "dashed: unknown" if (scene.reference == IGNORE).any() else "white contour"
+        entries.append((INK, "reference", style))
     step = 1 / max(len(entries), COLUMNS)
     for number, (colour, name, detail) in enumerate(entries):
         left = 0.008 + number * step
-        # The reference is drawn as a line in the slices, so it is a line here too.
+        # The reference is drawn as a contour in the slices, so its sign is an open square.
         sign = "\N{WHITE SQUARE}" if name == "reference" else "\N{BLACK SQUARE}"
         figure.text(left, 0.42 / tall, sign, color=colour, fontsize=20, va="center")
         figure.text(left + 0.019, 0.50 / tall, name, color=INK, fontsize=11, va="center", fontweight="bold")
         figure.text(left + 0.019, 0.27 / tall, detail, color=FAINT, fontsize=9.5, va="center")
 
 
-def _parted(reference: Label, labels: Mapping[str, int]) -> bool:
-    """Say whether the reference knows the parts: a united airway says nothing of one part's Dice."""
+def _has_parts(reference: Label, labels: Mapping[str, int]) -> bool:
+    """Return whether the reference separates the parts; without them, the Dice of one part is not defined."""
     return len(labels) == 1 or len(set(np.unique(reference).tolist()) - {0, IGNORE}) > 1
 
 
@@ -305,7 +315,7 @@ def _entry(scene: _Scene, name: str) -> tuple[str, str]:
     value = scene.labels[name]
     found = scene.prediction == value
     detail = f"{volume_ml(found, scene.spacing_mm):.1f} ml"
-    if scene.reference is not None and _parted(scene.reference, scene.labels):
+    if scene.reference is not None and _has_parts(scene.reference, scene.labels):
         score = dice(found & (scene.reference != IGNORE), scene.reference == value)
         detail += ", Dice undefined" if np.isnan(score) else f", Dice {score:.3f}"
     return name.replace("_", " "), detail

@@ -1,8 +1,8 @@
-"""The scores of one case and of many, as dictionaries that go into JSON as they are.
+"""Score one case, and summarise many cases, as dictionaries that are valid JSON.
 
-A case is ``{"spacing_mm", "tolerance_mm", "classes": {name: scores}, "mean": scores, "unconnected_ml", ...}``. Among
-the classes, `UNION` is every label together. A score that is not defined (both masks empty, no distance) is None; a
-class that was missed altogether still counts, as Dice 0.
+A case is ``{"spacing_mm", "tolerance_mm", "classes": {name: scores}, "mean": scores, "unconnected_ml", ...}``. The
+class `UNION` is the union of all labels. An undefined score (both masks empty, no distance) is None. A class that the
+prediction misses completely has Dice 0.
 """
 
 import math
@@ -40,7 +40,7 @@ def evaluate_case(
 ) -> dict[str, Any]:
     """Score a predicted label against its reference, per class and for the union of the classes.
 
-    Where the reference is 255 neither counts. If the reference knows one label "airway" only, hand in
+    Voxels with the reference value 255 are not scored. If the reference has the single label "airway", pass
     ``prediction > 0``, ``reference`` and ``{"airway": 1}``.
 
     Args:
@@ -48,14 +48,14 @@ def evaluate_case(
         reference: Label values on the same grid.
         spacing_mm: Voxel spacing per axis, in mm.
         labels: Value of each class, 1 to 254, by name.
-        hull: Inside of the body (`lib.evaluation.baselines.threshold.hull`); with it, the volume outside counts.
+        hull: Inside of the body (`lib.evaluation.baselines.threshold.hull`); adds the score ``outside_ml``.
         tolerance_mm: Tolerance of the normalised surface Dice.
-        light: Overlap and volume only, for validation during training.
+        light: Score overlap and volume only, for validation during training.
     Returns:
-        The case, JSON-safe: `classes` with `UNION` last, `mean` over the classes without it, and volumes of false
-        positives of the union (not if `light`).
+        The JSON-safe case: `classes` with `UNION` last, `mean` over the classes without `UNION`, and the volumes of
+        false positives of the union (not if `light`).
     Raises:
-        ValueError: If shapes, spacing or label values do not fit.
+        ValueError: If shapes or spacing do not match, or a label value is not allowed.
     """
     _check(prediction, reference, spacing_mm, labels)
     ignored = reference == IGNORE
@@ -66,7 +66,7 @@ def evaluate_case(
         case |= {"tolerance_mm": tolerance_mm} | _false_positives(
             found, _union(reference, tables[UNION]) | ignored, hull, ignored, spacing_mm
         )
-    # One voxel of rim keeps every mask off the cut faces, so that its surface and topology are those of the whole.
+    # The rim of one voxel keeps the masks off the faces of the box, so that surface and topology do not change.
     box = bounding_box(found | _union(reference, tables[UNION]), margin=1)
     valid, inner, truth = ~ignored[box], prediction[box], reference[box]
     for name, table in tables.items():
@@ -85,7 +85,7 @@ def summarise(cases: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
     """Return the mean of every score over cases, with its bootstrap interval.
 
     Args:
-        cases: What `evaluate_case` gave.
+        cases: Results of `evaluate_case`.
         seed: Seed of the resampling.
     Returns:
         JSON-safe ``{"count", "classes": {name: {score: {mean, low, high, count}}}, "mean", "unconnected_ml", ...}``;
@@ -101,12 +101,12 @@ def summarise(cases: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
 
 
 def json_safe(value: Any) -> Any:
-    """Return `value` with NumPy numbers as Python's and with None for nan and inf, which JSON does not have.
+    """Return `value` with Python numbers instead of NumPy numbers, and None for nan and inf, which JSON lacks.
 
     Args:
         value: Nested dictionaries, sequences and numbers.
     Returns:
-        The same in plain Python.
+        The same structure in plain Python.
     """
     if isinstance(value, Mapping):
         return {str(key): json_safe(item) for key, item in value.items()}
@@ -119,14 +119,18 @@ def json_safe(value: Any) -> Any:
 
 def _check(prediction: Label, reference: Label, spacing_mm: Sequence[float], labels: Mapping[str, int]) -> None:
     if prediction.shape != reference.shape or len(spacing_mm) != reference.ndim:
-        raise ValueError(f"{prediction.shape}, {reference.shape} and spacing {tuple(spacing_mm)} do not fit together")
+        raise ValueError(
+            f"prediction {prediction.shape}, reference {reference.shape} and spacing {tuple(spacing_mm)} do not match;"
+            " expected one shape and one spacing per axis"
+        )
     if not labels or not all(0 < value < IGNORE for value in labels.values()):
-        raise ValueError(f"labels need values from 1 to {IGNORE - 1}, not {dict(labels)}")
+        raise ValueError(f"expected labels with values from 1 to {IGNORE - 1}, got {dict(labels)}")
     if UNION in labels and len(labels) > 1:
-        raise ValueError(f"{UNION!r} names the union of the classes and cannot be one of several")
+        raise ValueError(f"the label name {UNION!r} is reserved for the union of the classes: rename the label")
     for name, array in (("prediction", prediction), ("reference", reference)):
         if array.size and not 0 <= int(array.min()) <= int(array.max()) <= IGNORE:
-            raise ValueError(f"the {name} holds values outside 0 to {IGNORE}")
+            found = f"{array.min()} to {array.max()}"
+            raise ValueError(f"the {name} has values from {found}; expected values from 0 to {IGNORE}")
 
 
 def _table(values: list[int]) -> Mask:
@@ -161,10 +165,10 @@ def _shape_scores(
     prediction: Mask, reference: Mask, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> dict[str, Any]:
     nsd, hd95_mm = surface_scores(prediction, reference, spacing_mm, tolerance_mm)
-    ours, theirs = betti_numbers(prediction), betti_numbers(reference)
-    errors = {f"betti_{order}_error": abs(ours[order] - theirs[order]) for order in range(3)}
+    betti, reference_betti = betti_numbers(prediction), betti_numbers(reference)
+    errors = {f"betti_{order}_error": abs(betti[order] - reference_betti[order]) for order in range(3)}
     scores = {"nsd": nsd, "hd95_mm": hd95_mm, "cl_dice": cl_dice(prediction, reference)}
-    return scores | {"betti": ours, "reference_betti": theirs} | errors
+    return scores | {"betti": betti, "reference_betti": reference_betti} | errors
 
 
 def _mean_over_classes(classes: Mapping[str, Mapping[str, Any]]) -> dict[str, float]:

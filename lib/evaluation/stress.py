@@ -1,8 +1,8 @@
-"""Perturbed copies of a CT, the scans a model will meet and a clean test set hides.
+"""Perturb a CT: noise, calibration shift and thick slices, which a clean test set does not contain.
 
-`STRESSES` names functions ``(hu, affine, seed) -> (hu, affine)``. Noise and shift leave the grid alone. Thick slices
-change it, and are judged on the thick grid: the prediction is made there and meets the reference brought there by
-`reference_on`, the majority of the slices that were averaged.
+`STRESSES` holds functions ``(hu, affine, seed) -> (hu, affine)``. Noise and shift do not change the grid. Thick slices
+do; the prediction is then scored on the thick grid, against the reference from `resample_reference`, the majority of
+the averaged slices.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ Stress = Callable[[Hounsfield, Affine, int], Perturbed]
 
 
 def add_noise(hu: Hounsfield, affine: Affine, seed: int, *, sd_hu: float) -> Perturbed:
-    """Add white Gaussian noise, not clipped at the scanner's lowest value.
+    """Add white Gaussian noise, without clipping at the lowest value of the scanner.
 
     Args:
         hu: CT in HU, ``(X, Y, Z)``.
@@ -33,12 +33,12 @@ def add_noise(hu: Hounsfield, affine: Affine, seed: int, *, sd_hu: float) -> Per
 
 
 def shift(hu: Hounsfield, affine: Affine, seed: int, *, by_hu: float) -> Perturbed:
-    """Shift every value, as a scanner out of calibration does.
+    """Shift every value, as an uncalibrated scanner does.
 
     Args:
         hu: CT in HU, ``(X, Y, Z)``.
         affine: Voxel to RAS mm, ``(4, 4)``.
-        seed: Not used; a shift has no chance in it.
+        seed: Not used; a shift is not random.
         by_hu: Shift in HU.
     Returns:
         The shifted volume and the same affine.
@@ -47,15 +47,15 @@ def shift(hu: Hounsfield, affine: Affine, seed: int, *, by_hu: float) -> Perturb
 
 
 def thicken(hu: Hounsfield, affine: Affine, seed: int, *, slice_mm: float) -> Perturbed:
-    """Average whole groups of axial slices to slices of about `slice_mm`.
+    """Average groups of axial slices into slices of about `slice_mm`.
 
-    The group is the nearest whole number of slices; slices left over at the top are dropped. A scan that is already as
-    thick comes back unchanged.
+    A group has the nearest whole number of slices; incomplete groups at the top are dropped. A scan with slices of that
+    thickness is returned unchanged.
 
     Args:
         hu: CT in HU, ``(X, Y, Z)``.
         affine: Voxel to RAS mm, ``(4, 4)``.
-        seed: Not used; averaging has no chance in it.
+        seed: Not used; averaging is not random.
         slice_mm: Wanted slice thickness in mm.
     Returns:
         The thick volume, ``(X, Y, Z // group)``, and its affine.
@@ -64,25 +64,25 @@ def thicken(hu: Hounsfield, affine: Affine, seed: int, *, slice_mm: float) -> Pe
     """
     group = max(1, round(slice_mm / float(np.linalg.norm(affine[:3, 2]))))
     if hu.shape[2] < group:
-        raise ValueError(f"{hu.shape[2]} slices cannot be averaged in groups of {group}")
+        raise ValueError(f"the volume has {hu.shape[2]} slices, fewer than one group of {group}")
     thick = affine.astype(float)
     thick[:3, 3] += 0.5 * (group - 1) * thick[:3, 2]
     thick[:3, 2] *= group
     return _grouped(hu, group).mean(axis=-1, dtype=np.float32), thick
 
 
-def reference_on(label: npt.NDArray[np.uint8], affine: Affine, perturbed_affine: Affine) -> npt.NDArray[np.uint8]:
-    """Bring a label to the grid of a perturbed volume: the most frequent value of each group of slices.
+def resample_reference(label: npt.NDArray[np.uint8], affine: Affine, perturbed_affine: Affine) -> npt.NDArray[np.uint8]:
+    """Resample a label to the grid of a perturbed volume: the most frequent value of each group of slices.
 
-    Where two values are equally frequent, the one in the middle slice wins, then the smaller one. 255 (ignore) is a
-    value like the others.
+    If two values are equally frequent, the value of the middle slice is taken, then the smaller value. 255 (ignore) is
+    counted as any other value.
 
     Args:
         label: Reference label, ``(X, Y, Z)``.
         affine: Voxel to RAS mm of `label`, ``(4, 4)``.
-        perturbed_affine: What the stress gave back.
+        perturbed_affine: Affine of the perturbed volume, ``(4, 4)``.
     Returns:
-        Label on the perturbed grid; `label` itself where the grid did not change.
+        Label on the perturbed grid; `label` itself if the grid did not change.
     """
     group = round(float(np.linalg.norm(perturbed_affine[:3, 2]) / np.linalg.norm(affine[:3, 2])))
     if group == 1:
@@ -92,7 +92,7 @@ def reference_on(label: npt.NDArray[np.uint8], affine: Affine, perturbed_affine:
     values = np.unique(slices)
     winner, most = middle.copy(), np.full(middle.shape, -1, np.int16)
     for value in values:
-        # Doubled, so that the middle slice's vote decides a tie and nothing else.
+        # Votes are doubled, so that the extra vote of the middle slice only decides a tie.
         votes = 2 * np.count_nonzero(slices == value, axis=-1) + (middle == value)
         winner[votes > most] = value
         most = np.maximum(most, votes)

@@ -1,9 +1,9 @@
-"""Markdown tables of summaries, for a terminal, a page or a report."""
+"""Render summaries as Markdown tables, for a terminal, a page or a report."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-# Heading and digits after the point of each score.
+# Heading and number of decimals of each score.
 TITLES = {
     "dice": ("Dice", 3),
     "iou": ("IoU", 3),
@@ -22,22 +22,22 @@ COLUMNS = ("dice", "nsd", "hd95_mm", "cl_dice", "betti_0_error")
 
 
 def summary_table(summary: Mapping[str, Any], columns: Sequence[str] = COLUMNS) -> str:
-    """Render one summary, a row per class.
+    """Render one summary, with one row per class.
 
     Args:
-        summary: What `lib.evaluation.report.summarise` gave.
+        summary: Result of `lib.evaluation.report.summarise`.
         columns: Scores to show, keys of `TITLES`.
     Returns:
-        A Markdown table; each cell is ``mean [low, high]``, a dash where the score is not defined.
+        A Markdown table; a cell is ``mean [low, high]``, or a dash if the score is not defined.
     """
     return _render("Class", summary["classes"], columns)
 
 
 def comparison_table(summaries: Mapping[str, Mapping[str, Any]], name: str, columns: Sequence[str] = COLUMNS) -> str:
-    """Render one class of several summaries, a row per method: the model and, beside it, the threshold baselines.
+    """Render one class of several summaries, with one row per method, such as the model and its baselines.
 
     Args:
-        summaries: Summaries by the name of the method.
+        summaries: Summary of each method, by name.
         name: Class to compare.
         columns: Scores to show, keys of `TITLES`.
     Returns:

@@ -1,1 +1,1 @@
-"""Jobs run: what decides whether a new version is served, and what takes it back."""
+"""Jobs run: the queue, the gate that decides whether a new version is served, publication and rollback."""

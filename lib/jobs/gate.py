@@ -1,6 +1,6 @@
-"""The gate: whether a new version may be served, decided on scores alone.
+"""The gate: decide from scores whether a new version (the challenger) may replace the served one (the champion).
 
-Patients are compared, not cases: two series of one patient are not independent.
+The comparison is paired over patients, not over cases: two series of one patient are not independent.
 """
 
 import math
@@ -13,23 +13,24 @@ from lib.evaluation.bootstrap import Interval, paired_difference
 
 PUBLISH, HOLD, REJECT = "publish", "hold", "reject"
 SLACK_SECONDS = 1.0
-"""A version may always be this much slower: below it, the machine is measured and not the model."""
+"""A version may always be this much slower: smaller differences come from the machine and not from the model."""
 SEED = 20
 DICE, PSNR, SSIM = "dice", "psnr", "ssim"
 METRICS = {DICE: "Dice", PSNR: "PSNR", SSIM: "SSIM"}
-"""What versions are compared by: masks by the first (and by clDice), restored images by the others, PSNR in dB."""
+"""Metrics that versions are compared by: Dice (and clDice) for masks, PSNR in dB or SSIM for restored images."""
 
 
 @dataclass(frozen=True)
 class GateSpec:
-    """What a task asks of a new version.
+    """Requirements of a task for a new version.
 
     Args:
         metric: One of `METRICS`.
-        tolerance: How far the lower bound of the paired difference in it, and in clDice, may lie below 0.
-        floors: Least mean of a class, by its name; of restored images, of the metric, by its own.
-        latency_factor: How many times the champion's time per case it may take.
-        teacher_share: Least share of its teacher's mean Dice, on the same cases, that a student must reach.
+        tolerance: Distance by which the lower confidence bound of the paired difference in the metric, and in clDice,
+            may lie below 0.
+        floors: Least mean score by class name; for restored images, least mean of the metric by its name.
+        latency_factor: Largest ratio of the challenger's median time per case to the champion's.
+        teacher_share: Least ratio of a student's mean Dice to its teacher's mean Dice on the same cases.
     """
 
     metric: str = DICE
@@ -40,19 +41,19 @@ class GateSpec:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """One case, as a version did on it.
+class JudgedCase:
+    """Scores of a version on one case.
 
     Args:
-        case: Its name.
-        patient: Whose it is.
-        scores: Dice by class, None where neither prediction nor reference has the class; of a restored image, the
-            metric by its name.
-        cl_dice: Of the union of the classes; None where both are empty, and of images.
-        finite: Whether every logit was a number.
-        constant: Whether one value was given to all voxels although the reference has several.
-        seconds: Time of inference.
-        fault: The error that kept the version from answering; empty if it answered.
+        case: Name of the case.
+        patient: Name of the patient.
+        scores: Dice by class name, None if neither prediction nor reference has the class; for a restored image, the
+            value of the metric by its name.
+        cl_dice: clDice of the union of the classes; None if both unions are empty, and for restored images.
+        finite: Whether every output value is finite.
+        constant: Whether the prediction has one value in all voxels although the reference has several.
+        seconds: Time of inference in seconds.
+        fault: Error that the version raised; empty if it answered.
     """
 
     case: str
@@ -67,12 +68,12 @@ class Judged:
 
 @dataclass(frozen=True)
 class Decision:
-    """What the gate says.
+    """Decision of the gate about a version.
 
     Args:
-        verdict: "publish", "hold" for the admin's word, or "reject".
-        reasons: Why, one sentence each.
-        figures: What it rests on, JSON-safe.
+        verdict: "publish", "hold" (an admin decides) or "reject".
+        reasons: Reasons of the verdict, one sentence each.
+        figures: Numbers that the verdict is based on, as JSON.
     """
 
     verdict: str
@@ -86,126 +87,139 @@ class Decision:
 
 
 def decide(
-    challenger: Sequence[Judged],
-    champion: Sequence[Judged] | None,
+    challenger: Sequence[JudgedCase],
+    champion: Sequence[JudgedCase] | None,
     spec: GateSpec,
     *,
     min_patients: int,
-    probes: Sequence[Judged] = (),
-    teacher: Sequence[Judged] = (),
+    probes: Sequence[JudgedCase] = (),
+    teacher: Sequence[JudgedCase] = (),
 ) -> Decision:
-    """Decide on a new version.
+    """Decide whether a new version is published, held for an admin or rejected.
 
     Args:
-        challenger: The new version on the held-out cases.
-        champion: The served version on the same cases; None if nothing is served.
-        spec: What is asked.
-        min_patients: Held-out patients below which nothing is published without the admin's word.
-        probes: The new version on any cases, for the canary where no case is held out.
-        teacher: What taught the new version, on the same cases; empty where it has no teacher.
+        challenger: Scores of the new version on the held-out cases.
+        champion: Scores of the served version on the same cases; None if no version is served.
+        spec: Requirements of the task.
+        min_patients: With fewer held-out patients, the version is held and an admin decides.
+        probes: Scores of the new version on other cases, for the canary if no case is held out.
+        teacher: Scores of the student's teacher on the same cases; empty for a task without a teacher.
     Raises:
-        ValueError: If the two were judged on different cases.
+        ValueError: If champion and challenger were judged on different cases.
     """
-    if champion is not None and [each.case for each in challenger] != [each.case for each in champion]:
-        raise ValueError("champion and challenger are compared on the same cases, in one order")
-    compared = {METRICS[spec.metric]: _scores} | ({"clDice": _cl_dice} if spec.metric == DICE else {})
-    gains = {name: _gain(challenger, champion or (), of) for name, of in compared.items()}
-    figures = _figures(challenger, champion, gains)
-    behind = _behind(challenger, teacher, spec.teacher_share, figures) if teacher else []
-    if broken := _canary(list(challenger) or list(probes), champion or (), spec):
+    if champion is not None and [judged.case for judged in challenger] != [judged.case for judged in champion]:
+        raise ValueError(
+            "champion and challenger were judged on different cases: judge both on the same cases, in the same order"
+        )
+    compared = {METRICS[spec.metric]: _mean_scores} | ({"clDice": _cl_dices} if spec.metric == DICE else {})
+    gains = {name: _gain_interval(challenger, champion or (), scores) for name, scores in compared.items()}
+    figures = _collect_figures(challenger, champion, gains)
+    behind = _check_teacher_share(challenger, teacher, spec.teacher_share, figures) if teacher else []
+    if broken := _check_canary(list(challenger) or list(probes), champion or (), spec):
         return Decision(REJECT, tuple(broken), figures)
-    low, unseen = _floors(challenger, spec.floors, METRICS[spec.metric])
-    worse = [] if champion is None else [text for name, gain in gains.items() if (text := _fallen(name, gain, spec))]
-    patients = len({each.patient for each in challenger})
+    low, unseen = _check_floors(challenger, spec.floors, METRICS[spec.metric])
+    checks = [] if champion is None else [_check_gain(name, gain, spec) for name, gain in gains.items()]
+    worse = [reason for reason in checks if reason]
+    patients = len({judged.patient for judged in challenger})
     if patients < max(min_patients, 2):
-        few = f"{patients} held-out patients are too few to judge by ({max(min_patients, 2)} are needed)"
-        return Decision(HOLD, (f"{few}: publishing takes the admin's word", *low, *worse, *behind), figures)
+        few = f"{patients} held-out patients are too few for a decision ({max(min_patients, 2)} are needed)"
+        return Decision(HOLD, (f"{few}: an admin decides", *low, *worse, *behind), figures)
     if low or worse or behind:
         return Decision(REJECT, (*low, *worse, *behind), figures)
     if unseen:
         return Decision(HOLD, tuple(unseen), figures)
-    return Decision(PUBLISH, (_praise(gains, champion, patients),), figures)
+    return Decision(PUBLISH, (_publish_reason(gains, champion, patients),), figures)
 
 
-def _canary(judged: Sequence[Judged], champion: Sequence[Judged], spec: GateSpec) -> list[str]:
-    if not judged:
+def _check_canary(cases: Sequence[JudgedCase], champion: Sequence[JudgedCase], spec: GateSpec) -> list[str]:
+    """Return one sentence for each sign that the version is broken or too slow."""
+    if not cases:
         return []
-    reasons = [f"{each.case}: it fails with {each.fault}" for each in judged if each.fault]
-    reasons += [f"{each.case}: it gives values that are no numbers" for each in judged if not each.finite]
-    if all(each.constant for each in judged):
-        reasons.append("it gives every voxel the same value")
-    ours, theirs = (statistics.median(each.seconds for each in side) if side else 0.0 for side in (judged, champion))
-    if theirs and ours > spec.latency_factor * theirs + SLACK_SECONDS:
-        reasons.append(f"it takes {ours:.1f} s a case, the served version {theirs:.1f} s")
+    reasons = [f"{judged.case}: the version fails with {judged.fault}" for judged in cases if judged.fault]
+    reasons += [f"{judged.case}: its output has values that are no numbers" for judged in cases if not judged.finite]
+    if all(judged.constant for judged in cases):
+        reasons.append("its output has the same value in every voxel")
+    sides = (cases, champion)
+    new, served = (statistics.median(judged.seconds for judged in side) if side else 0.0 for side in sides)
+    if served and new > spec.latency_factor * served + SLACK_SECONDS:
+        reasons.append(f"it takes {new:.1f} s per case, the served version {served:.1f} s")
     return reasons
 
 
-def _floors(challenger: Sequence[Judged], floors: Mapping[str, float], metric: str) -> tuple[list[str], list[str]]:
-    """Return the classes below their floor and those that no held-out case shows, in words."""
+def _check_floors(
+    challenger: Sequence[JudgedCase], floors: Mapping[str, float], metric: str
+) -> tuple[list[str], list[str]]:
+    """Return one sentence for each class below its floor, and one for each class that no held-out case has."""
     low, unseen = [], []
     for name, floor in floors.items():
-        mean = _mean([each.scores.get(name) for each in challenger])
+        mean = _mean([judged.scores.get(name) for judged in challenger])
         if math.isnan(mean):
-            unseen.append(f"no held-out case shows {name}, which has a floor: publishing takes the admin's word")
+            unseen.append(f"no held-out case shows {name}, so its floor cannot be checked: an admin decides")
         elif mean < floor:
             low.append(f"{name} has {metric} {mean:.3f}, below its floor of {floor:.3f}")
     return low, unseen
 
 
-def _behind(student: Sequence[Judged], teacher: Sequence[Judged], least: float, figures: dict[str, Any]) -> list[str]:
-    """Return, in words, that a student falls too far behind its teacher; note the share among the figures."""
-    ours, theirs = (_mean([_mean(list(each.scores.values())) for each in side]) for side in (student, teacher))
-    share = ours / theirs if theirs > 0 else math.nan
+def _check_teacher_share(
+    student: Sequence[JudgedCase], teacher: Sequence[JudgedCase], least: float, figures: dict[str, Any]
+) -> list[str]:
+    """Return a sentence if a student reaches too small a share of its teacher's Dice; add the share to the figures."""
+    student_dice, teacher_dice = (
+        _mean([_mean(list(judged.scores.values())) for judged in side]) for side in (student, teacher)
+    )
+    share = student_dice / teacher_dice if teacher_dice > 0 else math.nan
     figures["teacher_share"] = round(share, 4) if math.isfinite(share) else None
     if math.isnan(share) or share >= least:
         return []
-    return [f"it reaches {share:.3f} of its teacher's Dice ({ours:.3f} of {theirs:.3f}), and {least:.3f} is asked"]
+    means = f"{student_dice:.3f} of {teacher_dice:.3f}"
+    return [f"it reaches {share:.3f} of its teacher's Dice ({means}), and {least:.3f} is required"]
 
 
-def _fallen(name: str, gain: Interval, spec: GateSpec) -> str:
+def _check_gain(name: str, gain: Interval, spec: GateSpec) -> str:
+    """Return a sentence if the lower bound of a difference lies below the tolerance; empty if not."""
     if gain.low > -spec.tolerance:
         return ""
     if math.isnan(gain.low):
-        return f"{name} cannot be compared: too few held-out patients show anything"
+        return f"{name} cannot be compared: too few held-out patients have a score"
     bounds = f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
     return f"{name} may fall: {bounds} against the served version, and {-spec.tolerance:+.3f} is tolerated"
 
 
-def _praise(gains: Mapping[str, Interval], champion: Sequence[Judged] | None, patients: int) -> str:
+def _publish_reason(gains: Mapping[str, Interval], champion: Sequence[JudgedCase] | None, patients: int) -> str:
     if champion is None:
-        return f"nothing is served to compare with, and {patients} held-out patients show no fault"
+        return f"no version is served to compare with, and {patients} held-out patients show no fault"
     parts = (f"{name} {gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]" for name, gain in gains.items())
     return f"no worse on {patients} held-out patients: {', '.join(parts)}"
 
 
-def _gain(
-    challenger: Sequence[Judged],
-    champion: Sequence[Judged],
-    score: Callable[[Judged, Judged], tuple[float, float]],
+def _gain_interval(
+    challenger: Sequence[JudgedCase],
+    champion: Sequence[JudgedCase],
+    scores: Callable[[JudgedCase, JudgedCase], tuple[float, float]],
 ) -> Interval:
-    """Return the interval of challenger minus champion over patients."""
+    """Return the bootstrap interval of challenger minus champion over patients."""
     pairs: dict[str, list[tuple[float, float]]] = {}
-    for ours, theirs in zip(challenger, champion, strict=False):
-        pairs.setdefault(ours.patient, []).append(score(ours, theirs))
+    for new, served in zip(challenger, champion, strict=False):
+        pairs.setdefault(new.patient, []).append(scores(new, served))
     means = [[_mean([pair[side] for pair in found]) for found in pairs.values()] for side in (0, 1)]
     return paired_difference(*means, seed=SEED)
 
 
-def _scores(ours: Judged, theirs: Judged) -> tuple[float, float]:
-    """Return both means over the classes that either has a score for.
+def _mean_scores(new: JudgedCase, served: JudgedCase) -> tuple[float, float]:
+    """Return the mean score of both versions over the classes that at least one version has a score for.
 
-    Where one has none, it rightly found nothing of a class that is not there, which is worth 1: otherwise a version
-    that draws what is not there would be compared with nothing.
+    A version without a score correctly predicted an absent class as absent, which counts as 1. Otherwise a version
+    that draws an absent class would be compared with no score.
     """
-    names = [name for name in ours.scores if ours.scores[name] is not None or theirs.scores.get(name) is not None]
-    sides = [[1.0 if side.scores.get(name) is None else side.scores[name] for name in names] for side in (ours, theirs)]
+    names = [name for name in new.scores if new.scores[name] is not None or served.scores.get(name) is not None]
+    sides = [[1.0 if side.scores.get(name) is None else side.scores[name] for name in names] for side in (new, served)]
     return _mean(sides[0]), _mean(sides[1])
 
 
-def _cl_dice(ours: Judged, theirs: Judged) -> tuple[float, float]:
-    if ours.cl_dice is None and theirs.cl_dice is None:
+def _cl_dices(new: JudgedCase, served: JudgedCase) -> tuple[float, float]:
+    if new.cl_dice is None and served.cl_dice is None:
         return math.nan, math.nan
-    return (1.0 if ours.cl_dice is None else ours.cl_dice), (1.0 if theirs.cl_dice is None else theirs.cl_dice)
+    return (1.0 if new.cl_dice is None else new.cl_dice), (1.0 if served.cl_dice is None else served.cl_dice)
 
 
 def _mean(values: Sequence[float | None]) -> float:
@@ -213,14 +227,16 @@ def _mean(values: Sequence[float | None]) -> float:
     return statistics.fmean(known) if known else math.nan
 
 
-def _figures(
-    challenger: Sequence[Judged], champion: Sequence[Judged] | None, gains: Mapping[str, Interval]
+def _collect_figures(
+    challenger: Sequence[JudgedCase], champion: Sequence[JudgedCase] | None, gains: Mapping[str, Interval]
 ) -> dict[str, Any]:
-    def safe(value: float) -> float | None:
+    def as_json(value: float) -> float | None:
         return round(value, 4) if math.isfinite(value) else None
 
     sides = {"challenger": challenger, "champion": champion or ()}
-    means = {name: safe(_mean([_mean(list(each.scores.values())) for each in side])) for name, side in sides.items()}
-    differences = {name: {k: safe(v) for k, v in asdict(gain).items()} for name, gain in gains.items()}
-    patients = len({each.patient for each in challenger})
+    means = {
+        name: as_json(_mean([_mean(list(judged.scores.values())) for judged in side])) for name, side in sides.items()
+    }
+    differences = {name: {key: as_json(value) for key, value in asdict(gain).items()} for name, gain in gains.items()}
+    patients = len({judged.patient for judged in challenger})
     return {"cases": len(challenger), "patients": patients, "mean_score": means, "differences": differences}

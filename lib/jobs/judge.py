@@ -1,4 +1,4 @@
-"""Judge a version on whole cases: the scores the gate compares, and what its canary looks at, in one pass."""
+"""Judge a version on whole cases: compute the scores and the canary facts for the gate in one pass."""
 
 import math
 import time
@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, read, window
+from lib.data.pipeline import IGNORE, ImageSpec, apply_window, read
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import cl_dice
-from lib.jobs.gate import Judged
+from lib.jobs.gate import JudgedCase
 from lib.models.inference.predictor import Predictor
 from lib.ops.resample import running_argmax
 
@@ -24,51 +24,51 @@ def judge(
     labels: Sequence[str],
     *,
     device: str | torch.device = "cpu",
-) -> list[Judged]:
-    """Return how a network does on labelled cases, by name.
+) -> list[JudgedCase]:
+    """Return the scores of a network on labelled cases, sorted by case name.
 
     Args:
-        network: In evaluation mode or not; it is left as it was.
+        network: Segmentation network, in any mode; its mode is kept.
         cases: Cases with labels.
-        spec: How images are read.
+        spec: Image specification of the task: spacing, window and patch size.
         labels: Names of the classes 1, 2, ...
-        device: Where the network runs.
+        device: Device that the network runs on.
     """
     ordered = sorted(cases, key=lambda case: case.id)
-    if broken_weight(network.state_dict()):
-        # Run, it might as well stop the device as give an answer.
-        lost = dict.fromkeys(labels, 0.0)
-        return [Judged(case=c.id, patient=c.patient, scores=lost, cl_dice=0.0, finite=False) for c in ordered]
+    if find_nonfinite_weight(network.state_dict()):
+        # A network with such weights is not run: it could crash the device.
+        zeros = dict.fromkeys(labels, 0.0)
+        return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=0.0, finite=False) for c in ordered]
     predictor = Predictor(network, roi=spec.roi, slice_offsets=spec.slice_offsets, device=device)
     return [_judge(predictor, case, spec, labels) for case in ordered]
 
 
-def broken_weight(state: Mapping[str, torch.Tensor]) -> str:
-    """Return the name of a weight that holds values that are no numbers; empty if there is none."""
+def find_nonfinite_weight(state: Mapping[str, torch.Tensor]) -> str:
+    """Return the name of the first weight with NaN or infinite values; empty if there is none."""
     return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
 
 
-def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[str]) -> Judged:
+def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[str]) -> JudgedCase:
     reading = read(case.image, spec, label=case.label)
-    assert reading.label is not None, "only cases with a label are judged"
-    reference, volume = np.asarray(reading.label).squeeze(), window(reading.hu, spec.window_hu)
+    assert reading.label is not None, "a judged case has a label"
+    reference, volume = np.asarray(reading.label).squeeze(), apply_window(reading.intensities, spec.window)
     began = time.perf_counter()
     try:
         prediction, finite = _predict(predictor, volume)
     except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the machine's fault and not the version's
+        raise  # the fault of the machine, not of the version
     except Exception as error:
-        lost, fault = dict.fromkeys(labels, 0.0), f"{type(error).__name__}: {error}"
-        return Judged(case=case.id, patient=case.patient, scores=lost, cl_dice=0.0, fault=fault)
+        zeros, fault = dict.fromkeys(labels, 0.0), f"{type(error).__name__}: {error}"
+        return JudgedCase(case=case.id, patient=case.patient, scores=zeros, cl_dice=0.0, fault=fault)
     seconds = time.perf_counter() - began
     valid = reference != IGNORE
     truth = np.where(valid, reference, 0)
     prediction = np.where(valid, prediction.squeeze(), 0)
     scores = {name: dice(prediction == value, truth == value) for value, name in enumerate(labels, start=1)}
-    return Judged(
+    return JudgedCase(
         case=case.id,
         patient=case.patient,
-        scores={name: _or_none(score) for name, score in scores.items()},
+        scores={name: _none_if_nan(score) for name, score in scores.items()},
         cl_dice=_cl_dice(prediction > 0, truth > 0),
         finite=finite,
         constant=len(np.unique(prediction[valid])) == 1 < len(np.unique(truth[valid])),
@@ -87,10 +87,10 @@ def _predict(predictor: Predictor, volume: torch.Tensor) -> tuple[np.ndarray, bo
 def _cl_dice(prediction: np.ndarray, truth: np.ndarray) -> float | None:
     if not prediction.any() and not truth.any():
         return None
-    # A mask that fills its box may have no skeleton at all, and then no score: that is worth nothing, not "unknown".
+    # A mask that fills the whole volume may have no skeleton, and then clDice is NaN: it counts as 0, not as unknown.
     score = cl_dice(prediction, truth)
     return 0.0 if math.isnan(score) else score
 
 
-def _or_none(score: float) -> float | None:
+def _none_if_nan(score: float) -> float | None:
     return None if math.isnan(score) else float(score)

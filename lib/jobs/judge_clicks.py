@@ -1,4 +1,4 @@
-"""Judge a version that answers clicks: what the gate compares is what an annotator gets after three of them."""
+"""Judge a version that answers clicks: compute the scores for the gate after three simulated clicks."""
 
 from __future__ import annotations
 
@@ -13,9 +13,15 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read
 from lib.evaluation.metrics.topology import cl_dice
-from lib.jobs.gate import Judged
-from lib.jobs.judge import broken_weight
-from lib.learning.click_validation import CLICKS, Kept, class_dice, converse, draw_objects
+from lib.jobs.gate import JudgedCase
+from lib.jobs.judge import find_nonfinite_weight
+from lib.learning.click_validation import (
+    CLICKS,
+    CaseEmbeddings,
+    mean_dice_by_class,
+    run_click_session,
+    select_click_targets,
+)
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import ClickPredictor
 
@@ -28,51 +34,51 @@ def judge_clicks(
     whole: str,
     *,
     device: str | torch.device = "cpu",
-) -> list[Judged]:
-    """Return how a network does on labelled cases: Dice after three clicks, of all labels together and of each.
+) -> list[JudgedCase]:
+    """Return the Dice of a network on labelled cases after three clicks, for each label and for their union.
 
     Args:
-        network: A `PromptedNetwork`; left as it was.
+        network: A `PromptedNetwork`; its mode and weights are kept.
         cases: Cases with labels.
-        spec: How images are read.
+        spec: Image specification of the task.
         labels: Names of the classes 1, 2, ...
-        whole: What they are together, and the name of its score.
-        device: Where the network runs.
+        whole: Name of the union of all labels, and of its score.
+        device: Device that the network runs on.
     """
     ordered, names = sorted(cases, key=lambda case: case.id), (whole, *labels)
-    if broken_weight(network.state_dict()):
-        lost = dict.fromkeys(names, 0.0)
-        return [Judged(case=c.id, patient=c.patient, scores=lost, cl_dice=0.0, finite=False) for c in ordered]
-    assert isinstance(network, PromptedNetwork), "clicks are for prompted networks"
+    if find_nonfinite_weight(network.state_dict()):
+        zeros = dict.fromkeys(names, 0.0)
+        return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=0.0, finite=False) for c in ordered]
+    assert isinstance(network, PromptedNetwork), "only a prompted network answers clicks"
     return [_judge(network, case, spec, labels, whole, device) for case in ordered]
 
 
 def _judge(
     network: PromptedNetwork, case: Case, spec: ImageSpec, labels: Sequence[str], whole: str, device: str | torch.device
-) -> Judged:
+) -> JudgedCase:
     reading, names = read(case.image, spec, label=case.label), (whole, *labels)
-    found: dict[str, list[float]] = {}
-    lines, finite, constant, began = [], True, [], time.perf_counter()
+    dices: dict[str, list[float]] = {}
+    cl_dices, finite, constant, began = [], True, [], time.perf_counter()
     try:
-        predictor = ClickPredictor(network, device=device, keep=Kept().keep)
-        for thing in draw_objects(reading, spec, labels, whole):
-            session, answers = converse(predictor, thing)
+        predictor = ClickPredictor(network, device=device, cache=CaseEmbeddings().get_or_make)
+        for thing in select_click_targets(reading, spec, labels, whole):
+            session, answers = run_click_session(predictor, thing)
             mask = answers[-1].mask.numpy()
             finite = finite and all(bool(answer.window.isfinite().all()) for answer in answers)
-            found.setdefault(thing.name, []).append(session.after(CLICKS))
+            dices.setdefault(thing.name, []).append(session.dice_after(CLICKS))
             constant.append(len(np.unique(mask)) == 1)
             if thing.name == whole:
-                lines.append(cl_dice(mask & thing.valid, thing.target & thing.valid))
+                cl_dices.append(cl_dice(mask & thing.valid, thing.target & thing.valid))
     except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the machine's fault and not the version's
+        raise  # the fault of the machine, not of the version
     except Exception as error:
-        lost, fault = dict.fromkeys(names, 0.0), f"{type(error).__name__}: {error}"
-        return Judged(case=case.id, patient=case.patient, scores=lost, cl_dice=0.0, fault=fault)
-    return Judged(
+        zeros, fault = dict.fromkeys(names, 0.0), f"{type(error).__name__}: {error}"
+        return JudgedCase(case=case.id, patient=case.patient, scores=zeros, cl_dice=0.0, fault=fault)
+    return JudgedCase(
         case=case.id,
         patient=case.patient,
-        scores=class_dice(found, names),
-        cl_dice=fmean(0.0 if np.isnan(line) else line for line in lines) if lines else None,
+        scores=mean_dice_by_class(dices, names),
+        cl_dice=fmean(0.0 if np.isnan(value) else value for value in cl_dices) if cl_dices else None,
         finite=finite,
         constant=bool(constant) and all(constant),
         seconds=time.perf_counter() - began,

@@ -1,4 +1,4 @@
-"""Judge a version that restores: what the gate compares is how near it comes to standard scans of held-out patients."""
+"""Judge a restoration network: compute its PSNR or SSIM against standard scans of held-out patients for the gate."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.scintigraphy.pairs import read_pair
-from lib.jobs.gate import Judged
-from lib.jobs.judge import broken_weight
-from lib.learning.scan_validation import nearness, pair_of
-from lib.models.restoration import keep_counts, network_counts
+from lib.jobs.gate import JudgedCase
+from lib.jobs.judge import find_nonfinite_weight
+from lib.learning.scan_validation import pair_of, scan_similarity
+from lib.models.restoration import match_recorded_counts, predict_counts
 
 
 def judge_scans(
     network: nn.Module, cases: Sequence[Case], metric: str, *, device: str | torch.device = "cpu"
-) -> list[Judged]:
-    """Return how a network does on pairs, by name.
+) -> list[JudgedCase]:
+    """Return the scores of a network on pairs of scans, sorted by case name.
 
     Args:
-        network: f_IR1; left as it was.
-        cases: Rapid scans, with their standard ones as labels.
+        network: Restoration network f_IR1; its mode is kept.
+        cases: Rapid scans, with their standard scans as labels.
         metric: "psnr" or "ssim".
-        device: Where the network runs.
+        device: Device that the network runs on.
     """
     ordered = sorted(cases, key=lambda case: case.id)
-    if broken_weight(network.state_dict()):
-        return [Judged(case=c.id, patient=c.patient, scores={metric: 0.0}, finite=False) for c in ordered]
+    if find_nonfinite_weight(network.state_dict()):
+        return [JudgedCase(case=c.id, patient=c.patient, scores={metric: 0.0}, finite=False) for c in ordered]
     training = network.training
     network.to(device).eval()
     try:
@@ -39,25 +39,26 @@ def judge_scans(
         network.train(training)
 
 
-def _judge(network: nn.Module, case: Case, metric: str) -> Judged:
+def _judge(network: nn.Module, case: Case, metric: str) -> JudgedCase:
     rapid, standard, fraction = read_pair(pair_of(case))
     began = time.perf_counter()
     try:
         counts = torch.from_numpy(rapid.counts)
-        answer = network_counts(network, counts, fraction)
-        restored = keep_counts(answer, counts, fraction).numpy()
+        answer = predict_counts(network, counts, fraction)
+        restored = match_recorded_counts(answer, counts, fraction).numpy()
     except (MemoryError, torch.cuda.OutOfMemoryError):
-        raise  # the machine's fault and not the version's
+        raise  # the fault of the machine, not of the version
     except Exception as error:
         fault = f"{type(error).__name__}: {error}"
-        return Judged(case=case.id, patient=case.patient, scores={metric: 0.0}, fault=fault)
+        return JudgedCase(case=case.id, patient=case.patient, scores={metric: 0.0}, fault=fault)
     seconds, finite = time.perf_counter() - began, bool(np.isfinite(restored).all())
-    return Judged(
+    return JudgedCase(
         case=case.id,
         patient=case.patient,
-        scores={metric: nearness(restored, standard.counts, metric) if finite else 0.0},
+        scores={metric: scan_similarity(restored, standard.counts, metric) if finite else 0.0},
         finite=finite,
-        # The network's own answer: what is made of it keeps the counts of every region, whatever it says.
+        # Checked on the network's output: `match_recorded_counts` restores the counts of every region, so `restored`
+        # varies even if the output is constant.
         constant=all(len(view[view > 0].unique()) <= 1 for view in answer) and bool(np.ptp(standard.counts)),
         seconds=seconds,
     )

@@ -1,6 +1,6 @@
-"""When an app trains by itself: after so many accepted labels, or for a student after its teacher was published.
+"""Policy of automatic training: train after a number of new labels, and a student after its teacher's publication.
 
-At night if it is to, and not before a deadline.
+The policy can restrict trainings to hours of the day and forbid them before deadlines.
 """
 
 from collections.abc import Iterable, Sequence
@@ -10,7 +10,7 @@ from datetime import datetime, time, timedelta
 from lib.jobs.gate import PUBLISH
 from lib.jobs.publish import PROMOTE
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import GOING, Job
+from lib.jobs.queue.job import UNFINISHED, Job
 from lib.records.labels import FOUND, SUBMITTED
 from lib.records.ledger import Ledger
 
@@ -20,14 +20,14 @@ FINAL = "final"
 
 @dataclass(frozen=True)
 class PolicySpec:
-    """What an app allows its own initiative. A person's word trains at any time.
+    """Policy of an app for automatic trainings. A user may start a training at any time.
 
     Args:
-        retrain_after: Accepted labels that make a task be trained; 0 trains nothing but students by itself.
-        window: Local times between which a training may begin, over midnight if the second is the earlier; empty for
+        retrain_after: Number of new labels after which a task is trained; 0 trains only students automatically.
+        window: Local times between which a training may begin, across midnight if the second is earlier; empty for
             any time.
-        deadlines: Local moments before which the machine and the model are left in peace.
-        quiet_hours: For so long before each of them.
+        deadlines: Local times before which no training begins.
+        quiet_hours: Hours before each deadline in which no training begins.
     """
 
     retrain_after: int = 0
@@ -36,34 +36,35 @@ class PolicySpec:
     quiet_hours: float = 24.0
 
 
-def hindrance(policy: PolicySpec, now: datetime) -> str:
-    """Return why no training may begin by itself now; empty if one may.
+def blocking_reason(policy: PolicySpec, now: datetime) -> str:
+    """Return the reason why no automatic training may begin now; empty if one may.
 
     Args:
-        policy: The app's.
+        policy: Policy of the app.
         now: Local time.
     """
-    if policy.window and not _within(now.time(), *policy.window):
-        return f"training by itself begins between {policy.window[0]:%H:%M} and {policy.window[1]:%H:%M}"
+    if policy.window and not _is_within(now.time(), *policy.window):
+        return f"automatic training begins between {policy.window[0]:%H:%M} and {policy.window[1]:%H:%M}"
     for deadline in policy.deadlines:
         moment = now if deadline.tzinfo is None else now.astimezone()
         if timedelta(0) <= deadline - moment <= timedelta(hours=policy.quiet_hours):
-            return f"the deadline of {deadline:%Y-%m-%d %H:%M} holds"
+            return f"no automatic training begins before the deadline of {deadline:%Y-%m-%d %H:%M}"
     return ""
 
 
-def _within(now: time, begins: time, ends: time) -> bool:
+def _is_within(now: time, begins: time, ends: time) -> bool:
     return begins <= now < ends if begins <= ends else now >= begins or now < ends
 
 
-def new_labels(ledger: Ledger, task: str, jobs: Sequence[Job] | None = None) -> int:
-    """Return how many labels were accepted since a task was last trained.
+def count_new_labels(ledger: Ledger, task: str, jobs: Sequence[Job] | None = None) -> int:
+    """Return the number of final labels since the last training of a task.
 
     Args:
-        ledger: The app's.
-        task: The task's name.
-        jobs: The train jobs of the queue, to count from the last one whatever came of it; without them, labels count
-            from the last training that ended well, those that were found in the store included.
+        ledger: Ledger of the app.
+        task: Name of the task.
+        jobs: Training jobs of the queue. With them, submitted labels since the last training count, even if that
+            training failed. None: submitted labels and labels found in the store count, since the last training that
+            succeeded.
     """
     sources = (SUBMITTED, FOUND) if jobs is None else (SUBMITTED,)
     labels = ledger.rows("label", after=_last_trained(ledger, task, jobs))
@@ -71,7 +72,7 @@ def new_labels(ledger: Ledger, task: str, jobs: Sequence[Job] | None = None) -> 
 
 
 def _last_trained(ledger: Ledger, task: str, jobs: Sequence[Job] | None) -> int:
-    """Return the row with which the last training began; see `new_labels`."""
+    """Return the number of the ledger row at which the last training began; see `count_new_labels`."""
     rows = ledger.rows("job", task)
     done = {row.body["job"] for row in rows if row.body["state"] == "done"}
     begun = [
@@ -84,39 +85,39 @@ def _last_trained(ledger: Ledger, task: str, jobs: Sequence[Job] | None) -> int:
     return max([0, *begun, *(job.mark for job in jobs or () if job.subject == task)])
 
 
-def train_what_is_due(
-    policy: PolicySpec, queue: Queue, tasks: Sequence[str], now: datetime, lessons: Iterable[tuple[str, str]] = ()
+def submit_due_trainings(
+    policy: PolicySpec, queue: Queue, tasks: Sequence[str], now: datetime, students: Iterable[tuple[str, str]] = ()
 ) -> list[Job]:
-    """Submit a training for every task that is due, if the policy lets one begin now.
+    """Submit a training for every task that is due, if the policy allows a training to begin now.
 
-    One is due with enough new labels, and a student once its teacher was published. However many labels came, a task
-    gets one job; none, if it waits or is being trained already.
+    A task is due after enough new labels, and a student also after its teacher was published. A task gets one job, and
+    no job while its training waits or runs.
 
     Args:
-        policy: The app's.
-        queue: Its queue.
+        policy: Policy of the app.
+        queue: Queue of the app.
         tasks: Names of the tasks that can be trained.
         now: Local time.
-        lessons: Pairs of a teacher's name and a student's.
+        students: Pairs (name of the teacher task, name of the student task).
     """
-    if hindrance(policy, now):
+    if blocking_reason(policy, now):
         return []
-    jobs, pairs = queue.jobs.list(TRAIN), list(lessons)
-    busy = {job.subject for job in jobs if job.status in GOING}
+    jobs, pairs = queue.jobs.list(TRAIN), list(students)
+    busy = {job.subject for job in jobs if job.status in UNFINISHED}
 
-    def due(task: str) -> bool:
-        enough = policy.retrain_after and new_labels(queue.ledger, task, jobs) >= policy.retrain_after
+    def is_due(task: str) -> bool:
+        enough = policy.retrain_after and count_new_labels(queue.ledger, task, jobs) >= policy.retrain_after
         teachers = [teacher for teacher, student in pairs if student == task]
         return bool(enough) or any(
-            _published(queue.ledger, each, _last_trained(queue.ledger, task, jobs)) for each in teachers
+            _was_published(queue.ledger, teacher, _last_trained(queue.ledger, task, jobs)) for teacher in teachers
         )
 
     return [
         queue.submit(TRAIN, task, {"model": task}, origin="policy", once=True)
         for task in tasks
-        if task not in busy and due(task)
+        if task not in busy and is_due(task)
     ]
 
 
-def _published(ledger: Ledger, task: str, after: int) -> bool:
+def _was_published(ledger: Ledger, task: str, after: int) -> bool:
     return any(row.body["verdict"] in (PUBLISH, PROMOTE) for row in ledger.rows("decision", task, after=after))

@@ -1,7 +1,8 @@
-"""Change which version is served: by the gate's decision, by the admin's word, or because it fails.
+"""Change the served version of a task: by decision of the gate, by decision of an admin, or because it fails.
 
-A decision is a row of the ledger, and the aliases follow the last row. So two who decide at once agree in the end, and
-who is killed between the two leaves a row that the next one carries out.
+A decision is first written to the ledger, and then the aliases are set as the last row has them. So two processes that
+decide at the same time end with the same aliases. If a process is killed between the two steps, the next call of
+`apply_last_decision` sets the aliases.
 """
 
 import logging
@@ -13,25 +14,26 @@ from typing import Any
 from lib.jobs.gate import HOLD, PUBLISH, Decision
 from lib.records.card import hash_file
 from lib.records.ledger import Ledger, Row, Writer
-from lib.records.versions import CHALLENGER, CHAMPION, STARTER, Version, aliased, find_version, set_alias
+from lib.records.versions import CHALLENGER, CHAMPION, STARTER, Version, find_version, read_alias, set_alias
 
 logger = logging.getLogger(__name__)
 
 PROMOTE, ROLLBACK = "promote", "rollback"
+ADMIN_REASON = "decided by an admin"
 GATE, SERVER = "gate", "server"
-"""Who decides where no person does."""
+"""Authors of automatic decisions, in the field ``by`` of a row."""
 
 
 @dataclass(frozen=True)
-class Shelf:
-    """The versions of one task.
+class TaskVersions:
+    """The versions of one task: their folder and the ledger of the app.
 
     Args:
-        app_dir: The app's folder.
-        task: The task's name.
-        root: Folder of its versions.
-        ledger: The app's ledger.
-        starter: Whether weights came with the app, to serve where no version is.
+        app_dir: Folder of the app.
+        task: Name of the task.
+        root: Folder of the versions of the task.
+        ledger: Ledger of the app.
+        starter: Whether the app came with weights for the task; they are served until a version is.
     """
 
     app_dir: Path
@@ -42,167 +44,177 @@ class Shelf:
 
     @property
     def served(self) -> str:
-        """Name of the version that is served, "starter", or empty if there is nothing to serve."""
-        version = aliased(self.root, CHAMPION)
+        """Name of the served version; "starter" for the app's own weights, empty if nothing is served."""
+        version = read_alias(self.root, CHAMPION)
         return version.name if version else STARTER if self.starter else ""
 
     @property
     def waiting(self) -> str:
-        """Name of the version that awaits the admin's word; empty if none does."""
-        version = aliased(self.root, CHALLENGER)
+        """Name of the version that waits for the decision of an admin; empty if there is none."""
+        version = read_alias(self.root, CHALLENGER)
         return version.name if version else ""
 
 
-def register(shelf: Shelf, version: Version, facts: Mapping[str, Any] | None = None) -> None:
-    """Write a version into the ledger with the hashes of its files, if it is not there yet.
+def register(versions: TaskVersions, version: Version, facts: Mapping[str, Any] | None = None) -> None:
+    """Add a version with the hashes of its files to the ledger, if the ledger lacks it.
 
     Args:
-        shelf: Where it stands.
-        version: A whole version.
-        facts: What it was made of: ``trained_on`` by case with the SHA-256 of image and label, and anything else.
+        versions: Versions of the task.
+        version: Version to add.
+        facts: Origin of the version: ``trained_on`` with the SHA-256 of image and label by case, and other facts.
     """
-    files = {path.relative_to(shelf.app_dir).as_posix(): hash_file(path) for path in sorted(version.path.iterdir())}
-    with shelf.ledger.writing() as writer:
-        if _registered(writer.rows("version", shelf.task), version.name) is None:
-            writer.append("version", shelf.task, {"version": version.name, **(facts or {}), "files": files})
+    files = {path.relative_to(versions.app_dir).as_posix(): hash_file(path) for path in sorted(version.path.iterdir())}
+    with versions.ledger.writing() as writer:
+        if _find_registration(writer.rows("version", versions.task), version.name) is None:
+            writer.append("version", versions.task, {"version": version.name, **(facts or {}), "files": files})
 
 
-def settle(shelf: Shelf) -> None:
-    """Make the aliases what the last decision says; without any decision they stay as they are."""
-    if not shelf.ledger.rows("decision", shelf.task):
+def apply_last_decision(versions: TaskVersions) -> None:
+    """Set the aliases as the last decision in the ledger has them; without a decision the aliases stay."""
+    if not versions.ledger.rows("decision", versions.task):
         return
-    with shelf.ledger.writing() as writer:
-        champion, challenger = _aliases(shelf, writer.rows("decision", shelf.task))
-        for alias, present, name in ((CHAMPION, shelf.served, champion), (CHALLENGER, shelf.waiting, challenger)):
+    with versions.ledger.writing() as writer:
+        champion, challenger = _aliases(versions, writer.rows("decision", versions.task))
+        for alias, present, name in ((CHAMPION, versions.served, champion), (CHALLENGER, versions.waiting, challenger)):
             if present != name:
-                set_alias(shelf.root, alias, None if name in (STARTER, "") else name)
+                set_alias(versions.root, alias, None if name in (STARTER, "") else name)
 
 
-def carry_out(shelf: Shelf, version: str, decision: Decision, *, against: str) -> Decision:
-    """Do what the gate decided about a version: serve it, let it wait, or leave it where it is.
+def apply_decision(versions: TaskVersions, version: str, decision: Decision, *, compared_with: str) -> Decision:
+    """Record a decision of the gate about a version and apply it: serve the version, hold it or reject it.
 
     Args:
-        shelf: The task's versions.
-        version: The new one.
-        decision: The gate's.
-        against: What was served when it was judged.
+        versions: Versions of the task.
+        version: Name of the new version.
+        decision: Decision of the gate.
+        compared_with: Name of the version that was served when the new version was judged.
     Returns:
-        The decision; to hold where another version is served by now, which it was not compared with.
+        The recorded decision. A publication becomes a hold if another version was put into service meanwhile.
     """
-    with shelf.ledger.writing() as writer:
-        champion, challenger = _aliases(shelf, writer.rows("decision", shelf.task))
-        if decision.verdict == PUBLISH and champion != against:
-            late = f"{champion} is served by now, and the comparison was with {against or 'nothing'}"
-            decision = replace(decision, verdict=HOLD, reasons=(late, *decision.reasons))
+    with versions.ledger.writing() as writer:
+        champion, challenger = _aliases(versions, writer.rows("decision", versions.task))
+        if decision.verdict == PUBLISH and champion != compared_with:
+            outdated = f"{champion} is served by now, but the comparison was with {compared_with or 'no version'}"
+            decision = replace(decision, verdict=HOLD, reasons=(outdated, *decision.reasons))
         aliases = {PUBLISH: (version, ""), HOLD: (champion, version)}.get(decision.verdict, (champion, challenger))
         facts = {"reasons": list(decision.reasons), "figures": decision.figures, "by": GATE}
-        _decide(writer, shelf, decision.verdict, version, aliases, facts)
-    settle(shelf)
+        _record_decision(writer, versions, decision.verdict, version, aliases, facts)
+    apply_last_decision(versions)
     return decision
 
 
-def decision_about(shelf: Shelf, name: str) -> Decision | None:
-    """Return what the gate decided about a version, None if it has not yet."""
-    for row in shelf.ledger.rows("decision", shelf.task):
+def find_gate_decision(versions: TaskVersions, name: str) -> Decision | None:
+    """Return the decision of the gate about a version; None before the gate has decided."""
+    for row in versions.ledger.rows("decision", versions.task):
         if row.body["version"] == name and row.body["by"] == GATE:
             return Decision(row.body["verdict"], tuple(row.body["reasons"]), row.body["figures"])
     return None
 
 
-def promote(shelf: Shelf, name: str, *, by: str = "", reason: str = "the admin's word") -> str:
-    """Serve a version by a person's word.
+def promote(versions: TaskVersions, name: str, *, by: str = "", reason: str = ADMIN_REASON) -> str:
+    """Serve a version by decision of an admin.
 
+    Args:
+        versions: Versions of the task.
+        name: Name of the version.
+        by: Name of the admin; empty if unknown.
+        reason: Reason for the ledger.
     Returns:
-        The version served before.
+        Name of the version that was served before.
     Raises:
-        ValueError: If there is no such version, it is served already, or its files are not as they were recorded.
+        ValueError: If there is no such version, it is served already, or its files differ from the recorded hashes.
     """
-    version = find_version(shelf.root, name)
-    register(shelf, version)
-    _check_files(shelf, version)
-    with shelf.ledger.writing() as writer:
-        champion, challenger = _aliases(shelf, writer.rows("decision", shelf.task))
+    version = find_version(versions.root, name)
+    register(versions, version)
+    _check_files(versions, version)
+    with versions.ledger.writing() as writer:
+        champion, challenger = _aliases(versions, writer.rows("decision", versions.task))
         if name == champion:
             raise ValueError(f"{name} is served already")
         aliases = name, "" if challenger == name else challenger
-        _decide(writer, shelf, PROMOTE, name, aliases, {"reasons": [reason], "by": by})
-    settle(shelf)
+        _record_decision(writer, versions, PROMOTE, name, aliases, {"reasons": [reason], "by": by})
+    apply_last_decision(versions)
     return champion
 
 
-def rollback(shelf: Shelf, *, by: str = "", reason: str = "the admin's word", failing: str = "") -> str:
-    """Serve what was served before the present champion.
+def rollback(versions: TaskVersions, *, by: str = "", reason: str = ADMIN_REASON, failing: str = "") -> str:
+    """Serve again the version that was served before the present champion.
 
     Args:
-        shelf: The task's versions.
-        by: Who wants it.
-        reason: Why.
-        failing: The version that fails: nothing is done if another one is served by now, and no version goes into
-            service again that once failed.
+        versions: Versions of the task.
+        by: Name of the admin, or `SERVER`.
+        reason: Reason for the ledger.
+        failing: For an automatic rollback, the name of the version that fails. If another version is served by now,
+            nothing changes. Versions that the server rolled back earlier are skipped. Empty for an admin's rollback.
     Returns:
-        What is served now.
+        Name of the version that is served now.
     Raises:
-        ValueError: If nothing was served before.
+        ValueError: If no version was served before.
     """
-    with shelf.ledger.writing() as writer:
-        rows = writer.rows("decision", shelf.task)
-        served, challenger = _aliases(shelf, rows)
+    with versions.ledger.writing() as writer:
+        rows = writer.rows("decision", versions.task)
+        served, challenger = _aliases(versions, rows)
         if failing and served != failing:
             return served
-        shunned = {row.body["version"] for row in rows if row.body["verdict"] == ROLLBACK and row.body["by"] == SERVER}
-        former = _former(rows, served, shunned if failing else set())
-        _decide(writer, shelf, ROLLBACK, served, (former, challenger), {"reasons": [reason], "by": by})
-    settle(shelf)
-    logger.warning("%s: version %s is taken back, %s is served: %s", shelf.task, served, former, reason)
+        failed = {row.body["version"] for row in rows if row.body["verdict"] == ROLLBACK and row.body["by"] == SERVER}
+        former = _find_former(rows, served, failed if failing else set())
+        _record_decision(writer, versions, ROLLBACK, served, (former, challenger), {"reasons": [reason], "by": by})
+    apply_last_decision(versions)
+    logger.warning("%s: rolled back version %s, now serving %s: %s", versions.task, served, former, reason)
     return former
 
 
-def rollback_target(shelf: Shelf) -> str:
-    """Return what a rollback would serve.
+def rollback_target(versions: TaskVersions) -> str:
+    """Return the name of the version that an admin's rollback would serve.
 
     Raises:
-        ValueError: If nothing was served before.
+        ValueError: If no version was served before.
     """
-    rows = shelf.ledger.rows("decision", shelf.task)
-    return _former(rows, _aliases(shelf, rows)[0], set())
+    rows = versions.ledger.rows("decision", versions.task)
+    return _find_former(rows, _aliases(versions, rows)[0], set())
 
 
-def _aliases(shelf: Shelf, rows: Sequence[Row]) -> tuple[str, str]:
-    """Return champion and challenger as the last decision has them, which may not be carried out yet."""
-    return (rows[-1].body["champion"], rows[-1].body["challenger"]) if rows else (shelf.served, shelf.waiting)
+def _aliases(versions: TaskVersions, rows: Sequence[Row]) -> tuple[str, str]:
+    """Return champion and challenger of the last decision; the alias files may not be set to them yet."""
+    return (rows[-1].body["champion"], rows[-1].body["challenger"]) if rows else (versions.served, versions.waiting)
 
 
-def _decide(
-    writer: Writer, shelf: Shelf, verdict: str, version: str, aliases: tuple[str, str], facts: Mapping[str, Any]
+def _record_decision(
+    writer: Writer,
+    versions: TaskVersions,
+    verdict: str,
+    version: str,
+    aliases: tuple[str, str],
+    facts: Mapping[str, Any],
 ) -> None:
-    former = _aliases(shelf, writer.rows("decision", shelf.task))[0]
+    former = _aliases(versions, writer.rows("decision", versions.task))[0]
     names = {"champion": aliases[0], "challenger": aliases[1], "former": former}
-    writer.append("decision", shelf.task, {"verdict": verdict, "version": version, **names, **facts})
+    writer.append("decision", versions.task, {"verdict": verdict, "version": version, **names, **facts})
 
 
-def _former(rows: Sequence[Row], served: str, shunned: set[str]) -> str:
-    """Return what was served before a version came into service, and before that, until one is not shunned."""
+def _find_former(rows: Sequence[Row], served: str, failed: set[str]) -> str:
+    """Return the last version that was served before `served` and has not failed."""
     seen = {served}
     steps = [row.body for row in rows if row.body["verdict"] in (PUBLISH, PROMOTE)]
     while True:
-        came = [step["former"] for step in steps if step["version"] == served]
-        came = [name for name in came if name and name not in seen]
-        if not came:
+        formers = [step["former"] for step in steps if step["version"] == served]
+        formers = [name for name in formers if name and name not in seen]
+        if not formers:
             raise ValueError(f"nothing was served before {served}: promote another version instead")
-        served = came[-1]
+        served = formers[-1]
         seen.add(served)
-        if served not in shunned:
+        if served not in failed:
             return served
 
 
-def _check_files(shelf: Shelf, version: Version) -> None:
-    row = _registered(shelf.ledger.rows("version", shelf.task), version.name)
-    assert row is not None, "it was registered a moment ago"
+def _check_files(versions: TaskVersions, version: Version) -> None:
+    row = _find_registration(versions.ledger.rows("version", versions.task), version.name)
+    assert row is not None, "`promote` registers the version before"
     for name, digest in row.body["files"].items():
-        path = shelf.app_dir / name
+        path = versions.app_dir / name
         if not path.is_file() or hash_file(path) != digest:
             raise ValueError(f"{name} is not as it was recorded (row {row.seq}): promote another version")
 
 
-def _registered(rows: Sequence[Row], name: str) -> Row | None:
+def _find_registration(rows: Sequence[Row], name: str) -> Row | None:
     return next((row for row in rows if row.body["version"] == name), None)

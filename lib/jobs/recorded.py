@@ -1,4 +1,4 @@
-"""Record in the ledger that a job began and how it ended."""
+"""Record the beginning and the end of a job in the ledger."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,30 +11,30 @@ from lib.records.ledger import Ledger
 
 
 @contextmanager
-def recorded(
+def record_job(
     ledger: Ledger, subject: str, name: str, *, kind: str = TRAIN, resumed: bool = False
 ) -> Iterator[dict[str, Any]]:
-    """Write a row before the block and one after it.
+    """Write one row to the ledger before the block, and one after it.
 
     Args:
-        ledger: The app's.
-        subject: The task, or what else the job is about.
-        name: The job's.
-        kind: Its kind.
-        resumed: Whether it goes on where it was interrupted.
+        ledger: Ledger of the app.
+        subject: Subject of the job, such as the name of a task.
+        name: Id of the job.
+        kind: Kind of the job.
+        resumed: Whether the job continues after an interruption.
     Yields:
-        A dict; what the block puts there is in the last row.
+        A dict; its entries at the end of the block go into the second row.
     """
-    about = {"job": name, "kind": kind}
-    ledger.append("job", subject, about | {"state": "resumed" if resumed else "started"})
+    job = {"job": name, "kind": kind}
+    ledger.append("job", subject, job | {"state": "resumed" if resumed else "started"})
     facts: dict[str, Any] = {}
     try:
         yield facts
     except BaseException as error:
         state = "stopped" if isinstance(error, Stopped) else "failed"
         facts |= {"reason": f"{type(error).__name__}: {error}"}
-        # The ledger may be what failed; the first error is the one to tell.
+        # If the ledger itself fails, the first error is raised and not the second.
         with suppress(LedgerUnavailable):
-            ledger.append("job", subject, about | {"state": state, **facts})
+            ledger.append("job", subject, job | {"state": state, **facts})
         raise
-    ledger.append("job", subject, about | {"state": "done", **facts})
+    ledger.append("job", subject, job | {"state": "done", **facts})

@@ -1,4 +1,4 @@
-"""Watch a served model: once it fails on one image after another, somebody is told to take it back."""
+"""Watch a served version: raise an alarm after it fails on several images in a row."""
 
 import logging
 import threading
@@ -11,54 +11,52 @@ from lib.models.sam.foundation import NoFoundation
 
 logger = logging.getLogger(__name__)
 
-LIMIT = 3
+MAX_FAILED_IMAGES = 3
 Alarm = Callable[[str, str], object]
-"""Called with the version that fails, and why."""
+"""Function that is called with the name of the failing version and the reason."""
 
 
 class BrokenOutput(RuntimeError):
-    """Raised where a model's output holds values that are no numbers."""
+    """Raised if the output of a model has NaN or infinite values."""
 
 
 class Watch:
-    """Counts the images in a row that one version fails on. Threads may share it.
+    """Counts the different images in a row on which one version fails. Threads may share it.
 
     Args:
-        alarm: Called once the limit is reached.
-        limit: Different images in a row; one image that no model can stand is no reason.
+        alarm: Called when the limit is reached.
+        limit: Number of different images in a row; repeated failures on the same image count once.
     """
 
-    def __init__(self, alarm: Alarm, limit: int = LIMIT) -> None:
+    def __init__(self, alarm: Alarm, limit: int = MAX_FAILED_IMAGES) -> None:
         self._alarm, self._limit = alarm, limit
         self._version, self._images = "", set[str]()
         self._lock = threading.Lock()
 
     @contextmanager
-    def over(self, version: str, image: str, *, answers: bool = True) -> Iterator[None]:
-        """Watch a version at work on an image.
+    def observe(self, version: str, image: str, *, is_answer: bool = True) -> Iterator[None]:
+        """Count the success or the failure of a block in which a version works on an image.
 
         Args:
-            version: Its name.
-            image: The image's.
-            answers: Whether the end of the block is an answer; to load a version well is none.
+            version: Name of the version.
+            image: Name or hash of the image.
+            is_answer: Whether the block ends with an answer, which resets the count; False for loading a version.
         """
         try:
             yield
         except Exception as error:
-            self.failed(version, image, error)
+            self._record_failure(version, image, error)
             raise
-        if answers:
-            self.succeeded(version)
+        if is_answer:
+            self._record_success(version)
 
-    def succeeded(self, version: str) -> None:
-        """Note that a version answered."""
+    def _record_success(self, version: str) -> None:
         with self._lock:
             if version == self._version:
                 self._images.clear()
 
-    def failed(self, version: str, image: str, error: BaseException) -> None:
-        """Note that a version raised an error on an image; the alarm's own failure is logged, never raised."""
-        # Too little memory, or a file that is not there, is the machine's fault, and an older version needs no less.
+    def _record_failure(self, version: str, image: str, error: BaseException) -> None:
+        # Too little memory or a missing file is a fault of the machine, and an older version needs the same.
         if isinstance(error, MemoryError | torch.cuda.OutOfMemoryError | NoFoundation):
             return
         with self._lock:
@@ -71,16 +69,17 @@ class Watch:
         try:
             self._alarm(version, f"it failed on {self._limit} images in a row, last: {type(error).__name__}: {error}")
         except Exception:
-            logger.exception("version %s fails, and could not be taken back", version)
+            logger.exception("version %s fails, and it cannot be rolled back", version)
 
 
 def check_finite(logits: torch.Tensor) -> torch.Tensor:
-    """Return logits as they are.
+    """Return the logits unchanged.
 
     Raises:
-        BrokenOutput: If one of them is no number.
+        BrokenOutput: If a logit is NaN or infinite.
     """
-    # A sum with a term that is no number is none itself, and takes a twentieth of the time; it may overflow, though.
+    # The sum is NaN or infinite if a term is, and takes a twentieth of the time. It may also overflow: then all are
+    # checked.
     if not torch.isfinite(logits.sum()) and not torch.isfinite(logits).all():
-        raise BrokenOutput("the model's output holds values that are no numbers")
+        raise BrokenOutput("the model's output has values that are no numbers (NaN or infinity)")
     return logits

@@ -1,1 +1,1 @@
-"""Learning improves: recipes (frozen dataclasses with one step each) and the one loop that runs them."""
+"""Train networks: recipes (frozen dataclasses with one step each) and the one training loop that runs them."""

@@ -1,8 +1,8 @@
-"""Set the background's level to where the held-out cases have the best Dice.
+"""Calibrate the background logit: choose the shift that gives the best Dice on the validation cases.
 
-Soft Dice over a batch rewards finding more than is there: a trained network draws thin passages a little too wide. One
-number, added to the background's logit, takes that back; it is chosen on held-out cases and folded into the bias of the
-last layer, so that nothing else has to know of it.
+A network that is trained with soft Dice over a batch oversegments: it draws thin passages slightly too wide. A constant
+that is added to the background logit corrects this. The constant is chosen on the validation cases and added to the
+bias of the last layer, so inference code needs no change.
 """
 
 import logging
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, read, window
+from lib.data.pipeline import IGNORE, ImageSpec, apply_window, read
 from lib.learning.loop.validation import CaseScore
 from lib.models.inference.predictor import Predictor
 from lib.ops.resample import running_argmax
@@ -23,17 +23,17 @@ from lib.ops.resample import running_argmax
 logger = logging.getLogger(__name__)
 
 SHIFTS = np.arange(-10, 21) / 10
-"""Shifts of the background's logit that are compared; 0 is one of them."""
+"""Candidate shifts of the background logit, -1.0 to 2.0 in steps of 0.1; 0 is one of them."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was chosen.
+    """The chosen shift and its scores on the validation cases.
 
     Args:
-        shift: Added to the background's logit.
-        score: Mean Dice of the held-out cases with it, as `mean_score` has it.
-        metrics: One ``{"case", "scores": {class: Dice or None}}`` per case with it.
+        shift: Constant that was added to the background logit.
+        score: Mean Dice of the validation cases with this shift, computed as `mean_score` does.
+        metrics: One ``{"case", "scores": {class: Dice or None}}`` per validation case with this shift.
     """
 
     shift: float
@@ -49,16 +49,17 @@ def calibrate(
     *,
     device: str | torch.device = "cpu",
 ) -> Calibration | None:
-    """Choose the shift on held-out cases and fold it into the network.
+    """Choose the shift on the validation cases and add it to the network's bias.
 
     Args:
-        network: Changed in place; its `classifier` is the layer that makes the logits.
-        cases: Held-out cases with labels.
-        spec: How images are read.
+        network: Changed in place; its `classifier` is the layer that computes the logits.
+        cases: Validation cases with labels.
+        spec: Grid, window and patch size with which images are read.
         labels: Names of the classes 1, 2, ...
-        device: Where the network runs.
+        device: Device on which the network runs.
     Returns:
-        What was chosen; None, and nothing changed, where the network has no `classifier` with a bias or no case scores.
+        The chosen shift. None if the network has no `classifier` with a bias, or if no case can be scored; the network
+        is then unchanged.
     """
     bias = getattr(getattr(network, "classifier", None), "bias", None)
     if bias is None:
@@ -75,9 +76,9 @@ def calibrate(
     with torch.no_grad():
         bias[0] += float(SHIFTS[best])
     zero = int(nearest_first[0])
-    logger.info("background shifted by %.1f: mean Dice %.4f, %.4f before", SHIFTS[best], means[best], means[zero])
+    logger.info("background logit shifted by %.1f: mean Dice %.4f, before %.4f", SHIFTS[best], means[best], means[zero])
     metrics = [
-        {"case": case.id, "scores": {name: _or_none(row[best]) for name, row in zip(labels, table, strict=True)}}
+        {"case": case.id, "scores": {name: _none_if_nan(row[best]) for name, row in zip(labels, table, strict=True)}}
         for case, table in zip(ordered, tables, strict=True)
     ]
     return Calibration(float(SHIFTS[best]), float(means[best]), metrics)
@@ -85,29 +86,32 @@ def calibrate(
 
 @torch.no_grad()
 def _dice_by_shift(predictor: Predictor, case: Case, spec: ImageSpec, classes: int) -> NDArray[np.float64]:
-    """Return the Dice of every class at every shift, ``(classes, shifts)``, in one pass; nan where nobody has it."""
+    """Return the Dice of every class at every shift, ``(classes, shifts)``, from one pass of the network.
+
+    The Dice is nan where neither the label nor the prediction has the class.
+    """
     reading = read(case.image, spec, label=case.label)
-    assert reading.label is not None, "only cases with a label are held out"
+    assert reading.label is not None, "validation cases have labels"
     levels, bins = torch.from_numpy(SHIFTS).float(), len(SHIFTS) + 1
-    found, hits = (torch.zeros(classes * bins, dtype=torch.int64) for _ in range(2))
-    for start, logits in predictor.slabs(window(reading.hu, spec.window_hu)):
+    predicted, hits = (torch.zeros(classes * bins, dtype=torch.int64) for _ in range(2))
+    for start, logits in predictor.slabs(apply_window(reading.intensities, spec.window)):
         reference = reading.label[..., start : start + logits.shape[-1]]
         valid = reference != IGNORE
         best = running_argmax(logits[1:])
-        # A voxel is foreground at every shift below its margin.
+        # A voxel is foreground at every shift below its margin (best foreground logit minus background logit).
         margin = torch.bucketize(logits[1:].amax(0) - logits[0], levels)
         key = best.long() * bins + margin
-        found += torch.bincount(key[valid], minlength=classes * bins)
+        predicted += torch.bincount(key[valid], minlength=classes * bins)
         hits += torch.bincount(key[valid & (reference == best + 1)], minlength=classes * bins)
-    there = torch.bincount(reading.label.flatten().long(), minlength=IGNORE + 1)[1 : classes + 1, None]
-    found, hits = (_above(each.view(classes, bins)) for each in (found, hits))
-    return (2 * hits / (found + there)).double().numpy()
+    in_label = torch.bincount(reading.label.flatten().long(), minlength=IGNORE + 1)[1 : classes + 1, None]
+    predicted, hits = (_count_above(counts.view(classes, bins)) for counts in (predicted, hits))
+    return (2 * hits / (predicted + in_label)).double().numpy()
 
 
-def _above(counts: torch.Tensor) -> torch.Tensor:
-    """Return, for each shift, how many voxels have a margin above it."""
+def _count_above(counts: torch.Tensor) -> torch.Tensor:
+    """Return for each shift the number of voxels whose margin is above it, ``(classes, shifts)``."""
     return counts.flip(1).cumsum(1).flip(1)[:, 1:]
 
 
-def _or_none(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

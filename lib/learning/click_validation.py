@@ -1,4 +1,4 @@
-"""Judge a prompted network as people use it: a simulated annotator clicks on slices of held-out cases."""
+"""Validate a prompted network with a simulated annotator that clicks on slices of validation cases."""
 
 from __future__ import annotations
 
@@ -13,21 +13,28 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, Reading, read, window
-from lib.evaluation.metrics.clicks import Click, Session, annotate
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window, read
+from lib.evaluation.metrics.clicks import Click, Session, simulate_session
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import Answer, ClickPredictor, Clicks, Plane
 
 SLICES, CLICKS = 4, 3
-SMALLEST = 12
-"""Pixels of an object that is worth a click."""
+MIN_OBJECT_PIXELS = 12
+"""Fewest pixels of an object for which the annotator clicks."""
 
 
 @dataclass(frozen=True, eq=False)
-class Object:
-    """One thing that somebody wants outlined on one slice."""
+class ClickTarget:
+    """One object on one slice that the simulated annotator wants to segment.
+
+    Args:
+        name: Name of the label, or of all labels together.
+        plane: The windowed slice with its spacing.
+        target: Mask of the object, bool ``(X, Y)``.
+        valid: Pixels whose label is known, bool ``(X, Y)``.
+    """
 
     name: str
     plane: Plane
@@ -35,91 +42,114 @@ class Object:
     valid: NDArray[np.bool_]
 
 
-def draw_objects(
+def select_click_targets(
     reading: Reading, spec: ImageSpec, labels: Sequence[str], whole: str, slices: int = SLICES
-) -> Iterator[Object]:
-    """Yield, of evenly spaced slices, everything together and one of the labels in turn; the same at every call.
+) -> Iterator[ClickTarget]:
+    """Yield the objects of evenly spaced slices: per slice all labels together, then one single label.
+
+    The single label changes from slice to slice. The objects are the same at every call.
 
     Args:
         reading: A case with its label.
-        spec: How it was read.
-        labels: Names of the values 1, 2, ...
-        whole: What they are together.
-        slices: How many.
+        spec: Grid, window and patch size with which the case was read.
+        labels: Names of the label values 1, 2, ...
+        whole: Name of all labels together.
+        slices: Number of slices.
     """
-    assert reading.label is not None, "only cases with a label are judged"
+    assert reading.label is not None, "validation cases have labels"
     marks = reading.label.numpy()
     inside = (marks > 0) & (marks != IGNORE)
-    there = np.flatnonzero(inside.sum((0, 1)) >= SMALLEST)
-    chosen = there[np.linspace(0, len(there) - 1, slices + 2)[1:-1].round().astype(int)] if len(there) else there
+    indices = np.flatnonzero(inside.sum((0, 1)) >= MIN_OBJECT_PIXELS)
+    chosen = (
+        indices[np.linspace(0, len(indices) - 1, slices + 2)[1:-1].round().astype(int)] if len(indices) else indices
+    )
     for turn, index in enumerate(dict.fromkeys(chosen.tolist())):
-        plane = Plane(window(reading.hu[0, :, :, index].clone(), spec.window_hu), spec.spacing_mm[:2], index)
+        plane = Plane(
+            apply_window(reading.intensities[0, :, :, index].clone(), spec.window), spec.spacing_mm[:2], index
+        )
         valid = marks[..., index] != IGNORE
-        yield Object(whole, plane, inside[..., index], valid)
-        values = [v for v in range(1, len(labels) + 1) if (marks[..., index] == v).sum() >= SMALLEST]
+        yield ClickTarget(whole, plane, inside[..., index], valid)
+        values = [v for v in range(1, len(labels) + 1) if (marks[..., index] == v).sum() >= MIN_OBJECT_PIXELS]
         if len(values) > 1:
             value = values[turn % len(values)]
-            yield Object(labels[value - 1], plane, marks[..., index] == value, valid)
+            yield ClickTarget(labels[value - 1], plane, marks[..., index] == value, valid)
 
 
-def converse(predictor: ClickPredictor, thing: Object, most: int = CLICKS) -> tuple[Session, list[Answer]]:
-    """Return how an annotator fares with an object, and the answer to every click."""
+def run_click_session(
+    predictor: ClickPredictor, click_target: ClickTarget, max_clicks: int = CLICKS
+) -> tuple[Session, list[Answer]]:
+    """Click on an object until its mask is right or `max_clicks` are used.
+
+    Returns:
+        The session (clicks and scores) and the predictor's answer to every click.
+    """
     answers: list[Answer] = []
 
     def answer(clicks: Sequence[Click]) -> NDArray[np.bool_]:
-        answers.append(predictor.answer(thing.plane, as_clicks(clicks)))
+        answers.append(predictor.predict(click_target.plane, to_predictor_clicks(clicks)))
         return answers[-1].mask.numpy()
 
-    return annotate(answer, thing.target, most=most, valid=thing.valid), answers
+    return simulate_session(answer, click_target.target, max_clicks=max_clicks, valid=click_target.valid), answers
 
 
-def as_clicks(clicks: Sequence[Click]) -> Clicks:
-    """Return an annotator's clicks as the predictor takes them."""
-    on, beside = ([(float(c.row), float(c.column)) for c in clicks if c.foreground is side] for side in (True, False))
-    return Clicks(tuple(on), tuple(beside))
+def to_predictor_clicks(clicks: Sequence[Click]) -> Clicks:
+    """Return an annotator's clicks in the format of the predictor."""
+    foreground, background = (
+        [(float(click.row), float(click.column)) for click in clicks if click.foreground is side]
+        for side in (True, False)
+    )
+    return Clicks(tuple(foreground), tuple(background))
 
 
-class Kept(dict[Any, Any]):
-    """Embeddings of one case, for as long as it is judged."""
+class CaseEmbeddings(dict[Any, Any]):
+    """Cache of the embeddings of one case during its validation."""
 
-    def keep(self, key: Any, make: Any) -> Any:
-        """Return what is kept under a key, or make it."""
+    def get_or_make(self, key: Any, make: Any) -> Any:
+        """Return the cached value of `key`; compute it with `make()` if it is absent."""
         if key not in self:
             self[key] = make()
         return self[key]
 
 
 class ClickValidation:
-    """Judge a network on held-out cases, the cases shared out among the processes.
+    """Score a prompted network on validation cases, which are divided among the training processes.
 
     Args:
-        cases: Cases with labels.
-        spec: How images are read.
+        cases: Validation cases with labels.
+        spec: Grid, window and patch size with which images are read.
         labels: Names of the classes 1, 2, ...
-        whole: What they are together.
+        whole: Name of all classes together.
     Raises:
         ValueError: If a case has no label.
     """
 
     def __init__(self, cases: Sequence[Case], spec: ImageSpec, labels: Sequence[str], whole: str) -> None:
-        if bare := [case.id for case in cases if case.label is None]:
-            raise ValueError(f"cases without a label cannot be judged: {', '.join(bare)}")
+        if unlabelled := [case.id for case in cases if case.label is None]:
+            raise ValueError(f"validation cases without a label: {', '.join(unlabelled)}; label them or leave them out")
         self.cases, self.spec, self.labels, self.whole = list(cases), spec, tuple(labels), whole
 
     def __call__(self, network: nn.Module, ranks: Ranks) -> list[CaseScore]:
-        """Return the Dice after three clicks of every case, the same list in every process."""
-        assert isinstance(network, PromptedNetwork), "clicks are for prompted networks"
+        """Return for every case the Dice after `CLICKS` clicks; every process returns the same list."""
+        assert isinstance(network, PromptedNetwork), "click validation needs a prompted network"
         scores: list[CaseScore] = []
         for case in self.cases[ranks.rank :: ranks.world]:
-            found: dict[str, list[float]] = {}
-            predictor = ClickPredictor(network, device=ranks.device, keep=Kept().keep)
-            for thing in draw_objects(read(case.image, self.spec, case.label), self.spec, self.labels, self.whole):
-                found.setdefault(thing.name, []).append(converse(predictor, thing)[0].after(CLICKS))
-            scores.append({"case": case.id, "scores": class_dice(found, (self.whole, *self.labels))})
+            dice_by_name: dict[str, list[float]] = {}
+            predictor = ClickPredictor(network, device=ranks.device, cache=CaseEmbeddings().get_or_make)
+            reading = read(case.image, self.spec, case.label)
+            for click_target in select_click_targets(reading, self.spec, self.labels, self.whole):
+                dice_by_name.setdefault(click_target.name, []).append(
+                    run_click_session(predictor, click_target)[0].dice_after(CLICKS)
+                )
+            scores.append({"case": case.id, "scores": mean_dice_by_class(dice_by_name, (self.whole, *self.labels))})
         return sorted(ranks.gather(scores), key=lambda score: score["case"])
 
 
-def class_dice(found: dict[str, list[float]], names: Sequence[str]) -> dict[str, float | None]:
-    """Return the mean of every class that something was found of, None for the others."""
-    known = {name: [value for value in found.get(name, ()) if not math.isnan(value)] for name in names}
+def mean_dice_by_class(dice_by_name: dict[str, list[float]], names: Sequence[str]) -> dict[str, float | None]:
+    """Return the mean Dice of every class, None for a class without a Dice value.
+
+    Args:
+        dice_by_name: Dice of the objects of every class; nan values are left out.
+        names: Classes to return.
+    """
+    known = {name: [value for value in dice_by_name.get(name, ()) if not math.isnan(value)] for name in names}
     return {name: fmean(values) if values else None for name, values in known.items()}

@@ -1,4 +1,4 @@
-"""Judge a restorer on pairs: how near its answer to the rapid scan comes to the standard one."""
+"""Validate a restoration network: compare the restored rapid scans with the standard scans of the same patients."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
 from lib.models.restoration import Cascade, restore_counts
 
-SCORES = {"psnr": psnr, "ssim": ssim}
+METRICS = {"psnr": psnr, "ssim": ssim}
 RANGE_PERCENTILE = 99.5
-"""Of a view of the standard scan, what counts as full scale: its maximum is a bladder's or an injection's."""
-MOST = 99.0
-"""PSNR of an image that is its reference, which is infinite."""
+"""Percentile of a standard view that is its data range; the maximum lies in the bladder or the injection site."""
+MAX_SCORE = 99.0
+"""Upper limit of a score: the PSNR of two equal images is infinite."""
 
 
 def pair_of(case: Case) -> Pair:
-    """Return a case, whose label is the standard scan, as a pair.
+    """Return the pair of rapid scan (the image of `case`) and standard scan (its label).
 
     Raises:
-        ValueError: If it has none.
+        ValueError: If the case has no standard scan.
     """
     if case.label is None:
-        raise ValueError(f"'{case.id}' has no standard scan to compare with")
+        raise ValueError(f"'{case.id}' has no standard scan: submit the standard scan as its label, or leave it out")
     return Pair(case.id, case.image, case.label)
 
 
-def nearness(restored: NDArray, standard: NDArray, metric: str) -> float:
-    """Return PSNR or SSIM of restored counts, the mean over their views.
+def scan_similarity(restored: NDArray, standard: NDArray, metric: str) -> float:
+    """Return the PSNR or SSIM of restored counts against the standard scan, the mean over the views.
 
     Args:
-        restored: ``(V, H, W)``.
-        standard: The same.
-        metric: A key of `SCORES`.
+        restored: Restored counts, ``(V, H, W)``.
+        standard: Counts of the standard scan, ``(V, H, W)``.
+        metric: Metric, a key of `METRICS`.
     """
     ranges = [max(float(np.percentile(view, RANGE_PERCENTILE)), 1.0) for view in standard]
-    found = [SCORES[metric](a, b, data_range=r) for a, b, r in zip(restored, standard, ranges, strict=True)]
-    return float(np.mean([min(each, MOST) for each in found]))
+    scores = [METRICS[metric](a, b, data_range=r) for a, b, r in zip(restored, standard, ranges, strict=True)]
+    return float(np.mean([min(score, MAX_SCORE) for score in scores]))
 
 
 class ScanValidation:
-    """Judge the first stage of a cascade on pairs, shared out among the processes.
+    """Score the first stage of a cascade on pairs of scans, which are divided among the training processes.
 
     Args:
-        cases: Rapid scans with their standard ones as labels.
-        metric: A key of `SCORES`.
+        cases: Rapid scans, with the standard scans as labels.
+        metric: Metric, a key of `METRICS`.
     """
 
     def __init__(self, cases: Sequence[Case], metric: str) -> None:
         self.pairs, self.metric = [pair_of(case) for case in cases], metric
 
     def __call__(self, network: nn.Module, ranks: Ranks) -> list[CaseScore]:
-        """Return the metric of every case, the same list in every process."""
-        assert isinstance(network, Cascade), "a restorer learns in a cascade"
+        """Return the score of every case; every process returns the same list."""
+        assert isinstance(network, Cascade), "scan validation needs a cascade"
         scores: list[CaseScore] = []
         for pair in self.pairs[ranks.rank :: ranks.world]:
             rapid, standard, fraction = read_pair(pair)
             restored = restore_counts(network.first, torch.from_numpy(rapid.counts), fraction).numpy()
-            value = nearness(restored, standard.counts, self.metric)
+            value = scan_similarity(restored, standard.counts, self.metric)
             scores.append({"case": pair.patient, "scores": {self.metric: value}})
         return sorted(ranks.gather(scores), key=lambda score: score["case"])

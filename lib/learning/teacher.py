@@ -1,13 +1,13 @@
-"""A teacher's outputs for whole cases: computed once, kept on disk by content and version.
+"""Compute a teacher's logits for whole cases once and cache them on disk, keyed by content and teacher version.
 
-A student then learns from a file: no pass of the teacher in any step, and nothing through which a gradient could reach
-it. Its answer is that for the case as it is; what augmentation does to a patch's geometry is done to the answer too,
-and under noise or another calibration the student is asked for what the teacher saw in the clean image.
+The student learns from these files. A training step therefore runs no forward pass of the teacher, and no gradient can
+reach it. The logits belong to the case without augmentation. Geometric augmentation transforms image and logits alike;
+noise and intensity augmentation change the image only, so the student must reproduce the answer to the clean image.
 """
 
 import logging
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,24 +18,24 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.files.atomic import replacing
 from lib.data.patches.dataset import content_key
-from lib.data.pipeline import ImageSpec, read, window
+from lib.data.pipeline import ImageSpec, apply_window, read
 from lib.models.inference.predictor import Predictor
 from lib.models.sam.network import PromptedNetwork
 
 logger = logging.getLogger(__name__)
 
 CACHE_VERSION = 1
-"""Raise when a reading or a prediction changes, so that old files are passed over."""
+"""Increase this number when reading or prediction changes; older files are then not used."""
 
 
 @dataclass(frozen=True, eq=False)
 class Teacher:
-    """A network that is learned from, and never changed.
+    """A frozen network from whose logits a student learns.
 
     Args:
-        network: Segments, or answers without a prompt.
-        spec: How it wants its images; the student's grid.
-        version: What tells its weights from all others, such as their SHA-256.
+        network: Segmentation network, or prompted network that is run without a prompt.
+        spec: Grid, window and slices of the teacher's input; the grid is the student's grid.
+        version: Identifier of the weights, such as their SHA-256.
     """
 
     network: nn.Module
@@ -43,12 +43,12 @@ class Teacher:
     version: str
 
     def outputs(self, cases: Sequence[Case], cache: Path, device: str | torch.device = "cpu") -> list[np.ndarray]:
-        """Return the logits of every case, float16 ``(Z, K, X, Y)``, mapped from their files.
+        """Return the logits of every case as memory-mapped arrays, float16 ``(Z, K, X, Y)``.
 
         Args:
-            cases: With or without labels.
-            cache: Folder of the files: ``K x 2`` bytes a voxel.
-            device: Where the network runs.
+            cases: Cases with or without labels.
+            cache: Folder of the cached files, which take ``2 K`` bytes per voxel.
+            device: Device on which the network runs.
         """
         paths = [cache / f"{self._key(case)}.npy" for case in cases]
         missing = [(case, path) for case, path in zip(cases, paths, strict=True) if not path.exists()]
@@ -63,15 +63,15 @@ class Teacher:
             cache.mkdir(parents=True, exist_ok=True)
             for done, (case, path) in enumerate(missing, start=1):
                 self._write(predictor, case, path)
-                logger.info("the teacher answered %s, %d of %d", case.id, done, len(missing))
-        # Copied on write: what reads it may not know that it is a file.
+                logger.info("teacher logits computed for %s, %d of %d", case.id, done, len(missing))
+        # Copy-on-write mode: readers may change the array, and the cached file stays unchanged.
         return [np.load(path, mmap_mode="c") for path in paths]
 
     def _key(self, case: Case) -> str:
-        return content_key([case.image], CACHE_VERSION, self.version, astuple(self.spec))
+        return content_key([case.image], CACHE_VERSION, self.version, tuple(self.spec.legacy_fields().values()))
 
     def _write(self, predictor: Predictor, case: Case, path: Path) -> None:
-        volume = window(read(case.image, self.spec).hu, self.spec.window_hu)
+        volume = apply_window(read(case.image, self.spec).intensities, self.spec.window)
         with replacing(path) as partial:
             file: Any = None
             for start, logits in predictor.slabs(volume):

@@ -1,4 +1,4 @@
-"""Networks: parts assembled into models, their sizes by name, their weights, and a predictor over a volume."""
+"""Networks: blocks, models, named sizes, weight files, and inference on volumes."""
 
 from collections.abc import Callable
 
@@ -24,10 +24,10 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "student_vit_tiny": student_vit_tiny,
     "student_topowmamba": student_topowmamba,
 }
-"""Networks that segment by themselves: ``(spatial_dims, in_channels, out_channels)``."""
+"""Builders of networks that segment without prompts, called with ``(spatial_dims=, in_channels=, out_channels=)``."""
 
 PROMPTED: dict[str, Callable[..., PromptedNetwork]] = {"sam_tiny": sam_tiny, "sam_vit_b": sam_vit_b}
-"""Networks that answer clicks: ``(image_size, rank=, foundation=)``."""
+"""Builders of networks that segment from clicks, called with ``(image_size, rank=, foundation=)``."""
 
 RESTORERS: dict[str, Callable[..., NAFNet]] = {
     "nafnet_tiny": nafnet_tiny,
@@ -35,4 +35,4 @@ RESTORERS: dict[str, Callable[..., NAFNet]] = {
     "nafnet_gopro": nafnet_gopro,
     "nafnet_sidd": nafnet_sidd,
 }
-"""Networks that restore an image: ``(in_channels, out_channels, guide_channels=)``."""
+"""Builders of networks that restore images, called with ``(in_channels, out_channels, guide_channels=)``."""

@@ -1,4 +1,4 @@
-"""Peers from MONAI, DynUNet (nnU-Net's network) and SegResNet, behind the interface of our models."""
+"""Comparison networks from MONAI, DynUNet (the network of nnU-Net) and SegResNet, with this project's interface."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ DYNUNET_HEADS = 3
 
 
 class PaddedDynUNet(DynUNet):
-    """MONAI's DynUNet for an image of any size, with the deep logits as they are, not enlarged and stacked.
+    """MONAI's DynUNet for an image of any size; deep logits are returned at their own resolution as a list.
 
-    The skip layers are walked here rather than nested, because MONAI's nesting lists every weight twice in the state
-    dict, which safetensors refuses.
+    This class runs the levels in a loop and removes MONAI's nested skip layers, because those list every weight twice
+    in the state dict, which safetensors rejects.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
         out_channels: Classes.
-        filters: Channels per level, finest first; at least five levels, each half the resolution of the last.
+        filters: Channels per level, finest first; at least five levels. Every level halves the resolution.
         deep_supervision: In training, return logits at 1, 1/2, 1/4 and 1/8.
     Raises:
         ValueError: If `spatial_dims` is not 2 or 3, or there are fewer than five levels.
@@ -79,8 +79,8 @@ class PaddedSegResNet(nn.Module):
     """MONAI's SegResNet for an image of any size.
 
     Args:
-        network: The network.
-        stride: Its total stride, in samples.
+        network: MONAI's network.
+        stride: Total stride of the network, in samples.
     """
 
     def __init__(self, network: SegResNet, stride: int) -> None:
@@ -93,7 +93,7 @@ class PaddedSegResNet(nn.Module):
 
 
 def dynunet(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> PaddedDynUNet:
-    """Build DynUNet at nnU-Net's size, with six levels."""
+    """Build DynUNet with six levels, at the size of nnU-Net."""
     options: dict[str, Any] = {
         "filters": (32, 64, 128, 256, 320, 320) if spatial_dims == 3 else (32, 64, 128, 256, 512, 512)
     }
@@ -102,7 +102,7 @@ def dynunet(*, spatial_dims: int, in_channels: int, out_channels: int, **overrid
 
 
 def dynunet_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> PaddedDynUNet:
-    """Build DynUNet as small as topowmamba_small."""
+    """Build a DynUNet about the size of topowmamba_small."""
     options: dict[str, Any] = {"filters": (16, 32, 64, 128, 192, 192)} | overrides
     return PaddedDynUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
@@ -110,7 +110,7 @@ def dynunet_small(*, spatial_dims: int, in_channels: int, out_channels: int, **o
 def segresnet(
     *, spatial_dims: int, in_channels: int, out_channels: int, init_filters: int = 16, **overrides
 ) -> PaddedSegResNet:
-    """Build SegResNet, four levels; `overrides` are MONAI's arguments."""
+    """Build SegResNet with four levels; `overrides` are arguments of MONAI's class."""
     network = SegResNet(
         spatial_dims=spatial_dims,
         in_channels=in_channels,

@@ -1,4 +1,4 @@
-"""VM-UNet: a U of state-space blocks alone, a peer of TopoWMamba and a check of its parts."""
+"""VM-UNet: a U-Net of state-space blocks only, used for comparison with TopoWMamba and to test its blocks."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ PATCH_SIZE = 4
 
 
 class VMUNet(nn.Module):
-    """State-space encoder and decoder with added skips, patches of four, and a final expansion by four.
+    """State-space encoder and decoder with additive skips, patches of side 4 and a final expansion by 4.
 
-    An image of any size is padded to the stride by replication, and the logits cropped back.
+    An image of any size is padded to the stride by replication, and the logits are cropped to the size of the image.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
         out_channels: Classes.
-        dims: Channels per encoder stage, each twice the one before.
+        dims: Channels per encoder stage; every stage has twice the channels of the stage before.
         depths: Blocks per encoder stage.
         depths_decoder: Blocks per decoder stage, coarsest first.
-        d_state: States per channel of the scans.
-        drop_path: Drop probability of the deepest block; it grows linearly to it.
+        d_state: States per channel of a scan.
+        drop_path: Drop probability of the deepest block; the probability increases linearly with the depth.
     Raises:
-        ValueError: If `spatial_dims` is not 2 or 3, the stages disagree in number, or `dims` do not double from stage
-            to stage or divide by four.
+        ValueError: If `spatial_dims` is not 2 or 3, the numbers of stages differ, or `dims` are not multiples of 4 that
+            double from stage to stage.
     Source:
         Ruan and Xiang 2024, arXiv:2402.02491.
     """
@@ -66,7 +66,7 @@ class VMUNet(nn.Module):
 
     @property
     def classifier(self) -> nn.Module:
-        """The layer that makes the logits."""
+        """The layer that computes the logits."""
         return self.head
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -75,7 +75,7 @@ class VMUNet(nn.Module):
         x = self.embed(channels_last(pad_to_multiple(x, self.stride)))
         skips = []
         for stage, merge in zip(self.encoder, self.merges, strict=False):
-            # The lineage's skip is a stage's input, and the deepest stage adds none.
+            # As in VM-UNet, the skip is the input of a stage, and the deepest stage has no skip.
             skips.append(merge(stage(x)))
             x = skips[-1]
         x = self.decoder[0](self.encoder[-1](x))
@@ -88,7 +88,7 @@ def _check(dims: Sequence[int], depths: Sequence[int], depths_decoder: Sequence[
     if not len(dims) == len(depths) == len(depths_decoder):
         raise ValueError(f"dims, depths and depths_decoder differ in length: {dims}, {depths}, {depths_decoder}")
     if dims[0] % PATCH_SIZE or any(coarse != 2 * fine for fine, coarse in itertools.pairwise(dims)):
-        raise ValueError(f"dims must divide by {PATCH_SIZE} and double from stage to stage, got {dims}")
+        raise ValueError(f"dims must be multiples of {PATCH_SIZE} and double from stage to stage, got {dims}")
 
 
 def _stages(
@@ -103,11 +103,11 @@ def _stages(
 
 
 def vmunet(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> VMUNet:
-    """Build VM-UNet at its published size (27,427,761 parameters in 2-D, 3 channels in, 9 classes)."""
+    """Build VM-UNet at the published size (27,427,761 parameters in 2-D with 3 input channels and 9 classes)."""
     return VMUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **overrides)
 
 
 def vmunet_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> VMUNet:
-    """Build VM-UNet as small as topowmamba_small, with one state per channel."""
+    """Build a VM-UNet about the size of topowmamba_small, with one state per channel."""
     options = {"dims": (32, 64, 128, 256), "d_state": 1, "drop_path": 0.1} | overrides
     return VMUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)

@@ -1,4 +1,4 @@
-"""A network's weights in a safetensors file, the only format read or written."""
+"""Save and load the weights of a network as safetensors, the only supported format."""
 
 from __future__ import annotations
 
@@ -9,41 +9,41 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-SHOWN = 5
+MAX_NAMES_SHOWN = 5
 
 
 class WeightsMismatch(ValueError):
-    """Raised when a file's weights are not those of the network they are loaded into."""
+    """Raised when the weights in a file do not fit the network that they are loaded into."""
 
 
 def save_weights(network: nn.Module, path: str | Path) -> Path:
-    """Write a network's state to `path`.
+    """Write the state dict of a network to `path`.
 
     Args:
         network: The network, on any device.
-        path: A name that ends in ``.safetensors``.
+        path: A path that ends in ``.safetensors``.
     Returns:
         `path`.
     Raises:
-        ValueError: If the name ends otherwise.
+        ValueError: If the path has another suffix.
     """
     path = _safetensors(path)
-    # A clone each: safetensors refuses tensors that share storage.
+    # Clone every tensor, because safetensors rejects tensors that share storage.
     state = {name: value.detach().cpu().contiguous().clone() for name, value in network.state_dict().items()}
     save_file(state, path)
     return path
 
 
 def load_weights(network: nn.Module, path: str | Path) -> None:
-    """Load the weights at `path` into a network, every one and no other.
+    """Load the weights at `path` into a network; names and shapes must agree exactly.
 
     Args:
-        network: The network, changed in place only where all weights fit.
+        network: The network; changed in place, but only if all weights fit.
         path: A safetensors file.
     Raises:
-        FileNotFoundError: If there is no such file.
-        ValueError: If the file is not safetensors.
-        WeightsMismatch: If names or shapes differ; the message lists them.
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is not a complete safetensors file.
+        WeightsMismatch: If names or shapes differ; the message lists the differences.
     """
     path = _safetensors(path)
     if not path.is_file():
@@ -64,16 +64,17 @@ def _safetensors(path: str | Path) -> Path:
     return path
 
 
-def _differences(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> list[str]:
+def _differences(expected: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> list[str]:
     shapes = [
-        f"{name} {tuple(theirs[name].shape)} where {tuple(ours[name].shape)} is needed"
-        for name in ours.keys() & theirs.keys()
-        if ours[name].shape != theirs[name].shape
+        f"{name} {tuple(found[name].shape)} where {tuple(expected[name].shape)} is needed"
+        for name in expected.keys() & found.keys()
+        if expected[name].shape != found[name].shape
     ]
-    found = {"missing": ours.keys() - theirs.keys(), "unexpected": theirs.keys() - ours.keys(), "shape": shapes}
-    return [f"{len(names)} {kind} ({_first(names)})" for kind, names in found.items() if names]
+    missing, unexpected = expected.keys() - found.keys(), found.keys() - expected.keys()
+    differences = {"missing": missing, "unexpected": unexpected, "shape": shapes}
+    return [f"{len(names)} {kind} ({_join_first(names)})" for kind, names in differences.items() if names]
 
 
-def _first(names) -> str:
+def _join_first(names) -> str:
     shown = sorted(names)
-    return ", ".join(shown[:SHOWN]) + (", ..." if len(shown) > SHOWN else "")
+    return ", ".join(shown[:MAX_NAMES_SHOWN]) + (", ..." if len(shown) > MAX_NAMES_SHOWN else "")

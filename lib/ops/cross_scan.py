@@ -1,4 +1,4 @@
-"""Cross-scan: an image as sequences along every axis, forwards and backwards, and the way back."""
+"""Cross-scan: turn an image into sequences along every axis, forwards and backwards, and merge them again."""
 
 from collections.abc import Sequence
 from functools import reduce
@@ -9,9 +9,10 @@ from torch import Tensor
 
 
 def cross_scan(x: Tensor) -> Tensor:
-    """Return the sequences of `x`: one per axis order, then the same reversed.
+    """Return the sequences of `x`: one per axis order, followed by the same sequences reversed.
 
-    In 2-D rows, columns, rows reversed, columns reversed; in 3-D the three cyclic axis orders and their reverses.
+    In 2-D these are rows, columns, reversed rows and reversed columns. In 3-D these are the three cyclic axis orders
+    and their reverses.
 
     Args:
         x: Image, ``(B, C, *S)`` with two or three spatial axes.
@@ -20,7 +21,7 @@ def cross_scan(x: Tensor) -> Tensor:
     Raises:
         ValueError: If `x` is neither 2-D nor 3-D.
     Source:
-        Liu et al. 2024, arXiv:2401.10166 (SS2D); the third axis is ours.
+        Liu et al. 2024, arXiv:2401.10166 (SS2D); the extension to a third axis is this project's.
     """
     dims = _spatial_dims(x.ndim - 2)
     forward = torch.stack([x.permute(0, 1, *(2 + axis for axis in order)).flatten(2) for order in _orders(dims)], 1)
@@ -28,7 +29,7 @@ def cross_scan(x: Tensor) -> Tensor:
 
 
 def cross_merge(y: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the sum of the sequences, each put back in its place: the adjoint of `cross_scan`.
+    """Return the sum of the sequences after every token is put back at its position: the adjoint of `cross_scan`.
 
     Args:
         y: Sequences, ``(B, K, C, L)``, in the order of `cross_scan`.
@@ -42,15 +43,15 @@ def cross_merge(y: Tensor, shape: Sequence[int]) -> Tensor:
     if y.shape[1] != 2 * dims or y.shape[-1] != prod(shape):
         raise ValueError(f"sequences {tuple(y.shape)} do not fit an image of shape {tuple(shape)}")
     forward = y[:, :dims] + y[:, dims:].flip(-1)
-    placed = []
+    images = []
     for sequence, order in zip(forward.unbind(1), _orders(dims), strict=True):
         image = sequence.unflatten(-1, [shape[axis] for axis in order])
-        placed.append(image.permute(0, 1, *(2 + order.index(axis) for axis in range(dims))))
-    return reduce(torch.add, placed)
+        images.append(image.permute(0, 1, *(2 + order.index(axis) for axis in range(dims))))
+    return reduce(torch.add, images)
 
 
 def _orders(dims: int) -> list[tuple[int, ...]]:
-    """Return the cyclic orders of the axes: each axis varies fastest once."""
+    """Return the cyclic orders of the axes, so that every axis varies fastest in one of them."""
     return [tuple((first + step) % dims for step in range(dims)) for first in range(dims)]
 
 

@@ -1,4 +1,4 @@
-"""A square window on a slice, wherever it lies and however fine the slice is: cut out, and put back."""
+"""Frames: square windows on a slice, defined in mm, with resampling from the slice and back to it."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-SMALLEST_MM, LADDER = 32.0, math.sqrt(2.0)
-SNAP = 8
-"""A frame's middle lies on a grid of an eighth of its side."""
+MIN_SIDE_MM, SIDE_RATIO = 32.0, math.sqrt(2.0)
+GRID_STEPS = 8
+"""The centre of a frame lies on a grid whose step is the side of the frame divided by this number."""
 
 Box = tuple[float, float, float, float]
-"""First row and column, last row and column, in mm from the middle of the slice's first pixel."""
+"""First row, first column, last row, last column, in mm from the centre of the first pixel of the slice."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """A window.
+    """A square window on a slice.
 
     Args:
-        row_mm: Its middle, in mm from the middle of the slice's first pixel.
-        column_mm: The same along the rows.
-        side_mm: Its side.
+        row_mm: Row coordinate of the centre, in mm from the centre of the first pixel of the slice.
+        column_mm: Column coordinate of the centre, in mm from the same point.
+        side_mm: Length of the side, in mm.
     """
 
     row_mm: float
@@ -32,67 +32,78 @@ class Frame:
     side_mm: float
 
     @classmethod
-    def around(cls, box: Box, margin: float = 1.0, least_mm: float = SMALLEST_MM) -> Frame:
-        """Return a frame that holds a box, one of few: small changes of the box seldom change it.
+    def enclosing(cls, box: Box, margin: float = 1.0, min_side_mm: float = MIN_SIDE_MM) -> Frame:
+        """Return a frame that contains a box.
 
-        Sides are steps of a ladder and middles places of a grid.
+        Sides are `MIN_SIDE_MM` times powers of `SIDE_RATIO`, and centres lie on a grid. A small change of the box
+        therefore rarely changes the frame, and cached embeddings of the frame stay valid.
 
         Args:
-            box: What to hold.
-            margin: How many times the box's longer side to show at least.
-            least_mm: The smallest side.
+            box: The box to contain, in mm.
+            margin: Smallest ratio of the side of the frame to the longer side of the box.
+            min_side_mm: Smallest side of the frame, in mm.
         """
         top, left, bottom, right = box
         extent = max(bottom - top, right - left)
-        wanted = max(extent * margin, least_mm)
-        steps = max(0, math.ceil(math.log(wanted / SMALLEST_MM, LADDER) - 1e-9))
+        min_side = max(extent * margin, min_side_mm)
+        steps = max(0, math.ceil(math.log(min_side / MIN_SIDE_MM, SIDE_RATIO) - 1e-9))
         while True:
-            side = SMALLEST_MM * LADDER**steps
-            grid = side / SNAP
+            side = MIN_SIDE_MM * SIDE_RATIO**steps
+            grid = side / GRID_STEPS
             row, column = (round((low + high) / 2 / grid) * grid for low, high in ((top, bottom), (left, right)))
             frame = cls(row, column, side)
-            if frame.holds(box):
+            if frame.contains(box):
                 return frame
             steps += 1
 
     @property
     def box(self) -> Box:
-        """Its own borders."""
+        """The borders of the frame, in mm."""
         half = self.side_mm / 2
         return self.row_mm - half, self.column_mm - half, self.row_mm + half, self.column_mm + half
 
-    def holds(self, box: Box) -> bool:
-        """Say whether a box lies within."""
-        mine = self.box
-        return mine[0] <= box[0] and mine[1] <= box[1] and mine[2] >= box[2] and mine[3] >= box[3]
+    def contains(self, box: Box) -> bool:
+        """Return whether a box, in mm, lies within the frame."""
+        top, left, bottom, right = self.box
+        return top <= box[0] and left <= box[1] and bottom >= box[2] and right >= box[3]
 
-    def cut(self, image: Tensor, spacing_mm: Sequence[float], samples: int) -> Tensor:
-        """Return the window, interpolated linearly, averaged where samples are coarser than pixels.
+    def resample(self, image: Tensor, spacing_mm: Sequence[float], samples: int) -> Tensor:
+        """Return the part of an image that the frame shows, by linear interpolation.
+
+        Pixels are averaged where the samples are coarser than the pixels.
 
         Args:
             image: ``(H, W)``, float.
-            spacing_mm: Of its rows and columns.
-            samples: Along each side of the window.
+            spacing_mm: Spacing of the rows and of the columns of the image, in mm.
+            samples: Samples along each side of the frame.
         Returns:
-            ``(samples, samples)``; the border is repeated outside the image.
+            ``(samples, samples)``; outside the image the values of its border are repeated.
         """
-        across = zip(image.shape, spacing_mm, self._first(samples), strict=True)
-        rows, columns = (_weights(size, self._positions(samples, first) / mm) for size, mm, first in across)
+        axes = zip(image.shape, spacing_mm, self._first(samples), strict=True)
+        rows, columns = (_weights(size, self._positions(samples, first) / mm) for size, mm, first in axes)
         return rows @ image @ columns.T
 
-    def samples(self, points: Tensor, spacing_mm: Sequence[float], samples: int) -> Tensor:
-        """Return pixel indices ``(*, 2)`` of an image as indices of the window's samples, not rounded."""
+    def to_samples(self, points: Tensor, spacing_mm: Sequence[float], samples: int) -> Tensor:
+        """Convert pixel indices of an image into sample indices of the frame, without rounding.
+
+        Args:
+            points: Row and column of every point in the image, ``(*, 2)``, in pixels.
+            spacing_mm: Spacing of the rows and of the columns of the image, in mm.
+            samples: Samples along each side of the frame.
+        Returns:
+            Row and column of every point in the frame, float64 ``(*, 2)``, in samples.
+        """
         first = torch.tensor(self._first(samples), dtype=torch.float64)
         return (points.double() * torch.tensor(list(spacing_mm), dtype=torch.float64) - first) * samples / self.side_mm
 
-    def restore(self, window: Tensor, shape: Sequence[int], spacing_mm: Sequence[float], outside: float) -> Tensor:
-        """Return a window's values, interpolated linearly, at the pixels of an image.
+    def paste(self, window: Tensor, shape: Sequence[int], spacing_mm: Sequence[float], outside: float) -> Tensor:
+        """Return an image with the values of the frame at its pixels, by linear interpolation.
 
         Args:
-            window: ``(n, n)``, float, whatever its n.
-            shape: The image's, ``(H, W)``.
-            spacing_mm: Of its rows and columns.
-            outside: The value where the window does not reach.
+            window: Values in the frame, ``(n, n)``, float, for any n.
+            shape: Shape of the image, ``(H, W)``.
+            spacing_mm: Spacing of the rows and of the columns of the image, in mm.
+            outside: Value of the pixels outside the frame.
         Returns:
             ``(H, W)``.
         """
@@ -108,17 +119,18 @@ class Frame:
             return image
         axes = []
         for side, mm, first in zip(sides, spacing_mm, self._first(len(window)), strict=True):
-            places_mm = torch.arange(side.start, side.stop, dtype=torch.float64) * mm
-            axes.append(_weights(len(window), (places_mm - first) * len(window) / self.side_mm, widen=False))
+            positions_mm = torch.arange(side.start, side.stop, dtype=torch.float64) * mm
+            axes.append(_weights(len(window), (positions_mm - first) * len(window) / self.side_mm, widen=False))
         image[sides[0], sides[1]] = axes[0] @ window @ axes[1].T
         return image
 
     def _first(self, samples: int) -> tuple[float, float]:
-        """Return where the middle of the first sample lies, in mm."""
+        """Return row and column of the centre of the first sample, in mm."""
         inset = self.side_mm / samples / 2
         return self.box[0] + inset, self.box[1] + inset
 
     def _positions(self, samples: int, first_mm: float) -> Tensor:
+        """Return the centres of the samples along one axis, ``(samples,)``, in mm."""
         return first_mm + torch.arange(samples, dtype=torch.float64) * (self.side_mm / samples)
 
 
@@ -131,7 +143,13 @@ def _last_inside(high_mm: float, spacing_mm: float, size: int) -> int:
 
 
 def _weights(size: int, positions: Tensor, widen: bool = True) -> Tensor:
-    """Return the interpolation ``(n, size)`` at positions ``(n,)``; those outside take the border."""
+    """Return the matrix ``(n, size)`` that interpolates an axis linearly at positions ``(n,)``.
+
+    Args:
+        size: Samples of the axis.
+        positions: Positions in samples of the axis; a position outside the axis takes the value of the border.
+        widen: Whether to average over the step between positions where that step exceeds one sample.
+    """
     step = float(positions[1] - positions[0]) if len(positions) > 1 else 1.0
     reach = max(step, 1.0) if widen else 1.0
     distance = (positions.clamp(0, size - 1)[:, None] - torch.arange(size, dtype=torch.float64)).abs()

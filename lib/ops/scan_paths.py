@@ -1,4 +1,4 @@
-"""Paths through an image, by name: the orders in which its scans may read it."""
+"""Paths through an image, by name: the orders in which a scan can visit its positions."""
 
 from collections.abc import Callable
 
@@ -9,34 +9,35 @@ from lib.ops.cross_scan import cross_scan
 
 
 def axis_paths(shape: tuple[int, ...]) -> Tensor:
-    """Return the places along every axis in turn, the forward half of `cross_scan`, ``(d, L)``."""
-    places = torch.arange(torch.Size(shape).numel()).view(1, 1, *shape)
-    return cross_scan(places)[0, : len(shape), 0]
+    """Return the flat positions along every axis in turn, ``(d, L)``: the forward half of `cross_scan`."""
+    positions = torch.arange(torch.Size(shape).numel()).view(1, 1, *shape)
+    return cross_scan(positions)[0, : len(shape), 0]
 
 
 def diagonal_paths(shape: tuple[int, ...]) -> Tensor:
-    """Return the places diagonal after diagonal, ``(d, L)``: from the first corner, then with one axis turned round.
+    """Return the flat positions diagonal by diagonal, ``(d, L)``: from the first corner, then with one axis reversed.
 
-    In 2-D diagonals and antidiagonals, in 3-D the planes across three of the four long diagonals.
+    In 2-D these are the diagonals and the antidiagonals. In 3-D these are the planes perpendicular to three of the four
+    space diagonals.
     """
-    places = _coordinates(shape)
-    turned = [places, *(places.clone() for _ in shape[1:])]
-    for axis, each in enumerate(turned[1:], start=1):
-        each[axis] = shape[axis] - 1 - each[axis]
-    return torch.stack([each.sum(0).argsort(stable=True) for each in turned])
+    positions = _coordinates(shape)
+    flipped = [positions, *(positions.clone() for _ in shape[1:])]
+    for axis, coordinates in enumerate(flipped[1:], start=1):
+        coordinates[axis] = shape[axis] - 1 - coordinates[axis]
+    return torch.stack([coordinates.sum(0).argsort(stable=True) for coordinates in flipped])
 
 
 def hilbert_paths(shape: tuple[int, ...]) -> Tensor:
-    """Return the places along a Hilbert curve, and along the same with its axes moved round, ``(d, L)``.
+    """Return the flat positions along a Hilbert curve, and along the curve with permuted axes, ``(d, L)``.
 
-    A step goes to a neighbour where the shape is a square or a cube of a power of two; elsewhere the curve of the next
-    larger one is followed, and what lies outside the image is skipped.
+    Every step leads to a neighbour if the image is a square or a cube whose side is a power of two. For other shapes
+    the path follows the curve of the next larger such square or cube and skips the positions outside the image.
 
     Source:
         Skilling 2004, Programming the Hilbert curve, AIP Conference Proceedings 707.
     """
-    places = _coordinates(shape)
-    return torch.stack([_along_hilbert(places.roll(axis, 0)).argsort() for axis in range(len(shape))])
+    positions = _coordinates(shape)
+    return torch.stack([_hilbert_distance(positions.roll(axis, 0)).argsort() for axis in range(len(shape))])
 
 
 PATHS: dict[str, Callable[[tuple[int, ...]], Tensor]] = {
@@ -47,13 +48,14 @@ PATHS: dict[str, Callable[[tuple[int, ...]], Tensor]] = {
 
 
 def _coordinates(shape: tuple[int, ...]) -> Tensor:
+    """Return the coordinates of every position, ``(d, L)``."""
     return torch.stack(torch.meshgrid(*(torch.arange(size) for size in shape), indexing="ij")).flatten(1)
 
 
-def _along_hilbert(places: Tensor) -> Tensor:
-    """Return how far along the curve each place ``(d, L)`` lies."""
-    bits = max(int(places.max()).bit_length(), 1)
-    x = list(places.unbind())
+def _hilbert_distance(positions: Tensor) -> Tensor:
+    """Return the distance along the Hilbert curve, ``(L,)``, of positions ``(d, L)``."""
+    bits = max(int(positions.max()).bit_length(), 1)
+    x = list(positions.unbind())
     for bit in reversed(range(1, bits)):
         low = (1 << bit) - 1
         for axis in range(len(x)):
@@ -61,11 +63,11 @@ def _along_hilbert(places: Tensor) -> Tensor:
             x[0] = torch.where(x[axis] >> bit & 1 == 1, x[0] ^ low, x[0] ^ swapped)
             if axis:
                 x[axis] = x[axis] ^ swapped
-    return _gray(x, bits)
+    return _decode_gray(x, bits)
 
 
-def _gray(x: list[Tensor], bits: int) -> Tensor:
-    """Return the numbers whose Gray code lies in the bits of `x`, taken in turn from every axis."""
+def _decode_gray(x: list[Tensor], bits: int) -> Tensor:
+    """Decode the Gray code whose bits are taken from the axes of `x` in turn."""
     distance = torch.zeros_like(x[0])
     for bit in reversed(range(bits)):
         for axis in x:

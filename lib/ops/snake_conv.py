@@ -1,4 +1,4 @@
-"""Dynamic snake convolution: a strip kernel whose samples wander off the axis, each step learned."""
+"""Dynamic snake convolution: a strip kernel whose samples leave the axis by learned offsets."""
 
 from itertools import product
 from math import gcd
@@ -12,11 +12,11 @@ _GROUPS = 8
 
 
 class DynamicSnakeConv(nn.Module):
-    """Convolve along one axis with a kernel that bends across the others.
+    """Convolve along one axis with a kernel that bends along the other axes.
 
-    The centre of the kernel is fixed and the offsets accumulate outward from it, so the samples form an unbroken curve.
-    Along the axis positions are integers, hence only the corners across it are interpolated. Coordinates are clamped:
-    the border is *replicate*.
+    The centre of the kernel is fixed and the offsets accumulate outward from it, so the samples form a continuous
+    curve. Positions along the axis are integers; values are interpolated along the other axes only. Coordinates are
+    clamped to the image, which repeats the values at its border.
 
     Args:
         spatial_dims: 2 or 3.
@@ -65,15 +65,15 @@ class DynamicSnakeConv(nn.Module):
 
         Args:
             x: Input, ``(B, in_channels, *S)``.
-            offsets: Steps from sample to sample, ``(B, (d - 1) k, *S)``: the k steps across the first other axis, then
-                those across the second, in samples.
+            offsets: Steps from sample to sample, ``(B, (d - 1) k, *S)``, in samples: the k steps along the first other
+                axis, then the k steps along the second.
         Returns:
             ``(B, out_channels, *S)``, before normalisation.
         """
-        # Positions need float32 even where autocast made the offsets bfloat16, which has no integers above 256.
+        # Positions need float32 even where autocast made the offsets bfloat16, which misses integers above 256.
         steps = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         curves = self._accumulate(steps.unflatten(1, (self.spatial_dims - 1, self.kernel_size)))
-        if snake.serves(x, curves):
+        if snake.supports(x, curves):
             along = curves.movedim((1, 2), (-2, -1)).contiguous()
             samples = snake.snake_op(x.movedim(1, -1).contiguous(), along, self.axis)
         else:
@@ -81,14 +81,14 @@ class DynamicSnakeConv(nn.Module):
         return self.strip(samples.flatten(-2)).movedim(-1, 1)
 
     def _accumulate(self, steps: Tensor) -> Tensor:
-        """Return the distance of each sample from the axis, ``(B, d - 1, k, *S)``: the steps summed outward."""
+        """Return the distance of each sample from the axis, ``(B, d - 1, k, *S)``: the steps summed from the centre."""
         centre = self.kernel_size // 2
         before = steps[:, :, :centre].flip(2).cumsum(2).flip(2)
         after = steps[:, :, centre + 1 :].cumsum(2)
         return torch.cat((before, torch.zeros_like(steps[:, :, :1]), after), 2)
 
     def _sample(self, x: Tensor, curves: Tensor) -> Tensor:
-        """Return the samples along each curve, ``(B, *S, k, C)``, linear across the axis."""
+        """Return the samples along each curve, ``(B, *S, k, C)``, by linear interpolation across the axis."""
         shape = x.shape[2:]
         strides = [shape[axis + 1 :].numel() for axis in range(self.spatial_dims)]
         others = [axis for axis in range(self.spatial_dims) if axis != self.axis]
@@ -101,16 +101,16 @@ class DynamicSnakeConv(nn.Module):
         for choice in product((0, 1), repeat=len(others)):
             index, weight = start, torch.ones((), dtype=x.dtype, device=x.device)
             for axis, pair, side in zip(others, corners, choice, strict=True):
-                place, share = pair[side]
-                index, weight = index + place * strides[axis], weight * share
-            # Rows of channels are fetched whole: one contiguous copy per sample.
+                position, fraction = pair[side]
+                index, weight = index + position * strides[axis], weight * fraction
+            # Copy all channels of a sample at once, because they are contiguous.
             part = rows.index_select(0, index.flatten()).unflatten(0, index.shape) * weight.to(x.dtype).unsqueeze(-1)
             total = part if total is None else total + part
         assert total is not None
         return total.movedim(1, -2)
 
     def _along(self, shape: torch.Size, device: torch.device) -> Tensor:
-        """Return the clamped position of each sample along the axis, ``(1, k, *S)`` but for broadcasting."""
+        """Return the clamped position of each sample along the axis, broadcastable to ``(B, k, *S)``."""
         view = [1] * (self.spatial_dims + 2)
         reach = torch.arange(self.kernel_size, device=device) - self.kernel_size // 2
         view_k, view_s = view.copy(), view.copy()
@@ -119,12 +119,12 @@ class DynamicSnakeConv(nn.Module):
         return (here + reach.reshape(view_k)).clamp(0, shape[self.axis] - 1)
 
     def _corners(self, curve: Tensor, shape: torch.Size, axis: int) -> list[tuple[Tensor, Tensor]]:
-        """Return the two neighbours across `axis` of each sample and their shares, each ``(B, k, *S)``."""
+        """Return index and interpolation weight of the two neighbours along `axis`, all ``(B, k, *S)``."""
         view = [1] * curve.ndim
         view[2 + axis] = -1
         here = torch.arange(shape[axis], device=curve.device, dtype=curve.dtype).reshape(view)
-        place = (here + curve).clamp(0, shape[axis] - 1)
-        low = place.detach().floor().clamp(max=max(shape[axis] - 2, 0))
-        high_share = place - low
+        position = (here + curve).clamp(0, shape[axis] - 1)
+        low = position.detach().floor().clamp(max=max(shape[axis] - 2, 0))
+        fraction = position - low
         first = low.long()
-        return [(first, 1 - high_share), ((first + 1).clamp(max=shape[axis] - 1), high_share)]
+        return [(first, 1 - fraction), ((first + 1).clamp(max=shape[axis] - 1), fraction)]

@@ -1,4 +1,4 @@
-"""The soft skeleton: thinning that a gradient passes through."""
+"""Soft skeleton: differentiable thinning of a probability map."""
 
 import torch
 from torch import Tensor
@@ -6,11 +6,11 @@ from torch.nn import functional as F
 
 
 def soft_skeleton(prob: Tensor, iterations: int = 3) -> Tensor:
-    """Return the soft skeleton of `prob`: what repeated erosion leaves where an opening would remove it.
+    """Return the soft skeleton of `prob`: the parts that an opening removes, collected over repeated erosions.
 
     Args:
         prob: Probabilities, ``(B, C, *S)``, with two or three spatial axes.
-        iterations: Erosions; at least the largest radius that occurs, in samples.
+        iterations: Number of erosions; at least the largest radius of the structures, in samples.
     Returns:
         ``(B, C, *S)`` in [0, 1].
     Raises:
@@ -19,7 +19,7 @@ def soft_skeleton(prob: Tensor, iterations: int = 3) -> Tensor:
         Shit et al. 2021, arXiv:2003.07311, algorithm 1.
     """
     if prob.ndim not in (4, 5):
-        raise ValueError(f"the skeleton takes two or three spatial axes, got shape {tuple(prob.shape)}")
+        raise ValueError(f"soft_skeleton needs two or three spatial axes, got shape {tuple(prob.shape)}")
     skeleton = F.relu(prob - _open(prob))
     for _ in range(iterations):
         prob = _erode(prob)

@@ -1,1 +1,1 @@
-"""Records remember: model versions, each written once and read whole."""
+"""Records remember: the ledger, label versions, model versions, the split, leases and scores of an app."""

@@ -1,4 +1,4 @@
-"""The card of a model version: where it comes from, hashed so that two versions can be told apart or tied together."""
+"""The card of a model version: its origin, with hashes that show whether two versions share data or labels."""
 
 import hashlib
 import json
@@ -14,19 +14,19 @@ BLOCK_BYTES = 1 << 20
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """What a model version says of itself.
+    """Origin of a model version.
 
     Args:
-        model: The builder's key.
+        model: Key of the network in the builders' registry.
         labels: Names of the classes 1, 2, ...
-        recipe: The recipe's name and options.
-        data: Hash of every training file, by case.
-        label_schema: Hash of `labels`, in order.
-        metrics: Scores per held-out case.
-        parent: The version it started from; empty if from scratch.
-        code_version: The code that made it; empty if unknown.
-        created: When, ISO 8601 in UTC.
-        notes: Anything else, such as the image specification.
+        recipe: Name and options of the training recipe.
+        data: SHA-256 of the training files of each case, by case name.
+        label_schema: SHA-256 of `labels`, in order.
+        metrics: Scores of each held-out case.
+        parent: Name of the version whose weights the training started from; empty if it started from scratch.
+        code_version: Git commit of the code; empty if unknown.
+        created: Time of creation, ISO 8601 in UTC; empty until the card is stored.
+        notes: Other facts, such as the image specification.
     """
 
     model: str
@@ -41,12 +41,12 @@ class Card:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the card as it is stored, dated now if it has no date."""
+        """Return the card as stored on disk; a card without a date gets the present time."""
         return asdict(self) | {"created": self.created or datetime.now(UTC).isoformat(timespec="seconds")}
 
 
 def hash_labels(labels: Sequence[str]) -> str:
-    """Return the SHA-256 of class names in their order: the index of a name is part of its meaning.
+    """Return the SHA-256 of the class names in order: the label value of a class is its index.
 
     Args:
         labels: Names of the classes 1, 2, ...
@@ -57,7 +57,7 @@ def hash_labels(labels: Sequence[str]) -> str:
 
 
 def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, or of a folder's files with their names, in order of name.
+    """Return the SHA-256 of a file, or of the names and contents of all files of a folder, sorted by name.
 
     Args:
         path: A file, or a folder such as a DICOM series.
@@ -76,12 +76,12 @@ def hash_file(path: Path) -> str:
 
 
 def hash_data(files: Mapping[str, Iterable[Path]]) -> dict[str, str]:
-    """Return one hash per case, over its files in the order given.
+    """Return one SHA-256 per case, over the files of the case in the given order.
 
     Args:
         files: The files of each case, such as its image and its label.
     Returns:
-        64 hexadecimal digits by case.
+        64 hexadecimal digits for each case.
     """
     return {
         case: hashlib.sha256("\n".join(hash_file(path) for path in paths).encode()).hexdigest()
@@ -90,7 +90,7 @@ def hash_data(files: Mapping[str, Iterable[Path]]) -> dict[str, str]:
 
 
 def find_code_version() -> str:
-    """Return the commit of this checkout, with ``-dirty`` if files differ from it; empty outside a checkout."""
+    """Return the git commit of this checkout, with ``-dirty`` after local changes; empty outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
     try:
         done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent, timeout=10)

@@ -1,6 +1,6 @@
-"""The ledger's database: its table, the triggers that keep rows as they are, and one writer at a time.
+"""Database of the ledger: its table, triggers that refuse changes of rows, and a lock for one writer at a time.
 
-SQLite runs with a write-ahead log and full synchronisation: readers never wait, and a committed row outlives a power
+SQLite runs with a write-ahead log and full synchronisation: readers never wait, and a committed row survives a power
 cut. PostgreSQL gets the same table and triggers.
 """
 
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError
 
 BUSY_SECONDS = 60
 LOCK_NUMBER = 7_061_646
-"""Any number, the same for every process: PostgreSQL's advisory lock of writers."""
+"""Number of PostgreSQL's advisory lock for writers: arbitrary, but the same in all processes."""
 SCHEMA = sa.MetaData()
 ROWS = sa.Table(
     "ledger",
@@ -39,7 +39,7 @@ TRIGGERS = {
         f"CREATE TRIGGER ledger_no_{verb.lower()} BEFORE {verb} ON ledger BEGIN SELECT RAISE(ABORT, '{_REFUSAL}'); END"
         for verb in ("UPDATE", "DELETE")
     ]
-    # A replacing insert deletes without asking the other trigger.
+    # INSERT OR REPLACE deletes a row without firing the DELETE trigger.
     + [
         "CREATE TRIGGER ledger_no_replace BEFORE INSERT ON ledger "
         "WHEN EXISTS (SELECT 1 FROM ledger WHERE seq = NEW.seq OR hash = NEW.hash) "
@@ -52,9 +52,9 @@ TRIGGERS = {
         "FOR EACH STATEMENT EXECUTE FUNCTION ledger_refuse()",
     ],
 }
-FAULTS = (DBAPIError, sqlite3.Error)
-"""What a database raises; bare where a connection cannot even be made."""
-_NUMBERS = {
+DATABASE_ERRORS = (DBAPIError, sqlite3.Error)
+"""Errors of a database; SQLAlchemy does not wrap the error of a connection that cannot be made."""
+_ERRNO_OF_SQLITE = {
     sqlite3.SQLITE_FULL: errno.ENOSPC,
     sqlite3.SQLITE_IOERR_SHMSIZE: errno.ENOSPC,
     sqlite3.SQLITE_READONLY: errno.EROFS,
@@ -63,35 +63,37 @@ _NUMBERS = {
 
 
 class LedgerUnavailable(OSError):
-    """Raised where the ledger cannot be read or written, with the reason."""
+    """Raised if the ledger cannot be read or written; the message gives the reason."""
 
 
 def connect(url: str) -> sa.Engine:
-    """Return an engine for a ledger, made if absent.
+    """Return an engine for the database of a ledger; create its table if absent.
 
     Args:
-        url: SQLAlchemy's address of a database: SQLite or PostgreSQL.
+        url: SQLAlchemy URL of an SQLite or PostgreSQL database.
     Raises:
-        LedgerUnavailable: If the address is of neither.
+        LedgerUnavailable: If the URL names another kind of database.
     """
     if not url.startswith(("sqlite:", "postgresql:", "postgresql+")):
         kind = url.partition(":")[0]
-        raise LedgerUnavailable(errno.EINVAL, f"no ledger is kept in {kind}: use postgresql://USER@HOST/DATABASE")
+        raise LedgerUnavailable(
+            errno.EINVAL, f"the ledger cannot use a database of kind {kind!r}: use postgresql://USER@HOST/DATABASE"
+        )
     if not url.startswith("sqlite:"):
         engine = sa.create_engine(url, pool_pre_ping=True)
         with engine.begin() as connection:
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
-            _create(connection, "postgresql")
+            _create_schema(connection, "postgresql")
         return engine
     path = Path(sa.make_url(url).database or "")
     if not path.exists():
-        _found(path)
+        _create_database(path)
     return open_sqlite(path)
 
 
 @contextmanager
-def begin(engine: sa.Engine, *, writes: bool = False) -> Iterator[sa.Connection]:
-    """Yield a connection in one transaction; a writer has the ledger to itself."""
+def transaction(engine: sa.Engine, *, writes: bool = False) -> Iterator[sa.Connection]:
+    """Yield a connection in one transaction; with `writes`, no other transaction writes meanwhile."""
     with engine.connect() as connection, connection.execution_options(writes=writes).begin():
         if writes and engine.dialect.name == "postgresql":
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({LOCK_NUMBER})"))
@@ -99,48 +101,55 @@ def begin(engine: sa.Engine, *, writes: bool = False) -> Iterator[sa.Connection]
 
 
 @contextmanager
-def translated(deed: str, what: str = "the ledger") -> Iterator[None]:
-    """Raise the database's errors as `LedgerUnavailable`, with the disk's own number where it is the disk."""
+def translate_errors(action: str, name: str = "the ledger") -> Iterator[None]:
+    """Raise errors of the database as `LedgerUnavailable`, with the errno of a fault of the disk.
+
+    Args:
+        action: Action that fails, as a participle: "read", "written", "opened" or "created".
+        name: Name of the database in the error message.
+    Raises:
+        LedgerUnavailable: If the block raises one of `DATABASE_ERRORS`.
+    """
     try:
         yield
-    except FAULTS as error:
-        cause = reason(error)
+    except DATABASE_ERRORS as error:
+        cause = driver_error(error)
         code = getattr(cause, "sqlite_errorcode", 0)
-        # The low byte is the family of an error; the full code is one member.
-        number = _NUMBERS.get(code) or _NUMBERS.get(code & 0xFF, errno.EIO)
-        raise LedgerUnavailable(number, f"{what} cannot be {deed}: {cause}") from error
+        # The low byte of SQLite's code is the family of the error; the full code is one member of it.
+        number = _ERRNO_OF_SQLITE.get(code) or _ERRNO_OF_SQLITE.get(code & 0xFF, errno.EIO)
+        raise LedgerUnavailable(number, f"{name} cannot be {action}: {cause}") from error
 
 
-def reason(error: Exception) -> BaseException:
-    """Return the database's own error, without the statement that met it."""
+def driver_error(error: Exception) -> BaseException:
+    """Return the error of the database driver, without the SQL statement that SQLAlchemy adds to it."""
     return getattr(error, "orig", None) or error
 
 
-def damages(connection: sa.Connection) -> list[str]:
-    """Return what the database itself finds wrong with its file."""
+def find_damage(connection: sa.Connection) -> list[str]:
+    """Return the faults that SQLite's integrity check finds in the file; empty for PostgreSQL."""
     if connection.dialect.name != "sqlite":
         return []
     found = connection.exec_driver_sql("PRAGMA integrity_check").scalars().all()
     return [f"the ledger's file is damaged: {' '.join(line.split())}" for line in found if line != "ok"]
 
 
-def _found(path: Path) -> None:
-    """Make an empty ledger beside its place and move it there: nobody ever sees half a schema."""
+def _create_database(path: Path) -> None:
+    """Create an empty ledger in a temporary file and move it to `path`: no process sees half a schema."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:6]}")
     try:
-        with translated("made"):
+        with translate_errors("created"):
             engine = open_sqlite(partial)
             with engine.begin() as connection:
-                _create(connection, "sqlite")
-        _place(partial, path)
+                _create_schema(connection, "sqlite")
+        _link_into_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _place(partial: Path, path: Path) -> None:
+def _link_into_place(partial: Path, path: Path) -> None:
     try:
-        # Unlike a rename, a link leaves alone what another process placed meanwhile.
+        # Unlike a rename, a link never replaces a file that another process created meanwhile.
         os.link(partial, path)
     except FileExistsError:
         return
@@ -151,17 +160,17 @@ def _place(partial: Path, path: Path) -> None:
         os.close(handle)
 
 
-def _create(connection: sa.Connection, dialect: str) -> None:
+def _create_schema(connection: sa.Connection, dialect: str) -> None:
     SCHEMA.create_all(connection)
     for statement in TRIGGERS[dialect]:
         connection.exec_driver_sql(statement)
 
 
 def open_tables(path: Path, schema: sa.MetaData) -> sa.Engine:
-    """Return an engine for a SQLite file with the tables of a schema, made if absent; several processes may do so."""
+    """Return an engine for an SQLite file; create absent tables of the schema. Safe if several processes call it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     engine = open_sqlite(path)
-    with begin(engine, writes=True) as connection:
+    with transaction(engine, writes=True) as connection:
         for table in schema.sorted_tables:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
             for index in table.indexes:
@@ -170,28 +179,28 @@ def open_tables(path: Path, schema: sa.MetaData) -> sa.Engine:
 
 
 class Tables:
-    """The tables of a schema in a SQLite file of their own, opened at first need; processes share the file.
+    """Tables of a schema in one SQLite file, opened on first use; several processes may share the file.
 
     Args:
-        file: Made by the first that writes.
-        schema: Its tables.
-        what: What they are, in a refusal.
+        file: Path of the SQLite file; created on first use.
+        schema: Tables of the file.
+        name: Name of the tables in error messages.
     """
 
-    def __init__(self, file: Path, schema: sa.MetaData, what: str) -> None:
-        self.file, self._schema, self._what = file, schema, what
+    def __init__(self, file: Path, schema: sa.MetaData, name: str) -> None:
+        self.file, self._schema, self._name = file, schema, name
         self._engine: sa.Engine | None = None
 
     @contextmanager
     def reading(self) -> Iterator[sa.Connection]:
-        """Yield a connection that reads one state."""
-        with translated("read", self._what), begin(self._open()) as connection:
+        """Yield a connection for reading; all reads see the same state of the tables."""
+        with translate_errors("read", self._name), transaction(self._open()) as connection:
             yield connection
 
     @contextmanager
     def writing(self) -> Iterator[sa.Connection]:
-        """Yield a connection that nobody writes beside."""
-        with translated("written", self._what), begin(self._open(), writes=True) as connection:
+        """Yield a connection for writing; no other connection writes meanwhile."""
+        with translate_errors("written", self._name), transaction(self._open(), writes=True) as connection:
             yield connection
 
     def _open(self) -> sa.Engine:
@@ -201,24 +210,25 @@ class Tables:
 
 
 def open_sqlite(path: Path) -> sa.Engine:
-    """Return an engine for a SQLite file with a write-ahead log and full synchronisation."""
-    # Without a pool the last to leave folds the log into the file, so that at rest the ledger is one file.
+    """Return an engine for an SQLite file with a write-ahead log and full synchronisation."""
+    # Without a pool, the last connection to close merges the log into the file: an unused ledger is one file.
     engine = sa.create_engine(
         f"sqlite:///{path}", poolclass=sa.NullPool, connect_args={"timeout": BUSY_SECONDS, "check_same_thread": False}
     )
-    event.listen(engine, "connect", _prepare)
-    event.listen(engine, "begin", _begin)
+    event.listen(engine, "connect", _configure_connection)
+    event.listen(engine, "begin", _begin_transaction)
     return engine
 
 
-def _prepare(connection: Any, _record: Any) -> None:
-    # The driver would begin by its own rules; and a damaged row is to be read, and named, not to end the reading.
+def _configure_connection(connection: Any, _record: Any) -> None:
+    # `_begin_transaction` begins transactions, not the driver. Invalid UTF-8 in a damaged row must not stop the
+    # reading: `Ledger.verify` has to name that row.
     connection.isolation_level = None
     connection.text_factory = lambda data: data.decode("utf-8", "surrogateescape")
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
 
 
-def _begin(connection: sa.Connection) -> None:
+def _begin_transaction(connection: sa.Connection) -> None:
     writes = connection.get_execution_options().get("writes")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

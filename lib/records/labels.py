@@ -1,7 +1,7 @@
-"""Label versions: every label that is saved stays, as a file of its own and as a row of the ledger.
+"""Label versions: a copy of every saved label stays on disk, and the ledger has a row for it.
 
-``<app>/records/labels/<image>/<sha256>.<suffix>``, and beside ``labels`` those that were refused. A name that says its
-content is never written over with another.
+Files are ``<app>/records/labels/<image>/<sha256>.<suffix>``; refused labels are in ``<app>/records/refused``. The name
+of a file is the hash of its content, so a file is never overwritten with other content.
 """
 
 import os
@@ -19,23 +19,23 @@ from lib.records.card import hash_file
 from lib.records.ledger import FOLDER, Ledger, Row
 
 SUBMITTED, PREDICTED, FOUND, REMOVED = "submitted", "predicted", "found", "removed"
-"""Where a label came from: a person, a model of this server, the store as it was, or nowhere any more."""
+"""Sources of a label row: an annotator, a model of this server, a file found in the store, or a removal."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Origin:
-    """How a label came to be.
+    """Origin of a label.
 
     Args:
-        source: One of the words above.
-        who: The user; empty if nobody logged in.
-        task: The task whose proposal it began with; empty if it began with none.
-        version: The version that made that proposal.
-        prompts: The clicks and boxes that led to it.
-        seconds: Work on it, pauses cut out unless the client counted.
-        blank: Whether its study was drawn by lot to get no proposal.
-        edit_ml: Volume that differs from the proposal.
-        findings: What a check of the label remarked.
+        source: `SUBMITTED`, `PREDICTED`, `FOUND` or `REMOVED`.
+        who: Name of the user; empty without sign-in.
+        task: Task that made the proposal which the annotator corrected; empty without a proposal.
+        version: Model version that made that proposal.
+        prompts: Clicks and boxes of the annotator.
+        seconds: Working time in seconds. Pauses are left out, unless the client measured the time.
+        blank: Whether the study was randomly drawn to be labelled without a proposal.
+        edit_ml: Volume that differs from the proposal, in ml.
+        findings: Findings of the automatic check of the label.
     """
 
     source: str = SUBMITTED
@@ -50,80 +50,81 @@ class Origin:
 
 
 class LabelVersions:
-    """The labels of one app, in all their versions.
+    """All versions of the labels of one app.
 
     Args:
-        app_dir: The app's folder; the ledger names files relative to it.
-        ledger: Where they are recorded.
+        app_dir: Folder of the app; file names in the ledger are relative to it.
+        ledger: Ledger of the app.
     """
 
     def __init__(self, app_dir: str | Path, ledger: Ledger) -> None:
         self.app_dir, self.ledger = Path(app_dir), ledger
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
-    def keep(self, image: str, label: Path) -> Path:
-        """Return a copy of a label file that stays; it is on the disk when this returns.
+    def save_copy(self, image: str, label: Path) -> Path:
+        """Copy a label file to the records and return the copy; it is on the disk when this returns.
 
         Args:
             image: Name of the image.
-            label: The file.
+            label: Label file to copy.
         Raises:
-            ValueError: If the image's name is a path.
-            OSError: If the disk is full or read-only; what was kept before is as it was.
+            ValueError: If the name of the image is empty, hidden or a path.
+            OSError: If the disk is full or read-only; earlier copies stay unchanged.
         """
         if not image or Path(image).name != image or image.startswith("."):
-            raise ValueError(f"{image!r} is no name of an image")
+            raise ValueError(f"{image!r} is no name of an image: a name is not empty, not hidden and not a path")
         digest = hash_file(label)
         target = self.app_dir / FOLDER / "labels" / image / f"{digest}{label.name.removeprefix(stem(label))}"
         if not target.exists() or hash_file(target) != digest:
-            _make(target.parent)
+            _create_folder(target.parent)
             with replacing(target) as file:
                 shutil.copyfile(label, file)
         return target
 
     def record(self, image: str, image_path: Path, tag: str, kept: Path, origin: Origin) -> Row:
-        """Add a kept label to the ledger.
+        """Add a saved label to the ledger.
 
         Args:
             image: Name of the image.
-            image_path: Its file or folder.
-            tag: The label's tag, such as "final".
-            kept: What `keep` returned.
-            origin: How it came to be.
+            image_path: File or folder of the image.
+            tag: Tag of the label, such as "final".
+            kept: Copy of the label, as returned by `save_copy`.
+            origin: Origin of the label.
         """
         digest = stem(kept)
         body = {"tag": tag, "image": self.hash(image_path), "label": digest, **asdict(origin)}
         return self.ledger.append("label", image, body | {"files": {self._relative(kept): digest}})
 
-    def adopt(self, image: str, image_path: Path, tag: str, label: Path) -> Path:
-        """Return the version of a label of the store; kept and recorded now, if it got there by another way.
+    def ensure_recorded(self, image: str, image_path: Path, tag: str, label: Path) -> Path:
+        """Return the saved copy of a label of the store; copy and record the label first if the ledger lacks it.
 
-        So does what a killed process left: a label that the store has and that was not recorded any more.
+        The ledger lacks labels that were copied into the store by hand, and labels whose saving process was killed
+        before it wrote the row.
 
         Args:
             image: Name of the image.
-            image_path: Its file or folder.
-            tag: The label's tag.
-            label: The store's file.
+            image_path: File or folder of the image.
+            tag: Tag of the label.
+            label: Label file of the store.
         """
-        digest, kept = self.hash(label), self.keep(image, label)
+        digest, kept = self.hash(label), self.save_copy(image, label)
         rows = [row for row in self.ledger.rows("label", image) if row.body["tag"] == tag]
         if not rows or rows[-1].body.get("label") != digest:
             self.record(image, image_path, tag, kept, Origin(source=FOUND))
         return kept
 
-    def forget(self, image: str, tag: str) -> Row:
-        """Record that the store has no such label any more; its versions stay."""
+    def record_removal(self, image: str, tag: str) -> Row:
+        """Record that a label was removed from the store; its saved copies stay."""
         return self.ledger.append("label", image, {"tag": tag, "source": REMOVED})
 
     def newest(self, image: str, tag: str) -> Path | None:
-        """Return the file of the label recorded last, None if there is none or it was removed."""
+        """Return the file of the label that was recorded last; None without a label or after its removal."""
         rows = [row for row in self.ledger.rows("label", image) if row.body["tag"] == tag]
         files = rows[-1].body.get("files", {}) if rows else {}
         return next((self.app_dir / name for name in files), None)
 
     def hash(self, path: Path) -> str:
-        """Return `hash_file` of a path, computed once for a file that stays as it is."""
+        """Return `hash_file` of a path; the result for an unchanged file is cached."""
         if path.is_dir():
             return hash_file(path)
         facts = path.stat()
@@ -136,32 +137,32 @@ class LabelVersions:
         return path.relative_to(self.app_dir).as_posix()
 
 
-def keep_refused(app_dir: str | Path, image: str, name: str, content: bytes) -> str:
-    """Keep a label file that was refused, beside those that were not; the same content is kept once.
+def save_refused(app_dir: str | Path, image: str, name: str, content: bytes) -> str:
+    """Save a refused label file; the same content is saved once.
 
     Args:
-        app_dir: The app's folder.
+        app_dir: Folder of the app.
         image: Name of the image.
-        name: Name of the file, for its suffix.
-        content: Its bytes.
+        name: Name of the sent file; the saved file gets its suffix.
+        content: Bytes of the sent file.
     Returns:
-        The file, relative to the app's folder: ``records/refused/<image>/<time>-<sha256, short>.<suffix>``.
+        Path relative to the app's folder: ``records/refused/<image>/<time>-<first 16 digits of sha256>.<suffix>``.
     Raises:
         OSError: If the disk is full or read-only.
     """
     folder, digest = Path(app_dir) / FOLDER / "refused" / image, sha256(content).hexdigest()[:16]
     found = next(folder.glob(f"*-{digest}.*"), None)
     if found is None:
-        _make(folder)
+        _create_folder(folder)
         found = folder / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{digest}{name.removeprefix(stem(Path(name)))}"
         with replacing(found) as file:
             file.write_bytes(content)
     return found.relative_to(app_dir).as_posix()
 
 
-def _make(folder: Path) -> None:
-    """Make a folder and put every new name in its path on the disk."""
-    new = [path for path in _and_parents(folder) if not path.exists()]
+def _create_folder(folder: Path) -> None:
+    """Create a folder with its parents, and flush the new directory entries to the disk."""
+    new = [path for path in _with_parents(folder) if not path.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     for path in new:
         handle = os.open(path.parent, os.O_RDONLY)
@@ -171,6 +172,6 @@ def _make(folder: Path) -> None:
             os.close(handle)
 
 
-def _and_parents(path: Path) -> Iterator[Path]:
+def _with_parents(path: Path) -> Iterator[Path]:
     yield path
     yield from path.parents

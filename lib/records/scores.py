@@ -1,4 +1,4 @@
-"""What a model version made of each case: computed once by a job, and read by whoever asks for the next study."""
+"""Scores of cases for the active-learning strategies: a job computes them once, and the strategies read them."""
 
 import time
 from collections.abc import Mapping
@@ -36,13 +36,13 @@ VERSIONS_KEPT = 3
 
 
 @dataclass(frozen=True)
-class Maker:
-    """Who computed a score.
+class ScoreSource:
+    """Model and settings that a score was computed with.
 
     Args:
-        task: The task's name.
-        version: The version of its weights.
-        settings: Whatever else the numbers depend on.
+        task: Name of the task.
+        version: Name of the model version.
+        settings: Hash of all other settings that the score depends on.
     """
 
     task: str
@@ -52,12 +52,12 @@ class Maker:
 
 @dataclass(frozen=True)
 class CaseScore:
-    """A case as a version sees it.
+    """Scores of a case, computed by one model version.
 
     Args:
-        numbers: As `lib.evaluation.selection.case_scores` has them; None where only the embedding was wanted.
-        embedding: ``(E,)``; None if there is none.
-        error: Why there is neither; empty if there is.
+        numbers: Scores of `lib.evaluation.selection.case_scores`; None if only the embedding was computed.
+        embedding: Embedding of the image, ``(E,)``; None if it was not computed.
+        error: Reason why the scoring failed; empty if it succeeded.
     """
 
     numbers: dict[str, Any] | None = None
@@ -66,64 +66,66 @@ class CaseScore:
 
     @property
     def done(self) -> bool:
-        """Whether to compute it again would tell no more."""
+        """Whether the case needs no further scoring: it has numbers, or the scoring failed."""
         return self.numbers is not None or bool(self.error)
 
 
 class Scores:
-    """The scores of one app, in a table of their own: the server reads what jobs write.
+    """Scores of one app, in a table that jobs write and the server reads.
 
-    An image is known by its bytes. Names only lead to them, each with a stamp that changes when its file does.
+    The key of an image is the SHA-256 of its bytes. A second table maps names of images to hashes, with a stamp that
+    changes when the file changes.
 
     Args:
-        app_dir: The app's folder; the table is ``records/scores.db`` there.
+        app_dir: Folder of the app; the table is ``records/scores.db`` there.
     """
 
     def __init__(self, app_dir: str | Path) -> None:
         self.file = Path(app_dir) / FOLDER / FILE
         self._tables = engine.Tables(self.file, SCHEMA, "the scores")
 
-    def name(self, image: str, stamp: str, sha256: str) -> None:
-        """Note which bytes are behind a name now."""
+    def record_image(self, image: str, stamp: str, sha256: str) -> None:
+        """Record the present stamp and SHA-256 of an image."""
         with self._tables.writing() as connection:
             connection.execute(sa.delete(IMAGES).where(IMAGES.c.image == image))
             connection.execute(sa.insert(IMAGES).values(image=image, stamp=stamp, sha256=sha256))
 
-    def known(self, image: str, stamp: str) -> str:
-        """Return the SHA-256 behind a name, empty if it is not known."""
+    def find_hash(self, image: str, stamp: str) -> str:
+        """Return the recorded SHA-256 of an image with that stamp; empty if none is recorded."""
         same = sa.select(IMAGES.c.sha256).where(IMAGES.c.image == image, IMAGES.c.stamp == stamp)
         return next(iter(self._rows(same)), [""])[0]
 
-    def put(self, sha256: str, maker: Maker, score: CaseScore) -> None:
-        """Keep a score in the place of a former one."""
-        key = {"sha256": sha256, **vars(maker)}
+    def put(self, sha256: str, source: ScoreSource, score: CaseScore) -> None:
+        """Store a score; it replaces an earlier score with the same key."""
+        key = {"sha256": sha256, **vars(source)}
         with self._tables.writing() as connection:
             connection.execute(sa.delete(SCORES).where(*(SCORES.c[name] == value for name, value in key.items())))
             connection.execute(sa.insert(SCORES).values(**key, at=time.time(), **vars(score)))
 
-    def get(self, sha256: str, maker: Maker) -> CaseScore | None:
-        """Return a score, None if there is none."""
-        found = self._rows(sa.select(*_SCORE).where(SCORES.c.sha256 == sha256, *_by(maker)))
+    def get(self, sha256: str, source: ScoreSource) -> CaseScore | None:
+        """Return the score of an image; None if there is none."""
+        found = self._rows(sa.select(*_SCORE).where(SCORES.c.sha256 == sha256, *_conditions(source)))
         return CaseScore(*found[0]) if found else None
 
-    def of(self, maker: Maker) -> dict[str, tuple[str, CaseScore]]:
-        """Return the stamp and the score of each image that somebody scored, by its name."""
+    def by_image(self, source: ScoreSource) -> dict[str, tuple[str, CaseScore]]:
+        """Return the stamp and the score of every image that has a score, by the name of the image."""
         both = sa.select(IMAGES.c.image, IMAGES.c.stamp, *_SCORE).join(SCORES, IMAGES.c.sha256 == SCORES.c.sha256)
-        return {image: (stamp, CaseScore(*rest)) for image, stamp, *rest in self._rows(both.where(*_by(maker)))}
+        rows = self._rows(both.where(*_conditions(source)))
+        return {image: (stamp, CaseScore(*rest)) for image, stamp, *rest in rows}
 
     def versions(self, task: str, settings: str) -> list[str]:
-        """Return the versions that scored something, the one at work last first."""
+        """Return the versions that scored a case, the version with the newest score first."""
         last = sa.func.max(SCORES.c.at)
-        mine = SCORES.c.task == task, SCORES.c.settings == settings
-        chosen = sa.select(SCORES.c.version).where(*mine).group_by(SCORES.c.version).order_by(last.desc())
+        conditions = SCORES.c.task == task, SCORES.c.settings == settings
+        chosen = sa.select(SCORES.c.version).where(*conditions).group_by(SCORES.c.version).order_by(last.desc())
         return [row[0] for row in self._rows(chosen)]
 
-    def tidy(self, maker: Maker) -> None:
-        """Forget the scores that nobody will rank by: of other settings, and of versions long replaced."""
-        kept = [maker.version, *self.versions(maker.task, maker.settings)][: VERSIONS_KEPT + 1]
-        stale = sa.or_(SCORES.c.settings != maker.settings, SCORES.c.version.not_in(kept))
+    def delete_stale(self, source: ScoreSource) -> None:
+        """Delete the scores of a task that no strategy will use: other settings, and versions replaced long ago."""
+        kept = [source.version, *self.versions(source.task, source.settings)][: VERSIONS_KEPT + 1]
+        stale = sa.or_(SCORES.c.settings != source.settings, SCORES.c.version.not_in(kept))
         with self._tables.writing() as connection:
-            connection.execute(sa.delete(SCORES).where(SCORES.c.task == maker.task, stale))
+            connection.execute(sa.delete(SCORES).where(SCORES.c.task == source.task, stale))
 
     def _rows(self, select: sa.Select) -> list[sa.Row]:
         if not self.file.exists():
@@ -135,6 +137,6 @@ class Scores:
 _SCORE = (SCORES.c.numbers, SCORES.c.embedding, SCORES.c.error)
 
 
-def _by(maker: Maker) -> list[sa.ColumnElement[bool]]:
-    asked: Mapping[str, str] = vars(maker)
-    return [SCORES.c[name] == value for name, value in asked.items()]
+def _conditions(source: ScoreSource) -> list[sa.ColumnElement[bool]]:
+    columns: Mapping[str, str] = vars(source)
+    return [SCORES.c[name] == value for name, value in columns.items()]

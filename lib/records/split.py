@@ -1,7 +1,7 @@
-"""The frozen split: which patients are learned from and which only judge, assigned once and written in the ledger.
+"""The frozen split of patients into train, val and held-out: assigned once and recorded in the ledger.
 
-A patient is recognised by name and by image: a copy of a known image under another name, or another series of its
-patient, follows what was assigned. Where records disagree, keeping out of training wins.
+A patient is recognised by name and by image: a copy of a known image under another name, or another series of a known
+patient, gets the part of that patient. If records disagree, the part that is furthest from training counts.
 """
 
 import contextlib
@@ -15,20 +15,20 @@ from lib.records.ledger import Ledger, Row, Writer
 
 TRAIN, VAL, HELD_OUT = "train", "val", "held_out"
 FRACTIONS = {TRAIN: 0.7, VAL: 0.1, HELD_OUT: 0.2}
-"""Val chooses the epoch and the background's level; held out judges only, for what chose a model cannot judge it."""
+"""Share of patients in each part. Val chooses the epoch and the background level; held-out only evaluates versions."""
 _MOST_PROTECTED = (HELD_OUT, VAL, TRAIN)
 HELD_OUT_PATIENTS = 5
 PATIENTS_PER_HELD_OUT = 3
-"""Below the wanted size, one patient in so many is held out."""
+"""While there are too few patients, one of this many is held out."""
 
 
 class FrozenSplit:
-    """The split of one app.
+    """Split of the cases of one app.
 
     Args:
-        ledger: Where assignments are written.
-        held_out_patients: Patients that the held-out part is filled up to, once there are enough.
-        hash_image: Hash of an image; a caller may have one that remembers.
+        ledger: Ledger of the app, with the assignments.
+        held_out_patients: Number of held-out patients to reach, once there are enough patients.
+        hash_image: Returns the SHA-256 of an image; a caller may pass a function with a cache.
     """
 
     def __init__(
@@ -41,26 +41,26 @@ class FrozenSplit:
         self._ledger, self._wanted, self._hash = ledger, held_out_patients, hash_image
 
     def assign(self, cases: Sequence[Case]) -> dict[str, list[Case]]:
-        """Return the cases of every part; who is new is assigned now, and for good.
+        """Return the cases of each part; new patients are assigned now, and the assignment never changes.
 
         Args:
-            cases: Cases, in any order, those assigned before among them.
+            cases: All cases, in any order, including those that were assigned before.
         Raises:
-            ValueError: If nobody is left to learn from.
+            ValueError: If no patient is left to train on.
         """
         images = {case.id: self._hash(case.image) for case in cases}
         with self._ledger.writing() as writer:
             rows = writer.rows("split")
             owners = _owners(rows, cases, images)
             split = self._split(cases, owners, _parts(rows, owners))
-            _write(writer, rows, split, images)
+            _record_assignments(writer, rows, split, images)
         return split
 
     def leaks(self, cases: Sequence[Case]) -> list[str]:
-        """Return why cases may not be trained on, one sentence each; empty if all may.
+        """Return one sentence for each case that must not be trained on; empty if there is none.
 
         Args:
-            cases: A training list, whoever made it.
+            cases: Cases of a training list.
         """
         images, rows = {case.id: self._hash(case.image) for case in cases}, self._ledger.rows("split")
         owners = _owners(rows, cases, images)
@@ -77,7 +77,7 @@ class FrozenSplit:
     ) -> dict[str, list[Case]]:
         patients = len({owners[case.patient] for case in cases})
         enough = min(self._wanted, patients // PATIENTS_PER_HELD_OUT)
-        # Who was assigned earlier does not move, so a part may have to wait for new patients.
+        # Assigned patients keep their part, so the held-out part may have to wait for new patients.
         for minimum in [*({TRAIN: 1, VAL: 1, HELD_OUT: least} for least in range(enough, -1, -1)), {TRAIN: 1}]:
             with contextlib.suppress(ValueError):
                 return split_by_patient(
@@ -91,7 +91,7 @@ class FrozenSplit:
 
 
 def _owners(rows: Sequence[Row], cases: Sequence[Case], images: Mapping[str, str]) -> dict[str, str]:
-    """Return one name per patient, the same for all names under which one image is known."""
+    """Return one identity for each patient name; names that share an image have the same identity."""
     pairs = [(row.subject, row.body["image"]) for row in rows] + [(case.patient, images[case.id]) for case in cases]
     owner: dict[str, str] = {}
     first: dict[str, str] = {}
@@ -109,8 +109,10 @@ def _parts(rows: Sequence[Row], owners: Mapping[str, str]) -> dict[str, str]:
     return {owner: next(part for part in _MOST_PROTECTED if part in parts) for owner, parts in found.items()}
 
 
-def _write(writer: Writer, rows: Sequence[Row], split: Mapping[str, Sequence[Case]], images: Mapping[str, str]) -> None:
-    """Record every pair of patient and image that is new."""
+def _record_assignments(
+    writer: Writer, rows: Sequence[Row], split: Mapping[str, Sequence[Case]], images: Mapping[str, str]
+) -> None:
+    """Add a row to the ledger for every new pair of patient and image."""
     known = {(row.subject, row.body["image"]) for row in rows}
     for part, cases in split.items():
         for case in cases:

@@ -1,8 +1,8 @@
-"""Model versions: folders written once, and the aliases that say which one is served and which one waits.
+"""Model versions: folders that are written once, and the aliases "champion" and "challenger".
 
-``<root>/versions/<name>/{weights.safetensors, card.json}`` and ``<root>/{champion,challenger}.json``. A version appears
-under its name by one rename, whole; an alias is replaced by one rename. So a reader sees an old or a new version, never
-a mixture, whatever is killed when.
+Files are ``<root>/versions/<name>/{weights.safetensors, card.json}`` and ``<root>/{champion,challenger}.json``. A
+complete version gets its name by one rename, and an alias is replaced by one rename. So a reader sees the old or the
+new version and never a mixture, even if a writer is killed.
 """
 
 import contextlib
@@ -26,9 +26,9 @@ from lib.data.files.atomic import replacing, sync
 
 WEIGHTS, CARD, FOLDER = "weights.safetensors", "card.json", "versions"
 CHAMPION, CHALLENGER = "champion", "challenger"
-"""The version that is served, and the one that awaits the admin's word."""
+"""Aliases: the version that is served, and the version that waits for the decision of an admin."""
 STARTER = "starter"
-"""What is served where no version is: the weights that came with the app."""
+"""Name of the weights that came with the app; they are served until a version is."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _UNFINISHED = ".writing-"
 UNFINISHED_SECONDS = 3600
@@ -39,8 +39,8 @@ class Version:
     """A model version on disk.
 
     Args:
-        name: Its name.
-        path: Its folder.
+        name: Name of the version.
+        path: Folder of the version.
     """
 
     name: str
@@ -48,47 +48,47 @@ class Version:
 
     @property
     def weights_path(self) -> Path:
-        """The weights' file."""
+        """Path of the weights file."""
         return self.path / WEIGHTS
 
     @property
     def card(self) -> dict[str, Any]:
-        """Where it comes from."""
+        """Origin of the version; see `lib.records.card`."""
         return json.loads((self.path / CARD).read_text())
 
     def weights(self, device: str = "cpu") -> dict[str, torch.Tensor]:
-        """Return the state dict, on `device`."""
+        """Return the state dict on `device`."""
         return load_file(self.weights_path, device=device)
 
 
 def new_name() -> str:
-    """Return the time in UTC and a random end."""
+    """Return a new name: the time in UTC and six random hexadecimal digits."""
     return f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{uuid.uuid4().hex[:6]}"
 
 
 def write_version(
     root: Path, weights: Mapping[str, torch.Tensor], card: Mapping[str, Any], *, name: str | None = None
 ) -> Path:
-    """Write a new version, whole or not at all.
+    """Write a new version; after an error or a kill, no incomplete version is visible.
 
     Args:
-        root: Folder of one task's versions; made if absent.
-        weights: The state dict.
-        card: Where it comes from; anything JSON can say.
-        name: Its name; by default the time in UTC and a random end, so that names sort by age.
+        root: Folder of the versions of one task; created if absent.
+        weights: State dict of the network.
+        card: Origin of the version, as JSON.
+        name: Name of the version; by default a `new_name`, so that names sort by age.
     Returns:
-        The version's folder.
+        Folder of the version.
     Raises:
-        ValueError: If the name is unfit for a folder, a version has it, or the card is not JSON.
+        ValueError: If the name cannot be the name of a folder, a version has that name, or the card is not JSON.
     """
     if name == STARTER:
-        raise ValueError(f"{STARTER} names the weights that came with the app")
+        raise ValueError(f"{STARTER!r} is the name of the weights that came with the app: choose another name")
     name = name or new_name()
-    target = _folder(root, name)
+    target = _version_folder(root, name)
     if target.exists():
-        raise ValueError(f"version {name} exists, and versions are written once")
+        raise ValueError(f"version {name} exists, and a version is written once: choose another name")
     text = json.dumps(dict(card), indent=2, sort_keys=True, allow_nan=False)
-    _sweep(target.parent)
+    _remove_unfinished(target.parent)
     partial = target.with_name(f"{_UNFINISHED}{name}-{uuid.uuid4().hex[:6]}")
     partial.mkdir(parents=True)
     try:
@@ -96,7 +96,7 @@ def write_version(
         (partial / CARD).write_text(text)
         for path in (partial / WEIGHTS, partial / CARD, partial):
             sync(path)
-        _publish(partial, target)
+        _rename_into_place(partial, target)
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -105,12 +105,10 @@ def write_version(
 
 
 def list_versions(root: Path) -> list[Version]:
-    """Return the whole versions, by name: by age, where names are the default ones.
+    """Return the complete versions, sorted by name; default names sort by age.
 
     Args:
-        root: Folder of one task's versions.
-    Returns:
-        The versions; what a killed writer left behind is not among them.
+        root: Folder of the versions of one task.
     """
     folder = root / FOLDER
     if not folder.is_dir():
@@ -122,93 +120,93 @@ def find_version(root: Path, name: str) -> Version:
     """Return the version of that name.
 
     Raises:
-        ValueError: If there is no such version, with those that exist.
+        ValueError: If there is no such version; the message lists the existing ones.
     """
-    if not _folder(root, name).is_dir():
+    if not _version_folder(root, name).is_dir():
         known = ", ".join(version.name for version in list_versions(root)) or "none"
         raise ValueError(f"there is no version {name}; there are: {known}")
-    return Version(name, _folder(root, name))
+    return Version(name, _version_folder(root, name))
 
 
 def set_champion(root: Path, name: str) -> None:
-    """Make `name` the version that is served, in one step; see `set_alias`."""
+    """Make `name` the served version in one atomic step; see `set_alias`."""
     set_alias(root, CHAMPION, name)
 
 
 def champion(root: Path) -> Version | None:
-    """Return the version that is served; see `aliased`."""
-    return aliased(root, CHAMPION)
+    """Return the served version, or None; see `read_alias`."""
+    return read_alias(root, CHAMPION)
 
 
 def set_alias(root: Path, alias: str, name: str | None) -> None:
-    """Make an alias name a version, in one step.
+    """Point an alias to a version in one atomic step.
 
     Args:
-        root: Folder of one task's versions.
+        root: Folder of the versions of one task.
         alias: `CHAMPION` or `CHALLENGER`.
-        name: A version that exists; None takes the alias away.
+        name: Name of an existing version; None removes the alias.
     Raises:
-        ValueError: If there is no such version, with those that exist.
+        ValueError: If there is no such version; the message lists the existing ones.
     """
-    pointer = _pointer(root, alias)
+    file = _alias_file(root, alias)
     if name is None:
-        pointer.unlink(missing_ok=True)
+        file.unlink(missing_ok=True)
         if root.is_dir():
             sync(root)
     else:
         find_version(root, name)
-        with replacing(pointer) as partial:
+        with replacing(file) as partial:
             partial.write_text(json.dumps({"version": name}))
 
 
-def aliased(root: Path, alias: str) -> Version | None:
-    """Return the version that an alias names.
+def read_alias(root: Path, alias: str) -> Version | None:
+    """Return the version that an alias points to.
 
     Args:
-        root: Folder of one task's versions.
+        root: Folder of the versions of one task.
         alias: `CHAMPION` or `CHALLENGER`.
     Returns:
-        The version, or None where the alias names none.
+        The version; None without such an alias.
     Raises:
-        ValueError: If the alias names a version that is not there.
+        ValueError: If the alias file is damaged, or points to an absent version.
     """
-    pointer = _pointer(root, alias)
+    file = _alias_file(root, alias)
     try:
-        name = str(json.loads(pointer.read_text())["version"])
+        name = str(json.loads(file.read_text())["version"])
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError) as fault:
-        raise ValueError(f"{pointer.name} is no pointer to a version ({fault}); choose the {alias} anew") from fault
-    path = _folder(root, name)
+        raise ValueError(f"{file.name} does not name a version ({fault}): set the {alias} again") from fault
+    path = _version_folder(root, name)
     if not path.is_dir():
-        raise ValueError(f"the {alias} {name} is not there; choose another")
+        raise ValueError(f"the {alias} {name} does not exist on disk: choose another {alias}")
     return Version(name, path)
 
 
-def _pointer(root: Path, alias: str) -> Path:
-    assert alias in (CHAMPION, CHALLENGER), "two aliases exist"
+def _alias_file(root: Path, alias: str) -> Path:
+    assert alias in (CHAMPION, CHALLENGER), "there are two aliases"
     return root / f"{alias}.json"
 
 
-def _folder(root: Path, name: str) -> Path:
+def _version_folder(root: Path, name: str) -> Path:
     if not _NAME.fullmatch(name):
-        raise ValueError(f"a version's name has letters, digits, dots, dashes and underscores, got {name!r}")
+        raise ValueError(f"a version's name has letters, digits, dots, dashes and underscores only, got {name!r}")
     return root / FOLDER / name
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what killed writers left, once nobody can be writing it any more."""
+def _remove_unfinished(folder: Path) -> None:
+    """Remove old incomplete folders of killed writers."""
     for partial in folder.glob(f"{_UNFINISHED}*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - partial.stat().st_mtime > UNFINISHED_SECONDS:
                 shutil.rmtree(partial, ignore_errors=True)
 
 
-def _publish(partial: Path, target: Path) -> None:
+def _rename_into_place(partial: Path, target: Path) -> None:
     try:
         os.rename(partial, target)
     except OSError as fault:
         if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
-        # Renaming onto a folder that is not empty fails: another writer was first.
-        raise ValueError(f"version {target.name} exists, and versions are written once") from fault
+        # A rename to a non-empty folder fails: another writer was first.
+        raise ValueError(f"version {target.name} exists, and a version is written once: choose another name") from fault

@@ -1,1 +1,1 @@
-"""Guard the network's edge: MONAI Label's web application behind checks, and the process that serves it."""
+"""Serve MONAI Label's web application over the network, with checks in front of every route."""

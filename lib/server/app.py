@@ -1,8 +1,8 @@
-"""MONAI Label's web application, guarded: what uvicorn serves (`lib.server.app:app`)."""
+"""MONAI Label's web application behind the guard, as uvicorn serves it (`lib.server.app:app`)."""
 
 import os
 
-# MONAI Label's loader would delete lib.* from sys.modules, and every exception class here would exist twice.
+# Otherwise MONAI Label's loader deletes lib.* from sys.modules, and every exception class exists twice.
 os.environ.setdefault("MONAI_LABEL_RELOAD_APP_LIB", "false")
 
 from fastapi import FastAPI, Request
@@ -16,7 +16,7 @@ from starlette.responses import FileResponse, Response
 
 from lib.server.admin import pages
 from lib.server.auth.attach import attach
-from lib.server.guard.envelope import ID_HEADER, Envelope
+from lib.server.guard.envelope import ID_HEADER, RequestTrackingMiddleware
 from lib.server.guard.guard import Guard, answer
 from lib.server.guard.origins import Origins
 from lib.server.guard.rates import Rates
@@ -24,32 +24,32 @@ from lib.server.refusals import refusal
 from lib.server.routes import router
 from lib.server.schema import describe_refusals
 
-KEPT = ("/openapi.json", "/docs", "/static", "/", "/favicon.ico")
-"""What stays of MONAI Label's application beside the routes of its modules, which `lib.server.routes` has."""
+KEPT_PATHS = ("/openapi.json", "/docs", "/static", "/", "/favicon.ico")
+"""Routes of MONAI Label's application that stay, besides those that `lib.server.routes` includes."""
 MAX_FIELDS, MAX_FILES = 16, 4096
 
 
 def harden(app: FastAPI) -> FastAPI:
-    """Put the guard before MONAI Label's application, and checked routes in the place of its own.
+    """Add the guard and the gate to MONAI Label's application, and replace its routes with checked ones.
 
     Args:
         app: MONAI Label's application, before its first request; changed in place.
     Returns:
-        `app`.
+        The same application.
     """
-    theirs = [route for route in app.router.routes if getattr(route, "path", None) in KEPT]
+    kept_routes = [route for route in app.router.routes if getattr(route, "path", None) in KEPT_PATHS]
     app.router.routes.clear()
-    origins = Origins.of()
+    origins = Origins.from_environment()
     gate = attach(app)
     app.include_router(router, prefix=settings.MONAI_LABEL_API_STR)
     pages.install(app)
-    app.router.routes.extend(theirs)
+    app.router.routes.extend(kept_routes)
     app.add_exception_handler(HTTPException, _answer)
     app.add_exception_handler(RequestValidationError, _answer)
     describe_refusals(app)
-    # The first is the outermost: an answer of the guard, too, carries the CORS headers and an id.
+    # The first one is the outermost, so that answers of the guard also carry the CORS headers and a request id.
     app.user_middleware[:] = [
-        Middleware(Envelope),
+        Middleware(RequestTrackingMiddleware),
         Middleware(
             CORSMiddleware,
             allow_origins=origins.pages,
@@ -57,7 +57,7 @@ def harden(app: FastAPI) -> FastAPI:
             allow_headers=["*"],
             expose_headers=[ID_HEADER, "Retry-After"],
         ),
-        Middleware(Guard, origins=origins, rates=Rates.of()),
+        Middleware(Guard, origins=origins, rates=Rates.from_environment()),
         gate,
     ]
     return app
@@ -67,8 +67,8 @@ async def _answer(request: Request, error: Exception) -> Response:
     return answer(refusal(error, f"{request.method} {request.url.path}"))
 
 
-# A label of a whole volume, in the pieces of 64 KiB that are usual, takes longer to send than a click takes to answer.
+# With the default chunks of 64 KiB, sending the label of a volume takes longer than answering a click.
 FileResponse.chunk_size = 4 << 20
-# Fields of a form are held in memory; a thousand of one MiB, the usual limits, would fill it.
+# Form fields are held in memory; the default limit, a thousand fields of 1 MiB, could fill it.
 Request.form.__kwdefaults__ = {**(Request.form.__kwdefaults__ or {}), "max_fields": MAX_FIELDS, "max_files": MAX_FILES}
 app = harden(app)

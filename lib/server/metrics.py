@@ -1,4 +1,4 @@
-"""What Prometheus reads at /metrics: few names, and few values of each label."""
+"""The metrics that Prometheus reads at /metrics; each label has few values."""
 
 from collections.abc import Callable, Iterable
 
@@ -22,43 +22,45 @@ _seconds = Histogram(
 _refused = Counter("topolabel_refused", "Requests refused, by code", ("code",), registry=REGISTRY)
 
 
-class Gauges(Collector):
-    """Values that are looked up when somebody asks.
+class CallbackGauge(Collector):
+    """A gauge whose values are read at every scrape.
 
     Args:
-        name: Of the metric.
-        told: What it means.
-        label: Name of its one label.
-        read: Returns a value per value of the label.
+        name: Name of the metric.
+        description: Description of the metric.
+        label: Name of its only label.
+        read: Returns pairs of a label value and a number.
     """
 
-    def __init__(self, name: str, told: str, label: str, read: Callable[[], Iterable[tuple[str, float]]]) -> None:
-        self._name, self._told, self._label, self._read = name, told, label, read
+    def __init__(
+        self, name: str, description: str, label: str, read: Callable[[], Iterable[tuple[str, float]]]
+    ) -> None:
+        self._name, self._description, self._label, self._read = name, description, label, read
         REGISTRY.register(self)
 
     def describe(self) -> list[GaugeMetricFamily]:
-        """Return the metric without values: nothing is looked up at start."""
-        return [GaugeMetricFamily(self._name, self._told, labels=[self._label])]
+        """Return the metric without values: nothing is read at start-up."""
+        return [GaugeMetricFamily(self._name, self._description, labels=[self._label])]
 
     def collect(self) -> list[GaugeMetricFamily]:
-        """Return the metric with its values of now."""
+        """Return the metric with its current values."""
         (family,) = self.describe()
-        for value, number in self._read():
-            family.add_metric([value], number)
+        for label_value, number in self._read():
+            family.add_metric([label_value], number)
         return [family]
 
 
 def observe(scope: Scope, status: int, seconds: float, code: str = "") -> None:
-    """Count a request that was answered.
+    """Count an answered request.
 
     Args:
-        scope: The request, as its route left it.
-        status: Of the answer, 0 if there was none.
-        seconds: What it took.
-        code: Why it was refused, if it was.
+        scope: ASGI scope of the request, after routing.
+        status: HTTP status of the answer, 0 if there was none.
+        seconds: Time to answer, in seconds.
+        code: Error code if the request was refused; empty otherwise.
     """
     method = scope["method"] if scope["method"] in METHODS else "other"
-    # A route's template and not its address: addresses are as many as attackers like.
+    # The route's template, not the address: an attacker could create any number of addresses.
     route = str(getattr(scope.get("route"), "path", "none"))
     _requests.labels(method, route, str(status)).inc()
     _seconds.labels(method, route).observe(seconds)

@@ -1,4 +1,4 @@
-"""What the description of the interface (/openapi.json) says of refusals: the same of every address."""
+"""Describe refusals in the OpenAPI schema (/openapi.json), in the same way for every route."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ REFUSAL: dict[str, Any] = {
     "type": "object",
     "required": ["code", "reason", "remedy", "detail", "request_id"],
     "properties": {
-        "code": {"type": "string", "description": "Stable name of the reason"},
+        "code": {"type": "string", "description": "Stable error code"},
         "reason": {"type": "string", "description": "What is wrong"},
-        "remedy": {"type": "string", "description": "What to do about it"},
+        "remedy": {"type": "string", "description": "The next step for the user"},
         "detail": {"description": "Reason and remedy as one text, or the faults of each field"},
-        "request_id": {"type": "string", "description": "As X-Request-ID, and as in the log"},
-        "findings": {"type": "array", "items": {"type": "object"}, "description": "All that is wrong with an image"},
+        "request_id": {"type": "string", "description": "Id of the request, as in X-Request-ID and in the log"},
+        "findings": {"type": "array", "items": {"type": "object"}, "description": "All faults found in an image"},
     },
 }
 _ANSWER = {
@@ -25,24 +25,24 @@ _METHODS = ("get", "head", "post", "put", "patch", "delete")
 
 
 def describe_refusals(app: FastAPI) -> None:
-    """Let an application's description name what it answers instead of a result.
+    """Add the format of refusals to the OpenAPI schema of an application.
 
     Args:
-        app: Before its description was asked for.
+        app: The application, before its schema is requested for the first time.
     """
-    theirs = app.openapi
+    original = app.openapi
 
     def openapi() -> dict[str, Any]:
-        made = app.openapi_schema is not None
-        schema = theirs()
-        if not made:
-            _put_in(schema)
+        is_cached = app.openapi_schema is not None
+        schema = original()
+        if not is_cached:
+            _add_refusals(schema)
         return schema
 
     app.openapi = openapi  # type: ignore[method-assign]
 
 
-def _put_in(schema: dict[str, Any]) -> None:
+def _add_refusals(schema: dict[str, Any]) -> None:
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     schemas["Refusal"] = REFUSAL
     for name in ("HTTPValidationError", "ValidationError"):
@@ -50,5 +50,6 @@ def _put_in(schema: dict[str, Any]) -> None:
     for path in schema["paths"].values():
         for method, operation in path.items():
             if method in _METHODS:
-                kept = {code: told for code, told in operation["responses"].items() if code.startswith(("2", "3"))}
+                answers = operation["responses"].items()
+                kept = {status: answer for status, answer in answers if status.startswith(("2", "3"))}
                 operation["responses"] = kept | {"4XX": _ANSWER, "503": _ANSWER}

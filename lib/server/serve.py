@@ -1,4 +1,4 @@
-"""The process that serves: its settings, its port, and the next step for whoever started it."""
+"""Start the server process: set its environment, open its port and print the next steps."""
 
 import contextlib
 import ctypes
@@ -18,11 +18,14 @@ LOOPBACK_NAMES = ("localhost", "127.0.0.1", "[::1]")
 APP_FOLDERS = ("model", "logs", "bin")
 DICOMWEB_CACHE_SECONDS = 5
 SLICER_STEPS = "3D Slicer: module MONAI Label, server {address}, press the green arrow, then Next Sample, then Run."
-SIGN_IN = "people sign in: browsers at {address}/login, Slicer by itself, scripts with a token of {address}/auth/token"
+SIGN_IN = (
+    "users must sign in: browsers at {address}/login, 3D Slicer in its own dialog, scripts with a token from "
+    "{address}/auth/token"
+)
 
 
 class CannotServe(RuntimeError):
-    """Raised where no server can start, with what to do."""
+    """Raised if the server cannot start; the message gives the next step."""
 
 
 def serve(
@@ -31,41 +34,41 @@ def serve(
     """Serve an app until interrupted.
 
     Args:
-        app_dir: The app's folder, from anywhere.
+        app_dir: Folder of the app; any path.
         studies: Folder of studies, or the address of a DICOMweb server.
         host: Address to listen on.
         port: Port to listen on; 0 takes a free one.
-        access: Who may use it; what the environment says if not given.
+        access: Access settings; those of the environment if not given.
     Raises:
-        CannotServe: If the app or the studies are not there, or the port is taken.
-        BadAccess: If the network could come in unknown, or the users file will not do.
+        CannotServe: If the app or the studies do not exist, or the port is in use.
+        BadAccess: If the network could use the server without sign-in, or the users file is invalid.
     """
-    access = access or Access.of(os.environ)
+    access = access or Access.from_environment(os.environ)
     access.check(host)
     app_dir, studies = existing_app(app_dir), existing_studies(studies)
-    # The port first: whoever chose a taken one hears it at once and not after ten seconds of imports.
+    # The port is opened first, so that a port in use is reported at once and not after ten seconds of imports.
     listener = _listen(host, port)
     address = f"http://{host}:{listener.getsockname()[1]}"
     print(f"starting {app_dir.name} for {studies} ...", flush=True)
-    if access.signs_in:
+    if access.requires_sign_in:
         print(SIGN_IN.format(address=address), flush=True)
     configure(app_dir, studies, listener.getsockname()[1])
     os.environ |= access.variables()
     if listener.getsockname()[0] in LOOPBACK_ADDRESSES:
-        from lib.server.guard.origins import HOSTS_VARIABLE  # behind the environment, as all that imports MONAI Label
+        from lib.server.guard.origins import HOSTS_VARIABLE  # after the environment is set: it imports MONAI Label
 
-        # A foreign page whose name was made to point here would else be a page of this server.
+        # Against DNS rebinding: a foreign host name that resolves to this machine must not count as this server.
         os.environ.setdefault(HOSTS_VARIABLE, ",".join(LOOPBACK_NAMES))
     _run(listener, address, app_dir)
 
 
 def configure(app_dir: Path, studies: str, port: int) -> None:
-    """Set what MONAI Label, and the processes it starts for training, read from the environment.
+    """Set the environment variables that MONAI Label and its training processes read.
 
     Args:
-        app_dir: Absolute.
-        studies: Absolute, or an address.
-        port: Where the server listens.
+        app_dir: Absolute path of the app's folder.
+        studies: Absolute path of the studies, or the address of a DICOMweb server.
+        port: Port of the server.
     """
     for folder in APP_FOLDERS:
         (app_dir / folder).mkdir(exist_ok=True)
@@ -74,19 +77,19 @@ def configure(app_dir: Path, studies: str, port: int) -> None:
         "MONAI_LABEL_STUDIES": studies,
         "MONAI_LABEL_SERVER_PORT": str(port),
         "MONAI_LABEL_SESSION_PATH": str(app_dir / "model" / ".sessions"),
-        # Else a study just labelled stays unlabelled for two hours.
+        # With the default, a study that was just labelled is listed as unlabelled for two hours.
         "MONAI_LABEL_DICOMWEB_CACHE_EXPIRY": str(DICOMWEB_CACHE_SECONDS),
-        # A training process has no entry for this, and MONAI Label reads it without asking.
+        # MONAI Label reads this variable in its training processes without checking that it is set.
         "PYTHONPATH": os.pathsep.join([str(lib.REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    # Threads that wait must not keep the cores from whoever waits for an answer.
+    # Waiting OpenMP threads must not occupy the cores that answer requests.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    # MONAI Label calls dcmqi's itkimage2segimage by its name, and downloads it where no name leads to it.
+    # MONAI Label calls dcmqi's itkimage2segimage by name, and downloads it if it is not on the PATH.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
     os.environ.setdefault("MONAI_LABEL_APP_CONF", json.dumps({}))
-    # Else two apps on one archive share what is kept of it, labels of other classes included.
+    # Otherwise two apps on one archive share a cache, including labels of other classes.
     os.environ.setdefault("MONAI_LABEL_DICOMWEB_CACHE_PATH", str(app_dir / "model" / ".dicomweb"))
-    # MONAI Label cannot start with its own variable set; lib.server.app has another.
+    # MONAI Label cannot start with its own variable set; lib.server.guard.origins reads another one.
     os.environ.pop("MONAI_LABEL_CORS_ORIGINS", None)
 
 
@@ -99,15 +102,15 @@ def next_steps(
     example: tuple[str, str] = ("Segment a study", "label.nii.gz"),
     slicer: bool = True,
 ) -> str:
-    """Return what to do with a server that answers.
+    """Return the next steps for the user of a running server, as text.
 
     Args:
-        address: Where it listens.
-        models: Names of its infer tasks that segment by themselves.
-        image: A study of the store, None if it is empty.
-        study: Its UID in a DICOMweb archive, empty for a folder.
-        example: What a first request does, in words, and the file that it writes.
-        slicer: Whether 3D Slicer can show the answers.
+        address: Address of the server.
+        models: Names of the infer tasks that need no clicks.
+        image: Name of a study in the store, None if the store is empty.
+        study: DICOM UID of that study in a DICOMweb archive, empty for a folder.
+        example: Description of a first request and the name of the file that it writes.
+        slicer: Whether 3D Slicer can show the results.
     """
     lines = [f"serving on {address}", *([f"  {SLICER_STEPS.format(address=address)}"] if slicer else [])]
     if study:
@@ -120,26 +123,26 @@ def next_steps(
         params = """'params={"result_extension": ".nii.gz"}'"""
         action, file = example
         lines.append(f'  {action}:\n    curl -f -X POST -F {params} -o {file} "{url}"')
-    lines.append(f"  The admin's pages: {address}/admin")
-    lines.append(f"  What the server has: {address}/info/   Its log: {address}/logs/?text=true   Stop: Ctrl+C")
+    lines.append(f"  Admin pages: {address}/admin")
+    lines.append(f"  Models and labels: {address}/info/   Log: {address}/logs/?text=true   Stop: Ctrl+C")
     return "\n".join(lines)
 
 
 def existing_app(app_dir: str | Path) -> Path:
-    """Return the folder of an app, absolute."""
+    """Return the absolute path of an app's folder."""
     path = Path(app_dir).expanduser().resolve()
     if not (path / "app.toml").is_file() or not (path / "main.py").is_file():
-        raise CannotServe(f"{path} is no app: it needs main.py and app.toml")
+        raise CannotServe(f"{path} is not an app: main.py or app.toml is missing; give the folder of an app")
     return path
 
 
 def existing_studies(studies: str | Path) -> str:
-    """Return the studies: an address as it is, a folder absolute."""
+    """Return the studies: an address unchanged, a folder as its absolute path."""
     if str(studies).startswith(("http://", "https://")):
         return str(studies)
     path = Path(studies).expanduser().resolve()
     if not path.is_dir():
-        raise CannotServe(f"there is no folder of studies at {path}: make it, or run `make sample`")
+        raise CannotServe(f"there is no folder of studies at {path}: create it, or run `make sample`")
     return str(path)
 
 
@@ -149,7 +152,7 @@ def _listen(host: str, port: int) -> socket.socket:
         listener = socket.socket(family)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(where)
-        # Without this, another server could bind the port while this one still imports.
+        # Without this, another server could bind the port while this process still imports modules.
         listener.listen(128)
     except OSError as error:
         raise CannotServe(f"cannot listen on {host}:{port} ({error.strerror}): choose another with --port") from None
@@ -157,7 +160,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _share_arenas() -> None:
-    """Have all threads take memory from two places: else each keeps what it freed, an image's worth, in its own."""
+    """Limit glibc to two memory arenas: otherwise every thread's arena keeps the freed memory of an image."""
     arena_max = -8
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).mallopt(arena_max, 2)
@@ -165,7 +168,7 @@ def _share_arenas() -> None:
 
 def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
     _share_arenas()
-    # Imported once the environment is set: MONAI Label reads its settings when it is imported.
+    # Imported only after the environment is set: MONAI Label reads its settings when it is imported.
     import uvicorn
     from monailabel.interfaces.utils.app import app_instance
 
@@ -173,14 +176,14 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
     from lib.server.log import log_config
     from lib.tasks.store.archive import ArchiveStore
 
-    class Announcing(uvicorn.Server):
+    class AnnouncingServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets=sockets)
             instance: Any = app_instance()
             store, infers = instance.datastore(), instance.infers
             models = [name for name, infer in infers.items() if not infer.needs_clicks]
             image = min(store.list_images(), default=None)
-            study = store.study_of(image) if image and isinstance(store, ArchiveStore) else ""
+            study = store.study_uid(image) if image and isinstance(store, ArchiveStore) else ""
             kind = instance.kind
             steps = next_steps(address, models, image, study, example=kind.example, slicer=kind.serves_slicer)
             print(steps, flush=True)
@@ -192,9 +195,9 @@ def _run(listener: socket.socket, address: str, app_dir: Path) -> None:
         access_log=False,
         server_header=False,
         ws="none",
-        # Else whoever asks from this machine says itself where it asks from.
+        # Otherwise a client on this machine could set its own address with a proxy header.
         proxy_headers="FORWARDED_ALLOW_IPS" in os.environ,
     )
-    # Uvicorn shuts down in order and then raises the signal anew.
+    # Uvicorn shuts down in order and then raises the signal again.
     with contextlib.suppress(KeyboardInterrupt):
-        Announcing(config).run(sockets=[listener])
+        AnnouncingServer(config).run(sockets=[listener])

@@ -1,4 +1,4 @@
-"""Turns at a device: so many work at once, so many wait, and whoever comes then is told when to ask again."""
+"""A thread pool with bounded concurrency and a bounded queue; further requests are refused with a time to retry."""
 
 import asyncio
 import contextvars
@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 
 from lib.server.refusals import Refused
-from lib.tasks.serving.niceness import thread_gives_way
+from lib.tasks.serving.niceness import lower_thread_priority
 
 Answer = TypeVar("Answer")
 MAX_RETRY_SECONDS = 300
@@ -20,13 +20,13 @@ _NEWEST = 0.2
 """Weight of the newest duration in the mean."""
 
 
-class Turns:
-    """Work in threads of its own, first come first served.
+class BoundedExecutor:
+    """Runs work in its own threads, in the order of arrival.
 
     Args:
-        name: What it is for, in answers and metrics.
-        at_once: How many work at once.
-        waiting: How many may wait.
+        name: Name of the executor in answers and metrics.
+        at_once: Number of requests that may run at once.
+        waiting: Number of requests that may wait.
     """
 
     def __init__(self, name: str, at_once: int, waiting: int) -> None:
@@ -34,17 +34,17 @@ class Turns:
         self.running = self.waiting = 0
         self._mean_seconds = FIRST_GUESS_SECONDS
         self._free = asyncio.Semaphore(at_once)
-        # Not the framework's threads: those answer everybody else, and these give way to them.
-        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name, initializer=thread_gives_way)
+        # Separate threads of lower priority, so that the framework's threads can answer all other requests.
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix=name, initializer=lower_thread_priority)
 
     async def run(self, work: Callable[[float], Answer], gone: Callable[[], Awaitable[bool]] | None = None) -> Answer:
-        """Return what `work` returns, when its turn has come.
+        """Run `work` as soon as a thread is free and return its result.
 
         Args:
-            work: Told how many seconds it waited.
-            gone: Says whether whoever asked has left; work that nobody waits for is not done.
+            work: The work; it gets the number of seconds that it waited.
+            gone: Returns whether the client has disconnected; then the work is not started.
         Raises:
-            Refused: BUSY, if as many wait as may; NOBODY_WAITS.
+            Refused: BUSY if the queue is full; with status 499 if the client has disconnected.
         """
         if self._free.locked() and self.waiting >= self.max_waiting:
             raise self._busy()
@@ -58,10 +58,11 @@ class Turns:
         start = time.monotonic()
         try:
             if gone is not None and await gone():
-                raise Refused(499, "NOBODY_WAITS", "The client left before its turn.", "Ask again.")
+                reason = "The client disconnected before the work was started."
+                raise Refused(499, "NOBODY_WAITS", reason, "Send the request again.")
             context = contextvars.copy_context()
             answer = asyncio.wrap_future(self._threads.submit(lambda: context.run(work, start - begin)))
-            # A turn is over when its thread is, whatever became of who asked.
+            # The thread counts as busy until the work has ended, even if the client has disconnected.
             with anyio.CancelScope(shield=True):
                 await asyncio.wait([answer])
             return answer.result()
@@ -73,5 +74,5 @@ class Turns:
     def _busy(self) -> Refused:
         seconds = math.ceil(self._mean_seconds * (self.waiting + 1) / self.at_once)
         seconds = min(max(seconds, 1), MAX_RETRY_SECONDS)
-        reason = f"{self.running} requests ({self.name}) are at work and {self.waiting} wait."
-        return Refused(503, "BUSY", reason, f"Ask again in {seconds} s.", retry_after=seconds)
+        reason = f"The server is busy: {self.running} requests ({self.name}) run and {self.waiting} wait."
+        return Refused(503, "BUSY", reason, f"Send the request again in {seconds} s.", retry_after=seconds)

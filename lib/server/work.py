@@ -1,4 +1,4 @@
-"""The worker's process and those of its jobs: their settings are the server's own."""
+"""Start the worker process and the processes of its jobs, with the settings of the server."""
 
 import os
 import sys
@@ -10,19 +10,19 @@ from lib.server.serve import configure, existing_app, existing_studies
 
 
 def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
-    """Do the jobs of an app until interrupted.
+    """Run the jobs of an app until interrupted.
 
     Args:
         app_dir: The app's folder.
         studies: Folder of studies, or the address of a DICOMweb server.
-        parent: The server that started this, and that it ends with; 0 for none.
+        parent: Process id of the server; the worker ends when that process ends. 0 for none.
     Raises:
-        CannotServe: If the app or the studies are not there.
+        CannotServe: If the app or the studies do not exist.
     """
     app_dir, studies = existing_app(app_dir), existing_studies(studies)
     configure(app_dir, studies, int(os.environ.get("MONAI_LABEL_SERVER_PORT", "8000")))
     environment = os.environ | {
-        # A job reads the store once, and nobody changes it under its hands.
+        # A job reads the store once; it must not reload it while it runs.
         "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
         "MONAI_LABEL_RELOAD_APP_LIB": "false",
     }
@@ -35,15 +35,15 @@ def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
 
 
 def run(app_dir: str | Path, job: str, parent: int = 0) -> bool:
-    """Do one job in this process; say whether it ended well.
+    """Run one job in this process and return whether it succeeded.
 
     Args:
         app_dir: The app's folder.
-        job: The job's id.
-        parent: The worker.
+        job: Id of the job.
+        parent: Process id of the worker; the job ends when that process ends. 0 for none.
     """
     from lib.tasks.jobs.kinds import KINDS, devices
-    from lib.tasks.serving.niceness import process_gives_way
+    from lib.tasks.serving.niceness import lower_process_priority
 
-    process_gives_way()
+    lower_process_priority()
     return execute(app_dir, job, KINDS, devices, parent)

@@ -1,1 +1,1 @@
-"""Rehearse: simulated people annotate at a real server, and curves tell what their labels bring."""
+"""Rehearse active learning: simulated annotators label at a real server; curves show accuracy against labels."""

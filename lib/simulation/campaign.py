@@ -1,4 +1,4 @@
-"""One strategy, one seed: ask for studies, label them, retrain, and see what the served model can do by then."""
+"""Rehearse one strategy with one seed: request studies, label them, retrain, and score the served model."""
 
 import math
 import shutil
@@ -17,32 +17,32 @@ from lib.data.pipeline import IGNORE, load_label
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import cl_dice
 from lib.evaluation.report import json_safe
-from lib.simulation.people import Desk, Label, Person
-from lib.simulation.site import lay_out, served
+from lib.simulation.people import Assignment, Label, Person
+from lib.simulation.site import create_site, serve
 from lib.simulation.viewer import Viewer
 from lib.tasks.serving.models import promote
 from lib.tasks.serving.weights import served_weights
 from lib.tasks.spec import CLICK, RANDOM, AppSpec, TaskSpec, load_app
 
-START = RANDOM
-"""Draws the first labels, the same ones for every strategy of a seed: nothing is known of any study then."""
+FIRST_STRATEGY = RANDOM
+"""Strategy of the first round, for all strategies of a seed: before the first training no study has a score."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What every strategy is given.
+    """Conditions of a rehearsal, equal for all strategies.
 
     Args:
-        app_dir: The app that is rehearsed.
-        task: Its segmentation task.
-        pool: Cases to label, with the true labels that the server never sees.
-        test: Cases that only tell what a served model can do.
-        person: Who labels.
-        rounds: Times that are labelled and trained, the first draw included.
-        batch: Studies labelled in each.
-        options: Of the recipe, for every training.
-        starter: Whether it begins with the app's starter weights, else with none.
-        threads: That each server and its jobs compute with.
+        app_dir: Folder of the app to rehearse.
+        task: Name of its segmentation task.
+        pool: Cases to label; the server never sees their true labels.
+        test: Cases on which the served model is scored.
+        person: Simulated annotator.
+        rounds: Number of rounds of labelling and training, including the first.
+        batch: Studies to label per round.
+        options: Recipe options of every training.
+        starter: Whether the app starts with its starter weights; otherwise without weights.
+        threads: Threads of each server and its jobs.
     """
 
     app_dir: Path
@@ -59,17 +59,17 @@ class Plan:
 
 @dataclass(frozen=True)
 class Point:
-    """Where a rehearsal stands after a training.
+    """State of a rehearsal after the training of a round.
 
     Args:
-        labels: Submitted so far.
-        clicks: Sent so far.
-        minutes: Of work so far, by the model of effort.
-        dice: Mean over the test cases of the mean over classes; nan while nothing is served.
-        cl_dice: Of the classes united, mean over the test cases.
-        classes: Mean Dice by class.
-        verdict: The gate's on the new version; it is promoted whatever that is.
-        cases: Labelled in this round, in their order.
+        labels: Labels submitted so far.
+        clicks: Clicks sent so far.
+        minutes: Working time so far, in minutes, by the model of effort.
+        dice: Mean over the test cases of the mean Dice over classes.
+        cl_dice: Mean clDice over the test cases, for the union of the classes.
+        classes: Mean Dice over the test cases, by class.
+        verdict: Verdict of the gate on the new version, which is promoted in any case.
+        cases: Names of the cases labelled in this round, in their order.
     """
 
     labels: int
@@ -84,43 +84,44 @@ class Point:
 
 @dataclass(eq=False)
 class Campaign:
-    """A rehearsal in a folder, of one strategy and seed, and its points so far.
+    """Rehearsal of one strategy with one seed, in a folder of its own.
 
     Args:
-        plan: What is given.
-        seed: Of draws, trainings and the person's hand.
-        strategy: A name that the server offers.
-        folder: Holds the app, the studies and the log.
-        tell: Called after every round.
+        plan: Conditions of the rehearsal.
+        seed: Seed of random draws, trainings and the annotator.
+        strategy: Name of a strategy that the server offers.
+        folder: Folder of the app, the studies and the server's log.
+        on_round: Called after every round.
+        points: States after the rounds so far.
     """
 
     plan: Plan
     seed: int
     strategy: str
     folder: Path
-    tell: Callable[[], object] = lambda: None
+    on_round: Callable[[], object] = lambda: None
     points: list[Point] = field(default_factory=list)
 
     def begin(self) -> "Campaign":
-        """Lay everything out and do the first round, whose studies are drawn by lot."""
-        lay_out(self.folder, self.plan.app_dir, [case.image for case in self.plan.pool], starter=self.plan.starter)
-        with served(self.folder, threads=self.plan.threads) as url:
-            self._round(Viewer(url), START)
+        """Create app and studies, and run the first round, whose studies are drawn at random."""
+        create_site(self.folder, self.plan.app_dir, [case.image for case in self.plan.pool], starter=self.plan.starter)
+        with serve(self.folder, threads=self.plan.threads) as url:
+            self._round(Viewer(url), FIRST_STRATEGY)
         return self
 
     def fork(self, strategy: str, folder: Path) -> "Campaign":
-        """Return a copy that goes on with another strategy."""
+        """Copy the rehearsal to `folder` and return the copy, which continues with another strategy."""
         shutil.copytree(self.folder, folder, symlinks=True)
-        return Campaign(self.plan, self.seed, strategy, folder, self.tell, [*self.points])
+        return Campaign(self.plan, self.seed, strategy, folder, self.on_round, [*self.points])
 
     def finish(self) -> list[Point]:
-        """Do the rounds that are left; return all points."""
-        with served(self.folder, threads=self.plan.threads) as url:
+        """Run the remaining rounds and return the points of all rounds."""
+        with serve(self.folder, threads=self.plan.threads) as url:
             viewer = Viewer(url)
-            self._check(viewer)
+            self._check_strategy(viewer)
             while len(self.points) < self.plan.rounds:
-                if self.strategy != START:
-                    viewer.score(f"{self.plan.task}_scores", self._served)
+                if self.strategy != FIRST_STRATEGY:
+                    viewer.score(f"{self.plan.task}_scores", self._served_version)
                 self._round(viewer, self.strategy)
         return self.points
 
@@ -132,100 +133,106 @@ class Campaign:
     def _spec(self) -> TaskSpec:
         return self._app.task(self.plan.task)
 
-    def _check(self, viewer: Viewer) -> None:
+    def _check_strategy(self, viewer: Viewer) -> None:
         if self.strategy not in (known := viewer.info()["strategies"]):
-            raise ValueError(f"the app has no strategy '{self.strategy}'; it has: {', '.join(known)}")
+            raise ValueError(f"the app has no strategy '{self.strategy}'; choose one of: {', '.join(known)}")
 
     def _round(self, viewer: Viewer, strategy: str) -> None:
         cases = {case.id: case for case in self.plan.pool}
-        clicks, seconds, done = 0, 0.0, []
+        clicks, seconds, labelled = 0, 0.0, []
         for _ in range(self.plan.batch):
             name = viewer.next_study(strategy, self.seed)["id"]
             if not name:
                 break
-            work = self._labelled(viewer, cases[name], len(self._earlier) + len(done))
-            clicks, seconds, done = clicks + work[0], seconds + work[1], [*done, name]
+            work = self._label(viewer, cases[name], len(self._earlier_cases) + len(labelled))
+            clicks, seconds, labelled = clicks + work[0], seconds + work[1], [*labelled, name]
         outcome = viewer.train(self.plan.task, {**self.plan.options, "seed": self.seed})
         if not outcome["published"]:
-            # What labels bring is asked, and not what the few patients that the gate has by then can tell.
+            # Promote in any case: the rehearsal measures the effect of labels, and the gate has too few patients yet.
             promote(self.folder / "app", self.plan.task, outcome["version"], by="rehearsal")
         last = self.points[-1] if self.points else Point(0, 0, 0.0, 0.0, 0.0, {}, "", ())
         scores = [self._score(viewer, case) for case in self.plan.test]
         self.points.append(
             Point(
-                labels=last.labels + len(done),
+                labels=last.labels + len(labelled),
                 clicks=last.clicks + clicks,
                 minutes=round(last.minutes + seconds / 60, 2),
-                dice=round(_mean([_mean(list(each.values())) for each, _ in scores]), 5),
-                cl_dice=round(_mean([found for _, found in scores]), 5),
-                classes={n: round(_mean([each[n] for each, _ in scores]), 5) for n in self._spec.label_values},
+                dice=round(_mean([_mean(list(dice_by_class.values())) for dice_by_class, _ in scores]), 5),
+                cl_dice=round(_mean([union_cl_dice for _, union_cl_dice in scores]), 5),
+                classes={
+                    name: round(_mean([dice_by_class[name] for dice_by_class, _ in scores]), 5)
+                    for name in self._spec.label_values
+                },
                 verdict=outcome["verdict"],
-                cases=tuple(done),
+                cases=tuple(labelled),
             )
         )
-        self.tell()
+        self.on_round()
 
     @property
-    def _served(self) -> str:
+    def _served_version(self) -> str:
         return served_weights(self.folder / "app", self._spec).name
 
     @property
-    def _earlier(self) -> list[str]:
+    def _earlier_cases(self) -> list[str]:
         return [name for point in self.points for name in point.cases]
 
-    def _labelled(self, viewer: Viewer, case: Case, number: int) -> tuple[int, float]:
-        """Label a case and submit it; return the clicks and the seconds that it took."""
+    def _label(self, viewer: Viewer, case: Case, number: int) -> tuple[int, float]:
+        """Label a case and submit it; return the number of clicks and the working time in seconds."""
         truth, affine = _read(case)
-        click = next((task.name for task in self._app.tasks if task.kind == CLICK), "")
+        click_task = next((task.name for task in self._app.tasks if task.kind == CLICK), "")
 
-        def mend(clicks: Any, label: Label | None) -> Label:
-            return viewer.mend(click, case.id, clicks, label, affine)
+        def refine(clicks: Any, label: Label | None) -> Label:
+            return viewer.refine(click_task, case.id, clicks, label, affine)
 
-        desk = Desk(
+        assignment = Assignment(
             truth=truth,
             proposal=viewer.propose(self.plan.task, case.id),
             values=self._spec.label_values,
             spacing_mm=np.linalg.norm(affine[:3, :3], axis=0).tolist(),
-            mend=mend if click else None,
+            refine=refine if click_task else None,
             rng=np.random.default_rng([self.seed, number]),
         )
-        work = self.plan.person.label(desk)
+        work = self.plan.person.label(assignment)
         viewer.submit(case.id, work.label, affine)
         return work.clicks, work.seconds
 
     def _score(self, viewer: Viewer, case: Case) -> tuple[dict[str, float], float]:
-        """Return Dice by class, nan where a class is neither there nor found, and clDice of the classes united."""
-        found, (truth, _) = viewer.segment(self.plan.task, case.image), _read(case)
+        """Return Dice by class and clDice of the union of the classes.
+
+        The Dice is nan for a class that neither the label nor the prediction has.
+        """
+        prediction, (truth, _) = viewer.segment(self.plan.task, case.image), _read(case)
         valid = truth != IGNORE
-        found = np.where(valid, np.zeros_like(truth) if found is None else found, 0)
+        prediction = np.where(valid, np.zeros_like(truth) if prediction is None else prediction, 0)
         truth = np.where(valid, truth, 0)
-        scores = {name: dice(found == value, truth == value) for name, value in self._spec.label_values.items()}
-        return scores, cl_dice(found > 0, truth > 0)
+        scores = {name: dice(prediction == value, truth == value) for name, value in self._spec.label_values.items()}
+        return scores, cl_dice(prediction > 0, truth > 0)
 
 
-def as_json(points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Return points as JSON can say them."""
+def points_to_json(points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Return points as JSON values; numbers that are not finite become None."""
     return [json_safe(asdict(point)) for point in points]
 
 
-def from_json(told: Sequence[Mapping[str, Any]]) -> list[Point]:
-    """Return the points that `as_json` told."""
-    return [_point(each) for each in told]
+def points_from_json(records: Sequence[Mapping[str, Any]]) -> list[Point]:
+    """Return the points that `points_to_json` converted."""
+    return [_point(record) for record in records]
 
 
-def _point(told: Mapping[str, Any]) -> Point:
-    known = {key: math.nan if value is None else value for key, value in told.items()}
-    classes = {name: math.nan if value is None else value for name, value in told["classes"].items()}
-    return Point(**{**known, "classes": classes, "cases": tuple(told["cases"])})
+def _point(record: Mapping[str, Any]) -> Point:
+    values = {key: math.nan if value is None else value for key, value in record.items()}
+    classes = {name: math.nan if value is None else value for name, value in record["classes"].items()}
+    return Point(**{**values, "classes": classes, "cases": tuple(record["cases"])})
 
 
 def _read(case: Case) -> tuple[Label, NDArray[np.float64]]:
     """Return the true label of a case and its affine."""
-    assert case.label is not None, "a rehearsal's cases have labels"
+    assert case.label is not None, "cases of a rehearsal have labels"
     grid = read_header(case.image)
     return load_label(case.label, grid.spatial_shape, grid.affine), grid.affine
 
 
 def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if math.isfinite(value)]
-    return fmean(known) if known else math.nan
+    finite = [value for value in values if math.isfinite(value)]
+    return fmean(finite) if finite else math.nan

@@ -1,4 +1,4 @@
-"""What rehearsals show: accuracy against labels, clicks and minutes, and how many labels a strategy saves."""
+"""Summarise rehearsals: learning curves, their areas, and the labels that a strategy saves against a reference."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -12,29 +12,29 @@ from lib.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Interval, mean_inter
 from lib.simulation.campaign import Point
 
 REFERENCE = "foreground_random"
-"""The baseline that hardly any published strategy beats (nnActive, Lüth et al. 2025)."""
-SEED = 7
+"""The baseline that few published strategies surpass (nnActive, Lüth et al. 2025)."""
+BOOTSTRAP_SEED = 7
 
-Runs = Mapping[str, Mapping[int, Sequence[Point]]]
-"""Points by strategy and seed."""
+CurvesByStrategy = Mapping[str, Mapping[int, Sequence[Point]]]
+"""Points of the rehearsals by strategy and seed."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What a strategy showed over its seeds.
+    """Result of a strategy over its seeds.
 
     Args:
-        strategy: Its name.
+        strategy: Name of the strategy.
         final: Dice after the last round.
         area: Mean Dice along the curve, over labels.
-        gain: That area against the reference's, paired by seed.
-        cl_gain: The same of clDice.
-        share: Labels at which its mean curve reaches the reference's last Dice, over all labels of the reference; inf
-            where it does not reach it.
-        share_low: Lower end of that share's interval.
-        share_high: Upper end; inf where it is not always reached.
-        minutes: Of work in all rounds, by the model of effort.
-        seeds: How many.
+        gain: Difference between the area and the area of the reference, paired by seed.
+        cl_gain: Difference between the areas of clDice, paired by seed.
+        share: Labels at which the mean curve reaches the last Dice of the reference, divided by all labels of the
+            reference; inf if the curve does not reach it.
+        share_low: Lower end of the bootstrap interval of `share`.
+        share_high: Upper end of the interval; inf if some resampled curves do not reach the Dice.
+        minutes: Working time of all rounds, in minutes, by the model of effort.
+        seeds: Number of seeds.
     """
 
     strategy: str
@@ -49,86 +49,88 @@ class Finding:
     seeds: int
 
 
-def findings(runs: Runs, reference: str = REFERENCE) -> list[Finding]:
-    """Return what each strategy showed, the best area first.
+def findings(runs: CurvesByStrategy, reference: str = REFERENCE) -> list[Finding]:
+    """Return the results of all strategies, sorted by area, the largest first.
 
     Args:
-        runs: Of all strategies, the reference among them.
-        reference: What the others are held against.
+        runs: Points of all strategies, including the reference.
+        reference: Strategy with which the others are compared.
     Raises:
-        ValueError: If the reference did not run.
+        ValueError: If the reference has no run.
     """
     if reference not in runs:
-        raise ValueError(f"nothing to compare with: '{reference}' did not run")
-    found = [_finding(name, runs[name], runs[reference]) for name in runs]
-    return sorted(found, key=lambda each: -each.area.mean)
+        raise ValueError(f"the reference strategy '{reference}' did not run: add it to the strategies")
+    results = [_finding(name, runs[name], runs[reference]) for name in runs]
+    return sorted(results, key=lambda finding: -finding.area.mean)
 
 
-def area(points: Sequence[Point], of: Callable[[Point], float]) -> float:
-    """Return the mean of a score along the labels, by the trapezoidal rule; that of the only point, if there is one."""
-    labels, values = np.array([point.labels for point in points]), np.array([of(point) for point in points])
+def area(points: Sequence[Point], score: Callable[[Point], float]) -> float:
+    """Return the mean of a score over the labels by the trapezoidal rule; with one point, its score."""
+    labels, values = np.array([point.labels for point in points]), np.array([score(point) for point in points])
     if len(points) == 1:
         return float(values[0])
     return float(np.average((values[1:] + values[:-1]) / 2, weights=np.diff(labels)))
 
 
 def labels_until(curve: Sequence[tuple[float, float]], target: float) -> float:
-    """Return the labels at which a curve first reaches a value, linear between its points; inf where it does not.
+    """Return the labels at which a curve first reaches a value, with linear interpolation; inf if it never does.
 
     Args:
-        curve: ``(labels, value)``, labels rising.
-        target: The value.
+        curve: Points ``(labels, value)`` with increasing labels.
+        target: Value to reach.
     """
-    before: tuple[float, float] | None = None
+    previous: tuple[float, float] | None = None
     for labels, value in curve:
         if value >= target:
-            if before is None or value == before[1]:
+            if previous is None or value == previous[1]:
                 return labels
-            return before[0] + (labels - before[0]) * (target - before[1]) / (value - before[1])
-        before = labels, value
+            return previous[0] + (labels - previous[0]) * (target - previous[1]) / (value - previous[1])
+        previous = labels, value
     return math.inf
 
 
-def _finding(name: str, ours: Mapping[int, Sequence[Point]], theirs: Mapping[int, Sequence[Point]]) -> Finding:
-    seeds = sorted(set(ours) & set(theirs))
-    areas = {of: [[area(side[s], of) for s in seeds] for side in (ours, theirs)] for of in (_dice, _cl_dice)}
-    share, low, high = _share([ours[s] for s in seeds], [theirs[s] for s in seeds])
+def _finding(name: str, curves: Mapping[int, Sequence[Point]], reference: Mapping[int, Sequence[Point]]) -> Finding:
+    seeds = sorted(set(curves) & set(reference))
+    areas = {
+        score: [[area(side[s], score) for s in seeds] for side in (curves, reference)] for score in (_dice, _cl_dice)
+    }
+    share, low, high = _share([curves[s] for s in seeds], [reference[s] for s in seeds])
     return Finding(
         strategy=name,
-        final=mean_interval([ours[s][-1].dice for s in seeds], seed=SEED),
-        area=mean_interval(areas[_dice][0], seed=SEED),
-        gain=paired_difference(*areas[_dice], seed=SEED),
-        cl_gain=paired_difference(*areas[_cl_dice], seed=SEED),
+        final=mean_interval([curves[s][-1].dice for s in seeds], seed=BOOTSTRAP_SEED),
+        area=mean_interval(areas[_dice][0], seed=BOOTSTRAP_SEED),
+        gain=paired_difference(*areas[_dice], seed=BOOTSTRAP_SEED),
+        cl_gain=paired_difference(*areas[_cl_dice], seed=BOOTSTRAP_SEED),
         share=share,
         share_low=low,
         share_high=high,
-        minutes=float(np.mean([ours[s][-1].minutes for s in seeds])) if seeds else math.nan,
+        minutes=float(np.mean([curves[s][-1].minutes for s in seeds])) if seeds else math.nan,
         seeds=len(seeds),
     )
 
 
-def _share(ours: Sequence[Sequence[Point]], theirs: Sequence[Sequence[Point]]) -> tuple[float, float, float]:
-    """Return the share of labels on the mean curves, and its percentile interval over seeds drawn anew."""
-    if not ours:
+def _share(curves: Sequence[Sequence[Point]], reference: Sequence[Sequence[Point]]) -> tuple[float, float, float]:
+    """Return the share of labels on the mean curves and its percentile interval over resampled seeds."""
+    if not curves:
         return math.nan, math.nan, math.nan
-    ours_labels, ours_dice = _curves(ours)
-    theirs_labels, theirs_dice = _curves(theirs)
+    labels, dice = _as_arrays(curves)
+    reference_labels, reference_dice = _as_arrays(reference)
 
-    def share(drawn: NDArray[np.integer]) -> float:
-        target = float(theirs_dice[drawn, -1].mean())
-        curve = list(zip(ours_labels[drawn].mean(0).tolist(), ours_dice[drawn].mean(0).tolist(), strict=True))
-        return labels_until(curve, target) / float(theirs_labels[drawn, -1].mean())
+    def share(sample: NDArray[np.integer]) -> float:
+        target = float(reference_dice[sample, -1].mean())
+        curve = list(zip(labels[sample].mean(0).tolist(), dice[sample].mean(0).tolist(), strict=True))
+        return labels_until(curve, target) / float(reference_labels[sample, -1].mean())
 
-    every = np.arange(len(ours))
-    rng = np.random.default_rng(SEED)
-    shares = np.sort([share(rng.integers(0, len(ours), len(ours))) for _ in range(RESAMPLES)])
+    all_seeds = np.arange(len(curves))
+    rng = np.random.default_rng(BOOTSTRAP_SEED)
+    shares = np.sort([share(rng.integers(0, len(curves), len(curves))) for _ in range(RESAMPLES)])
     tail = (1 - CONFIDENCE) / 2
     ends = [float(shares[round(at * (RESAMPLES - 1))]) for at in (tail, 1 - tail)]
-    return share(every), ends[0], ends[1]
+    return share(all_seeds), ends[0], ends[1]
 
 
-def _curves(runs: Sequence[Sequence[Point]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return labels and Dice, ``(seeds, rounds)``."""
+def _as_arrays(runs: Sequence[Sequence[Point]]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return labels and Dice of the curves, both ``(seeds, rounds)``."""
     return np.array([[p.labels for p in points] for points in runs], float), np.array(
         [[p.dice for p in points] for points in runs], float
     )
@@ -142,32 +144,35 @@ def _cl_dice(point: Point) -> float:
     return point.cl_dice
 
 
-def table(found: Sequence[Finding], reference: str = REFERENCE) -> str:
-    """Return findings as Markdown."""
+def table(results: Sequence[Finding], reference: str = REFERENCE) -> str:
+    """Return the results as a Markdown table."""
     rows = [
-        f"| strategy | Dice at the end | mean Dice along the curve | against {reference} | clDice against it "
-        "| share of its labels for its last Dice | minutes of work | seeds |",
+        f"| strategy | Dice at the end | mean Dice along the curve | difference from {reference} "
+        "| difference in clDice "
+        f"| labels needed for the last Dice of {reference} | minutes of work | seeds |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    for each in found:
-        cells = [_said(each.final), _said(each.area), _said(each.gain, "+"), _said(each.cl_gain, "+")]
-        share = f"{_percent(each.share)} [{_percent(each.share_low)}, {_percent(each.share_high)}]"
-        rows.append(f"| {each.strategy} | {' | '.join(cells)} | {share} | {each.minutes:.0f} | {each.seeds} |")
+    for finding in results:
+        plain = [_format_interval(interval) for interval in (finding.final, finding.area)]
+        signed = [_format_interval(interval, "+") for interval in (finding.gain, finding.cl_gain)]
+        share = f"{_percent(finding.share)} [{_percent(finding.share_low)}, {_percent(finding.share_high)}]"
+        cells = [finding.strategy, *plain, *signed, share, f"{finding.minutes:.0f}", str(finding.seeds)]
+        rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def as_json(found: Sequence[Finding]) -> list[dict[str, Any]]:
-    """Return findings as JSON can say them, None for what is not finite."""
+def as_json(results: Sequence[Finding]) -> list[dict[str, Any]]:
+    """Return the results as JSON values; numbers that are not finite become None."""
 
     def safe(value: Any) -> Any:
         if isinstance(value, dict):
-            return {key: safe(each) for key, each in value.items()}
+            return {key: safe(entry) for key, entry in value.items()}
         return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return [safe(asdict(each)) for each in found]
+    return [safe(asdict(finding)) for finding in results]
 
 
-def _said(interval: Interval, sign: str = "") -> str:
+def _format_interval(interval: Interval, sign: str = "") -> str:
     return f"{interval.mean:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"
 
 

@@ -1,4 +1,4 @@
-"""How long a simulated person takes: a model of the work, not a measurement of anybody."""
+"""Estimate the working time of a simulated annotator; the numbers are a model and were not measured."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ Mask = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Effort:
-    """What each piece of work takes.
+    """Time needed for the parts of the work.
 
     Args:
-        look_seconds: To open a case and look through it.
-        draw_mm_per_second: Contour drawn or redrawn.
-        click_seconds: A click, and the look at what it did.
+        look_seconds: Time to open a case and look through it, in seconds.
+        draw_mm_per_second: Speed of drawing a contour, in mm per second.
+        click_seconds: Time for a click and a look at its result, in seconds.
     """
 
     look_seconds: float = 30.0
@@ -25,7 +25,7 @@ class Effort:
     click_seconds: float = 3.0
 
     def seconds(self, *, drawn_mm: float = 0.0, clicks: int = 0) -> float:
-        """Return the time of one case."""
+        """Return the working time of one case, in seconds."""
         return self.look_seconds + drawn_mm / self.draw_mm_per_second + clicks * self.click_seconds
 
 
@@ -35,30 +35,31 @@ def added_path_mm(
     values: Mapping[str, int],
     spacing_mm: Sequence[float],
 ) -> float:
-    """Return the length of contour that must be drawn, slice by slice, to make a label of a proposal.
+    """Return the length of contour that must be drawn, slice by slice, to change a proposal into the label.
 
-    A contour pixel of the label counts where the proposal has none within a pixel; one more length is that of contours
-    on slices where the label has nothing: those must be taken away.
+    A contour pixel of the label counts if the proposal has no contour within one pixel. Contours of the proposal on
+    slices without a label also count, because they must be deleted.
 
     Args:
-        label: What is wanted, ``(X, Y, Z)``.
-        proposal: What there is; None for a blank image.
-        values: Value of each class.
-        spacing_mm: Of the voxels.
+        label: Label to reach, ``(X, Y, Z)``.
+        proposal: Proposed label, ``(X, Y, Z)``; None if there is none.
+        values: Label value of each class.
+        spacing_mm: Voxel spacing, in mm.
     Returns:
-        Sum over classes and slices, mm.
+        Length in mm, summed over classes and slices.
     Source:
-        Vaassen et al. 2020, doi:10.1016/j.phro.2019.12.001 (added path length); the tolerance of one pixel is theirs.
+        Vaassen et al. 2020, doi:10.1016/j.phro.2019.12.001 (added path length, with its tolerance of one pixel).
     """
     pixel_mm = float(np.sqrt(spacing_mm[0] * spacing_mm[1]))
     pixels = 0
     for value in values.values():
         wanted = label == value
-        there = np.zeros_like(wanted) if proposal is None else proposal == value
-        ours, theirs = _contours(wanted), _contours(there)
-        pixels += int(np.logical_and(ours, np.logical_not(binary_dilation(theirs, _CROSS))).sum())
-        superfluous = there.any(axis=(0, 1)) & ~wanted.any(axis=(0, 1))
-        pixels += int(theirs[..., superfluous].sum())
+        proposed = np.zeros_like(wanted) if proposal is None else proposal == value
+        wanted_contours, proposed_contours = _contours(wanted), _contours(proposed)
+        near_proposed = binary_dilation(proposed_contours, _CROSS)
+        pixels += int(np.logical_and(wanted_contours, np.logical_not(near_proposed)).sum())
+        superfluous = proposed.any(axis=(0, 1)) & ~wanted.any(axis=(0, 1))
+        pixels += int(proposed_contours[..., superfluous].sum())
     return pixels * pixel_mm
 
 

@@ -1,4 +1,4 @@
-"""The curves of a rehearsal as a picture."""
+"""Draw the learning curves of rehearsals."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,19 +9,19 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.simulation.campaign import Point
-from lib.simulation.curves import REFERENCE, Runs
+from lib.simulation.curves import REFERENCE, CurvesByStrategy
 
 BASELINES = {"random": "#9aa5b1", REFERENCE: "#3d4752"}
 COLOURS = ("#0b62b5", "#c2410c", "#15803d", "#7c3aed", "#b91c1c", "#0e7490")
 MARKS = "osD^vPX*"
 
 
-def draw_curves(runs: Runs, path: Path) -> None:
+def draw_curves(runs: CurvesByStrategy, path: Path) -> None:
     """Draw Dice and clDice against labels, and Dice against minutes: means over seeds, bands of one standard error.
 
     Args:
-        runs: Points by strategy and seed.
-        path: PNG to write.
+        runs: Points of the rehearsals by strategy and seed.
+        path: PNG file to write.
     """
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     canvas, axes = FigureCanvasAgg(figure), figure.subplots(1, 3)
@@ -33,8 +33,8 @@ def draw_curves(runs: Runs, path: Path) -> None:
         for axis, (along, score) in zip(axes, _PANELS, strict=True):
             _curve(axis, points, along, score, label=name, colour=colour, mark=mark, width=width)
     for axis, (along, score) in zip(axes, _PANELS, strict=True):
-        axis.set_xlabel(_WORDS[along])
-        axis.set_ylabel(_WORDS[score])
+        axis.set_xlabel(_AXIS_LABELS[along])
+        axis.set_ylabel(_AXIS_LABELS[score])
         axis.grid(alpha=0.25)
     axes[0].legend(fontsize=8, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,9 +42,9 @@ def draw_curves(runs: Runs, path: Path) -> None:
 
 
 _PANELS = (("labels", "dice"), ("labels", "cl_dice"), ("minutes", "dice"))
-_WORDS = {
+_AXIS_LABELS = {
     "labels": "labels submitted",
-    "minutes": "minutes of work, by the model of effort",
+    "minutes": "minutes of work (model of effort)",
     "dice": "Dice on the test cases",
     "cl_dice": "clDice on the test cases",
 }

@@ -1,4 +1,4 @@
-"""A server of its own for one rehearsal: a copy of an app, a folder of studies, a process that ends with this one."""
+"""Set up and run the server of one rehearsal: a copy of an app, a folder of studies, and a server process."""
 
 import os
 import shutil
@@ -16,42 +16,42 @@ import lib
 
 START_SECONDS = 300
 END_SECONDS = 60
-LEFT_BEHIND = ("model", "records", "logs", "bin", "starter")
-"""What a copy of an app begins without: everything that it learned or remembers."""
+NOT_COPIED = ("model", "records", "logs", "bin", "starter")
+"""Parts of an app that a copy does not get: weights, records and logs."""
 
 
-def lay_out(folder: Path, app_dir: Path, images: Sequence[Path], *, starter: bool) -> None:
-    """Make ``app`` and ``studies`` in a folder: the app as it was before its first label.
+def create_site(folder: Path, app_dir: Path, images: Sequence[Path], *, starter: bool) -> None:
+    """Create ``app`` and ``studies`` in a folder; the app has no labels and no trained versions.
 
     Args:
-        folder: Of the rehearsal.
-        app_dir: The app that is copied.
-        images: What there is to label.
-        starter: Whether it begins with its starter weights, else with none.
+        folder: Folder of the rehearsal.
+        app_dir: App to copy.
+        images: Images to label, which are copied to ``studies``.
+        starter: Whether the app starts with its starter weights; otherwise without weights.
     """
-    left = [name for name in LEFT_BEHIND if not (starter and name == "starter")]
-    shutil.copytree(app_dir, folder / "app", ignore=shutil.ignore_patterns(*left, "__pycache__"))
+    excluded = [name for name in NOT_COPIED if not (starter and name == "starter")]
+    shutil.copytree(app_dir, folder / "app", ignore=shutil.ignore_patterns(*excluded, "__pycache__"))
     (folder / "studies").mkdir()
     for image in images:
         shutil.copy(image, folder / "studies")
 
 
 @contextmanager
-def served(folder: Path, *, threads: int) -> Iterator[str]:
-    """Serve what `lay_out` made, and end the server by its own handle; yield its address.
+def serve(folder: Path, *, threads: int) -> Iterator[str]:
+    """Run a server for the folder of `create_site`, yield its address, and stop it at the end.
 
     Args:
-        folder: Of the rehearsal; the server's log is ``server.txt`` there.
-        threads: That it and its jobs compute with.
+        folder: Folder of the rehearsal; the server writes its log to ``server.txt`` there.
+        threads: Threads of the server and its jobs.
     Raises:
-        RuntimeError: If it ends, or does not answer in time, with the end of its log.
+        RuntimeError: If the server stops or does not answer within `START_SECONDS`, with the end of its log.
     """
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "lib", "serve", str(folder / "app"), "--studies", str(folder / "studies")]
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("MONAI_LABEL", "TOPOLABEL"))}
-    environment = kept | {"PYTHONPATH": str(lib.REPOSITORY), "OMP_NUM_THREADS": str(threads)}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("MONAI_LABEL", "TOPOLABEL"))}
+    environment = inherited | {"PYTHONPATH": str(lib.REPOSITORY), "OMP_NUM_THREADS": str(threads)}
     log = folder / "server.txt"
     with log.open("a") as output:
         process = subprocess.Popen(
@@ -62,7 +62,7 @@ def served(folder: Path, *, threads: int) -> Iterator[str]:
             stderr=output,
         )
     try:
-        _wait(f"http://127.0.0.1:{port}", process, log)
+        _wait_until_ready(f"http://127.0.0.1:{port}", process, log)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
@@ -73,7 +73,7 @@ def served(folder: Path, *, threads: int) -> Iterator[str]:
             process.wait()
 
 
-def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
+def _wait_until_ready(url: str, process: subprocess.Popen, log: Path) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and process.poll() is None:
         try:
@@ -81,4 +81,4 @@ def _wait(url: str, process: subprocess.Popen, log: Path) -> None:
                 return
         except requests.RequestException:
             time.sleep(0.2)
-    raise RuntimeError(f"the server does not answer; its log ends: {log.read_text()[-600:]}")
+    raise RuntimeError(f"the server of the rehearsal does not answer; its log {log} ends: {log.read_text()[-600:]}")

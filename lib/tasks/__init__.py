@@ -1,1 +1,1 @@
-"""Serve what an app declares: its tasks as MONAI Label's infer tasks, train tasks, strategies and scoring methods."""
+"""Serve the tasks of an app as infer tasks, train tasks, strategies and scoring methods of MONAI Label."""

@@ -1,4 +1,4 @@
-"""The kinds of task at work: what each does with images, labels and versions, behind one protocol."""
+"""The kinds of task behind one protocol: how each kind handles images, labels and model versions."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
-from lib.jobs.gate import Judged
+from lib.jobs.gate import JudgedCase
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
 from lib.tasks.click.kind import Click
@@ -22,74 +22,77 @@ from lib.tasks.spec import CLICK, RESTORATION, SEGMENTATION, TaskSpec
 
 
 class TaskKind(Protocol):
-    """What one kind of task does; what it may declare is `lib.tasks.spec.kinds.Declaration`.
+    """Behaviour of one kind of task; `lib.tasks.spec.kinds.Declaration` says which keys it takes in app.toml.
 
     Attributes:
-        image_patterns: File patterns of its images in a folder of studies.
-        answers_are_drafts: Whether a saved label is an edited answer, so that the difference measures work.
-        answers_alone: Whether it answers an image without clicks, and so can be compared with its student.
-        serves_slicer: Whether 3D Slicer's extension can show its answers.
-        example: What a first request does, in words, and the file that it writes.
+        image_patterns: File patterns of the images in a folder of studies.
+        answers_are_drafts: Whether annotators edit the inference result into the saved label. The difference between
+            the two then measures the annotators' work.
+        needs_no_clicks: Whether inference needs the image only. Such a teacher can be compared with its student.
+        serves_slicer: Whether 3D Slicer's extension can show the inference results.
+        example: A description of a first inference request, and the name of the file that it writes.
     """
 
     image_patterns: tuple[str, ...]
     answers_are_drafts: bool
-    answers_alone: bool
+    needs_no_clicks: bool
     serves_slicer: bool
     example: tuple[str, str]
 
     def check_image(self, path: str | Path) -> None:
-        """Refuse an image that no task of this kind can take.
+        """Check that tasks of this kind can read an image.
 
         Raises:
-            InputRejected: With every reason that was found.
+            InputRejected: If they cannot; it lists every reason found.
         """
         ...
 
     def infer_tasks(self, app_dir: str | Path, task: TaskSpec) -> Mapping[str, ServedInfer]:
-        """Return the infer tasks that viewers see, by name."""
+        """Return the infer tasks that viewers list, by name."""
         ...
 
     def infer_file(
         self, app_dir: str | Path, task: str, image: Path, output: Path, progress: Callable[[int, int], None]
     ) -> dict[str, Any]:
-        """Answer one image into a file, and return facts about the answer, JSON-safe.
+        """Infer on one image, write the result to `output` and return facts about it, JSON-safe.
 
         Raises:
-            SpecError: If this kind does not answer an image alone.
+            SpecError: If this kind of task needs more than the image.
             InputRejected: If the image is refused.
         """
         ...
 
     def scoring_methods(self, task: TaskSpec) -> Mapping[str, ScoringMethod]:
-        """Return the methods that compare answers with final labels, by name."""
+        """Return the methods that compare inference results with final labels, by name."""
         ...
 
-    def accept_label(
+    def check_submitted_label(
         self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
     ) -> NDArray[Any]:
-        """Return the values of a submitted label file, rewritten in the order of the task's labels.
+        """Check a submitted label file, rewrite its values in the order of the task's labels, and return them.
 
         Raises:
-            InputRejected: If the label cannot be trained on.
+            InputRejected: If the label cannot be used for training.
         """
         ...
 
     def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
-        """Return what a person should look at in an accepted label, JSON-safe; never raises."""
+        """Return the findings that a person should look at in a submitted label, JSON-safe; never raises."""
         ...
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
-        """Train a network in place; return the best weights and the background level, None where it has none."""
+        """Train a network in place. Return the best weights and the calibration, None if there is none."""
         ...
 
-    def judge(self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device) -> list[Judged]:
-        """Return how a network does on labelled cases."""
+    def judge(
+        self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
+    ) -> list[JudgedCase]:
+        """Return the scores of a network on labelled cases."""
         ...
 
 
 KINDS: dict[str, TaskKind] = {SEGMENTATION: Segmentation(), CLICK: Click(), RESTORATION: Restoration()}
-"""Every kind of task, by the name that `kind` takes in app.toml."""
+"""Kinds of task by the value of the key `kind` in app.toml."""
 
 
 def kind_of(task: TaskSpec) -> TaskKind:

@@ -1,1 +1,1 @@
-"""Verbs in groups, each with a word of its own behind ``python -m lib``: arguments and printing only."""
+"""Groups of commands of ``python -m lib``: arguments and printing only."""

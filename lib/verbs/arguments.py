@@ -1,4 +1,4 @@
-"""Arguments that several verbs take, and what is checked of them."""
+"""Arguments that several commands share, and their checks."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,23 +10,25 @@ Task = Annotated[str, typer.Option(help="name of the task in app.toml")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output, nothing else")]
 
 
-def existing(app: Path) -> Path:
-    """Return the folder of an app.
+def check_app(app: Path) -> Path:
+    """Return the folder of an app unchanged.
 
     Raises:
-        ValueError: If it has no app.toml.
+        ValueError: If the folder has no app.toml.
     """
     if not (app / "app.toml").is_file():
-        raise ValueError(f"there is no app.toml in {app}")
+        raise ValueError(f"there is no app.toml in {app}: give the folder of an app")
     return app
 
 
-def options_of(said: list[str] | None) -> dict[str, str]:
-    """Return what ``--set KEY=VALUE`` said.
+def parse_options(pairs: list[str] | None) -> dict[str, str]:
+    """Return the options of ``--set KEY=VALUE`` as a dict.
 
+    Args:
+        pairs: Texts ``KEY=VALUE``; None for no option.
     Raises:
-        typer.BadParameter: If one has no value.
+        typer.BadParameter: If a text has no "=".
     """
-    if wrong := [option for option in said or [] if "=" not in option]:
+    if wrong := [pair for pair in pairs or [] if "=" not in pair]:
         raise typer.BadParameter(f"--set takes KEY=VALUE, got {wrong[0]!r}")
-    return dict(option.split("=", 1) for option in said or [])
+    return dict(pair.split("=", 1) for pair in pairs or [])

@@ -1,4 +1,4 @@
-"""Small synthetic scans on crooked grids, as arrays and as files of every format."""
+"""Small synthetic scans with random affines, as arrays and as files of all formats."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def make_head(shape: tuple[int, ...] = (24, 28, 20), noise_hu: float = 10.0, see
 
 
 def make_affine(seed: int, *, oblique: bool = True) -> np.ndarray:
-    """Return a random affine: permuted and flipped axes, anisotropic spacing, turned unless told otherwise."""
+    """Return a random affine: permuted and flipped axes, anisotropic spacing, and a rotation if `oblique`."""
     rng = np.random.default_rng(seed)
     axes = np.eye(3)[:, rng.permutation(3)] * rng.choice([-1, 1], 3)
     if oblique:
@@ -59,7 +59,7 @@ def nifti(tmp_path: Path) -> Callable[..., Path]:
 
 
 def write_slice(path: Path, plane: np.ndarray, **tags: object) -> None:
-    """Write one CT slice ``(X, Y)`` of HU, stored with slope 2 and intercept -1024."""
+    """Write one CT slice ``(X, Y)`` in HU, stored with slope 2 and intercept -1024."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = CTImageStorage, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -79,7 +79,7 @@ def write_slice(path: Path, plane: np.ndarray, **tags: object) -> None:
 
 @pytest.fixture
 def dicom_series(tmp_path: Path) -> Callable[..., Path]:
-    """Write a series, its files named against the order of the slices, and return the folder."""
+    """Write a series whose file names are in the reverse order of the slices, and return the folder."""
 
     def write(array: np.ndarray, step_mm: tuple[float, float, float] = (0.0, 0.0, 2.0), **tags: object) -> Path:
         folder = tmp_path / "series"

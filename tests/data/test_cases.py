@@ -1,4 +1,4 @@
-"""Cases are found by name, in plain folders and in a MONAI Label studies folder."""
+"""Find cases in plain folders and in a MONAI Label studies folder."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,11 +40,11 @@ def test_patient_is_the_name_without_its_visit(name: str, patient: str) -> None:
         ("p7_scan2", r"^(x)?p", "p7_scan2"),
     ],
 )
-def test_a_pattern_finds_the_patient_else_the_image_is_one(name: str, pattern: str, patient: str) -> None:
+def test_pattern_finds_the_patient_or_keeps_the_name(name: str, pattern: str, patient: str) -> None:
     assert patient_from_name(name, pattern) == patient
 
 
-def test_studies_folder_of_monai_label(tmp_path: Path, nifti: Write) -> None:
+def test_studies_folder_of_monai_label_has_final_labels(tmp_path: Path, nifti: Write) -> None:
     voxels = np.zeros((3, 3, 3), np.uint8)
     b = nifti(voxels, name="b_scan1.nii.gz")
     a = nifti(voxels, name="a.nii.gz")
@@ -56,7 +56,7 @@ def test_studies_folder_of_monai_label(tmp_path: Path, nifti: Write) -> None:
     assert [case.patient for case in find_cases(tmp_path, pattern=r"scan\d")] == ["a", "scan1"]
 
 
-def test_labels_may_have_another_folder_and_format(tmp_path: Path, nifti: Write) -> None:
+def test_labels_may_be_in_another_folder_and_format(tmp_path: Path, nifti: Write) -> None:
     image = nifti(np.zeros((3, 3, 3), np.uint8), name="images/a.nii.gz")
     (tmp_path / "marks").mkdir()
     (tmp_path / "marks" / "a.nrrd").write_bytes(b"")

@@ -1,4 +1,4 @@
-"""Findings travel in the exception, as text for a log and as data for an answer."""
+"""Findings are part of the exception, as text for a log and as data for a response."""
 
 import json
 
@@ -6,9 +6,9 @@ from lib.data.findings import Finding, InputRejected, reject
 
 
 def test_rejection_names_code_reason_and_remedy() -> None:
-    error = InputRejected([Finding("A", "first.", "mend it."), Finding("B", "second.", "send it.")])
+    error = InputRejected([Finding("A", "first.", "fix it."), Finding("B", "second.", "send it.")])
     assert isinstance(error, ValueError)
-    assert str(error) == "A: first. mend it.; B: second. send it."
+    assert str(error) == "A: first. fix it.; B: second. send it."
     data = json.loads(json.dumps(error.as_dict()))
     assert data["findings"][1] == {"code": "B", "reason": "second.", "remedy": "send it."}
 

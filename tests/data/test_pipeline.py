@@ -1,5 +1,6 @@
-"""One file in any format gives one reading, and labels and clicks find their way back to the file's grid."""
+"""Files of all formats give the same reading, and labels and points map back to the grid of the file."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import pytest
 import SimpleITK as sitk
 import torch
 
+from lib.data.files.tables import SpecError
 from lib.data.findings import InputRejected
-from lib.data.pipeline import IGNORE, ImageSpec, load_label, read, save_label, window
+from lib.data.pipeline import IGNORE, ImageSpec, apply_window, build_image_spec, load_label, read, write_label
 from lib.data.validate import check
 from lib.data.volumes.geometry import itk_from_ras
 
@@ -21,7 +23,7 @@ Make = Callable[..., np.ndarray]
 
 @pytest.mark.parametrize("seed", range(8))
 class TestRandomAffine:
-    def test_clicked_voxel_is_the_same_voxel_after_reading(self, nifti: Write, random_affine: Make, seed: int) -> None:
+    def test_voxel_index_maps_to_the_grid_and_back(self, nifti: Write, random_affine: Make, seed: int) -> None:
         rng = np.random.default_rng(seed)
         shape = (14, 11, 13)
         ijk = np.array([rng.integers(2, n - 2) for n in shape])
@@ -29,16 +31,16 @@ class TestRandomAffine:
         marked[tuple(ijk)] = 3000
         reading = read(nifti(marked, random_affine(seed)), ImageSpec((0.25,) * 3, (0, 1), (8, 8)))
         point = reading.points_to_grid(ijk)
-        brightest = np.unravel_index(int(reading.hu[0].argmax()), reading.hu.shape[1:])
+        brightest = np.unravel_index(int(reading.intensities[0].argmax()), reading.intensities.shape[1:])
         assert np.abs(point[0] - brightest).max() <= 1
         np.testing.assert_allclose(reading.points_to_source(point)[0], ijk, atol=1e-9)
-        drawn = torch.zeros(reading.hu.shape[1:], dtype=torch.uint8)
+        drawn = torch.zeros(reading.intensities.shape[1:], dtype=torch.uint8)
         drawn[tuple(np.rint(point[0]).astype(int))] = 1
-        for axis, n in enumerate(drawn.shape):  # a voxel of the source is several samples wide here
+        for axis, n in enumerate(drawn.shape):  # a source voxel is several samples wide here
             drawn = drawn | drawn.roll(1, axis) | drawn.roll(-1, axis) if n > 1 else drawn
         assert reading.to_source(drawn)[tuple(ijk)] == 1
 
-    def test_label_comes_back_on_the_exact_source_grid(self, nifti: Write, random_affine: Make, seed: int) -> None:
+    def test_label_is_restored_on_the_source_grid(self, nifti: Write, random_affine: Make, seed: int) -> None:
         shape = (15, 9, 12)
         rng = np.random.default_rng(seed)
         label = rng.choice([0, 1, 5, IGNORE], shape).astype(np.uint8)
@@ -47,7 +49,7 @@ class TestRandomAffine:
         fine = ImageSpec((0.3, 0.3, 0.3), (0, 1), (8, 8))
         reading = read(image, fine, nifti(label, affine, "label.nii.gz"))
         assert reading.label is not None and reading.label.dtype == torch.uint8
-        assert reading.label.shape == reading.hu.shape[1:]
+        assert reading.label.shape == reading.intensities.shape[1:]
         back = reading.to_source(reading.label)
         assert back.dtype == np.uint8 and back.shape == reading.source_shape == shape
         np.testing.assert_array_equal(back, label)
@@ -61,47 +63,47 @@ class TestRandomAffine:
         for name, value in zip(("Spacing", "Origin", "Direction"), itk_from_ras(affine, 3), strict=True):
             getattr(image, f"Set{name}")(value)
         sitk.WriteImage(image, str(tmp_path / "a.nrrd"))
-        ours, theirs = read(nifti(voxels, affine), SPEC), read(tmp_path / "a.nrrd", SPEC)
-        torch.testing.assert_close(ours.hu, theirs.hu, atol=0.05, rtol=0)
-        np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-3)
+        first, second = read(nifti(voxels, affine), SPEC), read(tmp_path / "a.nrrd", SPEC)
+        torch.testing.assert_close(first.intensities, second.intensities, atol=0.05, rtol=0)
+        np.testing.assert_allclose(first.affine, second.affine, atol=1e-3)
 
 
 def test_shape_spacing_and_orientation(nifti: Write, head: Make) -> None:
     reading = read(nifti(head((20, 30, 10)), np.diag([-0.5, 2.0, 3.0, 1])), SPEC)
-    assert reading.hu.shape == (1, 10, 60, 20) and reading.hu.dtype == torch.float32
+    assert reading.intensities.shape == (1, 10, 60, 20) and reading.intensities.dtype == torch.float32
     assert nib.aff2axcodes(reading.affine) == ("R", "A", "S")
     assert reading.source_codes == ("L", "A", "S")
-    assert reading.hu.is_contiguous()
+    assert reading.intensities.is_contiguous()
 
 
-def test_dicom_series_reads_as_its_nifti(dicom_series: Write, nifti: Write, head: Make) -> None:
+def test_dicom_series_and_nifti_give_the_same_reading(dicom_series: Write, nifti: Write, head: Make) -> None:
     voxels = head((12, 10, 6)) // 2 * 2
     affine = np.diag([-0.5, -0.8, 2.0, 1.0])
     affine[:3, 3] = [10, -5, 30]
-    ours, theirs = read(dicom_series(voxels), SPEC), read(nifti(voxels, affine), SPEC)
-    torch.testing.assert_close(ours.hu, theirs.hu)
-    np.testing.assert_allclose(ours.affine, theirs.affine, atol=1e-5)
+    first, second = read(dicom_series(voxels), SPEC), read(nifti(voxels, affine), SPEC)
+    torch.testing.assert_close(first.intensities, second.intensities)
+    np.testing.assert_allclose(first.affine, second.affine, atol=1e-5)
 
 
-def test_trailing_channel_is_dropped(nifti: Write, head: Make) -> None:
+def test_trailing_axis_of_size_1_is_dropped(nifti: Write, head: Make) -> None:
     reading = read(nifti(head()[..., None]), SPEC)
     assert reading.source_shape == (24, 28, 20)
-    assert reading.to_source(torch.zeros(reading.hu.shape[1:])).shape == (24, 28, 20)
+    assert reading.to_source(torch.zeros(reading.intensities.shape[1:])).shape == (24, 28, 20)
 
 
 @pytest.mark.parametrize("shape", [(20, 18), (20, 18, 1)])
-def test_slice_comes_back_as_it_was(nifti: Write, head: Make, shape: tuple[int, ...]) -> None:
+def test_label_of_a_slice_has_the_shape_of_the_source(nifti: Write, head: Make, shape: tuple[int, ...]) -> None:
     reading = read(nifti(head(shape), np.diag([1.0, 1.0, 5.0, 1.0])), SPEC)
-    assert reading.hu.shape == (1, 20, 18, 1)
-    assert reading.to_source(reading.hu[0] > -500).shape == shape
+    assert reading.intensities.shape == (1, 20, 18, 1)
+    assert reading.to_source(reading.intensities[0] > -500).shape == shape
 
 
-def test_checked_volume_is_read_without_loading_again(nifti: Write, head: Make) -> None:
+def test_checked_volume_is_not_loaded_again(nifti: Write, head: Make) -> None:
     path = nifti(head())
     volume = check(path)
-    expected = read(path, SPEC).hu
+    expected = read(path, SPEC).intensities
     path.unlink()
-    torch.testing.assert_close(read(volume, SPEC).hu, expected)
+    torch.testing.assert_close(read(volume, SPEC).intensities, expected)
 
 
 @pytest.mark.parametrize(
@@ -113,18 +115,18 @@ def test_label_on_another_grid_is_refused(nifti: Write, shape: tuple[int, ...], 
         read(image, SPEC, nifti(np.zeros(shape, np.uint8), affine, "label.nii.gz"))
 
 
-def test_a_label_of_another_size_is_not_loaded(
+def test_voxels_of_a_label_with_another_shape_are_not_loaded(
     nifti: Write, head: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     volume = check(nifti(head()))
     small = tmp_path / "label.nii"
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), small)
-    monkeypatch.setattr("lib.data.pipeline.load", lambda *_: pytest.fail("it was loaded"))
+    monkeypatch.setattr("lib.data.pipeline.load", lambda *_: pytest.fail("the label was loaded"))
     with pytest.raises(InputRejected, match="LABEL_GRID"):
         load_label(small, volume.voxels.shape, volume.affine)
 
 
-def test_a_label_of_no_numbers_is_refused(nifti: Write, head: Make, tmp_path: Path) -> None:
+def test_label_with_nan_is_refused(nifti: Write, head: Make, tmp_path: Path) -> None:
     volume = check(nifti(head()))
     voxels = np.full(volume.voxels.shape, np.nan, np.float32)
     nib.save(nib.Nifti1Image(voxels, volume.affine), tmp_path / "label.nii")
@@ -140,20 +142,61 @@ def test_label_values_out_of_range_are_refused(nifti: Write, value: int) -> None
 
 
 def test_window_maps_its_ends_to_zero_and_one() -> None:
-    hu = torch.tensor([-3024.0, -1000.0, -300.0, 400.0, 2000.0])
-    torch.testing.assert_close(window(hu, (-1000, 400)), torch.tensor([0, 0, 0.5, 1, 1]))
-    assert hu[0] == -3024  # the reading itself is left alone
+    intensities = torch.tensor([-3024.0, -1000.0, -300.0, 400.0, 2000.0])
+    torch.testing.assert_close(apply_window(intensities, (-1000, 400)), torch.tensor([0, 0, 0.5, 1, 1]))
+    assert intensities[0] == -3024  # the input is not changed
 
 
 @pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd"])
-def test_saved_label_lies_on_the_source(tmp_path: Path, nifti: Write, random_affine: Make, name: str) -> None:
+def test_written_label_is_on_the_source_grid(tmp_path: Path, nifti: Write, random_affine: Make, name: str) -> None:
     affine = random_affine(3)
     reading = read(nifti(np.random.default_rng(0).integers(-9, 9, (7, 8, 9)).astype(np.int16), affine), SPEC)
-    label = reading.to_source(reading.hu[0] > 0)
-    path = save_label(label, reading, tmp_path / name)
+    label = reading.to_source(reading.intensities[0] > 0)
+    path = write_label(label, reading, tmp_path / name)
     image = sitk.ReadImage(str(path))
     assert image.GetPixelID() == sitk.sitkUInt8
     np.testing.assert_array_equal(sitk.GetArrayFromImage(image).T, label)
     np.testing.assert_allclose(read(path, SPEC).source_affine, affine, atol=1e-4)
     with pytest.raises(ValueError, match="source"):
-        save_label(label[1:], reading, tmp_path / name)
+        write_label(label[1:], reading, tmp_path / name)
+
+
+TABLE = {"spacing_mm": [1, 1, 1.5], "roi": [16, 16]}
+
+
+def test_image_spec_is_read_from_a_table(caplog: pytest.LogCaptureFixture) -> None:
+    spec = build_image_spec({**TABLE, "window": [-1000, 400], "intensity": "window"}, "[image]")
+    assert spec == build_image_spec({**TABLE, "window": [-1000, 400]}, "[image]") == SPEC
+    assert (spec.window, spec.intensity) == ((-1000.0, 400.0), "window") and not caplog.records
+
+
+def test_old_window_key_works_and_is_reported_as_deprecated(caplog: pytest.LogCaptureFixture) -> None:
+    table = {**TABLE, "window_hu": [-1000, 400]}
+    with caplog.at_level(logging.WARNING):
+        assert build_image_spec(table, "[image]") == SPEC
+    assert "[image]: window_hu is deprecated; write window" in caplog.text
+    assert "window" not in table, "the table is not changed"
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ({"window": [-1000, 400], "window_hu": [-1000, 400]}, r"\[image\] has window and window_hu"),
+        ({"window": [0, 1], "intensity": "percentiles"}, "intensity is 'percentiles'; the choices are window"),
+        ({}, "needs window"),
+        ({"window_hu": [0]}, "window takes a list of 2"),
+    ],
+)
+def test_bad_image_spec_is_refused(block: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        build_image_spec({**TABLE, **block}, "[image]")
+
+
+def test_stored_plans_and_cache_keys_keep_the_first_names_of_the_fields() -> None:
+    text = (
+        "ImageSpec(spacing_mm=(1.0, 1.0, 1.5), "
+        "window_hu=(-1000.0, 400.0), roi=(16, 16), slice_offsets=(0,), crop_margin_mm=None)"
+    )
+    assert SPEC.legacy_text() == text
+    names = ["spacing_mm", "window_hu", "roi", "slice_offsets", "crop_margin_mm"]
+    assert list(SPEC.legacy_fields()) == names

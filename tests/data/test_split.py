@@ -1,11 +1,11 @@
-"""Patients never straddle parts and never move when cases are added."""
+"""All cases of a patient are in one part, and patients do not move when cases are added."""
 
 from pathlib import Path
 
 import pytest
 
 from lib.data.cases import Case
-from lib.data.split import divided, patient_of, split_by_patient
+from lib.data.split import patient_of, split_by_patient, split_pool_and_test
 
 FRACTIONS = {"train": 0.7, "val": 0.2, "test": 0.1}
 
@@ -22,7 +22,7 @@ def parts(cases: list[Case], **options: object) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("count", [3, 4, 10, 200])
-def test_patients_stay_together_and_nothing_is_lost(count: int) -> None:
+def test_patients_stay_together_and_no_case_is_lost(count: int) -> None:
     cases = make(count)
     split = split_by_patient(cases, fractions=FRACTIONS, seed=1)
     owners = [{patient_of(case) for case in group} for group in split.values()]
@@ -38,7 +38,7 @@ def test_shares_are_near_the_fractions() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_adding_cases_moves_nobody(seed: int) -> None:
+def test_adding_cases_moves_no_patient(seed: int) -> None:
     before, after = parts(make(60), seed=seed), parts(make(300), seed=seed)
     assert before == {name: after[name] for name in before}
 
@@ -58,7 +58,7 @@ def test_order_does_not_matter_and_the_seed_does() -> None:
 
 
 @pytest.mark.parametrize("minimum", [1, 3])
-def test_every_part_gets_its_minimum(minimum: int) -> None:
+def test_each_part_gets_its_minimum(minimum: int) -> None:
     cases = make(3 * minimum, 1)
     split = split_by_patient(cases, fractions=FRACTIONS, minimum=minimum)
     assert [len(group) for group in split.values()] == [minimum] * 3
@@ -66,7 +66,7 @@ def test_every_part_gets_its_minimum(minimum: int) -> None:
         split_by_patient(cases[1:], fractions=FRACTIONS, minimum=minimum)
 
 
-def test_parts_may_have_minimums_of_their_own() -> None:
+def test_each_part_may_have_its_own_minimum() -> None:
     split = split_by_patient(make(8, 1), fractions=FRACTIONS, minimum={"train": 1, "test": 5})
     assert len(split["test"]) == 5 and len(split["train"]) >= 1
     with pytest.raises(ValueError, match="too few for 1 in train and 8 in test"):
@@ -88,28 +88,28 @@ def test_unknown_assignment_is_refused() -> None:
         split_by_patient(make(9), fractions=FRACTIONS, assigned={"p0": "hold-out"})
 
 
-def test_own_idea_of_a_patient() -> None:
+def test_patient_function_may_be_given() -> None:
     split = split_by_patient(["a1", "a2", "b1"], fractions={"x": 0.5, "y": 0.5}, patient_of=lambda name: name[0])
     assert sorted(split.values()) in ([["a1", "a2"], ["b1"]],)
 
 
-def named(name: str, patient: str = "", label: bool = True) -> Case:
+def make_case(name: str, patient: str = "", label: bool = True) -> Case:
     return Case(name, Path(f"{name}.nii"), Path(f"label_{name}.nii") if label else None, patient or name)
 
 
-def test_patients_are_divided_and_stay_where_they_are_when_others_come() -> None:
-    cases = [named(f"p{n}_{scan}", f"p{n}") for n in range(12) for scan in "ab"]
-    pool, test = divided(cases, 4)
+def test_pool_and_test_set_share_no_patient() -> None:
+    cases = [make_case(f"p{n}_{scan}", f"p{n}") for n in range(12) for scan in "ab"]
+    pool, test = split_pool_and_test(cases, 4)
     assert len(pool) == 16 and len(test) == 8
-    assert not {each.patient for each in pool} & {each.patient for each in test}
-    assert divided([named("p3_c", "p3"), *cases[::-1]], 4)[1] != []
+    assert not {case.patient for case in pool} & {case.patient for case in test}
+    assert split_pool_and_test([make_case("p3_c", "p3"), *cases[::-1]], 4)[1] != []
 
 
-def test_a_case_without_a_label_is_neither_labelled_nor_a_judge() -> None:
-    cases = [named(f"p{n}", label=n != 3) for n in range(8)]
-    assert "p3" not in {each.id for part in divided(cases, 2) for each in part}
+def test_case_without_a_label_is_in_neither_pool_nor_test_set() -> None:
+    cases = [make_case(f"p{n}", label=n != 3) for n in range(8)]
+    assert "p3" not in {case.id for part in split_pool_and_test(cases, 2) for case in part}
 
 
 def test_too_few_patients_are_refused() -> None:
-    with pytest.raises(ValueError, match="3 patients with labels are too few: 2 test"):
-        divided([named(f"p{n}") for n in range(3)], 2)
+    with pytest.raises(ValueError, match="3 patients with labels are too few: 2 are for the test set"):
+        split_pool_and_test([make_case(f"p{n}") for n in range(3)], 2)

@@ -1,4 +1,4 @@
-"""A file for every reason to refuse, and the odd but usable scans that must pass."""
+"""One file for each finding, and unusual but usable scans that must be accepted."""
 
 import gzip
 import struct
@@ -42,7 +42,7 @@ class TestPasses:
     def test_clipped_and_cropped_ct(self, head: Make) -> None:
         assert codes(np.maximum(head((48, 56, 40)), -1024)[14:34, 18:44, 10:30]) == []
 
-    def test_every_format(self, tmp_path: Path, nifti: Write, dicom_series: Write, head: Make) -> None:
+    def test_all_formats(self, tmp_path: Path, nifti: Write, dicom_series: Write, head: Make) -> None:
         sitk.WriteImage(sitk.GetImageFromArray(head().T.copy()), str(tmp_path / "a.nrrd"))
         sitk.WriteImage(sitk.GetImageFromArray(head().T.copy()), str(tmp_path / "a.mha"), True)
         series = dicom_series(head())
@@ -69,7 +69,7 @@ class TestUnreadable:
         monkeypatch.setattr(formats.os, "access", lambda *_: False)
         assert codes(path) == ["UNREADABLE"]
 
-    def test_data_file_elsewhere(self, tmp_path: Path) -> None:
+    def test_header_that_refers_to_another_folder(self, tmp_path: Path) -> None:
         path = tmp_path / "a.mhd"
         path.write_text("ObjectType = Image\nNDims = 2\nDimSize = 2 2\nElementType = MET_UCHAR\nElementDataFile = ../b")
         assert codes(path) == ["UNREADABLE"]
@@ -94,7 +94,7 @@ class TestNotAnImage:
 class TestTruncated:
     @pytest.mark.parametrize("name", ["a.nii.gz", "a.nii", "a.nrrd", "a.mha"])
     @pytest.mark.parametrize("kept", [0.5, 0.95])
-    def test_half_a_file(self, tmp_path: Path, nifti: Write, head: Make, name: str, kept: float) -> None:
+    def test_truncated_file(self, tmp_path: Path, nifti: Write, head: Make, name: str, kept: float) -> None:
         path = tmp_path / name
         if ".nii" in name:
             nifti(head(), name=name)
@@ -163,16 +163,16 @@ def test_unknown_modality(dicom_series: Write, head: Make) -> None:
 
 
 class TestHounsfield:
-    def test_scales_that_are_no_hounsfield_units(self, head: Make) -> None:
+    def test_intensities_that_are_not_hounsfield_units(self, head: Make) -> None:
         hu = head().astype(np.float32)
         unit = np.clip((hu + 1000) / 1400, 0, 1)
         for scaled in (unit, unit * 2 - 1, np.rint(unit * 255), (hu - hu.mean()) / hu.std(), np.maximum(hu + 1024, 0)):
             assert codes(scaled.astype(np.float32)) == ["HU_IMPLAUSIBLE"]
 
-    def test_noisy_scan_with_its_intercept_missing(self, head: Make) -> None:
+    def test_noisy_scan_without_its_intercept(self, head: Make) -> None:
         assert codes(head((48, 56, 40), noise_hu=200) + np.int16(1024)) == ["HU_IMPLAUSIBLE"]
 
-    def test_nothing_but_air(self) -> None:
+    def test_image_of_air_only(self) -> None:
         noise = np.random.default_rng(0).normal(-1000, 50, (20, 20, 20)).astype(np.float32)
         assert codes(noise) == ["HU_IMPLAUSIBLE"]
 
@@ -246,7 +246,7 @@ def test_many_series(dicom_series: Write, head: Make) -> None:
 
 
 class TestTooLarge:
-    def test_claim_is_refused_before_anything_is_loaded(
+    def test_too_large_header_is_refused_before_voxels_are_loaded(
         self, nifti: Write, head: Make, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         path = nifti(head(), name="a.nii")
@@ -261,7 +261,7 @@ class TestTooLarge:
         assert codes(nifti(head()), max_gib=gib * 1.01) == []
         assert codes(nifti(head()), max_gib=gib * 0.99) == ["TOO_LARGE"]
 
-    def test_stream_longer_than_its_header(self, nifti: Write, head: Make) -> None:
+    def test_stream_longer_than_its_header_announces(self, nifti: Write, head: Make) -> None:
         path = nifti(head(), name="a.nii")
         packed = gzip.compress(path.read_bytes() + bytes(3 << 20))
         path.with_suffix(".nii.gz").write_bytes(packed)
@@ -270,7 +270,7 @@ class TestTooLarge:
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("name", ["a.nii", "a.nii.gz", "a.nrrd", "a.mha", "007.dcm"])
-def test_damaged_bytes_are_a_finding_or_harmless_but_never_a_crash(
+def test_damaged_bytes_never_raise_an_unexpected_exception(
     tmp_path: Path, nifti: Write, dicom_series: Write, head: Make, name: str
 ) -> None:
     if name.endswith(".dcm"):
@@ -291,12 +291,12 @@ def test_damaged_bytes_are_a_finding_or_harmless_but_never_a_crash(
     assert rejected
 
 
-def test_header_faults_come_together_and_voxels_are_left_alone(nifti: Write) -> None:
+def test_all_header_findings_are_returned_and_voxels_are_not_loaded(nifti: Write) -> None:
     hu = np.full((5, 5, 5, 2), np.nan, np.float32)
     assert codes(nifti(hu), max_gib=1e-9) == ["WRONG_DIMENSION", "TOO_LARGE"]
 
 
-def test_check_raises_with_everything_found(nifti: Write, head: Make) -> None:
+def test_check_raises_with_all_findings(nifti: Write, head: Make) -> None:
     with pytest.raises(InputRejected) as rejected:
         check(nifti(head(), np.diag([30.0, 30, 1, 1])), max_gib=1e-9)
     assert [f.code for f in rejected.value.findings] == ["TOO_LARGE", "SPACING_ABSURD"]

@@ -1,4 +1,4 @@
-"""The picture exists, looks the right way round and shows the slices that matter."""
+"""The picture is written in radiological orientation and shows the slices with labels."""
 
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def test_orientation(plane: Plane, index: int, voxel: tuple[int, int, int], row:
     assert (width_mm, height_mm) == {"axial": (40, 48), "coronal": (40, 40), "sagittal": (48, 40)}[plane.name]
 
 
-def test_a_spot_is_ringed_where_it_is_and_its_slice_comes_first(tmp_path: Path) -> None:
+def test_a_spot_gets_a_ring_at_its_place_and_its_slice_comes_first(tmp_path: Path) -> None:
     hu, prediction, _ = _case()
     whole = tuple(slice(0, size) for size in hu.shape)
     spots = [Spot((20.2, 25.0, 12.4), "1 BREAK"), Spot((3.0, 4.0, 99.0), "2 FAR")]
@@ -73,13 +73,15 @@ def test_a_spot_is_ringed_where_it_is_and_its_slice_comes_first(tmp_path: Path) 
     assert scene.spots_mm(SAGITTAL, 20) == [(22.5, pytest.approx(25.8), "1 BREAK")]
     assert scene.spots_mm(AXIAL, 13) == []
     plain, ringed = (
-        imread(write_overlay(tmp_path / f"{n}.png", hu, prediction, None, SPACING, labels=LABELS, title="", spots=each))
-        for n, each in enumerate(([], spots))
+        imread(
+            write_overlay(tmp_path / f"{n}.png", hu, prediction, None, SPACING, labels=LABELS, title="", spots=marks)
+        )
+        for n, marks in enumerate(([], spots))
     )
     assert ringed.shape[0] > plain.shape[0]
 
 
-def test_slices_have_content_and_stand_for_equal_parts() -> None:
+def test_slices_represent_equal_shares_of_the_content() -> None:
     content = np.zeros((5, 5, 30), bool)
     content[2, 2, 10:20] = True
     assert _spread(content, 2, 5) == [10, 12, 14, 16, 18]
@@ -92,7 +94,7 @@ def test_view_has_a_margin_in_mm() -> None:
     assert _view(content, (1.0, 2.0, 9.0)) == (slice(12, 49), slice(21, 40), slice(28, 33))
 
 
-def test_grids_must_agree(tmp_path: Path) -> None:
+def test_arrays_on_different_grids_are_refused(tmp_path: Path) -> None:
     hu, prediction, reference = _case()
     with pytest.raises(ValueError, match="one grid"):
         write_overlay(tmp_path / "x.png", hu, prediction, reference[1:], SPACING, labels=LABELS, title="")

@@ -1,4 +1,4 @@
-"""Reports of cases small enough to score by hand."""
+"""Scores of cases that are small enough to score by hand."""
 
 import json
 
@@ -13,7 +13,7 @@ SHAPE_SCORES = {"nsd", "hd95_mm", "cl_dice", "betti_0_error"}
 
 
 def _reference() -> np.ndarray:
-    """Ten voxels of pharynx on ten of larynx; no trachea."""
+    """Return ten voxels of pharynx above ten of larynx, without trachea."""
     label = np.zeros((8, 8, 24), np.uint8)
     label[4, 4, 2:12] = 1
     label[4, 4, 12:22] = 2
@@ -21,7 +21,7 @@ def _reference() -> np.ndarray:
 
 
 def _prediction() -> np.ndarray:
-    """The parting lies two voxels too high, and one voxel of pharynx sits in a corner far away."""
+    """Return a prediction whose boundary is two voxels off, with a stray voxel of pharynx in a far corner."""
     label = _reference()
     label[4, 4, 12:14] = 1
     label[0, 0, 0] = 1
@@ -44,7 +44,7 @@ def test_scores_by_hand() -> None:
     assert list(case["classes"]) == [*LABELS, "airway"]
 
 
-def test_a_class_that_is_nowhere_has_no_score() -> None:
+def test_an_absent_class_has_no_score() -> None:
     trachea = evaluate_case(_prediction(), _reference(), SPACING, LABELS)["classes"]["trachea"]
     assert all(trachea[score] is None for score in ("dice", "iou", "nsd", "hd95_mm", "cl_dice"))
     assert trachea["volume_ml"] == 0 and trachea["betti_0_error"] == 0
@@ -56,12 +56,12 @@ def test_a_missed_class_counts_as_zero() -> None:
     assert larynx["dice"] == larynx["nsd"] == larynx["cl_dice"] == 0 and larynx["hd95_mm"] is None
 
 
-def test_ignored_voxels_count_for_nobody() -> None:
-    """All faults lie where the reference is not known, so every score is perfect."""
+def test_ignored_voxels_are_not_scored() -> None:
+    """The errors inside the airway lie on ignored voxels, so the Dice is that of the other voxels."""
     reference, prediction = _reference(), _prediction()
     reference[4, 4, 12:14] = 255
     reference[0, 0, 0] = 255
-    prediction[0, 1, 1] = 1  # hangs on the ignored voxel, but lies outside it: wrong, yet no pocket of its own
+    prediction[0, 1, 1] = 1  # touches the ignored voxel but is not ignored: wrong, but not an unconnected pocket
     case = evaluate_case(prediction, reference, SPACING, LABELS, hull=np.zeros(reference.shape, bool))
     assert case["classes"]["larynx"]["dice"] == 1.0
     assert case["classes"]["pharynx"]["dice"] == pytest.approx(20 / 21)
@@ -69,7 +69,7 @@ def test_ignored_voxels_count_for_nobody() -> None:
     assert case["outside_ml"] == pytest.approx(1.9)  # 10 + 8 + 1 voxels; the ignored ones are not counted
 
 
-def test_perfect_and_invariant_to_where_it_lies() -> None:
+def test_a_perfect_score_does_not_depend_on_the_position() -> None:
     label = _reference()
     shifted = np.pad(label, ((3, 9), (0, 2), (5, 0)))
     here, there = (evaluate_case(one, one, SPACING, LABELS) for one in (label, shifted))
@@ -77,7 +77,7 @@ def test_perfect_and_invariant_to_where_it_lies() -> None:
     assert here["mean"] == {"dice": 1.0, "iou": 1.0, "nsd": 1.0, "hd95_mm": 0.0, "cl_dice": 1.0}
 
 
-def test_light_leaves_shape_out_and_agrees_on_the_rest() -> None:
+def test_light_has_no_shape_scores_and_agrees_on_the_others() -> None:
     light = evaluate_case(_prediction(), _reference(), SPACING, LABELS, light=True)
     full = evaluate_case(_prediction(), _reference(), SPACING, LABELS)
     for name, scores in light["classes"].items():
@@ -104,23 +104,23 @@ def test_empty_and_two_dimensional_cases(light: bool) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"reference": np.zeros((8, 8, 23), np.uint8)}, "fit together"),
-        ({"spacing_mm": (1.0, 1.0)}, "fit together"),
-        ({"labels": {}}, "labels need"),
-        ({"labels": {"background": 0}}, "labels need"),
-        ({"labels": {"unknown": 255}}, "labels need"),
+        ({"reference": np.zeros((8, 8, 23), np.uint8)}, "do not match"),
+        ({"spacing_mm": (1.0, 1.0)}, "do not match"),
+        ({"labels": {}}, "expected labels"),
+        ({"labels": {"background": 0}}, "expected labels"),
+        ({"labels": {"unknown": 255}}, "expected labels"),
         ({"labels": {"airway": 1, "larynx": 2}}, "union"),
-        ({"prediction": np.full((8, 8, 24), 300)}, "prediction holds"),
-        ({"prediction": np.full((8, 8, 24), -1)}, "prediction holds"),
+        ({"prediction": np.full((8, 8, 24), 300)}, "prediction has values"),
+        ({"prediction": np.full((8, 8, 24), -1)}, "prediction has values"),
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict, message: str) -> None:
+def test_arguments_that_do_not_match_are_refused(change: dict, message: str) -> None:
     arguments = {"prediction": _prediction(), "reference": _reference(), "spacing_mm": SPACING, "labels": LABELS}
     with pytest.raises(ValueError, match=message):
         evaluate_case(**(arguments | change))
 
 
-def test_summary() -> None:
+def test_summary_has_means_and_intervals() -> None:
     cases = [evaluate_case(one, _reference(), SPACING, LABELS) for one in (_prediction(), _reference())]
     summary = summarise(cases, seed=0)
     larynx = summary["classes"]["larynx"]
@@ -134,7 +134,7 @@ def test_summary() -> None:
     json.dumps([cases, summary], allow_nan=False)
 
 
-def test_json_safe() -> None:
+def test_json_safe_replaces_numpy_numbers_nan_and_inf() -> None:
     nested = {"a": np.float32(0.5), 1: [np.nan, float("inf"), np.int64(3)], "b": (np.bool_(True), None, "text")}
     nested["c"] = np.array([[1.0, np.nan]])
     assert json_safe(nested) == {"a": 0.5, "1": [None, None, 3], "b": [True, None, "text"], "c": [[1.0, None]]}

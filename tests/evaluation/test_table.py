@@ -1,4 +1,4 @@
-"""Tables as they are read."""
+"""Markdown tables of summaries."""
 
 import pytest
 
@@ -24,6 +24,6 @@ def test_comparison_table() -> None:
     assert table.splitlines()[2:] == ["| model | 0.912 [0.850, 0.970] |", "| fill rule | 0.912 [0.850, 0.970] |"]
 
 
-def test_a_class_that_is_not_there_is_an_error() -> None:
+def test_an_absent_class_raises_a_key_error() -> None:
     with pytest.raises(KeyError):
         comparison_table({"model": SUMMARY}, "larynx")

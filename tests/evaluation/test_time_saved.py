@@ -1,15 +1,15 @@
-"""The meter: it finds an effect that is known, finds none where there is none, and says nothing of too few."""
+"""The estimate of the time saved covers a known effect and an absent one, and is None for too few cases."""
 
 import numpy as np
 import pytest
 
-from lib.evaluation.time_saved import LEAST_CASES, time_saved
+from lib.evaluation.time_saved import MIN_CASES, time_saved
 
-LOGS = 200
+TRIALS = 200
 
 
 def arms(seed: int, effect: float, blank: int = 30, proposed: int = 120) -> tuple[np.ndarray, np.ndarray]:
-    """Return seconds of work as annotators have them, skewed to the right; proposals take off a share of them."""
+    """Return right-skewed seconds of work without and with proposals, which save the share `effect`."""
     draw = np.random.default_rng(seed)
     work = draw.lognormal(mean=5.0, sigma=0.5, size=blank + proposed)
     return work[:blank], work[blank:] * (1 - effect)
@@ -19,12 +19,12 @@ def arms(seed: int, effect: float, blank: int = 30, proposed: int = 120) -> tupl
 def test_a_known_effect_lies_within_the_interval(effect: float) -> None:
     mean = float(np.exp(5.0 + 0.5**2 / 2))
     covered = {"seconds": 0, "share": 0}
-    for seed in range(LOGS):
+    for seed in range(TRIALS):
         found = time_saved(*arms(seed, effect), seed=seed)
         assert found is not None and (found.blank, found.proposed) == (30, 120)
         covered["seconds"] += found.seconds.low <= effect * mean <= found.seconds.high
         covered["share"] += found.share.low <= effect <= found.share.high
-    assert all(0.9 * LOGS <= count <= 0.99 * LOGS for count in covered.values()), covered
+    assert all(0.9 * TRIALS <= count <= 0.99 * TRIALS for count in covered.values()), covered
 
 
 def test_the_estimate_is_the_difference_of_the_means() -> None:
@@ -35,7 +35,7 @@ def test_the_estimate_is_the_difference_of_the_means() -> None:
     )
 
 
-def test_too_few_say_nothing() -> None:
-    enough = [60.0] * LEAST_CASES
-    assert time_saved([0.0] * LEAST_CASES, enough, seed=0) is None
+def test_too_few_cases_give_no_estimate() -> None:
+    enough = [60.0] * MIN_CASES
+    assert time_saved([0.0] * MIN_CASES, enough, seed=0) is None
     assert time_saved(enough[1:], enough, seed=0) is None and time_saved(enough, enough[1:], seed=0) is None

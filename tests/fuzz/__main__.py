@@ -1,4 +1,4 @@
-"""Fuzz one target for a while; what breaks it stays in the folder of its corpus as ``crash-...``."""
+"""Fuzz one target for some seconds; inputs that break it are stored in the output folder as ``crash-...``."""
 
 import argparse
 import sys
@@ -8,7 +8,7 @@ CORPUS = Path(__file__).parent / "corpus"
 
 
 def main() -> None:
-    """Let atheris find inputs that reach new code."""
+    """Run atheris, which searches for inputs that reach new code."""
     import atheris
 
     with atheris.instrument_imports(
@@ -17,17 +17,19 @@ def main() -> None:
         from tests.fuzz.seeds import write_seeds
         from tests.fuzz.targets import TARGETS
 
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("target", choices=list(TARGETS))
-    asked.add_argument("--seconds", type=int, default=60)
-    asked.add_argument("--found", type=Path, default=None, help="where new inputs go; a folder of its own by default")
-    given = asked.parse_args()
-    found = given.found or CORPUS.parent / "found" / given.target
-    write_seeds(given.target, found)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("target", choices=list(TARGETS))
+    parser.add_argument("--seconds", type=int, default=60)
+    parser.add_argument(
+        "--found", type=Path, default=None, help="folder for new inputs (default: tests/fuzz/found/TARGET)"
+    )
+    options = parser.parse_args()
+    found = options.found or CORPUS.parent / "found" / options.target
+    write_seeds(options.target, found)
     limits = ["-rss_limit_mb=6000", "-timeout=30", "-max_len=8192", "-len_control=20"]
-    flags = [f"-max_total_time={given.seconds}", f"-artifact_prefix={found}/crash-", *limits]
-    known = [str(CORPUS / given.target)] if (CORPUS / given.target).is_dir() else []
-    atheris.Setup([sys.argv[0], *flags, str(found), *known], TARGETS[given.target])
+    flags = [f"-max_total_time={options.seconds}", f"-artifact_prefix={found}/crash-", *limits]
+    known = [str(CORPUS / options.target)] if (CORPUS / options.target).is_dir() else []
+    atheris.Setup([sys.argv[0], *flags, str(found), *known], TARGETS[options.target])
     atheris.Fuzz()
 
 

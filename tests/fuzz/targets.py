@@ -1,4 +1,4 @@
-"""What is fuzzed, and what must hold of it whatever comes."""
+"""Fuzz targets, with the assertions that must hold for any input."""
 
 import contextlib
 import json
@@ -25,7 +25,7 @@ _folder = Path(tempfile.mkdtemp(prefix="topolabel-fuzz-", dir=_SHM))
 
 
 def readers(data: bytes) -> None:
-    """The readers and the gate: the first byte chooses the suffix; only an InputRejected may come out."""
+    """Image readers and input gate: the first byte selects the suffix, and only InputRejected may be raised."""
     if not data:
         return
     suffix = SUFFIXES[data[0] % len(SUFFIXES)]
@@ -45,7 +45,7 @@ def readers(data: bytes) -> None:
 
 
 def guard(data: bytes) -> None:
-    """The guard's checks: what passes lies in the store, however often it is decoded; only a Refused comes out."""
+    """Request checks: accepted names stay inside the store after repeated decoding, and only Refused may be raised."""
     method, _, rest = data.partition(b" ")
     target, _, rest = rest.partition(b"\n")
     host, _, body = rest.partition(b"\n")
@@ -59,19 +59,19 @@ def guard(data: bytes) -> None:
         "headers": [(b"host", host), (b"origin", body[:40]), (b"content-length", body[:20])],
     }
     for check in (check_headers, check_address, check_query, Origins(hosts=("localhost",)).check):
-        _passes(lambda check=check: check(scope))
-    if _passes(lambda: check_address(scope)):
-        _stays(PurePosixPath("/srv"), scope["path"].lstrip("/"))
+        _is_accepted(lambda check=check: check(scope))
+    if _is_accepted(lambda: check_address(scope)):
+        _assert_inside(PurePosixPath("/srv"), scope["path"].lstrip("/"))
     name = unquote_to_bytes(query).decode("utf-8", "replace")
-    if _passes(lambda: check_name(name, "image")):
-        _stays(PurePosixPath("/srv/store"), name)
-    _passes(lambda: Body(scope, None, 100).check_length())  # type: ignore[arg-type]
+    if _is_accepted(lambda: check_name(name, "image")):
+        _assert_inside(PurePosixPath("/srv/store"), name)
+    _is_accepted(lambda: Body(scope, None, 100).check_length())  # type: ignore[arg-type]
     text = body.decode("utf-8", "surrogateescape")
-    if _passes(lambda: read_object(text)):
+    if _is_accepted(lambda: read_object(text)):
         json.dumps(read_object(text), allow_nan=False).encode()
 
 
-def _passes(check: Callable[[], object]) -> bool:
+def _is_accepted(check: Callable[[], object]) -> bool:
     try:
         check()
     except Refused as refused:
@@ -81,7 +81,7 @@ def _passes(check: Callable[[], object]) -> bool:
     return True
 
 
-def _stays(home: PurePosixPath, name: str) -> None:
+def _assert_inside(home: PurePosixPath, name: str) -> None:
     for _ in range(3):
         for form in (name, unicodedata.normalize("NFKC", name)):
             assert "\0" not in form

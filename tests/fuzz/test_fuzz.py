@@ -1,4 +1,4 @@
-"""Inputs that once broke something, and a short search for new ones."""
+"""Inputs that caused a fault in the past, and a short search for new ones."""
 
 import importlib.util
 import subprocess
@@ -12,16 +12,16 @@ from tests.fuzz.targets import TARGETS
 
 CORPUS = Path(__file__).parent / "corpus"
 ROOT = Path(__file__).resolve().parents[2]
-FOUND = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
+PAST_FAULTS = sorted(path for path in CORPUS.glob("*/*") if path.is_file())
 
 
-@pytest.mark.parametrize("path", FOUND, ids=lambda path: f"{path.parent.name}-{path.name}")
-def test_what_was_found_stays_mended(path: Path) -> None:
+@pytest.mark.parametrize("path", PAST_FAULTS, ids=lambda path: f"{path.parent.name}-{path.name}")
+def test_past_faults_stay_fixed(path: Path) -> None:
     TARGETS[path.parent.name](path.read_bytes())
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_seeds(target: str, tmp_path: Path) -> None:
+def test_seeds_cause_no_fault(target: str, tmp_path: Path) -> None:
     write_seeds(target, tmp_path)
     for seed in sorted(tmp_path.iterdir()):
         TARGETS[target](seed.read_bytes())
@@ -30,7 +30,7 @@ def test_seeds(target: str, tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="atheris is not installed")
 @pytest.mark.parametrize("target", TARGETS)
-def test_a_search(target: str, tmp_path: Path) -> None:
+def test_short_search(target: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", target, "--seconds", "120", "--found", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,4 +1,4 @@
-"""The gate: what is published, what is rejected, and what waits for a person, each with its reasons."""
+"""The gate: publication, rejection or a hold for an admin, with reasons."""
 
 import dataclasses
 import json
@@ -7,13 +7,13 @@ import random
 
 import pytest
 
-from lib.jobs.gate import HOLD, PUBLISH, REJECT, Decision, GateSpec, Judged, decide
+from lib.jobs.gate import HOLD, PUBLISH, REJECT, Decision, GateSpec, JudgedCase, decide
 
 SPEC = GateSpec(tolerance=0.01, floors={"trachea": 0.6}, latency_factor=2.0)
 
 
-def judged(count: int = 8, gain: float = 0.0, cl_gain: float = 0.0, seed: int = 0, **facts) -> list[Judged]:
-    """Return cases of different difficulty; `gain` is added to all of them."""
+def judged(count: int = 8, gain: float = 0.0, cl_gain: float = 0.0, seed: int = 0, **facts) -> list[JudgedCase]:
+    """Return cases of different difficulty; `gain` is added to every Dice, `cl_gain` to every clDice."""
     rng = random.Random(seed)
     found = []
     for number in range(count):
@@ -26,11 +26,11 @@ def judged(count: int = 8, gain: float = 0.0, cl_gain: float = 0.0, seed: int = 
             "cl_dice": base + cl_gain,
             "seconds": 1.0,
         }
-        found.append(Judged(**(known | facts)))
+        found.append(JudgedCase(**(known | facts)))
     return found
 
 
-def gate(challenger: list[Judged], champion: list[Judged] | None, *, min_patients: int = 5, **more) -> Decision:
+def gate(challenger: list[JudgedCase], champion: list[JudgedCase] | None, *, min_patients: int = 5, **more) -> Decision:
     decision = decide(challenger, champion, SPEC, min_patients=min_patients, **more)
     json.dumps(dataclasses.asdict(decision), allow_nan=False)
     assert decision.reasons and all(decision.reasons)
@@ -38,7 +38,7 @@ def gate(challenger: list[Judged], champion: list[Judged] | None, *, min_patient
 
 
 @pytest.mark.parametrize(
-    ("gain", "cl_gain", "verdict", "says"),
+    ("gain", "cl_gain", "verdict", "expected"),
     [
         (0.05, 0.05, PUBLISH, "no worse on 8 held-out patients"),
         (0.0, 0.0, PUBLISH, "Dice +0.000"),
@@ -47,142 +47,147 @@ def gate(challenger: list[Judged], champion: list[Judged] | None, *, min_patient
         (0.05, -0.02, REJECT, "clDice may fall: -0.020"),
     ],
 )
-def test_neither_score_may_fall_beyond_the_tolerance(gain: float, cl_gain: float, verdict: str, says: str) -> None:
+def test_a_fall_of_dice_or_cldice_beyond_the_tolerance_is_rejected(
+    gain: float, cl_gain: float, verdict: str, expected: str
+) -> None:
     decision = gate(judged(gain=gain, cl_gain=cl_gain), judged())
-    assert decision.verdict == verdict and says in decision.reason
+    assert decision.verdict == verdict and expected in decision.reason
 
 
-def test_a_gain_on_average_is_not_enough_where_it_may_be_chance() -> None:
-    """Half the patients much better, half much worse: the mean says nothing."""
+def test_a_mean_gain_that_may_be_chance_is_rejected() -> None:
+    """Half of the patients are much better and half are much worse: the mean gain is within chance."""
     gains = [0.1, -0.09] * 4
     challenger = [
-        dataclasses.replace(each, scores={name: value + gain for name, value in each.scores.items()})
-        for each, gain in zip(judged(), gains, strict=True)
+        dataclasses.replace(case, scores={name: value + gain for name, value in case.scores.items()})
+        for case, gain in zip(judged(), gains, strict=True)
     ]
     assert gate(challenger, judged()).verdict == REJECT
     assert gate(judged(gain=sum(gains) / 8), judged()).verdict == PUBLISH
 
 
-def test_pairing_sees_a_small_fall_that_every_patient_shares() -> None:
-    """The patients differ by 0.2, so unpaired intervals would overlap."""
+def test_a_small_fall_that_every_patient_shares_is_rejected() -> None:
+    """The patients differ by 0.2, so unpaired intervals would overlap; paired ones show the fall."""
     assert gate(judged(gain=-0.015, cl_gain=-0.015), judged()).verdict == REJECT
 
 
 @pytest.mark.parametrize(("patients", "verdict"), [(0, HOLD), (1, HOLD), (4, HOLD), (5, PUBLISH)])
-def test_too_few_patients_wait_for_the_admin(patients: int, verdict: str) -> None:
+def test_with_too_few_patients_an_admin_decides(patients: int, verdict: str) -> None:
     decision = gate(judged(patients, gain=0.05, cl_gain=0.05), judged(patients))
     assert decision.verdict == verdict
     if verdict == HOLD:
         assert f"{patients} held-out patients are too few" in decision.reason and "admin" in decision.reason
 
 
-def test_many_series_of_few_patients_are_few() -> None:
-    ours, theirs = judged(12, gain=0.05), judged(12)
-    same = [[dataclasses.replace(each, patient=f"p{i % 3}") for i, each in enumerate(side)] for side in (ours, theirs)]
-    decision = gate(*same)
+def test_series_of_the_same_patient_count_as_one_patient() -> None:
+    sides = judged(12, gain=0.05), judged(12)
+    challenger, champion = (
+        [dataclasses.replace(case, patient=f"p{number % 3}") for number, case in enumerate(side)] for side in sides
+    )
+    decision = gate(challenger, champion)
     assert decision.verdict == HOLD and "3 held-out patients" in decision.reason
     assert decision.figures["cases"] == 12 and decision.figures["patients"] == 3
 
 
-def test_a_worse_one_of_few_patients_is_held_and_said_to_be_worse() -> None:
+def test_a_worse_version_on_few_patients_is_held_with_the_fall_as_a_reason() -> None:
     decision = gate(judged(3, gain=-0.2), judged(3))
     assert decision.verdict == HOLD and "Dice may fall: -0.200" in decision.reason
 
 
-def test_a_class_below_its_floor_is_rejected_whatever_the_mean() -> None:
-    def shifted(trachea: float, larynx: float) -> list[Judged]:
-        return [dataclasses.replace(each, scores={"trachea": trachea, "larynx": larynx}) for each in judged()]
+def test_a_class_below_its_floor_is_rejected_even_if_the_mean_rises() -> None:
+    def shifted(trachea: float, larynx: float) -> list[JudgedCase]:
+        return [dataclasses.replace(case, scores={"trachea": trachea, "larynx": larynx}) for case in judged()]
 
     decision = gate(shifted(0.55, 0.95), shifted(0.6, 0.8))
     assert decision.verdict == REJECT and "trachea has Dice 0.550, below its floor of 0.600" in decision.reason
     assert gate(shifted(0.6, 0.95), shifted(0.6, 0.8)).verdict == PUBLISH
 
 
-def test_a_floor_that_no_case_can_show_waits_for_the_admin() -> None:
-    bare = [[dataclasses.replace(each, scores={"larynx": 0.8, "trachea": None}) for each in judged()] for _ in range(2)]
-    decision = gate(*bare)
+def test_a_floor_of_a_class_in_no_case_is_held_for_an_admin() -> None:
+    cases = [dataclasses.replace(case, scores={"larynx": 0.8, "trachea": None}) for case in judged()]
+    decision = gate(cases, cases)
     assert decision.verdict == HOLD and "no held-out case shows trachea" in decision.reason
 
 
-def test_drawing_what_is_not_there_costs() -> None:
-    """The champion rightly leaves the class out, for which there is no Dice; the challenger draws it and gets 0."""
-    theirs = [dataclasses.replace(each, scores={"trachea": 0.8, "larynx": None}) for each in judged()]
-    ours = [dataclasses.replace(each, scores={"trachea": 0.85, "larynx": 0.0}) for each in judged()]
-    assert gate(ours, theirs).verdict == REJECT
-    assert gate(
-        [dataclasses.replace(each, scores={"trachea": 0.85, "larynx": None}) for each in ours], theirs
-    ).verdict == (PUBLISH)
+def test_drawing_an_absent_class_lowers_the_score() -> None:
+    """The champion correctly leaves the class out and has no Dice for it; the challenger draws it and has Dice 0."""
+
+    def scored(trachea: float, larynx: float | None) -> list[JudgedCase]:
+        return [dataclasses.replace(case, scores={"trachea": trachea, "larynx": larynx}) for case in judged()]
+
+    champion = scored(0.8, None)
+    assert gate(scored(0.85, 0.0), champion).verdict == REJECT
+    assert gate(scored(0.85, None), champion).verdict == PUBLISH
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "expected"),
     [
         ({"finite": False}, "no numbers"),
-        ({"constant": True}, "every voxel the same value"),
-        ({"seconds": 3.5}, "it takes 3.5 s a case, the served version 1.0 s"),
+        ({"constant": True}, "the same value in every voxel"),
+        ({"seconds": 3.5}, "it takes 3.5 s per case, the served version 1.0 s"),
     ],
 )
-def test_the_canary_rejects_whatever_the_scores(fault: dict, says: str) -> None:
+def test_the_canary_rejects_a_broken_or_slow_version_with_good_scores(fault: dict, expected: str) -> None:
     for patients in (8, 2):
         decision = gate(judged(patients, gain=0.05, cl_gain=0.05, **fault), judged(patients))
-        assert decision.verdict == REJECT and says in decision.reason
-    # Without any held-out case it looks at the probes.
+        assert decision.verdict == REJECT and expected in decision.reason
+    # Without a held-out case the canary checks the probes.
     if "seconds" not in fault:
         assert gate([], [], probes=judged(1, **fault)).verdict == REJECT
 
 
-def test_one_constant_case_among_others_is_no_reason() -> None:
-    ours = judged(gain=0.05)
-    ours[0] = dataclasses.replace(ours[0], constant=True)
-    assert gate(ours, judged()).verdict == PUBLISH
+def test_one_constant_case_among_others_is_not_rejected() -> None:
+    challenger = judged(gain=0.05)
+    challenger[0] = dataclasses.replace(challenger[0], constant=True)
+    assert gate(challenger, judged()).verdict == PUBLISH
 
 
-def test_a_little_slower_is_the_machine() -> None:
+def test_a_slightly_slower_version_is_not_rejected() -> None:
     assert gate(judged(seconds=2.9), judged()).verdict == PUBLISH
 
 
-def test_without_a_champion_the_floors_and_the_number_decide() -> None:
+def test_without_a_champion_the_floors_and_the_number_of_patients_decide() -> None:
     assert gate(judged(), None).verdict == PUBLISH
     assert gate(judged(3), None).verdict == HOLD
-    assert gate([dataclasses.replace(each, scores={"trachea": 0.2}) for each in judged()], None).verdict == REJECT
+    assert gate([dataclasses.replace(case, scores={"trachea": 0.2}) for case in judged()], None).verdict == REJECT
 
 
-def test_nothing_to_score_is_not_published() -> None:
-    empty = [[dataclasses.replace(each, scores={"larynx": None}, cl_dice=None) for each in judged()] for _ in range(2)]
-    decision = decide(*empty, GateSpec(), min_patients=5)
+def test_a_version_without_scores_is_not_published() -> None:
+    unscored = [dataclasses.replace(case, scores={"larynx": None}, cl_dice=None) for case in judged()]
+    decision = decide(unscored, unscored, GateSpec(), min_patients=5)
     assert decision.verdict == REJECT and "cannot be compared" in decision.reason
 
 
-def test_nan_scores_are_no_scores() -> None:
-    ours = [dataclasses.replace(each, scores={"trachea": math.nan, "larynx": math.nan}) for each in judged()]
-    assert gate(ours, judged()).verdict != PUBLISH
+def test_a_version_with_nan_scores_is_not_published() -> None:
+    challenger = [dataclasses.replace(case, scores={"trachea": math.nan, "larynx": math.nan}) for case in judged()]
+    assert gate(challenger, judged()).verdict != PUBLISH
 
 
-def test_different_cases_are_not_compared() -> None:
+def test_a_comparison_on_different_cases_is_refused() -> None:
     with pytest.raises(ValueError, match="same cases"):
         gate(judged(), judged()[::-1])
 
 
 @pytest.mark.parametrize(
-    ("ahead", "verdict", "says"),
+    ("ahead", "verdict", "expected"),
     [
         (0.0, PUBLISH, "no worse"),
         (0.03, PUBLISH, "no worse"),
         (0.2, REJECT, "of its teacher's Dice"),
     ],
 )
-def test_a_student_reaches_most_of_its_teachers_dice(ahead: float, verdict: str, says: str) -> None:
+def test_a_student_far_behind_its_teacher_is_rejected(ahead: float, verdict: str, expected: str) -> None:
     decision = gate(judged(), judged(), teacher=judged(gain=ahead))
-    assert decision.verdict == verdict and says in decision.reason
-    ours = sum(sum(each.scores.values()) / 2 for each in judged()) / 8
-    assert decision.figures["teacher_share"] == pytest.approx(ours / (ours + ahead), abs=1e-4)
+    assert decision.verdict == verdict and expected in decision.reason
+    student_dice = sum(sum(case.scores.values()) / 2 for case in judged()) / 8
+    assert decision.figures["teacher_share"] == pytest.approx(student_dice / (student_dice + ahead), abs=1e-4)
 
 
-def test_how_far_a_student_is_behind_is_told_where_few_patients_judge() -> None:
+def test_a_student_behind_its_teacher_on_few_patients_is_held_with_that_reason() -> None:
     decision = gate(judged(2), None, teacher=judged(2, gain=0.3))
-    assert decision.verdict == HOLD and "and 0.950 is asked" in decision.reason
+    assert decision.verdict == HOLD and "and 0.950 is required" in decision.reason
 
 
-def test_without_a_teacher_there_is_no_share() -> None:
+def test_the_teacher_share_is_absent_without_a_teacher_and_none_without_its_score() -> None:
     assert "teacher_share" not in gate(judged(), judged()).figures
     assert gate(judged(), judged(), teacher=judged(scores={"trachea": 0.0})).figures["teacher_share"] is None

@@ -1,4 +1,4 @@
-"""Judging restorers: what the gate compares, and every way in which a version can be broken."""
+"""Judging restoration networks: scores for the gate, and detection of broken versions."""
 
 import pytest
 import torch
@@ -10,8 +10,8 @@ from lib.jobs.gate import HOLD, PUBLISH, REJECT, GateSpec, decide
 from lib.jobs.judge_scans import judge_scans
 
 
-class Does(nn.Module):
-    """Gives back what it sees, changed."""
+class Changes(nn.Module):
+    """Network that applies a function to its input."""
 
     def __init__(self, change=lambda x: x) -> None:
         super().__init__()
@@ -37,39 +37,41 @@ def cases(tmp_path_factory: pytest.TempPathFactory) -> list[Case]:
 
 
 @pytest.mark.parametrize("metric", ["psnr", "ssim"])
-def test_what_lies_nearer_to_the_standard_scan_is_published(cases: list[Case], metric: str) -> None:
+def test_the_version_nearer_to_the_standard_scan_is_published(cases: list[Case], metric: str) -> None:
     spec = GateSpec(metric=metric, tolerance=0.0)
-    same, smooth = (judge_scans(Does(change), cases, metric) for change in (lambda x: x, blurred))
-    assert [each.case for each in same] == sorted(case.id for case in cases) and set(same[0].scores) == {metric}
-    better, worse = sorted((same, smooth), key=lambda side: sum(each.scores[metric] for each in side), reverse=True)
+    same, smooth = (judge_scans(Changes(change), cases, metric) for change in (lambda x: x, blurred))
+    assert [judged.case for judged in same] == sorted(case.id for case in cases) and set(same[0].scores) == {metric}
+    better, worse = sorted((same, smooth), key=lambda side: sum(case.scores[metric] for case in side), reverse=True)
     verdict = decide(better, worse, spec, min_patients=5)
     assert verdict.verdict == PUBLISH and ("PSNR" if metric == "psnr" else "SSIM") in verdict.reason
     assert decide(worse, better, spec, min_patients=5).verdict == REJECT
     assert decide(worse, None, spec, min_patients=7).verdict == HOLD
-    assert set(verdict.figures["differences"]) == {verdict.reason.split(": ")[1].split(" ")[0]}, "clDice is of masks"
+    assert set(verdict.figures["differences"]) == {verdict.reason.split(": ")[1].split(" ")[0]}, (
+        "clDice is for masks only"
+    )
 
 
-def test_a_floor_is_of_the_metric(cases: list[Case]) -> None:
-    found = judge_scans(Does(), cases, "psnr")
+def test_a_floor_applies_to_the_metric(cases: list[Case]) -> None:
+    found = judge_scans(Changes(), cases, "psnr")
     decision = decide(found, None, GateSpec(metric="psnr", floors={"psnr": 60.0}), min_patients=5)
     assert decision.verdict == REJECT and "psnr has PSNR" in decision.reason
 
 
-def test_a_version_that_is_broken_never_serves(cases: list[Case]) -> None:
+def test_a_broken_version_is_rejected(cases: list[Case]) -> None:
     spec = GateSpec(metric="psnr")
-    for network, says in (
-        (Does(lambda x: x * float("nan")), "no numbers"),
-        (Does(lambda x: 0 * x + 0.5), "every voxel the same value"),
-        (Does(fails), "fails with IndexError"),
+    for network, expected in (
+        (Changes(lambda x: x * float("nan")), "no numbers"),
+        (Changes(lambda x: 0 * x + 0.5), "the same value in every voxel"),
+        (Changes(fails), "fails with IndexError"),
     ):
         decision = decide(judge_scans(network, cases[:3], "psnr"), None, spec, min_patients=2)
-        assert decision.verdict == REJECT and says in decision.reason
-    broken = Does()
+        assert decision.verdict == REJECT and expected in decision.reason
+    broken = Changes()
     broken.weight.data += float("inf")
-    assert not any(each.finite for each in judge_scans(broken, cases[:2], "psnr"))
+    assert not any(judged.finite for judged in judge_scans(broken, cases[:2], "psnr"))
 
 
-def test_a_network_is_left_in_its_mode(cases: list[Case]) -> None:
-    network = Does().train()
+def test_the_network_keeps_its_mode(cases: list[Case]) -> None:
+    network = Changes().train()
     judge_scans(network, cases[:1], "psnr")
     assert network.training

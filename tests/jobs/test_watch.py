@@ -1,4 +1,4 @@
-"""The watch: several images in a row raise the alarm, and nothing less does."""
+"""The watch: failures on several different images in a row raise an alarm, fewer failures do not."""
 
 import pytest
 import torch
@@ -17,11 +17,11 @@ def watch(alarms: list) -> Watch:
 
 
 def fail(watch: Watch, version: str, image: str, error: Exception | None = None) -> None:
-    with pytest.raises(type(error or BrokenOutput())), watch.over(version, image):
+    with pytest.raises(type(error or BrokenOutput())), watch.observe(version, image):
         raise error or BrokenOutput("no numbers")
 
 
-def test_three_images_in_a_row_raise_it_once(watch: Watch, alarms: list) -> None:
+def test_failures_on_three_images_in_a_row_raise_one_alarm(watch: Watch, alarms: list) -> None:
     for image in "abc":
         assert not alarms
         fail(watch, "v2", image)
@@ -29,43 +29,43 @@ def test_three_images_in_a_row_raise_it_once(watch: Watch, alarms: list) -> None
     assert version == "v2" and "3 images in a row" in reason and "BrokenOutput: no numbers" in reason
 
 
-def test_an_answer_in_between_starts_anew(watch: Watch, alarms: list) -> None:
+def test_an_answer_in_between_resets_the_count(watch: Watch, alarms: list) -> None:
     for image in "abcdef":
         fail(watch, "v2", image)
         if image in "bd":
-            with watch.over("v2", image):
+            with watch.observe("v2", image):
                 pass
     assert not alarms
 
 
-def test_a_load_is_no_answer(watch: Watch, alarms: list) -> None:
+def test_loading_a_version_does_not_reset_the_count(watch: Watch, alarms: list) -> None:
     for image in "abc":
-        with watch.over("v2", image, answers=False):
+        with watch.observe("v2", image, is_answer=False):
             pass
         fail(watch, "v2", image)
     assert alarms
 
 
-def test_one_image_that_no_model_can_stand_is_no_reason(watch: Watch, alarms: list) -> None:
+def test_repeated_failures_on_one_image_raise_no_alarm(watch: Watch, alarms: list) -> None:
     for _ in range(10):
         fail(watch, "v2", "a")
     assert not alarms
 
 
-def test_failures_of_two_versions_are_not_added(watch: Watch, alarms: list) -> None:
+def test_failures_of_two_versions_are_counted_separately(watch: Watch, alarms: list) -> None:
     for image, version in zip("abcd", ("v2", "v2", "v3", "v3"), strict=True):
         fail(watch, version, image)
     assert not alarms
 
 
 @pytest.mark.parametrize("error", [MemoryError(), torch.cuda.OutOfMemoryError()])
-def test_too_little_memory_is_no_models_fault(watch: Watch, alarms: list, error: Exception) -> None:
+def test_an_error_of_memory_is_not_counted(watch: Watch, alarms: list, error: Exception) -> None:
     for image in "abcd":
         fail(watch, "v2", image, error)
     assert not alarms
 
 
-def test_an_alarm_that_fails_itself_leaves_the_first_error() -> None:
+def test_an_error_of_the_alarm_does_not_replace_the_first_error() -> None:
     def broken(version: str, reason: str) -> None:
         raise OSError("disk full")
 
@@ -73,11 +73,11 @@ def test_an_alarm_that_fails_itself_leaves_the_first_error() -> None:
     fail(watch, "v2", "a")
 
 
-def test_only_numbers_pass() -> None:
+def test_only_finite_logits_pass() -> None:
     whole = torch.ones(2, 3)
     assert check_finite(whole) is whole
     huge = torch.full((4,), 3e38)
-    assert check_finite(huge) is huge, "their sum is too large for a number, they are not"
+    assert check_finite(huge) is huge, "the values are finite although their sum overflows"
     for bad in ([1.0, torch.nan], [torch.inf, 1.0], [torch.inf, -torch.inf]):
         with pytest.raises(BrokenOutput):
             check_finite(torch.tensor(bad))

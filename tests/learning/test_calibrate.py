@@ -1,4 +1,4 @@
-"""Calibration: the shift that the held-out cases like best, folded in, with the scores that validation would find."""
+"""Calibration chooses the best shift on the validation cases and reports the scores that validation gives."""
 
 from pathlib import Path
 
@@ -15,12 +15,12 @@ from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import Validation, mean_score
 from lib.models import BUILDERS
 
-SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window_hu=(-1000.0, 0.0), roi=(16, 16))
+SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window=(-1000.0, 0.0), roi=(16, 16))
 ALONE = Ranks(0, 1, torch.device("cpu"))
 
 
 class Threshold(nn.Module):
-    """Air where ``gain * (1 - image) > level``; a wide edge of the image makes the level matter."""
+    """Predict air where ``gain * (1 - image) > level``; on an image with a wide edge the level changes the result."""
 
     def __init__(self, gain: float, level: float) -> None:
         super().__init__()
@@ -32,15 +32,15 @@ class Threshold(nn.Module):
         return self.classifier(image)
 
 
-def level_of(network: nn.Module) -> float:
-    """Return the bias of the background."""
+def background_bias(network: nn.Module) -> float:
+    """Return the bias of the background logit."""
     return float(network.state_dict()["classifier.bias"][0])
 
 
 @pytest.fixture
 def cases(tmp_path: Path) -> list[Case]:
-    """Write two ramps from air to tissue, labelled where they are below -400 HU; a column is ignored."""
-    found = []
+    """Write two ramps from air to tissue, labelled below -400 HU; one column is ignored."""
+    written = []
     for index in range(2):
         hu = np.broadcast_to(np.linspace(-1000, 0, 21 + index)[:, None, None], (21 + index, 9, 5)).astype(np.int16)
         label = (hu < -400).astype(np.uint8)
@@ -48,17 +48,19 @@ def cases(tmp_path: Path) -> list[Case]:
         paths = tmp_path / f"case{index}.nii.gz", tmp_path / f"label{index}.nii.gz"
         for path, array in zip(paths, (hu, label), strict=True):
             nib.save(nib.Nifti1Image(np.ascontiguousarray(array), np.eye(4)), path)
-        found.append(Case(id=f"case{index}", image=paths[0], label=paths[1], patient=f"p{index}"))
-    return found
+        written.append(Case(id=f"case{index}", image=paths[0], label=paths[1], patient=f"p{index}"))
+    return written
 
 
 @pytest.mark.parametrize("level", [1.0, 4.6])
-def test_finds_the_level_and_says_what_validation_says(cases: list[Case], level: float) -> None:
+def test_the_chosen_shift_improves_dice_and_its_scores_equal_those_of_validation(
+    cases: list[Case], level: float
+) -> None:
     network = Threshold(gain=10.0, level=level)
     before = mean_score(Validation(cases, SPEC, ("air",))(network, ALONE))
     chosen = calibrate(network, cases, SPEC, ("air",))
     assert chosen is not None and chosen.score > before
-    # -400 HU is 0.6 of the window: the right level is 4, out of reach for a level of 1.
+    # -400 HU is 0.6 of the window, so the correct level is 4; the largest shift does not reach it from level 1.
     assert chosen.shift == SHIFTS.max() if level == 1.0 else level + chosen.shift == pytest.approx(4.0, abs=0.35)
     after = Validation(cases, SPEC, ("air",))(network, ALONE)
     assert after == [
@@ -67,33 +69,35 @@ def test_finds_the_level_and_says_what_validation_says(cases: list[Case], level:
     assert chosen.score == pytest.approx(mean_score(after))
 
 
-def test_what_is_right_stays(cases: list[Case]) -> None:
+def test_a_correct_bias_is_not_changed(cases: list[Case]) -> None:
     network = Threshold(gain=10.0, level=4.0)
     chosen = calibrate(network, cases, SPEC, ("air",))
     assert chosen is not None and chosen.shift == 0.0
-    assert level_of(network) == 4.0
+    assert background_bias(network) == 4.0
 
 
-def test_a_class_that_nobody_has_does_not_count(cases: list[Case]) -> None:
+def test_metrics_have_the_given_classes_only(cases: list[Case]) -> None:
     network = Threshold(gain=10.0, level=4.6)
     chosen = calibrate(network, cases, SPEC, ("air", "water")[:1])
     assert chosen is not None and all(row["scores"].keys() == {"air"} for row in chosen.metrics)
 
 
-def test_nothing_to_fold_into_or_to_judge_by(cases: list[Case]) -> None:
+def test_without_a_classifier_or_without_cases_nothing_changes(cases: list[Case]) -> None:
     assert calibrate(nn.Conv2d(1, 2, 1), cases, SPEC, ("air",)) is None
     network = Threshold(gain=10.0, level=1.0)
     assert calibrate(network, [], SPEC, ("air",)) is None
-    assert level_of(network) == 1.0
+    assert background_bias(network) == 1.0
 
 
 @pytest.mark.parametrize("name", ["topowmamba_tiny", "vmunet_small"])
-def test_our_networks_have_a_classifier(name: str) -> None:
+def test_a_shift_of_the_classifier_bias_shifts_the_background_logit(name: str) -> None:
     network = BUILDERS[name](spatial_dims=2, in_channels=1, out_channels=3).eval()
     assert isinstance(network.classifier, nn.Module)
     image = torch.randn(1, 1, 32, 32)
     with torch.no_grad():
         before = network(image)
         dict(network.classifier.named_parameters())["bias"][0] += 1.5
-        moved = network(image) - before
-    torch.testing.assert_close(moved, torch.tensor([1.5, 0, 0]).view(1, 3, 1, 1).expand_as(moved), atol=1e-4, rtol=0)
+        difference = network(image) - before
+    torch.testing.assert_close(
+        difference, torch.tensor([1.5, 0, 0]).view(1, 3, 1, 1).expand_as(difference), atol=1e-4, rtol=0
+    )

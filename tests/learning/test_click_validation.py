@@ -1,4 +1,4 @@
-"""What is asked of held-out cases, and what an annotator gets after three clicks."""
+"""Click validation: the objects of the validation cases, and the Dice after three clicks."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,12 +13,12 @@ from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.evaluation.metrics.clicks import Click
 from lib.learning.click_validation import (
     CLICKS,
+    CaseEmbeddings,
     ClickValidation,
-    Kept,
-    as_clicks,
-    class_dice,
-    converse,
-    draw_objects,
+    mean_dice_by_class,
+    run_click_session,
+    select_click_targets,
+    to_predictor_clicks,
 )
 from lib.learning.loop.ranks import Ranks
 from lib.models.sam.predictor import ClickPredictor, Clicks
@@ -31,14 +31,14 @@ ALONE = Ranks(0, 1, torch.device("cpu"))
 
 @pytest.fixture
 def make_case(tmp_path: Path) -> Callable[..., Case]:
-    """Write a dark bar in bright tissue: the left half is one label, the right half another, over most slices."""
+    """Write a dark bar in bright tissue on most slices; one half has label 1, the other half label 2."""
 
     def make(name: str) -> Case:
         hu, label = np.zeros((40, 40, 10), np.int16), np.zeros((40, 40, 10), np.uint8)
         hu[8:32, 16:24] = -1000
         label[8:20, 16:24], label[20:32, 16:24] = 1, 2
         label[..., :2], label[..., 9] = 0, 0
-        label[8:11, 16:19, 1] = 1  # 9 pixels: too few
+        label[8:11, 16:19, 1] = 1  # 9 pixels are fewer than the smallest object
         label[30:32, 16:24, 4] = IGNORE
         paths = [tmp_path / f"{name}.nii.gz", tmp_path / f"{name}-label.nii.gz"]
         for voxels, path in zip((hu, label), paths, strict=True):
@@ -48,63 +48,67 @@ def make_case(tmp_path: Path) -> Callable[..., Case]:
     return make
 
 
-def test_slices_are_spread_and_labels_take_turns(make_case: Callable[..., Case]) -> None:
+def test_slices_are_evenly_spaced_and_single_labels_alternate(make_case: Callable[..., Case]) -> None:
     case = make_case("a")
     reading = read(case.image, SPEC, case.label)
-    things = list(draw_objects(reading, SPEC, LABELS, "all", slices=3))
-    assert [(thing.name, thing.plane.key) for thing in things] == [
+    targets = list(select_click_targets(reading, SPEC, LABELS, "all", slices=3))
+    assert [(target.name, target.plane.key) for target in targets] == [
         ("all", 4), ("low", 4), ("all", 5), ("high", 5), ("all", 6), ("low", 6),
     ]  # fmt: skip
-    whole, low = things[:2]
+    whole, low = targets[:2]
     assert whole.target.sum() == 22 * 8 and low.target.sum() == 12 * 8
     assert not whole.valid[30:32, 16:24].any() and whole.valid.sum() == 40 * 40 - 16
-    # Dark is bright, on the slice's own spacing.
+    # The inverted window makes dark voxels bright; the plane has the spacing of the slice.
     assert whole.plane.image[20, 20] == 1 and whole.plane.image[0, 0] == 0 and whole.plane.spacing_mm == (1.0, 1.0)
-    again = list(draw_objects(reading, SPEC, LABELS, "all", slices=3))
-    assert all((a.target == b.target).all() and a.name == b.name for a, b in zip(things, again, strict=True))
+    again = list(select_click_targets(reading, SPEC, LABELS, "all", slices=3))
+    assert all((a.target == b.target).all() and a.name == b.name for a, b in zip(targets, again, strict=True))
 
 
-def test_one_slice_is_asked_once_and_none_never(make_case: Callable[..., Case]) -> None:
+def test_a_single_labelled_slice_is_used_once_and_an_empty_label_gives_no_target(
+    make_case: Callable[..., Case],
+) -> None:
     case = make_case("a")
     reading = read(case.image, SPEC, case.label)
     assert reading.label is not None
     reading.label[..., :5], reading.label[..., 6:] = 0, 0
-    assert [thing.plane.key for thing in draw_objects(reading, SPEC, ("low", "high"), "all")] == [5, 5]
+    assert [target.plane.key for target in select_click_targets(reading, SPEC, ("low", "high"), "all")] == [5, 5]
     reading.label[:] = 0
-    assert list(draw_objects(reading, SPEC, LABELS, "all")) == []
+    assert list(select_click_targets(reading, SPEC, LABELS, "all")) == []
 
 
-def test_a_conversation_ends_when_the_mask_is_right(make_case: Callable[..., Case]) -> None:
+def test_a_click_session_ends_when_the_mask_is_right_or_the_clicks_are_used(make_case: Callable[..., Case]) -> None:
     case = make_case("a")
-    whole, low = list(draw_objects(read(case.image, SPEC, case.label), SPEC, LABELS, "all", slices=1))
-    predictor = ClickPredictor(toy_network(64, kind=Bright, rank=0), keep=Kept().keep)
-    session, answers = converse(predictor, whole)
-    assert session.after(CLICKS) > 0.95 and len(answers) == len(session.clicks)
-    # It finds the whole bar, whatever is wanted: 12 columns of 24.
-    session, answers = converse(predictor, low)
-    assert len(session.clicks) == len(answers) == CLICKS and session.after(CLICKS) == pytest.approx(2 / 3, abs=0.05)
+    whole, low = list(select_click_targets(read(case.image, SPEC, case.label), SPEC, LABELS, "all", slices=1))
+    predictor = ClickPredictor(toy_network(64, kind=Bright, rank=0), cache=CaseEmbeddings().get_or_make)
+    session, answers = run_click_session(predictor, whole)
+    assert session.dice_after(CLICKS) > 0.95 and len(answers) == len(session.clicks)
+    # The toy network always segments the whole bar of 24 rows, and the target has 12 of them.
+    session, answers = run_click_session(predictor, low)
+    assert len(session.clicks) == len(answers) == CLICKS and session.dice_after(CLICKS) == pytest.approx(
+        2 / 3, abs=0.05
+    )
     assert [click.foreground for click in session.clicks] == [True, False, False]
 
 
-def test_clicks_are_handed_on_by_kind() -> None:
-    assert as_clicks([Click(1, 2, True), Click(3, 4, False), Click(5, 6, True)]) == Clicks(
+def test_clicks_are_separated_into_foreground_and_background() -> None:
+    assert to_predictor_clicks([Click(1, 2, True), Click(3, 4, False), Click(5, 6, True)]) == Clicks(
         ((1.0, 2.0), (5.0, 6.0)), ((3.0, 4.0),)
     )
 
 
-def test_what_is_kept_is_made_once() -> None:
-    kept, made = Kept(), []
+def test_a_cached_embedding_is_computed_once() -> None:
+    embeddings, made = CaseEmbeddings(), []
     for key in ("a", "b", "a"):
-        assert kept.keep(key, lambda key=key: made.append(key) or key.upper()) == key.upper()
+        assert embeddings.get_or_make(key, lambda key=key: made.append(key) or key.upper()) == key.upper()
     assert made == ["a", "b"]
 
 
-def test_means_of_classes() -> None:
-    found = {"low": [0.5, 1.0, float("nan")], "high": [float("nan")]}
-    assert class_dice(found, ("low", "high", "third")) == {"low": 0.75, "high": None, "third": None}
+def test_mean_dice_by_class_leaves_out_nan() -> None:
+    dice_by_name = {"low": [0.5, 1.0, float("nan")], "high": [float("nan")]}
+    assert mean_dice_by_class(dice_by_name, ("low", "high", "third")) == {"low": 0.75, "high": None, "third": None}
 
 
-def test_scores_every_case_by_name(make_case: Callable[..., Case]) -> None:
+def test_validation_scores_every_case_in_the_order_of_names(make_case: Callable[..., Case]) -> None:
     validation = ClickValidation([make_case("b"), make_case("a")], SPEC, LABELS, "all")
     scores = validation(toy_network(64, kind=Bright, rank=0), ALONE)
     assert [score["case"] for score in scores] == ["a", "b"]
@@ -112,8 +116,8 @@ def test_scores_every_case_by_name(make_case: Callable[..., Case]) -> None:
     assert scores[0]["scores"]["all"] > 0.95 and scores[0]["scores"]["low"] == pytest.approx(2 / 3, abs=0.05)
 
 
-def test_cases_are_shared_out(make_case: Callable[..., Case]) -> None:
-    """Two processes judge every case once; what they gather is what one finds alone."""
+def test_cases_are_divided_among_processes(make_case: Callable[..., Case]) -> None:
+    """Two processes score every case once; together they give the scores of a single process."""
 
     class Half(Ranks):
         def gather(self, items: list) -> list:
@@ -127,7 +131,7 @@ def test_cases_are_shared_out(make_case: Callable[..., Case]) -> None:
     assert sorted([*halves[0], *halves[1]], key=lambda score: score["case"]) == whole
 
 
-def test_cases_without_a_label_are_refused(make_case: Callable[..., Case]) -> None:
+def test_a_validation_case_without_a_label_is_refused(make_case: Callable[..., Case]) -> None:
     case = make_case("a")
-    with pytest.raises(ValueError, match="without a label cannot be judged: bare"):
-        ClickValidation([case, Case("bare", case.image, None, "p")], SPEC, LABELS, "all")
+    with pytest.raises(ValueError, match="validation cases without a label: unlabelled"):
+        ClickValidation([case, Case("unlabelled", case.image, None, "p")], SPEC, LABELS, "all")

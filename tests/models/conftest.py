@@ -1,4 +1,4 @@
-"""One thread: inputs are tiny, and threads that wait for each other are most of such a test's time."""
+"""Use one thread, because the inputs are tiny and synchronising threads would take most of the time."""
 
 import torch
 

@@ -1,12 +1,12 @@
-"""Every registered model: shape, gradients, state round trip, bad arguments."""
+"""Every registered model keeps shapes, has gradients, loads its state dict and rejects bad arguments."""
 
 import pytest
 import torch
 
 from lib.models import BUILDERS
 
-STEADY = ("dynunet", "segresnet", "student_conv", "student_vit")
-"""Networks that drop no paths."""
+WITHOUT_DROP_PATH = ("dynunet", "segresnet", "student_conv", "student_vit")
+"""Networks without stochastic depth, by the start of their names."""
 SMALL = {
     "topowmamba_small": {"channels": (8, 8, 16, 16, 16)},
     "vmunet_small": {"dims": (8, 16, 32, 64)},
@@ -17,9 +17,9 @@ SMALL = {
     "dynunet": {"filters": (4, 8, 8, 16, 16)},
     "student_vit_tiny": {"embed_dim": 16, "depth": 2, "heads": 2, "detail_channels": 8},
 }
-FLAT = ("student_vit_tiny",)
-"""Networks of slices only."""
-CASES = [(name, dims) for name in BUILDERS for dims in (2, 3) if dims == 2 or name not in FLAT]
+ONLY_2D = ("student_vit_tiny",)
+"""Networks for slices only."""
+CASES = [(name, dims) for name in BUILDERS for dims in (2, 3) if dims == 2 or name not in ONLY_2D]
 
 
 def build(name: str, spatial_dims: int = 2, **overrides) -> torch.nn.Module:
@@ -29,7 +29,7 @@ def build(name: str, spatial_dims: int = 2, **overrides) -> torch.nn.Module:
 
 
 def image(spatial_dims: int) -> torch.Tensor:
-    # Two positions at 1/32: a scan of one has no use for its state matrix.
+    # At least two positions at 1/32, because the state matrix has no effect in a scan of one position.
     shape = (37, 50) if spatial_dims == 2 else (33, 20, 9)
     return torch.rand(2, 2, *shape, generator=torch.Generator().manual_seed(1))
 
@@ -44,21 +44,23 @@ def test_evaluation_keeps_the_shape_of_any_image(name: str, spatial_dims: int) -
 
 
 @pytest.mark.parametrize(("name", "spatial_dims"), CASES)
-def test_training_reaches_every_parameter_from_every_scale(name: str, spatial_dims: int) -> None:
+def test_every_parameter_has_a_gradient_in_training(name: str, spatial_dims: int) -> None:
     x = image(spatial_dims)
-    network = build(name, spatial_dims, **({} if name.startswith(STEADY) else {"drop_path": 0.0}))
+    network = build(name, spatial_dims, **({} if name.startswith(WITHOUT_DROP_PATH) else {"drop_path": 0.0}))
     outputs = network.train()(x)
     outputs = outputs if isinstance(outputs, list) else [outputs]
     assert [tuple(y.shape) for y in outputs] == [
         (2, 3, *(-(-size // 2**i) for size in x.shape[2:])) for i in range(len(outputs))
     ]
     sum((y * torch.randn_like(y)).sum() for y in outputs).backward()
-    untouched = [n for n, p in network.named_parameters() if p.grad is None or not 0 < p.grad.abs().max() < torch.inf]
-    assert not untouched
+    without_gradient = [
+        n for n, p in network.named_parameters() if p.grad is None or not 0 < p.grad.abs().max() < torch.inf
+    ]
+    assert not without_gradient
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_state_round_trip(name: str) -> None:
+def test_a_loaded_state_dict_gives_the_same_output(name: str) -> None:
     network, other = build(name).eval(), build(name).eval()
     with torch.no_grad():
         for parameter in network.parameters():
@@ -71,19 +73,19 @@ def test_state_round_trip(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_state_lists_every_weight_once(name: str) -> None:
+def test_the_state_dict_lists_every_weight_once(name: str) -> None:
     pointers = [value.data_ptr() for value in build(name).state_dict().values() if value.numel()]
     assert len(pointers) == len(set(pointers))
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_unknown_argument_is_refused(name: str) -> None:
+def test_unknown_arguments_raise(name: str) -> None:
     with pytest.raises(TypeError):
         build(name, no_such_argument=1)
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_other_dimensions_are_refused(name: str) -> None:
+def test_other_spatial_dims_raise(name: str) -> None:
     with pytest.raises(ValueError, match="spatial_dims"):
         build(name, spatial_dims=4)
 
@@ -103,19 +105,19 @@ def test_other_dimensions_are_refused(name: str) -> None:
         ("dynunet_small", {"filters": (8, 8, 8)}),
     ],
 )
-def test_bad_value_is_refused(name: str, overrides: dict) -> None:
+def test_bad_values_raise(name: str, overrides: dict) -> None:
     with pytest.raises(ValueError):
         build(name, **overrides)
 
 
 @pytest.mark.parametrize("name", ["topowmamba_tiny", "topowmamba_small", "vmunet_small", "dynunet_small"])
-def test_light_models_fit_in_twenty_megabytes(name: str) -> None:
+def test_small_models_fit_in_twenty_megabytes(name: str) -> None:
     with torch.device("meta"):
         network = BUILDERS[name](spatial_dims=2, in_channels=7, out_channels=6)
     assert sum(p.numel() for p in network.parameters()) <= 4_900_000
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_an_empty_image_gives_finite_logits(name: str) -> None:
+def test_a_constant_image_gives_finite_logits(name: str) -> None:
     with torch.inference_mode():
         assert build(name).eval()(torch.zeros(1, 2, 32, 32)).isfinite().all()

@@ -1,4 +1,4 @@
-"""Weights in safetensors: round trip, and each refusal with its reason."""
+"""Weights survive a round trip through safetensors, and files that do not fit raise errors with the reason."""
 
 from pathlib import Path
 
@@ -9,13 +9,13 @@ from torch import nn
 from lib.models.weights import WeightsMismatch, load_weights, save_weights
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_weights_survive_a_round_trip(tmp_path: Path) -> None:
     first, second = nn.Linear(3, 2), nn.Linear(3, 2)
     load_weights(second, save_weights(first, tmp_path / "weights.safetensors"))
     assert torch.equal(first.weight, second.weight) and torch.equal(first.bias, second.bias)
 
 
-def test_channels_last_weights_round_trip(tmp_path: Path) -> None:
+def test_channels_last_weights_survive_a_round_trip(tmp_path: Path) -> None:
     first, second = nn.Conv2d(2, 3, 3).to(memory_format=torch.channels_last), nn.Conv2d(2, 3, 3)
     load_weights(second, save_weights(first, tmp_path / "weights.safetensors"))
     assert torch.equal(first.weight, second.weight)
@@ -29,7 +29,7 @@ def test_channels_last_weights_round_trip(tmp_path: Path) -> None:
         (nn.Sequential(nn.Linear(3, 2)), r"2 missing \(0\.bias, 0\.weight\); 2 unexpected"),
     ],
 )
-def test_other_weights_are_refused_and_nothing_changes(tmp_path: Path, network: nn.Module, message: str) -> None:
+def test_weights_that_do_not_fit_raise_and_change_nothing(tmp_path: Path, network: nn.Module, message: str) -> None:
     path = save_weights(nn.Linear(3, 2), tmp_path / "weights.safetensors")
     before = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(WeightsMismatch, match=message):
@@ -37,14 +37,14 @@ def test_other_weights_are_refused_and_nothing_changes(tmp_path: Path, network: 
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_other_formats_are_refused(tmp_path: Path) -> None:
+def test_other_formats_raise(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="safetensors only"):
         save_weights(nn.Linear(1, 1), tmp_path / "weights.pt")
     with pytest.raises(ValueError, match="safetensors only"):
         load_weights(nn.Linear(1, 1), tmp_path / "weights.pt")
 
 
-def test_absent_and_broken_files_are_named(tmp_path: Path) -> None:
+def test_missing_and_damaged_files_raise_with_their_name(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="no weights at"):
         load_weights(nn.Linear(1, 1), tmp_path / "weights.safetensors")
     (tmp_path / "broken.safetensors").write_bytes(b"not a header")

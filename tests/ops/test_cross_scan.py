@@ -1,4 +1,4 @@
-"""Cross-scan and merge: exact, on non-square images, in the stated order."""
+"""Cross-scan and merge are exact on non-square images and have the documented order."""
 
 import pytest
 import torch
@@ -32,7 +32,7 @@ def test_in_3d_every_axis_varies_fastest_once() -> None:
     assert sorted(int(s[1] - s[0]) for s in cross_scan(x)[0, :3, 0]) == [1, 4, 12]
 
 
-def test_what_does_not_fit_is_refused() -> None:
+def test_shapes_that_do_not_fit_raise() -> None:
     with pytest.raises(ValueError, match="two or three"):
         cross_scan(torch.zeros(1, 1, 5))
     with pytest.raises(ValueError, match="do not fit"):

@@ -1,4 +1,4 @@
-"""The soft skeleton: thin things stay, thick ones become thin, a gradient passes."""
+"""The soft skeleton keeps thin structures, thins thick ones and passes gradients."""
 
 import pytest
 import torch
@@ -28,7 +28,7 @@ def test_a_tube_in_3d_leaves_its_axis() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 6, 7), (1, 1, 5, 6, 7)])
-def test_stays_in_the_unit_interval_and_passes_a_gradient(shape: tuple[int, ...]) -> None:
+def test_the_skeleton_is_in_the_unit_interval_and_passes_a_gradient(shape: tuple[int, ...]) -> None:
     prob = torch.rand(shape, requires_grad=True)
     skeleton = soft_skeleton(prob)
     assert skeleton.shape == prob.shape and skeleton.min() >= 0 and skeleton.max() <= 1
@@ -36,6 +36,6 @@ def test_stays_in_the_unit_interval_and_passes_a_gradient(shape: tuple[int, ...]
     assert prob.grad is not None and prob.grad.abs().sum() > 0
 
 
-def test_needs_two_or_three_axes() -> None:
+def test_other_numbers_of_axes_raise() -> None:
     with pytest.raises(ValueError, match="two or three"):
         soft_skeleton(torch.zeros(1, 1, 5))

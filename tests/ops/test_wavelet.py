@@ -1,4 +1,4 @@
-"""The wavelet transform: perfect reconstruction, energy, the mean in the low band, and PyWavelets as the oracle."""
+"""The wavelet transform reconstructs perfectly, keeps the energy, and agrees with PyWavelets."""
 
 import pytest
 import pywt
@@ -20,12 +20,12 @@ def test_reconstruction_is_perfect(wavelet: str, shape: tuple[int, ...]) -> None
 
 @pytest.mark.parametrize("wavelet", WAVELETS)
 @pytest.mark.parametrize("shape", [(8, 12), (7, 10), (8, 6, 10)])
-def test_bands_are_pywavelets(wavelet: str, shape: tuple[int, ...]) -> None:
+def test_bands_equal_those_of_pywavelets(wavelet: str, shape: tuple[int, ...]) -> None:
     x = torch.randn(1, 1, *shape, dtype=torch.float64)
-    oracle = pywt.dwtn(x[0, 0].numpy(), wavelet, mode="periodization")
+    reference = pywt.dwtn(x[0, 0].numpy(), wavelet, mode="periodization")
     for index, band in enumerate(dwt(x, wavelet)[0, 0]):
         name = format(index, f"0{len(shape)}b").replace("0", "a").replace("1", "d")
-        torch.testing.assert_close(band, torch.from_numpy(oracle[name]), atol=1e-9, rtol=0)
+        torch.testing.assert_close(band, torch.from_numpy(reference[name]), atol=1e-9, rtol=0)
 
 
 @pytest.mark.parametrize("shape", [(8, 12), (4, 6, 8)])
@@ -38,13 +38,13 @@ def test_haar_keeps_energy_and_its_low_band_is_the_mean(shape: tuple[int, ...]) 
 
 
 @pytest.mark.parametrize("wavelet", ["haar", "db2"])
-def test_gradient(wavelet: str) -> None:
+def test_gradcheck(wavelet: str) -> None:
     x = torch.randn(1, 1, 5, 6, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda image: dwt(image, wavelet), x)
     assert torch.autograd.gradcheck(lambda image: idwt(dwt(image, wavelet), (5, 6), wavelet), x)
 
 
-def test_what_cannot_be_is_refused() -> None:
+def test_bad_arguments_raise() -> None:
     with pytest.raises(ValueError, match="two or three"):
         dwt(torch.zeros(1, 1, 8))
     with pytest.raises(ValueError, match="do not fit"):

@@ -1,4 +1,4 @@
-"""Windows cover an axis, their weights add up to 1, and a slab of them needs no zeros; native or not."""
+"""Windows cover an axis with weights that add up to 1, and blending overwrites an uninitialised slab."""
 
 import pytest
 import torch
@@ -16,11 +16,11 @@ def test_window_starts(size: int, window: int, overlap: float, starts: list[int]
 
 
 @pytest.mark.parametrize(("size", "window", "overlap"), [(10, 10, 0.25), (33, 9, 0.25), (64, 16, 0.8), (5, 1, 0.0)])
-def test_weights_add_up_to_one_never_vanish_and_a_lone_window_has_all(size: int, window: int, overlap: float) -> None:
+def test_weights_are_positive_and_add_up_to_one(size: int, window: int, overlap: float) -> None:
     total, covered = torch.zeros(size), torch.zeros(size, dtype=torch.bool)
     for span in spans(size, window, overlap):
         assert span.weights.shape == (window,) and span.weights.min() > 0
-        assert covered[span.side][: span.fresh].all() and not covered[span.side][span.fresh :].any()
+        assert covered[span.side][: span.overlap].all() and not covered[span.side][span.overlap :].any()
         total[span.side] += span.weights
         covered[span.side] = True
     torch.testing.assert_close(total, torch.ones(size))
@@ -29,23 +29,23 @@ def test_weights_add_up_to_one_never_vanish_and_a_lone_window_has_all(size: int,
 
 @pytest.mark.parametrize("layout", [(0, 1, 2, 3), (3, 0, 1, 2), (1, 2, 3, 0)], ids=["Z", "Y", "K"])
 @pytest.mark.parametrize("kernel", [True, False])
-def test_only_the_fresh_corner_is_written_and_the_rest_added(
+def test_a_window_is_added_in_the_overlap_and_written_elsewhere(
     layout: tuple[int, ...], kernel: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not kernel:
-        monkeypatch.setattr(native, "serves", lambda *tensors: False)
-    draw = torch.Generator().manual_seed(0)
-    sizes, fresh = (3, 5, 21, 18), (2, 9, 4)
-    weights = [torch.rand(size, generator=draw) for size in sizes[1:]]
-    window, before = torch.randn(2, *sizes, generator=draw)
-    corner = (slice(None), *(slice(start, None) for start in fresh))
+        monkeypatch.setattr(native, "supports", lambda *tensors: False)
+    generator = torch.Generator().manual_seed(0)
+    sizes, overlap = (3, 5, 21, 18), (2, 9, 4)
+    weights = [torch.rand(size, generator=generator) for size in sizes[1:]]
+    window, before = torch.randn(2, *sizes, generator=generator)
+    corner = (slice(None), *(slice(start, None) for start in overlap))
     memory = torch.full((sizes[3], sizes[0], 8, 30), float("nan"))
     slab = memory.permute(1, 2, 3, 0)[:, 1:6, 4:25]
     slab.copy_(before)
     slab[corner] = float("nan")
     expected = window * torch.einsum("x,y,z->xyz", *weights)
     before[corner] = 0
-    back = sorted(range(4), key=lambda axis: layout[axis])
-    add_window(slab, window.permute(layout).contiguous().permute(back), weights, fresh)
+    inverse = sorted(range(4), key=lambda axis: layout[axis])
+    add_window(slab, window.permute(layout).contiguous().permute(inverse), weights, overlap)
     torch.testing.assert_close(slab, before + expected)
-    assert memory.isnan().sum() == memory.numel() - slab.numel(), "the neighbours were left alone"
+    assert memory.isnan().sum() == memory.numel() - slab.numel(), "memory outside the window is unchanged"

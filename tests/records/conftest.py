@@ -1,4 +1,4 @@
-"""A ledger, and other processes that write to it."""
+"""Fixtures: an empty ledger, and processes that write to one."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 @pytest.fixture
 def run_writers() -> Callable[..., None]:
-    """Run a function of ``tests/records/writers.py`` in processes of their own."""
+    """Return a function that runs a scenario of ``tests/records/writers.py`` in a separate process."""
 
     def run(name: str, folder: Path, *arguments: int) -> None:
         command = [sys.executable, "-m", "tests.records.writers", name, str(folder), json.dumps(arguments)]

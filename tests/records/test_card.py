@@ -1,4 +1,4 @@
-"""The card: hashes that change with the data and the schema, and only with them."""
+"""The card: hashes change with the data and the labels, and only with them."""
 
 import hashlib
 import json
@@ -10,18 +10,18 @@ from lib.records import card
 from lib.records.card import Card, hash_data, hash_file, hash_labels
 
 
-def test_the_order_of_labels_matters() -> None:
+def test_the_hash_of_labels_depends_on_their_order() -> None:
     assert hash_labels(("a", "b")) == hash_labels(["a", "b"])
     assert len({hash_labels(names) for names in (("a", "b"), ("b", "a"), ("ab",), ("a", "b", "c"))}) == 4
 
 
-def test_a_file_has_its_sha256(tmp_path: Path) -> None:
+def test_the_hash_of_a_file_is_its_sha256(tmp_path: Path) -> None:
     content = b"x" * 3_000_000
     (tmp_path / "a").write_bytes(content)
     assert hash_file(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
-def test_a_folder_changes_with_names_and_contents(tmp_path: Path) -> None:
+def test_the_hash_of_a_folder_depends_on_names_and_contents(tmp_path: Path) -> None:
     hashes = []
     for name, content in (("1.dcm", b"a"), ("2.dcm", b"a"), ("2.dcm", b"b")):
         folder = tmp_path / str(len(hashes))
@@ -31,7 +31,7 @@ def test_a_folder_changes_with_names_and_contents(tmp_path: Path) -> None:
     assert len(set(hashes)) == 3
 
 
-def test_a_case_changes_with_its_label(tmp_path: Path) -> None:
+def test_the_hash_of_a_case_depends_on_its_label(tmp_path: Path) -> None:
     image, label = tmp_path / "image", tmp_path / "label"
     image.write_bytes(b"i")
     label.write_bytes(b"l")
@@ -41,7 +41,7 @@ def test_a_case_changes_with_its_label(tmp_path: Path) -> None:
     assert before["a"] != after["a"] and before["b"] == after["b"]
 
 
-def test_a_card_is_dated_and_json() -> None:
+def test_a_stored_card_is_json_and_has_a_date() -> None:
     labels = ("nasal_cavity",)
     card = Card(model="vmunet", labels=labels, recipe={"max_epochs": 1}, data={}, label_schema=hash_labels(labels))
     stored = json.loads(json.dumps(card.as_dict()))

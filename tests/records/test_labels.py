@@ -1,4 +1,4 @@
-"""Label versions: each stays, byte for byte, whatever is submitted or fails after it."""
+"""Label versions: every saved label stays unchanged, even if later saves fail."""
 
 import errno
 import re
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from lib.records.card import hash_file
-from lib.records.labels import FOUND, LabelVersions, Origin, keep_refused
+from lib.records.labels import FOUND, LabelVersions, Origin, save_refused
 from lib.records.ledger import Ledger
 
 
@@ -29,9 +29,11 @@ def label(folder: Path, content: bytes, suffix: str = ".nii.gz") -> Path:
     return path
 
 
-def test_every_version_stays_and_the_last_is_the_newest(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+def test_every_version_is_kept_and_the_last_one_is_the_newest(
+    labels: LabelVersions, image: Path, tmp_path: Path
+) -> None:
     for content, suffix in ((b"one", ".nii.gz"), (b"two", ".nrrd"), (b"one", ".nii.gz")):
-        kept = labels.keep("ct", label(tmp_path, content, suffix))
+        kept = labels.save_copy("ct", label(tmp_path, content, suffix))
         labels.record("ct", image, "final", kept, Origin(who="Anna", version="v1", seconds=3.5))
         newest = labels.newest("ct", "final")
         assert newest == kept and newest.read_bytes() == content and newest.name.endswith(suffix)
@@ -43,45 +45,47 @@ def test_every_version_stays_and_the_last_is_the_newest(labels: LabelVersions, i
     assert labels.newest("ct", "original") is None and labels.newest("other", "final") is None
 
 
-def test_a_removed_label_is_no_longer_the_newest_but_stays(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
-    kept = labels.keep("ct", label(tmp_path, b"one"))
+def test_a_removed_label_is_not_the_newest_but_its_file_is_kept(
+    labels: LabelVersions, image: Path, tmp_path: Path
+) -> None:
+    kept = labels.save_copy("ct", label(tmp_path, b"one"))
     labels.record("ct", image, "final", kept, Origin())
-    labels.forget("ct", "final")
+    labels.record_removal("ct", "final")
     assert labels.newest("ct", "final") is None and kept.read_bytes() == b"one"
 
 
-def test_a_label_found_in_the_store_is_adopted_once(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+def test_a_label_found_in_the_store_is_recorded_once(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
     found = label(tmp_path, b"copied there by hand")
-    (kept,) = {labels.adopt("ct", image, "final", found) for _ in range(2)}
+    (kept,) = {labels.ensure_recorded("ct", image, "final", found) for _ in range(2)}
     (row,) = labels.ledger.rows("label")
     assert kept.read_bytes() == b"copied there by hand" and kept != found
     assert row.body["label"] == hash_file(found) and row.body["source"] == FOUND
 
 
 @pytest.mark.parametrize("name", ["", "../out", "a/b", "..", ".hidden"])
-def test_names_that_leave_the_folder_are_refused(labels: LabelVersions, tmp_path: Path, name: str) -> None:
+def test_image_names_that_leave_the_folder_are_refused(labels: LabelVersions, tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match="no name"):
-        labels.keep(name, label(tmp_path, b"x"))
+        labels.save_copy(name, label(tmp_path, b"x"))
 
 
-def test_a_damaged_version_is_mended_by_submitting_the_label_again(labels: LabelVersions, tmp_path: Path) -> None:
-    kept = labels.keep("ct", label(tmp_path, b"one"))
+def test_a_damaged_version_is_repaired_by_saving_the_label_again(labels: LabelVersions, tmp_path: Path) -> None:
+    kept = labels.save_copy("ct", label(tmp_path, b"one"))
     kept.write_bytes(b"oXe")
-    assert labels.keep("ct", label(tmp_path, b"one")).read_bytes() == b"one"
+    assert labels.save_copy("ct", label(tmp_path, b"one")).read_bytes() == b"one"
 
 
-def test_a_write_that_fails_leaves_what_was_there(
+def test_a_failed_write_leaves_earlier_versions_unchanged(
     labels: LabelVersions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    kept = labels.keep("ct", label(tmp_path, b"one"))
+    kept = labels.save_copy("ct", label(tmp_path, b"one"))
 
-    def half(source: Path, target: Path) -> None:
+    def copy_one_byte(source: Path, target: Path) -> None:
         target.write_bytes(source.read_bytes()[:1])
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(shutil, "copyfile", half)
+    monkeypatch.setattr(shutil, "copyfile", copy_one_byte)
     with pytest.raises(OSError, match="No space"):
-        labels.keep("ct", label(tmp_path, b"two"))
+        labels.save_copy("ct", label(tmp_path, b"two"))
     assert [path.read_bytes() for path in kept.parent.iterdir()] == [b"one"]
 
 
@@ -91,10 +95,10 @@ def test_a_changed_file_gets_a_new_hash(labels: LabelVersions, image: Path) -> N
     assert labels.hash(image) == hash_file(image) != before
 
 
-def test_what_is_refused_is_kept_once_under_its_time_and_hash(tmp_path: Path) -> None:
-    kept = keep_refused(tmp_path, "ct", "ct.nii.gz", b"sent")
+def test_a_refused_label_is_saved_once_under_its_time_and_hash(tmp_path: Path) -> None:
+    kept = save_refused(tmp_path, "ct", "ct.nii.gz", b"sent")
     assert re.fullmatch(r"records/refused/ct/\d{8}T\d{6}Z-[0-9a-f]{16}\.nii\.gz", kept)
     assert (tmp_path / kept).read_bytes() == b"sent"
-    assert keep_refused(tmp_path, "ct", "ct.nii.gz", b"sent") == kept
-    assert keep_refused(tmp_path, "ct", "ct.nrrd", b"other").endswith(".nrrd")
+    assert save_refused(tmp_path, "ct", "ct.nii.gz", b"sent") == kept
+    assert save_refused(tmp_path, "ct", "ct.nrrd", b"other").endswith(".nrrd")
     assert len(list((tmp_path / kept).parent.iterdir())) == 2

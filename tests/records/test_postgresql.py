@@ -1,4 +1,4 @@
-"""The ledger in a real PostgreSQL: one chain whoever writes and is killed, changes refused, and named where forced."""
+"""The ledger in a real PostgreSQL: one intact chain with several or killed writers; changes refused or reported."""
 
 import errno
 import os
@@ -18,19 +18,19 @@ from typer.testing import CliRunner
 
 from lib.__main__ import cli
 from lib.records.engine import LedgerUnavailable
-from lib.records.ledger import URL_VARIABLE, WITNESS, Ledger
+from lib.records.ledger import LAST_ROW_FILE, URL_VARIABLE, Ledger
 
 PROGRAMS = max((path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)
-pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not here: apt-get install postgresql")
+pytestmark = pytest.mark.skipif(PROGRAMS is None, reason="PostgreSQL is not installed: apt-get install postgresql")
 OWNER = "postgres"
-"""Who runs the server where root runs the tests: PostgreSQL refuses root."""
+"""User of the server if root runs the tests: PostgreSQL refuses to run as root."""
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Path]:
-    """A PostgreSQL of its own that listens on a socket in a temporary folder."""
+    """A new PostgreSQL server that listens on a socket in a temporary folder."""
     assert PROGRAMS is not None
-    # Not pytest's folder: that is closed to other users.
+    # Not pytest's folder: other users have no access to it.
     folder = Path(tempfile.mkdtemp(prefix="topolabel-"))
     runs_as = pwd.getpwnam(OWNER).pw_uid if os.geteuid() == 0 else os.geteuid()
     os.chown(folder, runs_as, -1)
@@ -57,7 +57,7 @@ def cluster() -> Iterator[Path]:
 
 @pytest.fixture
 def url(cluster: Path) -> str:
-    """Address of an empty database."""
+    """URL of an empty database."""
     name = f"ledger_{uuid.uuid4().hex}"
     engine = sa.create_engine(address(cluster, "postgres"), isolation_level="AUTOCOMMIT", poolclass=sa.NullPool)
     with engine.connect() as connection:
@@ -86,16 +86,16 @@ def filled(ledger: Ledger) -> Ledger:
     return ledger
 
 
-def test_rows_are_chained_and_found_again(ledger: Ledger, url: str) -> None:
+def test_rows_are_chained_and_read_back(ledger: Ledger, url: str) -> None:
     assert ledger.rows() == [] and ledger.last() == 0 and ledger.verify() == []
     rows = filled(ledger).rows()
     assert [row.seq for row in rows] == [1, 2, 3, 4, 5] and rows[2].body == {"number": 2, "who": "Ärztin"}
     assert [row.previous for row in rows[1:]] == [row.hash for row in rows[:-1]]
     assert Ledger(ledger.folder, url).rows(after=2) == rows[2:] and ledger.last() == 5 and ledger.verify() == []
-    assert [path.name for path in ledger.folder.iterdir()] == [WITNESS], "no SQLite beside it"
+    assert [path.name for path in ledger.folder.iterdir()] == [LAST_ROW_FILE], "there is no SQLite file"
 
 
-def test_a_block_that_fails_leaves_nothing(ledger: Ledger) -> None:
+def test_a_failed_block_adds_no_row(ledger: Ledger) -> None:
     with pytest.raises(RuntimeError), ledger.writing() as writer:
         writer.append("job", "x", {})
         raise RuntimeError
@@ -105,36 +105,38 @@ def test_a_block_that_fails_leaves_nothing(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     "statement", ["UPDATE ledger SET subject = 'x'", "DELETE FROM ledger WHERE seq = 5", "TRUNCATE ledger"]
 )
-def test_changes_are_refused(ledger: Ledger, url: str, statement: str) -> None:
+def test_changes_of_rows_are_refused(ledger: Ledger, url: str, statement: str) -> None:
     before = filled(ledger).rows()
     with pytest.raises(sa.exc.DBAPIError, match="append-only"):
         execute(url, statement)
     assert ledger.rows() == before
 
 
-def test_changes_behind_its_back_are_named(ledger: Ledger, url: str, tmp_path: Path) -> None:
+def test_changes_with_disabled_triggers_are_reported(ledger: Ledger, url: str, tmp_path: Path) -> None:
     filled(ledger)
     (tmp_path / "app.toml").write_text("")
     off = "ALTER TABLE ledger DISABLE TRIGGER ALL"
     execute(url, off, "UPDATE ledger SET body = replace(body, '2', '7') WHERE seq = 3")
     assert ledger.verify() == ["row 3 (label ct_2) does not match its hash"]
     shutil.copytree(tmp_path, tmp_path / "records", dirs_exist_ok=True)
-    told = CliRunner(env={URL_VARIABLE: url}).invoke(cli, ["ledger", "verify", str(tmp_path)])
-    assert told.exit_code == 1 and "row 3 (label ct_2) does not match its hash" in told.stdout
+    result = CliRunner(env={URL_VARIABLE: url}).invoke(cli, ["ledger", "verify", str(tmp_path)])
+    assert result.exit_code == 1 and "row 3 (label ct_2) does not match its hash" in result.stdout
     execute(url, off, "DELETE FROM ledger WHERE seq > 2")
-    assert ledger.verify() == [f"row 5 is not the one that {WITNESS} names: changed, or the end is cut off"]
+    assert ledger.verify() == [
+        f"row 5 is not the row that {LAST_ROW_FILE} names: it was changed, or the end of the ledger is cut off"
+    ]
 
 
-def test_processes_that_write_at_once_make_one_chain(
+def test_processes_that_write_at_once_write_one_chain(
     ledger: Ledger, url: str, run_writers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, url)
     run_writers("race", ledger.folder, 3, 20)
     assert len(ledger.rows()) == 60 and ledger.verify() == []
-    assert len({row.subject for row in ledger.rows()[:40]}) > 1, "the writers took turns"
+    assert len({row.subject for row in ledger.rows()[:40]}) > 1, "the writers wrote at the same time"
 
 
-def test_killed_writers_leave_a_whole_chain_with_all_they_reported(
+def test_killed_writers_leave_an_intact_chain_with_all_reported_rows(
     ledger: Ledger, url: str, run_writers: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(URL_VARIABLE, url)
@@ -144,11 +146,11 @@ def test_killed_writers_leave_a_whole_chain_with_all_they_reported(
     assert len(reported) >= 12 and reported.items() <= found.items() and ledger.verify() == []
 
 
-def test_a_server_that_is_away_is_told(tmp_path: Path) -> None:
-    away = Ledger(tmp_path, address(tmp_path, "nowhere"))
+def test_an_unreachable_server_is_reported(tmp_path: Path) -> None:
+    unreachable = Ledger(tmp_path, address(tmp_path, "nowhere"))
     with pytest.raises(LedgerUnavailable, match="cannot be written") as caught:
-        away.append("job", "x", {})
+        unreachable.append("job", "x", {})
     assert caught.value.errno == errno.EIO
-    (tmp_path / WITNESS).write_text('{"seq": 5, "hash": "x"}')
-    (fault,) = away.verify()
+    (tmp_path / LAST_ROW_FILE).write_text('{"seq": 5, "hash": "x"}')
+    (fault,) = unreachable.verify()
     assert fault.startswith("the ledger cannot be read beyond row 0: connection ")

@@ -1,4 +1,4 @@
-"""MLflow's registry shows what the folders say."""
+"""MLflow's registry mirrors the version folders and the aliases."""
 
 import os
 import subprocess
@@ -36,12 +36,12 @@ def test_versions_and_aliases_are_mirrored(tmp_path: Path, monkeypatch) -> None:
     mirror(tmp_path / "model", "tubes")
     assert named("champion") == "v2" and list(client.get_registered_model("tubes").aliases) == ["champion"]
     found = client.search_model_versions("name='tubes'")
-    assert sorted(each.tags["version"] for each in found) == ["v1", "v2", "v3"], "each once"
-    assert {path.name for path in tmp_path.iterdir()} == {"model"}, "nothing is left where the process stands"
+    assert sorted(version.tags["version"] for version in found) == ["v1", "v2", "v3"], "every version once"
+    assert {path.name for path in tmp_path.iterdir()} == {"model"}, "no file is left in the working directory"
 
 
-def test_mlflow_is_imported_only_where_it_is_used() -> None:
-    """Its client and its database take seconds, and a server that follows the folders needs neither."""
+def test_mlflow_is_not_imported_before_its_first_use() -> None:
+    """The import of MLflow takes seconds, and a server does not need MLflow."""
     code = "import sys, lib.records.registry, lib.jobs.publish; assert 'mlflow' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)

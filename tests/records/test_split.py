@@ -1,4 +1,4 @@
-"""The frozen split: a patient is assigned once, whatever is added, renamed or copied later."""
+"""The frozen split: the part of a patient never changes when cases are added, renamed or copied."""
 
 import random
 import threading
@@ -12,7 +12,7 @@ from lib.records.split import HELD_OUT, TRAIN, VAL, FrozenSplit
 
 
 class Studies:
-    """Images on disk, made as they are asked for."""
+    """Folder of images that are created on request."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -37,7 +37,7 @@ def part_of(split: dict[str, list[Case]]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("patients", "held_out"), [(2, 0), (3, 1), (5, 1), (6, 2), (9, 3), (15, 5)])
-def test_the_held_out_part_has_its_minimum_as_patients_come(
+def test_the_held_out_part_grows_with_the_number_of_patients(
     ledger: Ledger, studies: Studies, patients: int, held_out: int
 ) -> None:
     split = FrozenSplit(ledger).assign(studies.cases(patients))
@@ -45,7 +45,7 @@ def test_the_held_out_part_has_its_minimum_as_patients_come(
     assert sum(map(len, split.values())) == patients
 
 
-def test_an_assignment_never_moves(ledger: Ledger, studies: Studies) -> None:
+def test_an_assignment_never_changes(ledger: Ledger, studies: Studies) -> None:
     before: dict[str, str] = {}
     for count in (2, 3, 4, 10, 40):
         after = part_of(FrozenSplit(ledger).assign(studies.cases(count)))
@@ -54,7 +54,7 @@ def test_an_assignment_never_moves(ledger: Ledger, studies: Studies) -> None:
     assert len(ledger.rows("split")) == 40 and ledger.verify() == []
 
 
-def test_another_wish_moves_nobody_either(ledger: Ledger, studies: Studies) -> None:
+def test_another_held_out_size_changes_no_assignment(ledger: Ledger, studies: Studies) -> None:
     cases = studies.cases(12)
     before = part_of(FrozenSplit(ledger, held_out_patients=1).assign(cases))
     assert part_of(FrozenSplit(ledger, held_out_patients=4).assign(cases)) == before
@@ -62,20 +62,20 @@ def test_another_wish_moves_nobody_either(ledger: Ledger, studies: Studies) -> N
     assert len(more[HELD_OUT]) == 8 and before.items() <= part_of(more).items()
 
 
-def test_another_series_and_a_copy_follow_their_patient(ledger: Ledger, studies: Studies) -> None:
+def test_another_series_and_a_copy_get_the_part_of_their_patient(ledger: Ledger, studies: Studies) -> None:
     split = FrozenSplit(ledger)
     (held, *_) = split.assign(studies.cases(9))[HELD_OUT]
     series = studies.case("another series", held.patient)
-    copy = studies.case("a copy", "somebody else", held.id)
-    friend = studies.case("another series of the copy's patient", "somebody else")
-    assert len(split.leaks([series, copy, friend])) == 3
-    after = part_of(split.assign([*studies.cases(9), series, copy, friend]))
-    assert {after[case.id] for case in (series, copy, friend)} == {HELD_OUT}
-    alone = FrozenSplit(ledger)
-    assert len(alone.leaks([friend])) == 1, "it is known from the ledger alone"
+    copy = studies.case("a copy", "another patient name", held.id)
+    second = studies.case("another series of the copy's patient", "another patient name")
+    assert len(split.leaks([series, copy, second])) == 3
+    after = part_of(split.assign([*studies.cases(9), series, copy, second]))
+    assert {after[case.id] for case in (series, copy, second)} == {HELD_OUT}
+    reread = FrozenSplit(ledger)
+    assert len(reread.leaks([second])) == 1, "the ledger alone links the series to the held-out patient"
 
 
-def test_what_turns_out_to_be_a_held_out_patient_is_trained_on_no_more(ledger: Ledger, studies: Studies) -> None:
+def test_a_training_patient_with_a_held_out_image_becomes_held_out(ledger: Ledger, studies: Studies) -> None:
     split = FrozenSplit(ledger)
     first = split.assign(studies.cases(9))
     trained, held = first[TRAIN][0], first[HELD_OUT][0]
@@ -85,7 +85,7 @@ def test_what_turns_out_to_be_a_held_out_patient_is_trained_on_no_more(ledger: L
     assert split.leaks([trained]) == [f"{trained.id}: its patient {trained.patient} is held out"]
 
 
-def test_a_list_is_told_apart(ledger: Ledger, studies: Studies) -> None:
+def test_cases_that_must_not_be_trained_on_are_listed_with_reasons(ledger: Ledger, studies: Studies) -> None:
     split = FrozenSplit(ledger)
     parts = split.assign(studies.cases(9))
     assert split.leaks(parts[TRAIN]) == []
@@ -98,7 +98,7 @@ def test_a_list_is_told_apart(ledger: Ledger, studies: Studies) -> None:
     ]
 
 
-def test_nobody_left_to_learn_from_is_said(ledger: Ledger, studies: Studies) -> None:
+def test_a_split_without_training_patients_is_refused(ledger: Ledger, studies: Studies) -> None:
     split = FrozenSplit(ledger)
     held = split.assign(studies.cases(9))[HELD_OUT]
     with pytest.raises(ValueError, match="another patient"):
@@ -106,19 +106,19 @@ def test_nobody_left_to_learn_from_is_said(ledger: Ledger, studies: Studies) -> 
     assert len(ledger.rows("split")) == 9
 
 
-def test_two_at_once_agree(ledger: Ledger, studies: Studies) -> None:
+def test_threads_that_assign_at_once_get_the_same_split(ledger: Ledger, studies: Studies) -> None:
     cases, found = studies.cases(30), []
     threads = [threading.Thread(target=lambda: found.append(FrozenSplit(ledger).assign(cases))) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(found) == 4 and all(each == found[0] for each in found) and len(ledger.rows("split")) == 30
+    assert len(found) == 4 and all(split == found[0] for split in found) and len(ledger.rows("split")) == 30
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_fifty_rounds_of_labelling_leak_nothing(ledger: Ledger, studies: Studies, seed: int) -> None:
-    """Each round brings new patients, new series of old ones and now and then a renamed copy."""
+def test_fifty_rounds_of_labelling_never_leak_a_held_out_patient(ledger: Ledger, studies: Studies, seed: int) -> None:
+    """Every round adds new patients, new series of known patients and sometimes a renamed copy."""
     rng = random.Random(seed)
     cases: list[Case] = []
     owner: dict[str, str] = {}
@@ -135,10 +135,10 @@ def test_fifty_rounds_of_labelling_leak_nothing(ledger: Ledger, studies: Studies
             continue
         frozen = FrozenSplit(ledger)
         split = frozen.assign(cases)
-        assert held <= {case.id for case in split[HELD_OUT]}, "who was held out is"
+        assert held <= {case.id for case in split[HELD_OUT]}, "a held-out patient stays held out"
         held = {case.id for case in split[HELD_OUT]}
         assert frozen.leaks(split[TRAIN]) == []
-        # Independent of the split's own book: by whose the images really are that were trained on so far.
+        # Checked against the true owners of the images that were trained on so far, not against the ledger.
         trained |= {owner[case.id] for case in split[TRAIN]}
         assert not trained & {owner[case.id] for case in split[HELD_OUT]}
     assert len(held) > 5 and len(trained) > 20

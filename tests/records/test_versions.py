@@ -1,4 +1,4 @@
-"""Versions: whole or absent, whoever is killed when and whoever reads meanwhile."""
+"""Model versions: complete or absent, even if a writer is killed or a reader reads meanwhile."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def names(root: Path) -> list[str]:
     return [version.name for version in list_versions(root)]
 
 
-def test_round_trip(tmp_path: Path) -> None:
+def test_a_written_version_is_read_back(tmp_path: Path) -> None:
     path = write_version(tmp_path, weights(3), {"parent": "", "metrics": [{"case": "ä", "dice": None}]}, name="v1")
     (version,) = list_versions(tmp_path)
     assert version.path == path and version.card == {"parent": "", "metrics": [{"case": "ä", "dice": None}]}
@@ -42,7 +42,7 @@ def test_tied_and_transposed_tensors_are_stored(tmp_path: Path) -> None:
     assert torch.equal(found["a"], found["b"]) and torch.equal(found["c"], tied.T)
 
 
-def test_default_names_are_fit_and_their_own(tmp_path: Path) -> None:
+def test_default_names_are_valid_unique_and_sorted_by_age(tmp_path: Path) -> None:
     paths = {write_version(tmp_path, weights(i), {}) for i in range(3)}
     assert len(paths) == 3 and names(tmp_path) == sorted(path.name for path in paths)
 
@@ -54,16 +54,16 @@ def test_a_version_is_written_once(tmp_path: Path) -> None:
     assert torch.equal(list_versions(tmp_path)[0].weights()["norm.count"], torch.tensor(1))
 
 
-def test_of_two_writers_of_one_name_one_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real, late = versions._publish, []
+def test_the_second_of_two_writers_of_one_name_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, is_second = versions._rename_into_place, []
 
-    def overtaken(partial: Path, target: Path) -> None:
-        if not late:
-            late.append(write_version)
+    def rename_second(partial: Path, target: Path) -> None:
+        if not is_second:
+            is_second.append(True)
             write_version(tmp_path, weights(1), {}, name="v1")
         real(partial, target)
 
-    monkeypatch.setattr(versions, "_publish", overtaken)
+    monkeypatch.setattr(versions, "_rename_into_place", rename_second)
     with pytest.raises(ValueError, match="v1 exists"):
         write_version(tmp_path, weights(2), {}, name="v1")
     assert int(list_versions(tmp_path)[0].weights()["norm.count"]) == 1
@@ -71,7 +71,7 @@ def test_of_two_writers_of_one_name_one_wins(tmp_path: Path, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", ["../out", "a/b", ".hidden", "", "x" * 101, "-flag", "a\nb"])
-def test_unfit_names_are_refused(tmp_path: Path, name: str) -> None:
+def test_invalid_names_are_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(ValueError, match=r"name|no version"):
         set_champion(tmp_path, name)
     if name:
@@ -81,14 +81,14 @@ def test_unfit_names_are_refused(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("card", [{"score": float("nan")}, {"path": Path("x")}])
-def test_a_card_that_json_cannot_say_is_refused(tmp_path: Path, card: dict[str, Any]) -> None:
+def test_a_card_that_is_not_json_is_refused(tmp_path: Path, card: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         write_version(tmp_path, weights(1), card, name="v1")
     assert names(tmp_path) == []
 
 
-@pytest.mark.parametrize("where", ["save_file", "sync", "_publish"])
-def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+@pytest.mark.parametrize("where", ["save_file", "sync", "_rename_into_place"])
+def test_a_failed_writer_leaves_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
     def fail(*_: Any) -> None:
         raise OSError("disk full")
 
@@ -98,8 +98,8 @@ def test_a_writer_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.
     assert names(tmp_path) == [] and not list((tmp_path / "versions").iterdir())
 
 
-@pytest.mark.parametrize("where", ["sync", "_publish"])
-def test_a_killed_writer_leaves_no_half_version(tmp_path: Path, where: str) -> None:
+@pytest.mark.parametrize("where", ["sync", "_rename_into_place"])
+def test_a_killed_writer_leaves_no_incomplete_version(tmp_path: Path, where: str) -> None:
     write_version(tmp_path, weights(1), {}, name="v1")
     set_champion(tmp_path, "v1")
     script = (
@@ -110,7 +110,7 @@ def test_a_killed_writer_leaves_no_half_version(tmp_path: Path, where: str) -> N
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], env=environment, check=False, timeout=120)
     assert done.returncode == 9
-    assert len(list((tmp_path / "versions").iterdir())) == 2, "the killed writer had begun"
+    assert len(list((tmp_path / "versions").iterdir())) == 2, "the killed writer left an incomplete folder"
     assert names(tmp_path) == ["v1"]
     served = champion(tmp_path)
     assert served is not None and served.name == "v1"
@@ -118,7 +118,7 @@ def test_a_killed_writer_leaves_no_half_version(tmp_path: Path, where: str) -> N
     assert names(tmp_path) == ["v1", "v2"]
 
 
-def test_champion(tmp_path: Path) -> None:
+def test_the_champion_is_the_version_that_was_set_last(tmp_path: Path) -> None:
     assert champion(tmp_path) is None and list_versions(tmp_path) == []
     for index in (1, 2):
         write_version(tmp_path, weights(index), {}, name=f"v{index}")
@@ -129,22 +129,22 @@ def test_champion(tmp_path: Path) -> None:
         set_champion(tmp_path, "v3")
 
 
-def test_a_lost_champion_is_said(tmp_path: Path) -> None:
+def test_a_missing_champion_is_reported(tmp_path: Path) -> None:
     write_version(tmp_path, weights(1), {}, name="v1")
     set_champion(tmp_path, "v1")
     shutil.rmtree(tmp_path / "versions" / "v1")
-    with pytest.raises(ValueError, match="champion v1 is not there"):
+    with pytest.raises(ValueError, match="champion v1 does not exist on disk"):
         champion(tmp_path)
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"other": 1}', '{"version": "../../etc"}', '{"version": 3}'])
-def test_a_spoilt_pointer_is_said(tmp_path: Path, text: str) -> None:
+def test_a_damaged_alias_file_is_reported(tmp_path: Path, text: str) -> None:
     (tmp_path / "champion.json").write_text(text)
-    with pytest.raises(ValueError, match=r"pointer|name has letters|not there"):
+    with pytest.raises(ValueError, match=r"does not name a version|name has letters|does not exist on disk"):
         champion(tmp_path)
 
 
-def test_a_failed_switch_keeps_the_old_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_change_keeps_the_old_champion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("v1", "v2"):
         write_version(tmp_path, weights(1), {}, name=name)
     set_champion(tmp_path, "v1")
@@ -159,7 +159,7 @@ def test_a_failed_switch_keeps_the_old_champion(tmp_path: Path, monkeypatch: pyt
     assert sorted(p.name for p in tmp_path.iterdir()) == ["champion.json", "versions"]
 
 
-def test_readers_see_whole_versions_while_the_champion_changes(tmp_path: Path) -> None:
+def test_readers_see_complete_versions_while_the_champion_changes(tmp_path: Path) -> None:
     faults: list[str] = []
     seen: set[int] = set()
     write_version(tmp_path, weights(0, 256), {"value": 0}, name="v0")
@@ -174,9 +174,9 @@ def test_readers_see_whole_versions_while_the_champion_changes(tmp_path: Path) -
                 found, value = version.weights(), version.card["value"]
                 seen.add(value)
                 if not (found["conv.weight"] == value).all():
-                    faults.append(f"{version.name} mixes values")
+                    faults.append(f"{version.name} has weights of another version")
                 if any(not (other.path / part).exists() for other in list_versions(tmp_path) for part in PARTS):
-                    faults.append("a half version is listed")
+                    faults.append("an incomplete version is listed")
             except Exception as fault:
                 faults.append(repr(fault))
 

@@ -1,4 +1,4 @@
-"""Processes that write to a ledger at once, and some that are killed at it: forked from one that has the imports."""
+"""Processes that write to a ledger at the same time or are killed while writing; forked, so that imports are shared."""
 
 import json
 import os
@@ -19,7 +19,7 @@ def ledger_in(folder: Path) -> Ledger:
 
 
 def fork(work: Callable[[int], None], reports: Path) -> int:
-    """Start a process that runs `work` with a file to report to."""
+    """Start a process that calls `work` with the file descriptor of `reports`; return the id of the process."""
     if child := os.fork():
         return child
     try:
@@ -29,7 +29,7 @@ def fork(work: Callable[[int], None], reports: Path) -> int:
 
 
 def append(folder: Path, name: str, count: int) -> Callable[[int], None]:
-    """Return work that appends rows, and reports each once it counts."""
+    """Return a function that appends rows and writes the number and hash of every saved row to a file."""
 
     def work(file: int) -> None:
         ledger = ledger_in(folder)
@@ -41,14 +41,14 @@ def append(folder: Path, name: str, count: int) -> Callable[[int], None]:
 
 
 def race(folder: Path, writers: int, count: int) -> None:
-    """Let several writers append their rows at once."""
+    """Let several processes append rows at the same time."""
     children = [fork(append(folder, f"writer {index}", count), folder / "reports") for index in range(writers)]
     for child in children:
         os.waitpid(child, 0)
 
 
 def kill(folder: Path, rounds: int, seed: int) -> None:
-    """Kill two writers at a random moment, again and again, and look at the chain each time."""
+    """Repeatedly kill two writers at a random moment, and verify the chain after every kill."""
     rng, reports = random.Random(seed), folder / "reports"
     reports.touch()
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""A real server in its own process, on a copy of an app in a folder with a space, far from the repository."""
+"""A real server in its own process, with a copy of an app in a folder with a space outside the repository."""
 
 import importlib.util
 import os
@@ -35,7 +35,7 @@ name = "tubes"
 kind = "segmentation"
 model = "topowmamba_tiny"
 labels = ["tube", "cavity"]
-image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+image = { spacing_mm = [2, 2, 2], window = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
 
 [task.train]
 recipe = "finetune"
@@ -50,7 +50,7 @@ warmup_steps = 0
 
 
 def tiny_ct(seed: int, shape: tuple[int, int, int] = (36, 32, 20)) -> tuple[np.ndarray, np.ndarray]:
-    """Return HU int16 and label uint8, RAS order: a body with an air tube whose upper end is called a cavity."""
+    """Return HU (int16) and labels (uint8) in RAS order: a body with an air tube, whose upper end is a cavity."""
     rng = np.random.default_rng(seed)
     x, y, z = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
     hu = np.where((2 * x / (shape[0] - 4)) ** 2 + (2 * y / (shape[1] - 4)) ** 2 < 1, 40.0, -1000.0)
@@ -69,7 +69,7 @@ def write(voxels: np.ndarray, path: Path, affine: np.ndarray | None = None) -> P
 
 
 def make_app(folder: Path) -> Path:
-    """Make an app with random starter weights, its main.py the repository's own."""
+    """Make an app with random starter weights and the repository's main.py."""
     from lib.models.weights import save_weights
     from lib.tasks.serving.weights import build_network
     from lib.tasks.spec import load_app
@@ -101,7 +101,7 @@ def free_port() -> int:
 
 @dataclass
 class Server:
-    """A server process and how to talk to it."""
+    """A server process and its address."""
 
     app: Path
     studies: Path
@@ -135,7 +135,7 @@ def start(command: list[str], app: Path, studies: Path, port: int, where: Path) 
 
 
 def answers(server: Server) -> bool:
-    """Say whether the server answers, be it that one must sign in; a process that ended never will."""
+    """Return whether the server answers, also if it requires sign-in; False if the process has ended."""
     assert server.process.poll() is None, server.log.read_text()[-4000:]
     try:
         return requests.get(f"{server.url}/info/", timeout=5).status_code in (200, 401)
@@ -144,7 +144,7 @@ def answers(server: Server) -> bool:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None:
-    """Wait for a condition; fail after so long, or longer: the machine may be shared."""
+    """Wait for a condition and fail after a timeout, which is extended because the machine may be shared."""
     end = time.monotonic() + PATIENCE * seconds
     while not condition():
         assert time.monotonic() < end, f"waited {seconds} s for {what}"
@@ -152,7 +152,7 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 
 def end(server: Server) -> None:
-    """End the process by its own handle."""
+    """End the process through its handle."""
     server.process.terminate()
     try:
         server.process.wait(20)
@@ -185,7 +185,7 @@ def client(server: Server, tmp_path: Path) -> MONAILabelClient:
 
 @pytest.fixture(scope="session")
 def slicer() -> ModuleType:
-    """The module of 3D Slicer's extension that talks to the server, from the package itself."""
+    """The client module of 3D Slicer's extension, loaded from the package."""
     spec = importlib.util.spec_from_file_location("slicers_client", SLICER)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -195,9 +195,9 @@ def slicer() -> ModuleType:
 
 @pytest.fixture(scope="module")
 def launch() -> Iterator[Callable[..., Server]]:
-    """Start another server with a command made from app, studies and port; it ends with the file that wanted it.
+    """Start another server with a command made from app, studies and port; it ends after the tests of the file.
 
-    Each takes 700 MB: those of all files together would fill the memory.
+    A server takes 700 MB: the servers of all files together would fill the memory.
     """
     servers: list[Server] = []
 
@@ -213,7 +213,7 @@ def launch() -> Iterator[Callable[..., Server]]:
 
 @pytest.fixture
 def launch_at() -> Iterator[Callable[..., Server]]:
-    """Start a server on a port that a former one had; the last one is ended after the test."""
+    """Start a server on the port of an earlier server; the last one is ended after the test."""
     servers: list[Server] = []
 
     def launched(app: Path, studies: Path, where: Path, port: int = 0) -> Server:

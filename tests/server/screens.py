@@ -1,4 +1,4 @@
-"""What browser tests share: the browser, the sizes of screens, where pictures go, what axe may not find."""
+"""Constants of browser tests: the browser, the screen sizes, the folder of screenshots, and the severities of axe."""
 
 import shutil
 from pathlib import Path

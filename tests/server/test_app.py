@@ -1,4 +1,4 @@
-"""The real server, driven by MONAI Label's own client class: from a proposal to the next model that serves."""
+"""The real server, driven by MONAI Label's own client class: from a proposal to the next served model."""
 
 import json
 from collections.abc import Callable
@@ -12,14 +12,14 @@ import requests
 import SimpleITK as sitk
 from monailabel.client import MONAILabelClient
 
-from lib.jobs.publish import Shelf
+from lib.jobs.publish import TaskVersions
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
-from lib.tasks.serving.models import labels_of, models_of, promote
+from lib.tasks.serving.models import list_models_trained_on, list_training_labels, promote
 
 pytestmark = pytest.mark.server
 LABELS = {"tube": 1, "cavity": 2}
-GOING = ("SUBMITTED", "RUNNING")
+UNFINISHED = ("SUBMITTED", "RUNNING")
 
 
 def test_info(client: MONAILabelClient) -> None:
@@ -40,7 +40,7 @@ def test_infer_multipart(client: MONAILabelClient, server: Any) -> None:
 
 @pytest.mark.parametrize(("output", "kind"), [("image", "application/octet-stream"), ("json", "application/json")])
 def test_infer_image_and_json(server: Any, output: str, kind: str) -> None:
-    # What OHIF sends.
+    # As OHIF sends it.
     params = {
         "result_extension": ".nrrd",
         "result_dtype": "uint8",
@@ -73,14 +73,14 @@ def test_info_does_not_wait_for_inference(client: MONAILabelClient, server: Any)
             client.info()
             answers += 1
     assert all(job.result().ok for job in jobs)
-    # A server that infers in its event loop gets to answer between two inferences only.
+    # A server that runs inference in its event loop could answer only between two inferences.
     assert answers > 2 * len(jobs)
 
 
-def test_the_whole_loop(
+def test_the_whole_loop_from_proposal_to_new_model(
     client: MONAILabelClient, server: Any, make_ct: Callable, write_nifti: Callable, wait: Callable
 ) -> None:
-    """Label what the server asks for, train, and get the next answer from the new weights, without a restart."""
+    """Label the selected studies, train, and get the next answer from the new weights without a restart."""
     labelled = []
     for _ in range(4):
         sample = client.next_sample("random", {})
@@ -99,7 +99,7 @@ def test_the_whole_loop(
     before, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
     assert params["version"] == "starter"
     assert client.train_start("tubes", {"max_epochs": 4})["id"]
-    wait(lambda: client.train_status()["status"] not in GOING, 300, "the training to end")
+    wait(lambda: client.train_status()["status"] not in UNFINISHED, 300, "the training to end")
     status = client.train_status()
     assert status["status"] == "DONE", "\n".join(status["details"])
     stats = client.info()["train_stats"]["tubes"]
@@ -107,7 +107,7 @@ def test_the_whole_loop(
     assert stats["verdict"] == "hold" and "held-out patients are too few" in stats["reason"]
 
     held, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
-    assert params["version"] == "starter", "four patients are too few for the gate: a person decides"
+    assert params["version"] == "starter", "four patients are too few for the gate: an admin decides"
     promote(server.app, "tubes", stats["version"], by="Anna")
     after, params = client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})
     assert params["version"] == stats["version"]
@@ -121,30 +121,30 @@ def test_the_whole_loop(
 
 
 def provenance(server: Any, version: str, labelled: list[str]) -> None:
-    """From the model to its labels and back, every file as it was recorded."""
+    """Check that model and labels refer to each other and that all files are unchanged."""
     ledger = Ledger.of(server.app)
-    learned = labels_of(Shelf(server.app, "tubes", server.app / "model" / "tubes", ledger), version)
+    learned = list_training_labels(TaskVersions(server.app, "tubes", server.app / "model" / "tubes", ledger), version)
     assert learned and {each["case"] for each in learned} < set(labelled), "one patient is held out"
     for each in learned:
-        assert each["source"] == "submitted" and [m["version"] for m in models_of(server.app, each["label"])] == [
-            version
-        ]
+        assert each["source"] == "submitted" and [
+            m["version"] for m in list_models_trained_on(server.app, each["label"])
+        ] == [version]
     assert verify(server.app, server.studies).faults == []
 
 
 def batch_and_scoring(server: Any, wait: Callable) -> None:
-    # The body is what MONAI Label's own page suggests; multi_gpu divides by zero GPUs there.
+    # The body is the example of MONAI Label's own page, where multi_gpu divides by zero GPUs.
     body = {"device": "cuda", "multi_gpu": True, "save_label": True, "label_tag": "original"}
     answer = requests.post(f"{server.url}/batch/infer/tubes?images=all", json=body, timeout=30)
     assert answer.ok, answer.text
     url = f"{server.url}/batch/infer"
-    wait(lambda: requests.get(url, timeout=10).json()["status"] not in GOING, 240, "batch inference")
+    wait(lambda: requests.get(url, timeout=10).json()["status"] not in UNFINISHED, 240, "batch inference")
     assert requests.get(url, timeout=10).json()["status"] == "DONE"
     assert len(list((server.studies / "labels" / "original").glob("*.nii.gz"))) >= 4
 
     assert requests.post(f"{server.url}/scoring/dice", timeout=30).ok
     scores = f"{server.url}/scoring/"
-    wait(lambda: requests.get(scores, timeout=10).json()["status"] not in GOING, 240, "scoring")
+    wait(lambda: requests.get(scores, timeout=10).json()["status"] not in UNFINISHED, 240, "scoring")
 
     def facts() -> dict[str, Any]:
         store = requests.get(f"{server.url}/datastore/?output=all", timeout=10).json()
@@ -154,7 +154,7 @@ def batch_and_scoring(server: Any, wait: Callable) -> None:
     assert set(facts()["dice"]) == {*LABELS, "mean"} and 0 <= facts()["dice"]["mean"] <= 1
 
 
-def test_a_label_that_is_mended_keeps_its_predecessor_and_its_story(
+def test_a_corrected_label_keeps_its_earlier_version_and_its_record(
     client: MONAILabelClient, server: Any, make_ct: Callable, write_nifti: Callable, tmp_path: Path
 ) -> None:
     client.infer("tubes", "ct_3", {"result_extension": ".nrrd"})

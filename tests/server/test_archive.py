@@ -1,4 +1,4 @@
-"""The loop over a DICOMweb server: a real Orthanc, real CT series, labels that stay here and go there as DICOM SEG."""
+"""The loop over a DICOMweb server: a real Orthanc, CT series, and labels kept locally and sent as DICOM SEG."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ import requests
 from archive import INSTALL, Archive, ct_series, installed, orthanc
 
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE, GOING
+from lib.jobs.queue.job import DONE, UNFINISHED
 from lib.records.card import hash_file
 from lib.records.labels import FOUND, SUBMITTED
 from lib.records.ledger import Ledger
@@ -27,13 +27,13 @@ PATIENTS = ("P-Anna", "P-Anna", "P-Bert")
 
 @pytest.fixture
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """An Orthanc of its own, empty."""
+    """An empty Orthanc for this file."""
     with orthanc(tmp_path_factory.mktemp("orthanc")) as archive:
         yield archive
 
 
 def send(archive: Archive, image: Path, patient: str) -> str:
-    """Hand a CT to the archive as a series; return its UID."""
+    """Send a CT to the archive as a series and return its UID."""
     instances = ct_series(image, patient)
     archive.store(instances)
     return str(instances[0].SeriesInstanceUID)
@@ -47,7 +47,7 @@ def put(url: str, series: str, label: Path, info: list[dict[str, Any]]) -> reque
 
 
 def sent_there(archive: Archive) -> list[pydicom.Dataset]:
-    """Return what the archive has of modality SEG."""
+    """Return the instances of modality SEG in the archive."""
     query = {"Level": "Instance", "Query": {"Modality": "SEG"}}
     found = requests.post(f"{archive.url}/tools/find", json=query, timeout=30).json()
     files = [requests.get(f"{archive.url}/instances/{name}/file", timeout=30).content for name in found]
@@ -81,13 +81,13 @@ def test_the_loop_over_an_archive(
         (tmp_path / "proposal.nii.gz").write_bytes(answer.content)
         affine = nib.load(tmp_path / "proposal.nii.gz").affine
         path = tmp_path / f"mine_{number}.nii.gz"
-        # As Slicer may number them: by their place on its screen.
+        # As Slicer may number the labels: by their position in its list.
         screen = np.array([0, 2, 1], np.uint8)[label[::-1, ::-1]]
         nib.save(nib.Nifti1Image(screen, affine), path)
         saved = put(url, name, path, [{"name": "cavity", "idx": 1}, {"name": "tube", "idx": 2}])
         assert saved.ok, saved.text
-        told = requests.get(f"{url}/datastore/", timeout=30).json()
-        assert told["completed"] == number + 1, "at once, whatever is cached"
+        status = requests.get(f"{url}/datastore/", timeout=30).json()
+        assert status["completed"] == number + 1, "at once, independent of caches"
         following = requests.post(f"{url}/activelearning/random", json={}, timeout=30).json()
         assert following["id"] in (series[number + 1 :] or [""])
 
@@ -99,7 +99,7 @@ def test_the_loop_over_an_archive(
     trained_by_patient(url, app, series, wait)
     another_program_s_counts(archive, url, app, series[0], images[0], tmp_path / "mine_0.nii.gz", wait)
 
-    assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be mended"
+    assert put(url, series[2], tmp_path / "mine_1.nii.gz", []).ok, "a label may be corrected"
     requests.post(f"{archive.url}/tools/shutdown", timeout=30)
     wait(lambda: not archive.answers(), 60, "Orthanc to end")
     refused = put(url, series[2], tmp_path / "mine_0.nii.gz", [])
@@ -107,12 +107,12 @@ def test_the_loop_over_an_archive(
     rows = Ledger.of(app).rows("label", series[2])
     assert [row.body["tag"] for row in rows] == ["final", "unsent", "final", "unsent"]
     kept = app / refused.json()["kept"]
-    assert kept.read_bytes() == (tmp_path / "mine_0.nii.gz").read_bytes(), "as it was submitted"
+    assert kept.read_bytes() == (tmp_path / "mine_0.nii.gz").read_bytes(), "unchanged since it was submitted"
     assert verify(app).faults == []
 
 
 def torn_download(app: Path, address: str, series: str) -> Path:
-    """Leave what a server that was killed while it fetched a series leaves: a slice of many, and no NIfTI."""
+    """Simulate a server killed while fetching a series: one slice of many, and no NIfTI file."""
     from monailabel.utils.others.generic import md5_digest
 
     folder = app / "model" / ".dicomweb" / md5_digest(address) / series
@@ -122,7 +122,7 @@ def torn_download(app: Path, address: str, series: str) -> Path:
 
 
 def survives_a_failed_conversion(url: str, app: Path, series: str, folder: Path) -> None:
-    """The converter finds no slices to refer to; the label is kept, and the store has the one before."""
+    """The conversion to SEG fails: the label is kept, and the store keeps the previous label."""
     (slices,) = (app / "model" / ".dicomweb").glob(f"*/{series}")
     slices.rename(slices.with_name("elsewhere"))
     slices.mkdir()
@@ -136,7 +136,7 @@ def survives_a_failed_conversion(url: str, app: Path, series: str, folder: Path)
 def another_program_s_counts(
     archive: Archive, url: str, app: Path, series: str, image: Path, mine: Path, wait: Callable
 ) -> None:
-    """A SEG that somebody stores beside the server is the label from then on, until a label is saved here again."""
+    """A SEG stored by another program becomes the label, until a label is saved on this server again."""
     source = ct_series(image, PATIENTS[0])
     planes = np.zeros((len(source), source[0].Rows, source[0].Columns, 2), np.uint8)
     planes[2:6, 4:9, 4:9, 0], planes[4:8, 6:12, 6:12, 1] = 1, 1
@@ -153,12 +153,12 @@ def another_program_s_counts(
     row = Ledger.of(app).rows("label", series)[-1]
     assert (row.body["tag"], row.body["source"]) == ("final", FOUND)
     assert put(url, series, mine, []).ok
-    assert np.array_equal(stored(), np.asarray(nib.load(mine).dataobj)), "who saves last is right"
+    assert np.array_equal(stored(), np.asarray(nib.load(mine).dataobj)), "the newest label counts"
     assert Ledger.of(app).rows("label", series)[-1].body["source"] == SUBMITTED
 
 
 def kept_here_and_there(archive: Archive, app: Path, series: list[str], scans: list[Any]) -> None:
-    """Every label is a version as it was submitted, and a SEG whose segments bear the right names."""
+    """Every submitted label is kept as a version, and as a SEG whose segments have the right names."""
     rows = {row.subject: row for row in Ledger.of(app).rows("label")}
     assert set(rows) == set(series)
     sent = {str(each.ReferencedSeriesSequence[0].SeriesInstanceUID): each for each in sent_there(archive)}
@@ -167,7 +167,7 @@ def kept_here_and_there(archive: Archive, app: Path, series: list[str], scans: l
         ((file, digest),) = rows[name].body["files"].items()
         assert hash_file(app / file) == digest
         voxels = np.asarray(nib.load(app / file).dataobj)[::-1, ::-1]
-        assert np.array_equal(voxels, label), "in the app's values, on the grid of the image"
+        assert np.array_equal(voxels, label), "with the app's label values, on the grid of the image"
         assert rows[name].body["version"] == "starter" and rows[name].body["edit_ml"] is not None
         seg = sent[name]
         counts: dict[str, int] = {}
@@ -179,14 +179,16 @@ def kept_here_and_there(archive: Archive, app: Path, series: list[str], scans: l
 
 
 def trained_by_patient(url: str, app: Path, series: list[str], wait: Callable) -> None:
-    """The real worker trains on what the archive has; the split knows patients by their id."""
+    """The real worker trains on the studies of the archive; the split identifies patients by their id."""
     queue = Queue(app)
     answer = requests.post(f"{url}/train/tubes", json={"max_epochs": 1, "val_interval": 1}, timeout=30)
     assert answer.ok, answer.text
     name = answer.json()["id"]
-    wait(lambda: queue.jobs.get(name).status not in GOING, 240, "the training")
+    wait(lambda: queue.jobs.get(name).status not in UNFINISHED, 240, "the training")
     job = queue.jobs.get(name)
     assert job.status == DONE, queue.tail(job)
     split = {row.body["case"]: (row.subject, row.body["part"]) for row in Ledger.of(app).rows("split")}
     assert [split[each][0] for each in series] == list(PATIENTS)
-    assert split[series[0]][1] == split[series[1]][1] != split[series[2]][1], "both studies of a patient in one part"
+    assert split[series[0]][1] == split[series[1]][1] != split[series[2]][1], (
+        "both studies of a patient are in the same part"
+    )

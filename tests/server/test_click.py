@@ -1,4 +1,4 @@
-"""Clicks over HTTP, as OHIF and Slicer send them: on exactly the source grid, nobody in another's way, never a 500."""
+"""Clicks over HTTP, as OHIF and Slicer send them: masks on the source grid, users independent, never a 500."""
 
 import json
 from collections.abc import Callable
@@ -40,7 +40,7 @@ def ask(server: Any, task: str, image: str, params: dict[str, Any], output: str 
 
 
 def mask(answer: requests.Response, server: Any, image: str, folder: Path) -> np.ndarray:
-    """Return an answer's voxels, once it is known to lie on exactly the grid of its image."""
+    """Return an answer's voxels after checking that its grid equals the image's."""
     assert answer.status_code == 200, answer.text
     assert answer.content.startswith(b"NRRD") and b"encoding: raw" in answer.content[:1000]
     path = folder / "answer.nrrd"
@@ -70,14 +70,14 @@ def test_ohif_deepedit(clicks: Any, tmp_path: Path) -> None:
     label = mask(ask(clicks, "sam_labels", "ct_0", params), clicks, "ct_0", tmp_path)
     assert set(np.unique(label)) == {0, 1, 2} and set(np.unique(label[..., 2])) == {0, 1}
     assert set(np.unique(label[..., 9])) == {0, 2}
-    told = ask(clicks, "sam_labels", "ct_0", params, "json").json()
-    assert told["label_names"] == {"tube": 1, "cavity": 2} and set(told["centroids"]) == {"tube", "cavity"}
-    assert told["latencies"]["cached"] is True
+    answer = ask(clicks, "sam_labels", "ct_0", params, "json").json()
+    assert answer["label_names"] == {"tube": 1, "cavity": 2} and set(answer["centroids"]) == {"tube", "cavity"}
+    assert answer["latencies"]["cached"] is True
 
 
 def test_slicer_with_roi_and_slice(clicks: Any, tmp_path: Path) -> None:
     row, column = scan(0)[2]
-    # What its client class sends: the corners as they come, the whole configuration, and where it is drawn to.
+    # As its client class sends it: unordered corners, the whole configuration, and the target of the drawing.
     params = {
         "label": "cavity",
         "foreground": [click(0, 4)],
@@ -89,8 +89,10 @@ def test_slicer_with_roi_and_slice(clicks: Any, tmp_path: Path) -> None:
         "reset_state": True,
     }
     client = MONAILabelClient(clicks.url, tmpdir=str(tmp_path), client_id="user-xyz")
-    file, told = client.infer("sam_2d", "ct_0", params)
-    assert told["label_names"] == {"airway": 1} and {"encode", "decode", "cached", "total"} <= set(told["latencies"])
+    file, answer = client.infer("sam_2d", "ct_0", params)
+    assert answer["label_names"] == {"airway": 1} and {"encode", "decode", "cached", "total"} <= set(
+        answer["latencies"]
+    )
     flat = sitk.GetArrayFromImage(sitk.ReadImage(file)).T
     assert flat.shape == SHAPE and flat.dtype == np.uint8 and slices(flat) == [4]
     file, _ = client.infer("sam_3d", "ct_0", {key: value for key, value in params.items() if key != "slice"})
@@ -101,26 +103,26 @@ def test_a_session_and_its_own_mask(clicks: Any, tmp_path: Path) -> None:
     client = MONAILabelClient(clicks.url, tmpdir=str(tmp_path), client_id="user-xyz")
     session = client.create_session(str(write_scan(0, tmp_path / "mine.nii.gz")))["session_id"]
     params = {"foreground": [click(0, 4)], "result_extension": ".nrrd"}
-    file, told = client.infer("sam_3d", "", params, session_id=session)
+    file, answer = client.infer("sam_3d", "", params, session_id=session)
     first = sitk.GetArrayFromImage(sitk.ReadImage(file)).T
-    assert told["latencies"]["cached"] in (True, False) and len(slices(first)) > 1
+    assert answer["latencies"]["cached"] in (True, False) and len(slices(first)) > 1
     again, _ = client.infer("sam_3d", "", {**params, "background": [[2, 2, 4]]}, label_in=file, session_id=session)
     mended = sitk.GetArrayFromImage(sitk.ReadImage(again)).T
     others = [index for index in range(SHAPE[2]) if index != 4]
     assert np.array_equal(mended[..., others], first[..., others])
 
 
-def test_a_stored_mask_is_named_by_its_tag(clicks: Any, tmp_path: Path) -> None:
+def test_a_stored_mask_is_selected_by_its_tag(clicks: Any, tmp_path: Path) -> None:
     none = ask(clicks, "sam_3d", "ct_0", {"foreground": [click(0, 4)], "mend": "final"})
     assert (none.status_code, none.json()["code"]) == (404, "NO_SUCH_LABEL")
     bad = ask(clicks, "sam_3d", "ct_0", {"foreground": [click(0, 4)], "mend": "../x"})
     assert (bad.status_code, bad.json()["code"]) == (400, "BAD_NAME")
     answer = ask(clicks, "sam_3d", "ct_0", {"foreground": [click(0, 4)], "stored_mask": "/etc/hostname", **OHIF})
-    assert len(slices(mask(answer, clicks, "ct_0", tmp_path))) > 1, "a path from a client is not heeded"
+    assert len(slices(mask(answer, clicks, "ct_0", tmp_path))) > 1, "a path from a client is ignored"
 
 
-def test_two_users_do_not_meet(clicks: Any) -> None:
-    """Each on an image and a label of its own, in turns and at once, as if alone."""
+def test_two_users_do_not_affect_each_other(clicks: Any) -> None:
+    """Two users on different images and labels get the same masks one after the other and in parallel."""
     asked = [
         [(f"ct_{user}", {name: [click(user, index)], **OHIF}) for index in (2, 3, 5)]
         for user, name in enumerate(("tube", "cavity"))
@@ -144,14 +146,14 @@ def test_eight_first_clicks_on_a_slice_encode_once(clicks: Any, tmp_path: Path) 
         return requests.post(f"{clicks.url}/infer/sam_2d?output=json", data=data, files=upload, timeout=120).json()
 
     with ThreadPoolExecutor(8) as pool:
-        told = list(pool.map(first, range(8)))
-    # Whoever made an embedding says so; a wide and a near look are two at the most.
-    assert 1 <= sum(not each["latencies"]["cached"] for each in told) <= 2
-    assert all(each["centroids"] == told[0]["centroids"] for each in told)
+        answer = list(pool.map(first, range(8)))
+    # An answer names a computed embedding; a wide and a near view are two at most.
+    assert 1 <= sum(not each["latencies"]["cached"] for each in answer) <= 2
+    assert all(each["centroids"] == answer[0]["centroids"] for each in answer)
 
 
 @pytest.mark.parametrize(("params", "code"), WRONG)
-def test_wrong_clicks_are_refused(clicks: Any, params: dict[str, Any], code: str) -> None:
+def test_invalid_clicks_are_refused(clicks: Any, params: dict[str, Any], code: str) -> None:
     answer = ask(clicks, "sam_2d", "ct_0", params)
     assert answer.status_code == 422, answer.text
     assert answer.json()["code"] == code and answer.json()["reason"] and answer.json()["remedy"]
@@ -174,10 +176,10 @@ def test_a_click_does_not_wait_for_a_volume(clicks: Any) -> None:
         for _ in range(6):
             pool.submit(timed, "volume", "tubes", {})
         pool.submit(timed, "click", "sam_2d", {"foreground": [click(0, 5)]}).result()
-    assert order.index("click") < 5, "six volumes wait for one another, and the click for none of them"
+    assert order.index("click") < 5, "six volumes are queued, and the click waits for none of them"
 
 
-def test_what_is_printed_and_listed(clicks: Any) -> None:
+def test_the_printed_steps_and_the_listed_models(clicks: Any) -> None:
     models = requests.get(f"{clicks.url}/info/", timeout=10).json()["models"]
     assert [models[f"sam_{mode}"]["dimension"] for mode in ("2d", "3d", "labels")] == [2, 3, 3]
     line = next(line for line in clicks.log.read_text().splitlines() if line.strip().startswith("curl"))

@@ -1,4 +1,4 @@
-"""The control arm over HTTP: what was drawn by lot gets no proposal, and its label says so."""
+"""The control arm over HTTP: a randomly selected study gets no proposal, and its label records that."""
 
 import time
 from collections.abc import Callable
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.server
 CASES, SHARE = 12, 0.5
 
 
-def test_what_was_drawn_by_lot_gets_no_proposal(
+def test_randomly_selected_studies_get_no_proposal(
     tmp_path: Path,
     launch: Callable[..., Any],
     command: Callable,
@@ -47,4 +47,4 @@ def test_what_was_drawn_by_lot_gets_no_proposal(
     assert {name for name, body in rows.items() if body["blank"]} == blank
     assert all(body["seconds"] >= 0 and bool(body["task"]) != body["blank"] for body in rows.values())
     page = requests.get(f"{server.url}/admin/annotators", timeout=60).text
-    assert "A proposal saves" in page and f"against {len(blank)} that were drawn by lot" in page, page
+    assert "A proposal saves" in page and f"against {len(blank)} that were selected at random" in page, page

@@ -1,4 +1,4 @@
-"""A disk that is full or read-only: what cannot be kept is refused in words, and nothing that was kept is harmed."""
+"""A full or read-only disk: saving is refused with a reason, and saved data is not damaged."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import requests
 from monailabel.client import MONAILabelClient
 
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE, ERROR, GOING
+from lib.jobs.queue.job import DONE, ERROR, UNFINISHED
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 
@@ -29,7 +29,7 @@ SIZE = "24m"
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Mount small disks of their own."""
+    """Mount small disks for the tests."""
     mounted: list[Path] = []
 
     def mount(name: str) -> Path:
@@ -47,12 +47,12 @@ def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
 
 
 def remount(disk: Path, mode: str) -> bool:
-    """Make a disk read-only ("ro"), which goes only while no file there is open for writing, or writable ("rw")."""
+    """Make a disk read-only ("ro"), which fails while a file on it is open for writing, or writable ("rw")."""
     return subprocess.run(["mount", "-o", f"remount,{mode}", str(disk)], check=False).returncode == 0
 
 
 def fill(disk: Path) -> Path:
-    """Take every byte that is left."""
+    """Fill the disk completely."""
     file = disk / "everything"
     with file.open("wb", buffering=0) as out:
         for size in (1 << 20, 1 << 12, 1 << 9):
@@ -77,7 +77,7 @@ def refused(answer: requests.Response, says: str) -> None:
     assert says in answer.text.lower(), answer.text
 
 
-def test_a_full_disk_harms_nothing(
+def test_a_full_disk_damages_no_saved_data(
     disk: Callable[[str], Path],
     tmp_path: Path,
     launch: Callable[..., Any],
@@ -106,7 +106,7 @@ def test_a_full_disk_harms_nothing(
     refused(requests.post(f"{server.url}/train/tubes?enqueue=true", json={}, timeout=60), "full")
     assert requests.get(f"{server.url}/info/", timeout=30).ok
     assert requests.post(f"{server.url}/infer/tubes?image=ct_1&output=json", timeout=60).ok
-    wait(lambda: queue.jobs.get(name).status not in GOING or not alive(app, name), 240, "the trainer to fail")
+    wait(lambda: queue.jobs.get(name).status not in UNFINISHED or not alive(app, name), 240, "the trainer to fail")
     everything.unlink()
 
     final = studies / "labels" / "final"
@@ -114,17 +114,17 @@ def test_a_full_disk_harms_nothing(
         assert (final / f"ct_{seed}.nii.gz").read_bytes() == labels[seed].read_bytes()
     assert not (final / "ct_3.nii.gz").exists() and len(Ledger.of(app).rows("label")) == 3
     assert verify(app, studies).faults == []
-    assert put(server, "ct_3", labels[3]).ok, "with room again, everything goes on"
-    if queue.jobs.get(name).status in GOING:
+    assert put(server, "ct_3", labels[3]).ok, "with free space everything works again"
+    if queue.jobs.get(name).status in UNFINISHED:
         client.train_stop()
-    wait(lambda: queue.jobs.get(name).status not in GOING, 60, "the training to end")
+    wait(lambda: queue.jobs.get(name).status not in UNFINISHED, 60, "the training to end")
     job = queue.jobs.get(name)
     assert job.status != ERROR or re.search("full|space|make room", job.reason), job.reason
     trains_again(client, queue, wait)
     assert verify(app, studies).faults == []
 
 
-def test_a_read_only_disk_harms_nothing(
+def test_a_read_only_disk_damages_no_saved_data(
     disk: Callable[[str], Path],
     tmp_path: Path,
     launch: Callable[..., Any],
@@ -146,15 +146,15 @@ def test_a_read_only_disk_harms_nothing(
     version = trains_again(client, queue, wait)
 
     for each in disks:
-        wait(lambda: remount(each, "ro"), 60, "whoever still writes there")  # noqa: B023
+        wait(lambda: remount(each, "ro"), 60, "open files on that disk")  # noqa: B023
     refused(put(server, "ct_3", labels[3]), "read_only")
     refused(put(server, "ct_0", labels[1]), "read_only")
     promote = [sys.executable, "-m", "lib", "models", "promote", str(app), version, "--task", "tubes"]
-    told = subprocess.run(promote, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert told.returncode == 1 and "read-only" in told.stderr.lower(), told.stderr
+    promotion = subprocess.run(promote, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert promotion.returncode == 1 and "read-only" in promotion.stderr.lower(), promotion.stderr
     assert client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})[1]["version"] == "starter"
     name = client.train_start("tubes", {"max_epochs": 1, "val_interval": 1})["id"]
-    wait(lambda: queue.jobs.get(name).status not in GOING, 240, "the training to fail")
+    wait(lambda: queue.jobs.get(name).status not in UNFINISHED, 240, "the training to fail")
     assert queue.jobs.get(name).status == ERROR and "read-only" in queue.jobs.get(name).reason.lower()
 
     for each in disks:
@@ -164,15 +164,15 @@ def test_a_read_only_disk_harms_nothing(
         assert (final / f"ct_{seed}.nii.gz").read_bytes() == labels[seed].read_bytes()
     assert not (final / "ct_3.nii.gz").exists() and verify(app, studies).faults == []
     assert put(server, "ct_3", labels[3]).ok
-    # The word was in the ledger before the alias failed: it is carried out when it can be, as after a kill.
+    # The decision was in the ledger before the alias failed: it is applied later, as after a kill.
     wait(lambda: client.infer("tubes", "ct_0", {"result_extension": ".nrrd"})[1]["version"] == version, 60, "the word")
     assert verify(app, studies).faults == []
 
 
 def trains_again(client: MONAILabelClient, queue: Queue, wait: Callable) -> str:
-    """Train to the end; return the version."""
+    """Train until the end and return the version."""
     name = client.train_start("tubes", {"max_epochs": 1, "val_interval": 1})["id"]
-    wait(lambda: queue.jobs.get(name).status not in GOING, 240, "a training")
+    wait(lambda: queue.jobs.get(name).status not in UNFINISHED, 240, "a training")
     job = queue.jobs.get(name)
     assert job.status == DONE, queue.tail(job)
     return job.result["version"]

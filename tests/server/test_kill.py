@@ -1,4 +1,4 @@
-"""SIGKILL at random moments: the server, the worker, the trainer and the publisher, while clients go on."""
+"""SIGKILL at random moments to server, worker, trainer and publisher, while clients continue."""
 
 import email
 import gzip
@@ -22,7 +22,7 @@ import pytest
 import requests
 import torch
 
-from lib.data.pipeline import save_label
+from lib.data.pipeline import write_label
 from lib.jobs.publish import register
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE
@@ -32,7 +32,7 @@ from lib.records.verify import verify
 from lib.records.versions import find_version, list_versions, write_version
 from lib.tasks.segmentation.segmenter import Segmenter
 from lib.tasks.serving.models import promote
-from lib.tasks.serving.weights import build_network, shelf
+from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import load_app
 
 pytestmark = pytest.mark.server
@@ -44,10 +44,10 @@ import contextlib, random, sys, time
 from lib.records.versions import list_versions
 from lib.tasks.serving.models import promote, rollback
 from lib.tasks.spec import load_app
-from lib.tasks.serving.weights import shelf
+from lib.tasks.serving.weights import open_task_versions
 
 app, rng = sys.argv[1], random.Random(int(sys.argv[2]))
-place = shelf(app, load_app(app).task("tubes"))
+place = open_task_versions(app, load_app(app).task("tubes"))
 while True:
     names = [version.name for version in list_versions(place.root) if version.name != place.served]
     # The gate publishes as well: what it served in this moment cannot be promoted.
@@ -62,12 +62,12 @@ while True:
 
 @dataclass
 class Clients:
-    """Three people who go on whatever happens to the server.
+    """Three clients that continue while the server is killed and restarted.
 
     Args:
-        url: Where it is, whenever it is.
-        studies: What there is to do.
-        folder: For their files.
+        url: Address of the server.
+        studies: Studies to label.
+        folder: Folder for temporary files.
     """
 
     url: str
@@ -80,7 +80,7 @@ class Clients:
     ending: threading.Event = field(default_factory=threading.Event)
 
     def look(self) -> None:
-        """Ask for masks; remember which version said what."""
+        """Request masks and record the version of each answer."""
         for image in itertools.cycle(self.studies):
             answer = self._ask(
                 "POST", f"/infer/tubes?image={image}&output=all", data={"params": '{"result_extension": ".nii.gz"}'}
@@ -94,7 +94,7 @@ class Clients:
                 return
 
     def save(self, shape: tuple[int, ...], write: Callable[..., Path]) -> None:
-        """Save a label that nobody saved before, again and again."""
+        """Save a new label, again and again."""
         rng = np.random.default_rng(SEED)
         for number, image in enumerate(itertools.cycle(self.studies)):
             path = write(rng.integers(0, 3, shape).astype(np.uint8), self.folder / f"{number}.nii.gz")
@@ -114,7 +114,7 @@ class Clients:
                 return
 
     def train(self) -> None:
-        """See to it that a training is always under way."""
+        """Keep a training running."""
         while not self.ending.wait(1.0):
             running = self._ask("GET", "/train/?check_if_running=true")
             if running is not None and running.status_code == 404:
@@ -129,7 +129,7 @@ class Clients:
 
 
 def _multipart(answer: requests.Response) -> dict[str, str]:
-    """Return the version that answered and the hash of its mask."""
+    """Return the version of an answer and the hash of its mask."""
 
     message = email.message_from_bytes(
         b"Content-Type: " + answer.headers["content-type"].encode() + b"\r\n\r\n" + answer.content
@@ -149,7 +149,7 @@ def _voxels(gzipped: bytes) -> str:
 
 
 def find(words: str) -> list[int]:
-    """Return the processes whose command line has these words."""
+    """Return the processes whose command line contains these words."""
     found = subprocess.run(["pgrep", "-f", words], capture_output=True, text=True, check=False).stdout.split()
     return [int(pid) for pid in found if int(pid) != os.getpid()]
 
@@ -185,14 +185,16 @@ def test_kills_lose_nothing(
                 server.process.wait()
                 server = launch_at(app, studies, tmp_path, server.port)
             elif victim == "publisher":
-                assert publisher.poll() is None, "the publisher ended by itself"
+                assert publisher.poll() is None, "the publisher ended on its own"
                 publisher.kill()
                 publisher.wait()
                 publisher = publish(app, sum(killed.values()))
             else:
                 pids = find(f"jobs {'work' if victim == 'worker' else 'run'} {app}")
-                # A training that is killed five times before it gets any further is given up, and rightly.
-                if not pids or (victim == "trainer" and any(job.crashes > 2 for job in queue.jobs.list(going=True))):
+                # A training that is killed five times without progress is given up, as intended.
+                if not pids or (
+                    victim == "trainer" and any(job.crashes > 2 for job in queue.jobs.list(unfinished=True))
+                ):
                     continue
                 os.kill(pids[0], signal.SIGKILL)
             killed[victim] += 1
@@ -203,7 +205,7 @@ def test_kills_lose_nothing(
         clients.ending.set()
         for thread in threads:
             thread.join(70)
-    wait(lambda: not queue.jobs.list(going=True), 600, "the queue to be worked off")
+    wait(lambda: not queue.jobs.list(unfinished=True), 600, "the queue to be worked off")
     report(killed, clients, queue, app)
 
     assert clients.faults == [], clients.faults[:5]
@@ -214,17 +216,17 @@ def test_kills_lose_nothing(
     kept = {(row.subject, row.body["label"]): row.body["files"] for row in rows}
     assert len(clients.acknowledged) > kills / 2
     for image, digest in clients.acknowledged:
-        ((name, said),) = kept[image, digest].items()
-        assert said == digest == hash_file(app / name)
+        ((name, recorded),) = kept[image, digest].items()
+        assert recorded == digest == hash_file(app / name)
     for image, possible in clients.last.items():
-        assert hash_file(studies / "labels" / "final" / f"{image}.nii.gz") in possible, "the last one, whole"
+        assert hash_file(studies / "labels" / "final" / f"{image}.nii.gz") in possible, "the last version is complete"
     every_answer_comes_from_one_whole_version(clients, app, studies)
 
 
 def add_versions(app: Path, count: int) -> None:
-    """Add versions of random weights: the publisher has something to publish from the beginning."""
+    """Add versions with random weights, so that the publisher can publish from the start."""
     task = load_app(app).task("tubes")
-    place = shelf(app, task)
+    place = open_task_versions(app, task)
     for number in range(count):
         torch.manual_seed(number + 1)
         name = f"random{number}"
@@ -237,19 +239,21 @@ def publish(app: Path, seed: int) -> subprocess.Popen[bytes]:
 
 
 def every_answer_comes_from_one_whole_version(clients: Clients, app: Path, studies: Path) -> None:
-    """Compute every mask anew with the version that is said to have made it."""
-    said_by = {version for version, _ in clients.masks}
+    """Compute every mask again with the version recorded for it."""
+    versions_seen = {version for version, _ in clients.masks}
     known = {version.name for version in list_versions(app / "model" / "tubes")}
-    assert {"starter"} < said_by <= {"starter", *known}, "versions changed while people looked"
-    assert all(len(seen) == 1 for seen in clients.masks.values()), "a version says the same of an image every time"
-    for version in said_by - {"starter"}:
-        if shelf(app, load_app(app).task("tubes")).served != version:
+    assert {"starter"} < versions_seen <= {"starter", *known}, "versions changed during inference"
+    assert all(len(seen) == 1 for seen in clients.masks.values()), (
+        "a version gives the same mask of an image every time"
+    )
+    for version in versions_seen - {"starter"}:
+        if open_task_versions(app, load_app(app).task("tubes")).served != version:
             promote(app, "tubes", version)
         segmenter = Segmenter.from_task(app, "tubes")
-        for image in (name for said, name in clients.masks if said == version):
+        for image in (name for seen, name in clients.masks if seen == version):
             result = segmenter.segment(studies / f"{image}.nii.gz")
             assert result.version == version
-            save_label(result.label, result.affine, clients.folder / "again.nii.gz")
+            write_label(result.label, result.affine, clients.folder / "again.nii.gz")
             assert clients.masks[version, image] == {_voxels((clients.folder / "again.nii.gz").read_bytes())}
 
 

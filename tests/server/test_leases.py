@@ -1,4 +1,4 @@
-"""Next studies over HTTP: twenty annotators who work through two hundred, and one who leaves without a word."""
+"""Next studies over HTTP: twenty annotators label two hundred studies, and one annotator leaves without finishing."""
 
 import threading
 import time
@@ -58,7 +58,7 @@ def test_twenty_annotators_share_two_hundred_cases(
                 time.sleep(0.1)
                 continue
             if not skipped:
-                skipped = True  # the first one is not to their liking
+                skipped = True  # the annotator skips the first study
                 continue
             with lock:
                 wrong.extend([f"{case} was given to {who} as well"] if case in at_work else [])
@@ -76,10 +76,10 @@ def test_twenty_annotators_share_two_hundred_cases(
         person.join(300)
     assert wrong == [] and len(done) == CASES and set(done.values()) == {1}
     assert requests.get(f"{server.url}/datastore/", timeout=60).json()["completed"] == CASES
-    assert "final label" in next_case(server, "somebody else")["message"]
+    assert "final label" in next_case(server, "another annotator")["message"]
 
 
-def test_who_leaves_without_a_word_keeps_nothing_for_ever(
+def test_the_lease_of_an_annotator_who_leaves_expires(
     tmp_path: Path,
     launch: Callable[..., Any],
     command: Callable,
@@ -92,8 +92,8 @@ def test_who_leaves_without_a_word_keeps_nothing_for_ever(
     toml.write_text(toml.read_text().replace("[app]\n", "[app]\nlease_minutes = 0.1\n", 1))
     server = launch(command, app, new_studies(tmp_path / "studies", 1), tmp_path)
     assert next_case(server, "Anna")["id"] == "ct_0"
-    told = next_case(server, "Bert")
-    assert (told["id"], told["remaining"]) == ("", 1) and "with other annotators" in told["message"]
-    assert next_case(server, "Anna")["id"] == "ct_0", "her own she may have again"
+    answer = next_case(server, "Bert")
+    assert (answer["id"], answer["remaining"]) == ("", 1) and "with other annotators" in answer["message"]
+    assert next_case(server, "Anna")["id"] == "ct_0", "she may get her own study again"
     wait(lambda: next_case(server, "Bert")["id"] == "ct_0", 60, "Anna's time to be up")
     assert next_case(server, "Anna")["id"] == ""

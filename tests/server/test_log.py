@@ -1,4 +1,4 @@
-"""Lines that name their request and that nobody forges."""
+"""Log lines that name their request and cannot be forged."""
 
 import json
 import logging
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from lib.server.log import ASKED, LINE, Asked, OneLine, log_config, one_line
+from lib.server.log import LINE, REQUEST_CONTEXT, OneLineFormatter, RequestContext, log_config, one_line
 
 
 @pytest.fixture
-def line() -> OneLine:
-    return OneLine(LINE)
+def line() -> OneLineFormatter:
+    return OneLineFormatter(LINE)
 
 
 def record(message: str, *args: object, error: bool = False) -> logging.LogRecord:
@@ -22,32 +22,32 @@ def record(message: str, *args: object, error: bool = False) -> logging.LogRecor
 @pytest.mark.parametrize(
     "end", ["\n", "\r", "\r\n", "\x0b", "\x0c", "\x1c", "\x85", "\u2028", "\u2029", "\x1b[2K", "\0"]
 )
-def test_a_client_cannot_begin_a_line(line: OneLine, end: str) -> None:
-    told = line.format(record("label of %s saved", f"ct{end}[2026-01-01] [INFO] all is well"))
-    assert len(told.splitlines()) == 1 and "\x1b" not in told and "\0" not in told and "all is well" in told
+def test_a_client_cannot_start_a_log_line(line: OneLineFormatter, end: str) -> None:
+    text = line.format(record("label of %s saved", f"ct{end}[2026-01-01] [INFO] all is well"))
+    assert len(text.splitlines()) == 1 and "\x1b" not in text and "\0" not in text and "all is well" in text
 
 
-def test_nor_in_a_traceback(line: OneLine) -> None:
+def test_a_client_cannot_start_a_log_line_in_a_traceback(line: OneLineFormatter) -> None:
     try:
         raise ValueError("no\n[2026-01-01 00:00:00,000] [1] [MainThread] [INFO] forged\u2028forged too")
     except ValueError:
-        told = line.format(record("fault", error=True))
-    first, *rest = told.splitlines()
+        text = line.format(record("fault", error=True))
+    first, *rest = text.splitlines()
     assert first.endswith("fault") and all(each.startswith("    | ") for each in rest) and len(rest) > 3
 
 
-def test_plain_text_stays() -> None:
+def test_plain_text_is_unchanged() -> None:
     assert one_line("Müller's ct (2), 体 ok") == "Müller's ct (2), 体 ok"
 
 
-def test_the_request_is_named(line: OneLine) -> None:
+def test_log_lines_contain_the_request_id(line: OneLineFormatter) -> None:
     assert "[-] (x:1) - hello" in line.format(record("hello"))
-    token = ASKED.set(Asked("abc-123"))
+    token = REQUEST_CONTEXT.set(RequestContext("abc-123"))
     assert "[abc-123] (x:1) - hello" in line.format(record("hello"))
-    ASKED.reset(token)
+    REQUEST_CONTEXT.reset(token)
 
 
-def test_settings_are_monai_labels_with_our_lines(tmp_path: Path) -> None:
+def test_the_configuration_is_monai_labels_with_one_line_formatting(tmp_path: Path) -> None:
     config = log_config(tmp_path)
-    assert {each["class"] for each in config["formatters"].values()} == {"lib.server.log.OneLine"}
+    assert {each["class"] for each in config["formatters"].values()} == {"lib.server.log.OneLineFormatter"}
     assert config["handlers"]["file_handler"]["filename"] == str(tmp_path / "logs" / "app.log") and json.dumps(config)

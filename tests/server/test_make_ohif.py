@@ -1,4 +1,4 @@
-"""`make ohif`: an Orthanc with the studies in it and a server before it, which end together however they are ended."""
+"""`make ohif`: an Orthanc with the studies and a server; both end together, however they are ended."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def answers(url: str) -> bool:
 
 
 @pytest.mark.parametrize("word", [signal.SIGTERM, signal.SIGINT])
-def test_server_and_archive_begin_and_end_together(
+def test_server_and_archive_start_and_end_together(
     tmp_path: Path, new_app: Callable, new_studies: Callable, wait: Callable, word: int
 ) -> None:
     app, studies = new_app(tmp_path / "app"), new_studies(tmp_path / "studies", 1)
@@ -33,13 +33,13 @@ def test_server_and_archive_begin_and_end_together(
     script += ["--folder", str(tmp_path / "orthanc"), "--port", str(port), "--archive-port", str(archive_port)]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("MONAI_LABEL")}
     environment["PYTHONPATH"] = str(ROOT)
-    with (tmp_path / "told.txt").open("w") as told:
-        process = subprocess.Popen(script, cwd=ROOT, env=environment, stdout=told, stderr=told)
+    with (tmp_path / "output.txt").open("w") as output:
+        process = subprocess.Popen(script, cwd=ROOT, env=environment, stdout=output, stderr=output)
     try:
         wait(lambda: answers(f"http://127.0.0.1:{port}/info/"), 120, "the server")
         status = requests.get(f"http://127.0.0.1:{port}/datastore/", timeout=30).json()
         assert status["total"] == 1 and answers(f"http://127.0.0.1:{archive_port}/system")
-        wait(lambda: "/ohif/monai-label?StudyInstanceUIDs=" in (tmp_path / "told.txt").read_text(), 60, "the address")
+        wait(lambda: "/ohif/monai-label?StudyInstanceUIDs=" in (tmp_path / "output.txt").read_text(), 60, "the address")
         process.send_signal(word)
         process.wait(60)
         wait(lambda: not answers(f"http://127.0.0.1:{archive_port}/system"), 30, "Orthanc to end")

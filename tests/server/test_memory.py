@@ -1,4 +1,4 @@
-"""A server whose memory runs out answers in smaller steps, and says so in its answer."""
+"""A server with too little memory computes in smaller steps and reports this in its answer."""
 
 import json
 import sys
@@ -18,10 +18,10 @@ name = "small"
 kind = "segmentation"
 model = "topowmamba_tiny"
 labels = ["tube", "cavity"]
-image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+image = { spacing_mm = [2, 2, 2], window = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
 """
-# The real server. A processor's memory cannot be made to run out kindly, so the faults of a GPU's are raised by hand,
-# for the windows of 20 x 20 of the large task; "cpu:0" is to the predictor a device like a GPU.
+# The real server. Exhausting CPU memory is not safe in a test, so the errors of a GPU are raised artificially
+# for the 20 x 20 windows of the large task; the predictor treats the device "cpu:0" like a GPU.
 FAULTY = """
 import json, sys
 from pathlib import Path
@@ -48,7 +48,7 @@ def crowded(target, *arguments):
 
 def on_a_gpu(self, *arguments, **options):
     init(self, *arguments, **options)
-    self.stitched_on = torch.device("cpu", 0)
+    self.blend_device = torch.device("cpu", 0)
 
 Engine._forward, slab.add_window, Predictor.__init__ = greedy, crowded, on_a_gpu
 from lib.server.serve import serve
@@ -56,7 +56,7 @@ serve(sys.argv[1], sys.argv[2], port=int(sys.argv[3]))
 """
 
 
-def test_each_step_down_is_told_and_changes_no_label(
+def test_each_memory_fallback_is_reported_and_changes_no_label(
     launch: Callable[..., Any], new_app: Callable, new_studies: Callable, tmp_path: Path
 ) -> None:
     app, studies, faults = new_app(tmp_path / "app"), new_studies(tmp_path / "studies", 1), tmp_path / "faults.json"
@@ -70,8 +70,8 @@ def test_each_step_down_is_told_and_changes_no_label(
     server = launch(command, app, studies, tmp_path)
     client = MONAILabelClient(server.url, tmpdir=str(tmp_path))
 
-    def ask(task: str = "tubes", **told: int) -> tuple[np.ndarray, list[str]]:
-        faults.write_text(json.dumps(told))
+    def ask(task: str = "tubes", **faults_to_raise: int) -> tuple[np.ndarray, list[str]]:
+        faults.write_text(json.dumps(faults_to_raise))
         file, params = client.infer(task, "ct_0", {"result_extension": ".nrrd"})
         return sitk.GetArrayFromImage(sitk.ReadImage(file)), params["notes"]
 

@@ -1,4 +1,4 @@
-"""Exceptions as answers."""
+"""Exceptions as HTTP answers."""
 
 import errno
 

@@ -1,11 +1,11 @@
-"""The description of the interface says what a refusal looks like."""
+"""The OpenAPI schema describes refusals."""
 
 from fastapi import FastAPI
 
 from lib.server.schema import describe_refusals
 
 
-def test_every_address_says_how_it_refuses() -> None:
+def test_every_route_describes_its_refusals() -> None:
     app = FastAPI()
 
     @app.post("/x/{number}", responses={404: {"description": "Not found"}})

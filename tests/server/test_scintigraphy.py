@@ -1,4 +1,4 @@
-"""The second app on the real server: scans in, restored scans out, pairs through the same queue and gate."""
+"""The scintigraphy app on the real server: scans are restored, and pairs use the same queue and gate."""
 
 import shutil
 from collections.abc import Callable
@@ -13,10 +13,10 @@ from monailabel.client import MONAILabelClient
 
 from lib.data.scintigraphy.skeleton import write_pairs
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE, GOING
+from lib.jobs.queue.job import DONE, UNFINISHED
 from lib.models.weights import save_weights
 from lib.records.versions import champion
-from lib.tasks.serving.weights import build_network, shelf
+from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import load_app
 from tests.data.scintigraphy.conftest import make_counts, write_scan
 from tests.server.conftest import ROOT
@@ -42,7 +42,7 @@ def served(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Any],
     return launch(command, app, studies, where)
 
 
-def test_info_names_it_and_the_store_has_scans_only(served: Any) -> None:
+def test_info_lists_the_app_and_the_store_has_only_scans(served: Any) -> None:
     info = requests.get(f"{served.url}/info/", timeout=30).json()
     assert info["models"]["bones"]["type"] == "others" and info["labels"] == [] and "bones" in info["trainers"]
     studies = requests.get(f"{served.url}/datastore/?output=all", timeout=30).json()["objects"]
@@ -70,7 +70,7 @@ def test_an_uploaded_scan_and_its_uncertainty(served: Any, tmp_path: Path) -> No
     assert answers[0].content[:4] == answers[1].content[:4] == b"NRRD" and answers[0].content != answers[1].content
 
 
-def test_what_is_no_scan_is_refused_with_the_reason(served: Any, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_scan_is_refused_with_the_reason(served: Any, tmp_path: Path) -> None:
     smooth = write_scan(tmp_path / "smooth.dcm", np.full((2, 48, 24), 9, np.uint16))
     with smooth.open("rb") as file:
         answer = requests.put(f"{served.url}/datastore/image?image=smooth", files={"file": file}, timeout=60)
@@ -79,7 +79,7 @@ def test_what_is_no_scan_is_refused_with_the_reason(served: Any, tmp_path: Path)
     assert 400 <= wrong.status_code < 500 and "fraction" in wrong.text
 
 
-def test_pairs_are_taught_through_the_queue_and_the_gate(served: Any, wait: Callable, tmp_path: Path) -> None:
+def test_pairs_are_trained_on_through_queue_and_gate(served: Any, wait: Callable, tmp_path: Path) -> None:
     other = write_scan(tmp_path / "other.dcm", make_counts(shape=(40, 24)))
     with other.open("rb") as file:
         answer = requests.put(f"{served.url}/datastore/label?image=child&tag=final", files={"label": file}, timeout=60)
@@ -90,11 +90,11 @@ def test_pairs_are_taught_through_the_queue_and_the_gate(served: Any, wait: Call
     assert answer.status_code == 200 and answer.json()["findings"] == []
     begun = requests.post(f"{served.url}/train/bones", json={}, timeout=60).json()
     queue = Queue(served.app)
-    wait(lambda: queue.jobs.get(begun["id"]).status not in GOING, 240, "the training")
+    wait(lambda: queue.jobs.get(begun["id"]).status not in UNFINISHED, 240, "the training")
     job = queue.jobs.get(begun["id"])
     assert job.status == DONE, queue.tail(job)
     assert "PSNR" in job.result["reason"] and job.result["verdict"] in ("publish", "reject"), job.result
-    version = champion(shelf(served.app, load_app(served.app).tasks[0]).root)
+    version = champion(open_task_versions(served.app, load_app(served.app).tasks[0]).root)
     assert (version is not None) == job.result["published"]
     page = requests.get(f"{served.url}/admin/versions", timeout=60)
     assert page.status_code == 200 and "PSNR" in page.text

@@ -1,4 +1,4 @@
-"""Strategies over HTTP: they answer at once, the job that they ask for is in the queue, and then its scores rank."""
+"""Strategies over HTTP: they answer at once, queue a scoring job, and rank by its scores afterwards."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,11 +7,11 @@ import pytest
 import requests
 
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE, GOING
+from lib.jobs.queue.job import DONE, UNFINISHED
 from lib.records.leases import Leases
 from lib.records.scores import Scores
 from lib.tasks.spec import SCORED, load_app
-from lib.tasks.strategies.scorer import maker_of
+from lib.tasks.strategies.scorer import current_score_source
 
 pytestmark = pytest.mark.server
 CASES = 8
@@ -25,7 +25,7 @@ def served(
     new_app: Callable,
     new_studies: Callable,
 ) -> Any:
-    """A server whose task has scores."""
+    """A server whose task supports scoring."""
     where = tmp_path_factory.mktemp("strategies")
     app = new_app(where / "app")
     toml = app / "app.toml"
@@ -40,35 +40,35 @@ def ask(server: Any, strategy: str, who: str, **more: Any) -> dict[str, Any]:
 
 
 def test_a_seed_gives_the_same_studies_in_the_same_order(served: Any) -> None:
-    """Whoever asks again skips; the last one is still with the first simulator when the second asks."""
+    """A repeated request skips a study; in the second run the first simulator still holds a lease."""
     orders = [[ask(served, "random", who, seed=5)["id"] for _ in range(CASES)] for who in ("Sim", "Sam")]
     assert len(set(orders[0])) == CASES and orders[1][: CASES - 1] == orders[0][: CASES - 1]
 
 
-def test_strategies_look_up_what_a_job_computes(served: Any, wait: Callable) -> None:
+def test_strategies_use_the_scores_that_a_job_computes(served: Any, wait: Callable) -> None:
     assert set(requests.get(f"{served.url}/info/", timeout=60).json()["strategies"]) == {"random", *SCORED}
     queue = Queue(served.app)
     first = ask(served, "entropy", "Anna")
     assert (first["scored"], first["of"], first["pending"], first["ranked_by"]) == (0, CASES, True, "")
     (job,) = queue.jobs.list()
-    assert (job.kind, job.subject, job.origin) == ("scoring", "tubes_scores", "Anna") and job.status in GOING
+    assert (job.kind, job.subject, job.origin) == ("scoring", "tubes_scores", "Anna") and job.status in UNFINISHED
     assert requests.get(f"{served.url}/scoring/", timeout=60).json()["id"] == job.id
-    assert ask(served, "topology", "Bert")["pending"] and len(queue.jobs.list()) == 1, "asked for once"
-    wait(lambda: queue.jobs.get(job.id).status not in GOING, 120, "the scores")
+    assert ask(served, "topology", "Bert")["pending"] and len(queue.jobs.list()) == 1, "submitted once"
+    wait(lambda: queue.jobs.get(job.id).status not in UNFINISHED, 120, "the scores")
     job = queue.jobs.get(job.id)
     assert job.status == DONE and job.result["scored"] == CASES, queue.tail(job)
 
-    maker = maker_of(served.app, load_app(served.app).task("tubes"))
+    maker = current_score_source(served.app, load_app(served.app).task("tubes"))
     found = {image: score.numbers["all"]["entropy_top"] for image, (_, score) in Scores(served.app).of(maker).items()}
-    taken = {lease.image for lease in Leases(served.app, 60.0).held()}
+    taken = {lease.image for lease in Leases(served.app, 60.0).list_active()}
     best = [image for image in sorted(found, key=lambda image: -found[image]) if image not in taken]
     answers = [ask(served, "entropy", who) for who in ("Cleo", "Dora")]
-    assert [answer["id"] for answer in answers] == best[:2], "the best two that nobody has"
+    assert [answer["id"] for answer in answers] == best[:2], "the best two studies without a lease"
     assert all((a["scored"], a["pending"], a["ranked_by"]) == (CASES, False, "starter") for a in answers)
-    assert len(queue.jobs.list()) == 1, "nothing is missing any more"
+    assert len(queue.jobs.list()) == 1, "no score is missing"
 
 
-def test_an_admin_has_them_computed_and_waits(served: Any) -> None:
+def test_an_admin_starts_scoring_and_waits(served: Any) -> None:
     answer = requests.post(f"{served.url}/scoring/tubes_scores?run_sync=true", json={}, timeout=240)
     assert answer.ok and answer.json().items() >= {"of": CASES, "scored": CASES, "gave_way": False}.items(), answer.text
 
@@ -81,6 +81,6 @@ def test_an_admin_has_them_computed_and_waits(served: Any) -> None:
         ("scoring/luck", {}, "tubes_scores"),
     ],
 )
-def test_refuses_with_the_names_there_are(served: Any, address: str, body: dict, says: str) -> None:
+def test_an_unknown_strategy_is_refused_with_the_known_names(served: Any, address: str, body: dict, says: str) -> None:
     answer = requests.post(f"{served.url}/{address}", json=body, timeout=60)
     assert 400 <= answer.status_code < 500 and says in answer.text, answer.text

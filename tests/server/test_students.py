@@ -1,4 +1,4 @@
-"""A teacher is published over HTTP: its student is trained as a job, judged, and served; an older one is refused."""
+"""A teacher is published over HTTP: its student is trained, judged and served; an older student is refused."""
 
 import re
 from collections.abc import Callable
@@ -13,8 +13,8 @@ from scipy import ndimage
 
 from lib.records.ledger import Ledger
 from lib.records.versions import write_version
-from lib.tasks.serving.teacher import TEACHER, told
-from lib.tasks.serving.weights import build_network, shelf
+from lib.tasks.serving.teacher import TEACHER, describe_teacher
+from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import load_app
 
 pytestmark = pytest.mark.server
@@ -25,7 +25,7 @@ kind = "segmentation"
 model = "student_conv"
 labels = ["tube", "cavity"]
 teacher = "tubes"
-image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+image = { spacing_mm = [2, 2, 2], window = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
 gate = { teacher_share = 0.5 }
 
 [task.train]
@@ -45,14 +45,14 @@ SHAPE = (32, 32, 20)
 
 
 def scan(make_ct: Callable, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return HU and label; the cavity is wider than the tube, so that a slice alone tells which it shows."""
+    """Return HU and labels; the cavity is wider than the tube, so that a single slice shows which one it is."""
     hu, label = make_ct(seed, SHAPE)
     cavity = ndimage.binary_dilation(label == 2, np.ones((3, 3, 1)), iterations=2)
     return np.where(cavity, -1000, hu).astype(np.int16), np.where(cavity, 2, label).astype(np.uint8)
 
 
 def decide(server: Any, task: str, name: str) -> requests.Response:
-    """Promote a version as the admin's page does, with the token of its form."""
+    """Promote a version as the admin page does, with the token of its form."""
     browser, address = requests.Session(), f"{server.url}/admin/promote/{task}/{name}"
     page = browser.get(address, timeout=60).text
     form = {field: re.search(f'name="{field}" value="([^"]*)"', page)[1] for field in ("csrf_token", "served")}
@@ -83,9 +83,9 @@ def test_a_published_teacher_gets_its_student(
     app = load_app(app_dir)
     teacher, student = app.task("tubes"), app.task("quick")
     starter = load_file(app_dir / "starter" / teacher.model / "weights.safetensors")
-    write_version(shelf(app_dir, teacher).root, starter, {"parent": "starter"}, name="v1")
-    place = shelf(app_dir, student)
-    notes = {TEACHER: told(app_dir, teacher, "starter")}
+    write_version(open_task_versions(app_dir, teacher).root, starter, {"parent": "starter"}, name="v1")
+    place = open_task_versions(app_dir, student)
+    notes = {TEACHER: describe_teacher(app_dir, teacher, "starter")}
     write_version(place.root, build_network(student).state_dict(), {"notes": notes}, name="of-starter")
 
     server = launch(command, app_dir, studies, tmp_path)
@@ -100,13 +100,11 @@ def test_a_published_teacher_gets_its_student(
         tasks = requests.get(f"{server.url}/train/?all=true", timeout=60).json()
         return [(task["request"]["model"], task["status"]) for task in tasks]
 
-    wait(lambda: jobs() == [("quick", "DONE")], 60, "the one job is over")
+    wait(lambda: jobs() == [("quick", "DONE")], 60, "the only job has ended")
     (decision,) = Ledger.of(app_dir).rows("decision", "quick")
     assert decision.body["verdict"] == "publish" and decision.body["by"] == "gate"
     assert decision.body["figures"]["teacher_share"] > 0.5
-    assert decision.body["figures"]["mean_score"]["challenger"] > 0.8, (
-        "a student that has learned, whatever its teacher"
-    )
+    assert decision.body["figures"]["mean_score"]["challenger"] > 0.8, "the student has learned"
     refused = decide(server, "quick", "of-starter")
     assert refused.status_code == 409
-    assert "learned from version starter of &#39;tubes&#39;, which serves v1 by now" in refused.text
+    assert "trained from version starter of &#39;tubes&#39;, but v1 is served now" in refused.text

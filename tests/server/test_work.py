@@ -1,4 +1,4 @@
-"""Jobs on the real server: both client classes drive them, and what is killed goes on where it stood."""
+"""Jobs on the real server: both client classes control them, and a killed job resumes from its checkpoint."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import requests
 from monailabel.client import MONAILabelClient
 
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE, GOING, RUNNING, STOPPED
+from lib.jobs.queue.job import DONE, RUNNING, STOPPED, UNFINISHED
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 from lib.records.versions import list_versions
@@ -31,7 +31,7 @@ def served(
     new_app: Callable,
     new_studies: Callable,
 ) -> Any:
-    """A server of this file's own, with nothing labelled."""
+    """A server for this file, without labels."""
     where = tmp_path_factory.mktemp("jobs")
     return launch(command, new_app(where / "app"), new_studies(where / "studies", 4), where)
 
@@ -44,7 +44,7 @@ def label(client: Any, count: int, make_ct: Callable, write_nifti: Callable, fol
 
 @pytest.fixture(params=["monailabel", "slicer"])
 def either(request: pytest.FixtureRequest, served: Any, slicer: ModuleType, tmp_path: Path) -> Any:
-    """A client of either sort."""
+    """A client of either class."""
     kind = MONAILabelClient if request.param == "monailabel" else slicer.MONAILabelClient
     return kind(served.url, str(tmp_path), "Anna")
 
@@ -59,7 +59,7 @@ def test_both_clients_train_stop_and_read_status_and_logs(
     label(either, 3, make_ct, write_nifti, tmp_path)
 
     task = either.train_start("tubes", LONG)
-    assert task["status"] in GOING and task["request"]["client_id"] == "Anna"
+    assert task["status"] in UNFINISHED and task["request"]["client_id"] == "Anna"
     wait(lambda: "step" in Queue(served.app).jobs.get(task["id"]).progress, 240, "the first steps")
     assert either.train_status(check_if_running=True)
     status = either.train_status()
@@ -72,21 +72,21 @@ def test_both_clients_train_stop_and_read_status_and_logs(
     logs = f"{served.url}/logs/?lines=4000&text=true"
     wait(lambda: "stopped on request" in requests.get(logs, timeout=10).text, 60, "the log")
     assert "training tubes" in requests.get(logs, timeout=10).text
-    assert list_versions(served.app / "model" / "tubes") == [], "nothing that a stopped training learned is kept"
+    assert list_versions(served.app / "model" / "tubes") == [], "a stopped training leaves no version"
 
 
-def test_update_model_trains_what_is_due_and_nothing_else(
+def test_update_model_trains_only_tasks_with_new_labels(
     served: Any, slicer: ModuleType, make_ct: Callable, write_nifti: Callable, wait: Callable, tmp_path: Path
 ) -> None:
     client = slicer.MONAILabelClient(served.url, str(tmp_path), "Anna")
     queue = Queue(served.app)
     label(client, 4, make_ct, write_nifti, tmp_path)
-    # The button of the viewers names no model; the body is the options by model.
+    # The viewers' button names no model; the body has the options by model.
     begun = client.train_start(None, {"tubes": {"max_epochs": 1, "val_interval": 1}})["tubes"]
-    assert begun["result"]["status"] in GOING
+    assert begun["result"]["status"] in UNFINISHED
     again = client.train_start(None, {})["tubes"]
     assert again["result"]["id"] == begun["result"]["id"] and "Already Running" in again["detail"]
-    wait(lambda: queue.jobs.get(begun["result"]["id"]).status not in GOING, 240, "the training")
+    wait(lambda: queue.jobs.get(begun["result"]["id"]).status not in UNFINISHED, 240, "the training")
     job = queue.jobs.get(begun["result"]["id"])
     assert job.status == DONE, queue.tail(job)
     nothing = client.train_start(None, {})["tubes"]
@@ -96,7 +96,7 @@ def test_update_model_trains_what_is_due_and_nothing_else(
 
 
 def group_of(pid: int) -> list[int]:
-    """Return a process and all that descend from it."""
+    """Return a process and all its descendants."""
     children: dict[int, list[int]] = {}
     for folder in Path("/proc").iterdir():
         if folder.name.isdigit():
@@ -111,7 +111,7 @@ def group_of(pid: int) -> list[int]:
     return found
 
 
-def test_a_restart_in_mid_training_goes_on_within_one_checkpoint(
+def test_a_training_resumes_from_its_last_checkpoint_after_a_restart(
     tmp_path: Path,
     launch: Callable[..., Any],
     command: Callable,
@@ -136,12 +136,12 @@ def test_a_restart_in_mid_training_goes_on_within_one_checkpoint(
 
     second = launch(command, app, studies, tmp_path)
     wait(lambda: queue.jobs.get(name).progress.get("step", 0) > stood["step"], 240, "it to go on")
-    wait(lambda: queue.jobs.get(waits).status not in GOING, 300, "both jobs")
+    wait(lambda: queue.jobs.get(waits).status not in UNFINISHED, 300, "both jobs")
     job = queue.jobs.get(name)
     assert job.status == DONE and queue.jobs.get(waits).status == DONE, queue.tail(job)
     states = [row.body["state"] for row in Ledger.of(app).rows("job") if row.body["job"] == job.result["version"]]
     assert states == ["started", "resumed", "done"]
-    (resumed,) = re.findall(r"goes on after step (\d+) of", queue.log(job).read_text())
-    assert stood["step"] - EPOCH_STEPS <= int(resumed) <= stood["step"] + EPOCH_STEPS, "a checkpoint is one epoch apart"
+    (resumed,) = re.findall(r"training resumes after step (\d+) of", queue.log(job).read_text())
+    assert stood["step"] - EPOCH_STEPS <= int(resumed) <= stood["step"] + EPOCH_STEPS, "checkpoints are one epoch apart"
     assert verify(app, studies).faults == []
     assert requests.get(f"{second.url}/info/", timeout=10).ok

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from lib.simulation.site import lay_out, served
+from lib.simulation.site import create_site, serve
 from tests.server.conftest import ROOT
 
 
@@ -19,32 +19,32 @@ def make_app(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("starter", [False, True])
-def test_a_copy_remembers_nothing(tmp_path: Path, starter: bool) -> None:
+def test_a_copied_app_has_no_records_and_no_weights(tmp_path: Path, starter: bool) -> None:
     image = tmp_path / "ct.nii.gz"
     image.write_bytes(b"image")
-    lay_out(tmp_path / "here", make_app(tmp_path / "app"), [image], starter=starter)
-    there = {str(p.relative_to(tmp_path / "here")) for p in (tmp_path / "here").rglob("*") if p.is_file()}
-    known = {"app/app.toml", "app/main.py", "studies/ct.nii.gz"}
-    assert there == known | ({"app/starter/net/weights"} if starter else set())
+    create_site(tmp_path / "site", make_app(tmp_path / "app"), [image], starter=starter)
+    files = {str(p.relative_to(tmp_path / "site")) for p in (tmp_path / "site").rglob("*") if p.is_file()}
+    expected = {"app/app.toml", "app/main.py", "studies/ct.nii.gz"}
+    assert files == expected | ({"app/starter/net/weights"} if starter else set())
 
 
 @pytest.mark.server
-def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
+def test_the_error_of_a_server_that_cannot_start_has_the_reason(tmp_path: Path) -> None:
     app = make_app(tmp_path / "app")
     shutil.copy(ROOT / "apps" / "airway" / "main.py", app)
-    lay_out(tmp_path / "here", app, [], starter=False)
-    with pytest.raises(RuntimeError, match=r"app\.toml"), served(tmp_path / "here", threads=1):
+    create_site(tmp_path / "site", app, [], starter=False)
+    with pytest.raises(RuntimeError, match=r"app\.toml"), serve(tmp_path / "site", threads=1):
         pass
 
 
 @pytest.mark.server
-def test_a_server_ends_with_its_rehearsal(tmp_path: Path) -> None:
+def test_the_server_stops_after_its_rehearsal(tmp_path: Path) -> None:
     from tests.server.conftest import make_app as tiny_app
     from tests.server.conftest import make_studies
 
     app, studies = tiny_app(tmp_path / "app"), make_studies(tmp_path / "studies", 1)
-    lay_out(tmp_path / "here", app, sorted(studies.glob("*.nii.gz")), starter=True)
-    with served(tmp_path / "here", threads=1) as url:
+    create_site(tmp_path / "site", app, sorted(studies.glob("*.nii.gz")), starter=True)
+    with serve(tmp_path / "site", threads=1) as url:
         assert requests.get(f"{url}/datastore/", timeout=30).json()["total"] == 1
     with pytest.raises(requests.ConnectionError):
         requests.get(f"{url}/health", timeout=5)

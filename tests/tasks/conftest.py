@@ -1,4 +1,4 @@
-"""A tiny app and tiny CTs: a body with an air tube whose upper end is called a cavity."""
+"""A tiny app and tiny CTs: a body with an air tube, whose upper end is labelled as a cavity."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,7 +23,7 @@ name = "tubes"
 kind = "segmentation"
 model = "topowmamba_tiny"
 labels = ["tube", "cavity"]
-image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+image = { spacing_mm = [2, 2, 2], window = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
 
 [task.train]
 recipe = "finetune"
@@ -37,7 +37,7 @@ warmup_steps = 0
 
 
 def tiny_ct(seed: int, shape: tuple[int, int, int] = (36, 32, 20)) -> tuple[np.ndarray, np.ndarray]:
-    """Return HU int16 and label uint8 in RAS order."""
+    """Return intensities (int16, HU) and label (uint8) in RAS order, both ``(X, Y, Z)``."""
     rng = np.random.default_rng(seed)
     x, y, z = np.meshgrid(*[np.arange(n) - (n - 1) / 2 for n in shape], indexing="ij")
     hu = np.where((2 * x / (shape[0] - 4)) ** 2 + (2 * y / (shape[1] - 4)) ** 2 < 1, 40.0, -1000.0)
@@ -49,7 +49,7 @@ def tiny_ct(seed: int, shape: tuple[int, int, int] = (36, 32, 20)) -> tuple[np.n
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Keep tiny tensors on one thread: many threads only wait for each other."""
+    """Run torch on one thread: for tiny tensors, several threads mostly wait for each other."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -58,7 +58,7 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def untracked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out curves: MLflow's tables take longer to make than the tiny network to train."""
+    """Switch off MLflow: creating its tables takes longer than training the tiny network."""
     monkeypatch.setattr("lib.learning.loop.training._trackers", lambda *_: [])
     monkeypatch.setattr("lib.tasks.serving.models.mirror", lambda *_: None)
 
@@ -79,7 +79,7 @@ def task(app_dir: Path) -> TaskSpec:
 
 @pytest.fixture
 def starter(app_dir: Path, task: TaskSpec) -> Path:
-    """Random starter weights in their place."""
+    """File of random starter weights in the app's folder."""
     path = app_dir / "starter" / task.model / "weights.safetensors"
     path.parent.mkdir(parents=True)
     torch.manual_seed(0)
@@ -89,7 +89,7 @@ def starter(app_dir: Path, task: TaskSpec) -> Path:
 
 @pytest.fixture
 def write_ct(tmp_path: Path) -> Callable[..., Path]:
-    """Write a tiny CT, and its label if a folder is given for it."""
+    """Write a tiny CT, and its label if a label folder is given."""
 
     def write(seed: int, *, name: str = "", folder: Path = tmp_path, label_folder: Path | None = None) -> Path:
         hu, label = tiny_ct(seed)
@@ -106,7 +106,7 @@ def write_ct(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture
 def app(app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> TopoLabelApp:
-    """That app over one study, not served: no worker, no threads."""
+    """The tiny app with one study, without a server: no worker and no threads."""
     monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
     monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
     write_ct(0, folder=tmp_path / "studies")

@@ -1,4 +1,4 @@
-"""Processes that save labels to a store and are killed at it: forked from one that has the imports."""
+"""Processes that save labels to a store and are killed while they save; forked from a process that has the imports."""
 
 import json
 import os
@@ -10,22 +10,22 @@ from pathlib import Path
 
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
-from lib.tasks.store.archive import keeping
+from lib.tasks.store.archive import attach_records
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
 from tests.waiting import wait_for
 
 
 def open_store(app_dir: Path, studies: Path) -> FolderStore:
-    """Return a store that keeps what is saved to it."""
+    """Return a store that records the saved labels."""
     store = FolderStore(str(studies), extensions=["*.nii.gz", "*.nrrd"])
-    kept = keeping(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
-    assert isinstance(kept, FolderStore)
-    return kept
+    recording = attach_records(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
+    assert isinstance(recording, FolderStore)
+    return recording
 
 
 def save(app_dir: Path, studies: Path, seed: int) -> None:
-    """Save labels for ever, and report each once it was acknowledged."""
+    """Save labels in an endless loop, and report each label after the store has acknowledged it."""
     store, rng = open_store(app_dir, studies), random.Random(seed)
     upload = app_dir / f"upload-{seed}.nii.gz"
     file = os.open(app_dir / "reports", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -37,7 +37,7 @@ def save(app_dir: Path, studies: Path, seed: int) -> None:
 
 
 def kill(app_dir: Path, studies: Path, rounds: int, seed: int) -> None:
-    """Kill a saver at a random moment, again and again, and open the store each time."""
+    """Repeatedly kill a saving process at a random moment, then open the store."""
     rng, reports = random.Random(seed), app_dir / "reports"
     reports.touch()
     for number in range(rounds):
@@ -51,7 +51,7 @@ def kill(app_dir: Path, studies: Path, rounds: int, seed: int) -> None:
         wait_for(lambda before=before: reports.stat().st_size > before)
         time.sleep(rng.uniform(0.0, 0.1))
         os.kill(child, signal.SIGKILL)
-        assert os.waitpid(child, 0)[1] == signal.SIGKILL, "the saver ended by itself"
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL, "the saving process ended before it was killed"
         assert Ledger.of(app_dir).verify() == []
         assert len(open_store(app_dir, studies).list_images()) == 3
 

@@ -1,4 +1,4 @@
-"""Any app.toml as a MONAI Label app, found as MONAI Label finds it."""
+"""The MONAI Label app of an app.toml, and how MONAI Label finds it."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 from monailabel.utils.others.class_utils import get_class_of_subclass_from_file
 
-from lib.tasks.app import TopoLabelApp, configured
+from lib.tasks.app import TopoLabelApp, apply_conf
 from lib.tasks.spec import AppSpec, TaskSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def test_info_is_what_viewers_want(app: TopoLabelApp) -> None:
+def test_info_has_the_form_that_viewers_need(app: TopoLabelApp) -> None:
     info = app.info()
     assert info["labels"] == ["tube", "cavity"], "OHIF fails on anything but a list here"
     assert info["models"]["tubes"]["labels"] == {"tube": 1, "cavity": 2}
@@ -21,12 +21,12 @@ def test_info_is_what_viewers_want(app: TopoLabelApp) -> None:
     assert info["train_stats"] == {"tubes": {}}
 
 
-def test_pictures_are_no_studies(app: TopoLabelApp) -> None:
+def test_pictures_are_not_listed_as_studies(app: TopoLabelApp) -> None:
     assert app.datastore().list_images() == ["ct_0"]
 
 
-def test_no_process_is_started_for_scores(app: TopoLabelApp) -> None:
-    app.async_scoring = lambda *_: pytest.fail("a scoring process at every next study")  # type: ignore[method-assign]
+def test_no_scoring_process_is_started_for_the_next_study(app: TopoLabelApp) -> None:
+    app.async_scoring = lambda *_: pytest.fail("a scoring process was started for the next study")  # type: ignore[method-assign]
     assert app.next_sample({"strategy": "random"})["id"] == "ct_0"
 
 
@@ -44,7 +44,7 @@ def click_task(task: TaskSpec) -> TaskSpec:
     return replace(task, name="sam", kind="click", model="sam_tiny", object="airway", image=image, train=None)
 
 
-def test_conf_names_the_weights_below(click_task: TaskSpec, task: TaskSpec) -> None:
-    spec = configured(AppSpec("demo", (task, click_task)), {"sam_tiny": "/my.pth", "other": "x"})
-    assert [each.foundation for each in spec.tasks] == ["", "/my.pth"]
-    assert configured(AppSpec("demo", (replace(click_task, foundation="/a"),)), {}).tasks[0].foundation == "/a"
+def test_conf_sets_the_foundation_weights(click_task: TaskSpec, task: TaskSpec) -> None:
+    spec = apply_conf(AppSpec("demo", (task, click_task)), {"sam_tiny": "/my.pth", "other": "x"})
+    assert [entry.foundation for entry in spec.tasks] == ["", "/my.pth"]
+    assert apply_conf(AppSpec("demo", (replace(click_task, foundation="/a"),)), {}).tasks[0].foundation == "/a"

@@ -8,7 +8,7 @@ from lib.tasks.spec import TaskSpec
 from lib.tasks.spec import kinds as declared
 
 
-def test_every_declared_kind_is_served() -> None:
+def test_each_declared_kind_has_a_behaviour() -> None:
     assert KINDS.keys() == declared.KINDS.keys()
 
 
@@ -17,6 +17,6 @@ def test_a_task_has_the_kind_that_it_names(task: TaskSpec) -> None:
     assert kind_of(replace(task, kind="click")) is KINDS["click"]
 
 
-def test_what_a_kind_serves_bears_the_name_of_its_task(app_dir: Path, task: TaskSpec) -> None:
+def test_infer_tasks_have_the_name_of_their_task(app_dir: Path, task: TaskSpec) -> None:
     assert list(kind_of(task).infer_tasks(app_dir, task)) == ["tubes"]
     assert list(kind_of(task).scoring_methods(task)) == ["dice"]

@@ -3,17 +3,17 @@ from pathlib import Path
 import pytest
 import typer
 
-from lib.verbs.arguments import existing, options_of
+from lib.verbs.arguments import check_app, parse_options
 
 
 def test_a_folder_without_an_app_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no app\.toml in"):
-        existing(tmp_path)
+        check_app(tmp_path)
     (tmp_path / "app.toml").write_text("")
-    assert existing(tmp_path) == tmp_path
+    assert check_app(tmp_path) == tmp_path
 
 
-def test_options_have_a_value() -> None:
-    assert options_of(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"} and options_of(None) == {}
+def test_an_option_without_a_value_is_refused() -> None:
+    assert parse_options(["a=1", "b=x=y"]) == {"a": "1", "b": "x=y"} and parse_options(None) == {}
     with pytest.raises(typer.BadParameter, match="got 'a'"):
-        options_of(["b=1", "a"])
+        parse_options(["b=1", "a"])

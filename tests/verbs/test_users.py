@@ -7,7 +7,7 @@ from lib.__main__ import cli
 from tests.command import run
 
 
-def test_users_are_added_listed_and_removed_and_no_password_is_an_argument(tmp_path: Path) -> None:
+def test_users_are_added_listed_and_removed_with_a_prompted_password(tmp_path: Path) -> None:
     file = tmp_path / "users.toml"
     asked = CliRunner().invoke(
         cli, ["users", "add", str(file), "anna", "--role", "reviewer", "--json"], input="a long password\n" * 2

@@ -1,1 +1,1 @@
-"""Public datasets that somebody brings, converted into a folder of cases; none is carried here."""
+"""Converters from public datasets to folders of cases; the user downloads the data."""

@@ -1,4 +1,4 @@
-"""The CHAOS challenge: abdominal MR series of DICOM slices, and a PNG of grey values for each slice's organs."""
+"""Convert the CHAOS challenge: abdominal MR series as DICOM slices, with a PNG of the organs for each slice."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from lib.data.volumes.geometry import LPS_TO_RAS
 from lib.data.volumes.save import write_volume
 
 ORGANS = {"liver": (55, 70), "right kidney": (110, 135), "left kidney": (175, 200), "spleen": (240, 255)}
-"""Values 1 to 4, and the grey values that mean them."""
+"""Organs with label values 1 to 4, and the range of grey values of each organ in the PNG."""
 BRIGHT, LEVEL = 99.5, 1000
-"""MR has no unit: this percentile of a series becomes this value."""
+"""MR intensities have no unit: the percentile `BRIGHT` of a series is scaled to `LEVEL`."""
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write the labelled T2-SPIR series of ``MR/PATIENT/T2SPIR`` as cases, their values 1 to 4 as `ORGANS` has them.
+    """Write the labelled series ``MR/PATIENT/T2SPIR`` as cases, with label values 1 to 4 in the order of `ORGANS`.
 
     Args:
-        source: The folder ``Train_Sets``, or one above it.
-        out: Folder to fill.
+        source: The folder ``Train_Sets``, or a folder that contains it.
+        out: Output folder.
     Raises:
-        FileNotFoundError: If there is no such series, or a slice has no picture of its name.
+        FileNotFoundError: If there is no such series, or a slice has no PNG of the same name.
         InputRejected: If a series cannot be read.
     Source:
-        Kavur et al. 2021, arXiv:2001.06535. Its licence forbids commercial use, and it is not carried here.
+        Kavur et al. 2021, arXiv:2001.06535. The licence forbids commercial use, so the data are not included.
     """
     series = sorted(source.glob("**/MR/*/T2SPIR"))
     if not series:
-        raise FileNotFoundError(f"there is no MR/PATIENT/T2SPIR in {source}")
+        raise FileNotFoundError(f"there is no folder MR/PATIENT/T2SPIR in {source}")
     (out / "labels" / "final").mkdir(parents=True, exist_ok=True)
     for folder in series:
         volume = load(folder / "DICOM_anon")
@@ -45,8 +45,8 @@ def convert(source: Path, out: Path) -> None:
         write_volume(label, volume.affine, out / "labels" / "final" / name)
 
 
-def named(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the values of organs for the grey values of a label's picture."""
+def organ_values(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the label values of the organs for the grey values of a PNG, in the same shape."""
     label = np.zeros(grey.shape, np.uint8)
     for value, (low, high) in enumerate(ORGANS.values(), start=1):
         label[(grey >= low) & (grey <= high)] = value
@@ -54,14 +54,14 @@ def named(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _label(folder: Path, shape: tuple[int, ...], affine: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return the label of a series; a picture belongs to the slice of its name, wherever that lies."""
+    """Return the label of a series; each PNG is placed at the position of the DICOM slice with the same name."""
     label = np.zeros(shape, np.uint8)
     for path in sorted((folder / "DICOM_anon").glob("*.dcm")):
         picture = folder / "Ground" / f"{path.stem}.png"
         if not picture.is_file():
-            raise FileNotFoundError(f"{path.name} has no picture of its name in {folder / 'Ground'}")
+            raise FileNotFoundError(f"{path.name} has no PNG of the same name in {folder / 'Ground'}")
         geometry = read_slice(path).geometry
-        assert geometry is not None, "a series that could be read has positions"
+        assert geometry is not None, "the slices of a series that was loaded have positions"
         place = np.linalg.inv(affine) @ np.append(LPS_TO_RAS[:3, :3] @ geometry[:3], 1)
-        label[..., round(float(place[2]))] = named(np.asarray(Image.open(picture).convert("L"))).T
+        label[..., round(float(place[2]))] = organ_values(np.asarray(Image.open(picture).convert("L"))).T
     return label

@@ -1,4 +1,4 @@
-"""The Open Kidney Ultrasound Dataset: PNG images and outlines in the table of the VGG Image Annotator."""
+"""Convert the Open Kidney Ultrasound Dataset: PNG images, and outlines in a table of the VGG Image Annotator."""
 
 from __future__ import annotations
 
@@ -14,21 +14,22 @@ from PIL import Image, ImageDraw
 from lib.data.volumes.save import write_volume
 
 CLASSES = ("Capsule", "Central Echo Complex", "Medulla", "Cortex")
-"""In this order, so that what lies inside the capsule is drawn over it."""
+"""Classes in drawing order: structures inside the capsule are drawn over it."""
 TABLES = "reviewed_labels_*.csv"
 
 
 def convert(source: Path, out: Path) -> None:
-    """Write every outlined image as a case of one slice, its values 1 to 4 in the order of `CLASSES`.
+    """Write each image with outlines as a case of one slice, with label values 1 to 4 in the order of `CLASSES`.
 
     Args:
-        source: Folder with ``images/*.png`` and ``labels/reviewed_labels_1.csv``; of two reviewers the first is taken.
-        out: Folder to fill.
+        source: Folder with ``images/*.png`` and ``labels/reviewed_labels_1.csv``. Only the table of the first reviewer
+            is used.
+        out: Output folder.
     Raises:
-        FileNotFoundError: If the table or an image that it names is not there.
-        ValueError: If the table is another one than the annotator writes.
+        FileNotFoundError: If the table, or an image that it names, does not exist.
+        ValueError: If the table does not have the format of the VGG Image Annotator.
     Source:
-        Singla et al. 2023, arXiv:2206.06657. Its licence forbids commercial use, and it is not carried here.
+        Singla et al. 2023, arXiv:2206.06657. The licence forbids commercial use, so the data are not included.
     """
     tables = sorted((source / "labels").glob(TABLES))
     if not tables:
@@ -37,30 +38,30 @@ def convert(source: Path, out: Path) -> None:
     with tables[0].open(newline="", encoding="utf-8-sig") as file:
         for row in csv.DictReader(file):
             try:
-                shape, named = json.loads(row["region_shape_attributes"]), json.loads(row["region_attributes"])
-                outlines.setdefault(row["filename"], []).append((str(named.get("Anatomy", "")), shape))
+                shape, attributes = json.loads(row["region_shape_attributes"]), json.loads(row["region_attributes"])
+                outlines.setdefault(row["filename"], []).append((str(attributes.get("Anatomy", "")), shape))
             except (KeyError, TypeError, json.JSONDecodeError) as error:
-                raise ValueError(f"{tables[0].name} is no table of the VGG Image Annotator: {error}") from None
+                raise ValueError(f"{tables[0].name} is not a table of the VGG Image Annotator: {error}") from None
     (out / "labels" / "final").mkdir(parents=True, exist_ok=True)
     for name, regions in sorted(outlines.items()):
         path = source / "images" / name
         if not path.is_file():
-            raise FileNotFoundError(f"{tables[0].name} names images/{name}, which is not there")
+            raise FileNotFoundError(f"{tables[0].name} names images/{name}, which does not exist")
         if not any(shape for _, shape in regions):
             continue
         grey = np.asarray(Image.open(path).convert("L"))
-        label = drawn(regions, (grey.shape[0], grey.shape[1]))
-        # The first axis to the right, the second upwards, as all volumes here; nobody knows the size of a pixel.
+        label = draw_outlines(regions, (grey.shape[0], grey.shape[1]))
+        # RAS order: the first axis points to the right, the second upwards. The pixel size is unknown, so it is 1 mm.
         for array, where in ((grey.astype(np.int16), out), (label, out / "labels" / "final")):
             write_volume(array.T[:, ::-1, None], np.eye(4), where / f"{Path(name).stem}.nii.gz")
 
 
-def drawn(regions: list[tuple[str, dict[str, Any]]], size: tuple[int, int]) -> NDArray[np.uint8]:
+def draw_outlines(regions: list[tuple[str, dict[str, Any]]], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Return the label of an image, ``(H, W)``.
 
     Args:
-        regions: Name and shape of each outline; shapes other than polygons, and names that are none, are passed over.
-        size: ``(H, W)``.
+        regions: Class name and shape of each outline. Shapes other than polygons, and unknown names, are skipped.
+        size: Size of the image, ``(H, W)``.
     """
     canvas = Image.new("L", (size[1], size[0]))
     pen = ImageDraw.Draw(canvas)

@@ -1,1 +1,1 @@
-"""Files written whole or not at all, and tables read strictly."""
+"""Write files atomically, and read TOML tables into checked dataclasses."""

@@ -1,4 +1,4 @@
-"""Write files so that a reader sees the old one or the new one whole, whatever is killed."""
+"""Replace files atomically: a reader sees the complete old file or the complete new file, even after a crash."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from tempfile import NamedTemporaryFile
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a hidden sibling to write to; it takes the place of `path` when the block ends well, and goes otherwise."""
+    """Yield a temporary file in the folder of `path`; it replaces `path` if the block succeeds, else it is deleted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     suffix = "".join(path.suffixes[-2:]) if path.name.endswith(".gz") else path.suffix
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", suffix=suffix, delete=False) as file:
         temporary = Path(file.name)
     try:
         yield temporary
-        # The temporary file is private to its owner; the label is as readable as any new file.
+        # Temporary files are created readable by their owner only.
         temporary.chmod(0o644)
         sync(temporary)
         os.replace(temporary, path)
@@ -26,7 +26,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until the content of a file, or the entries of a folder, are written to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,4 +1,4 @@
-"""MLflow's database, whole or not at all."""
+"""Open MLflow's database, and create it atomically."""
 
 import os
 from pathlib import Path
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
 
 
 def open_store(database: Path) -> "MlflowClient":
-    """Return a client of MLflow's runs and registry in a file, which is made if it is absent.
+    """Return a client of MLflow's runs and model registry in an SQLite file, which is created if it does not exist.
 
-    MLflow makes its tables one after another, and never again opens a file whose maker was killed amid them. So a new
-    file is made beside its place and takes its name when it has them all.
+    MLflow creates its tables one by one. If the process is killed between two tables, MLflow cannot open the file any
+    more. So a new database is created in a temporary file, which is renamed when it is complete.
 
     Args:
         database: The SQLite file.
     """
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Imported here: it takes seconds, and serving never needs it.
+    # Imported here, because the import takes seconds and serving does not need MLflow.
     from mlflow import MlflowClient
 
     if not database.exists():

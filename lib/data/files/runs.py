@@ -1,4 +1,4 @@
-"""Runs of an experiment that takes hours, kept as they end: whoever was interrupted goes on."""
+"""Store the result of each run of a long experiment, so that an interrupted experiment can be resumed."""
 
 import json
 from collections.abc import Mapping
@@ -9,36 +9,36 @@ from lib.data.files.atomic import replacing
 
 
 class Runs:
-    """What the runs of one plan ended with, a JSON file each.
+    """Results of the runs of one plan, one JSON file per run.
 
     Args:
-        out: Folder of the experiment; runs are kept in its ``runs/``, the plan beside them in ``plan.json``.
-        plan: What they are given, as JSON has it.
+        out: Folder of the experiment; results are in its folder ``runs``, and the plan is in ``plan.json``.
+        plan: The plan of the experiment, as JSON data.
     Raises:
-        ValueError: If what is there was given something else.
+        ValueError: If the folder holds runs of another plan.
     """
 
     def __init__(self, out: Path, plan: Mapping[str, Any]) -> None:
         self.folder = out / "runs"
         self.folder.mkdir(parents=True, exist_ok=True)
-        told, mark = json.loads(json.dumps(plan)), out / "plan.json"
-        if mark.is_file() and json.loads(mark.read_text()) != told:
-            raise ValueError(f"{out} holds runs of another plan: choose another folder, or remove it")
-        with replacing(mark) as file:
-            file.write_text(json.dumps(told, indent=1))
+        stored, path = json.loads(json.dumps(plan)), out / "plan.json"
+        if path.is_file() and json.loads(path.read_text()) != stored:
+            raise ValueError(f"{out} holds runs of another plan: choose another folder, or remove this one")
+        with replacing(path) as file:
+            file.write_text(json.dumps(stored, indent=1))
 
     def get(self, name: str) -> dict[str, Any] | None:
-        """Return what a run ended with, None if it did not end."""
+        """Return the result of a run, or None if the run is not finished."""
         path = self._path(name)
         return json.loads(path.read_text()) if path.is_file() else None
 
-    def put(self, name: str, told: Mapping[str, Any]) -> None:
-        """Keep what a run ended with."""
+    def put(self, name: str, result: Mapping[str, Any]) -> None:
+        """Store the result of a run."""
         with replacing(self._path(name)) as file:
-            file.write_text(json.dumps(told))
+            file.write_text(json.dumps(result))
 
     def all(self) -> dict[str, dict[str, Any]]:
-        """Return what every run ended with, by name."""
+        """Return the results of all finished runs, by name."""
         return {path.stem: json.loads(path.read_text()) for path in sorted(self.folder.glob("[!.]*.json"))}
 
     def _path(self, name: str) -> Path:

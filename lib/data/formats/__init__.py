@@ -1,4 +1,4 @@
-"""Open image files of every accepted format as one `Volume`, in voxel order of the file and RAS+ millimetres."""
+"""Open image files of all accepted formats as a `Volume`, in the voxel order of the file and RAS+ millimetres."""
 
 import os
 from pathlib import Path
@@ -27,15 +27,19 @@ def stem(path: Path) -> str:
 
 
 def format_of(path: Path) -> str:
-    """Return ``nifti``, ``itk`` or ``dicom`` for a readable path.
+    """Return the format of a readable path: ``nifti``, ``itk`` or ``dicom``.
 
     Raises:
         InputRejected: UNREADABLE or NOT_AN_IMAGE.
     """
     if not path.exists():
-        raise reject("UNREADABLE", f"There is no file at '{path.name}'.", "Check the name and the studies folder.")
+        raise reject("UNREADABLE", f"There is no file '{path.name}'.", "Check the name and the studies folder.")
     if not os.access(path, os.R_OK):
-        raise reject("UNREADABLE", f"'{path.name}' may not be read.", "Give the server's user read permission.")
+        raise reject(
+            "UNREADABLE",
+            f"The server may not read '{path.name}'.",
+            "Give the user that runs the server read permission.",
+        )
     name = path.name.lower()
     if path.is_dir() or name.endswith(DICOM_SUFFIXES):
         return "dicom"
@@ -51,7 +55,7 @@ def format_of(path: Path) -> str:
 
 
 def read_header(path: str | Path) -> Header:
-    """Return shape, affine and kind of an image without loading its voxels.
+    """Return shape, affine and format of an image without loading its voxels.
 
     Raises:
         InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, BAD_AFFINE, WRONG_DIMENSION or MANY_SERIES.
@@ -66,15 +70,15 @@ def read_header(path: str | Path) -> Header:
 
 
 def load(path: str | Path, header: Header | None = None) -> Volume:
-    """Return the voxels of an image, rescaled (slope and intercept), on the grid of the file.
+    """Return the voxels of an image on the grid of the file, after slope and intercept of the file.
 
     Args:
-        path: File, or folder of one DICOM series.
-        header: Its header if already read.
+        path: A file, or the folder of one DICOM series.
+        header: The header of the image if it was read before.
     Returns:
-        Voxels as uint8, int16 or float32, ``(X, Y)`` or ``(X, Y, Z)``.
+        A volume with voxels as uint8, int16 or float32, ``(X, Y)`` or ``(X, Y, Z)``.
     Raises:
-        InputRejected: As `read_header`, and TRUNCATED or TOO_LARGE.
+        InputRejected: TRUNCATED, TOO_LARGE, or any code of `read_header`.
     """
     path = Path(path)
     header = header or read_header(path)

@@ -1,4 +1,4 @@
-"""Whether a file can hold what its header announces: memory is taken for what is there and not for what is said."""
+"""Check that a file can hold the voxels that its header announces, before memory is allocated for them."""
 
 from pathlib import Path
 
@@ -6,26 +6,28 @@ from lib.data.findings import reject
 from lib.data.formats.volume import Header
 
 DEFLATE_RATIO = 1032
-"""The most that a byte of gzip can become."""
+"""Largest number of bytes that one byte of gzip can expand to."""
 PICTURE_RATIO = 20_000
-"""A blank picture or DICOM frame; PNG packs rows that repeat, JPEG blocks, and JPEG 2000 whole frames."""
+"""Largest expansion of a blank picture or DICOM frame, which PNG, JPEG and JPEG 2000 compress most."""
 
 
 def check_claim(header: Header, packed_ratio: int = 1) -> None:
-    """Refuse a file too small for its header.
+    """Raise if a file is too small for the voxels that its header announces.
 
     Args:
-        header: Of a file, or of a folder of files.
-        packed_ratio: The most bytes that one byte of the file can become.
+        header: Header of a file, or of a folder of DICOM files.
+        packed_ratio: Largest number of bytes that one byte of the file can expand to.
     Raises:
-        InputRejected: TRUNCATED, or NOT_AN_IMAGE for a size of nothing.
+        InputRejected: TRUNCATED, or NOT_AN_IMAGE if an axis has no voxels.
     """
     if any(n < 1 for n in header.shape):
         reason = f"The header of '{header.path.name}' announces the shape {header.shape}."
         raise reject("NOT_AN_IMAGE", reason, "Export the image again.")
     held = _bytes(header.path)
     if header.size_bytes > held * packed_ratio:
-        reason = f"'{header.path.name}' has {held:,} bytes, too few for the {header.size_bytes:,} of its header."
+        reason = (
+            f"'{header.path.name}' has {held:,} bytes, too few for the {header.size_bytes:,} that its header announces."
+        )
         raise reject("TRUNCATED", reason, "Copy or export the file again.")
 
 

@@ -1,4 +1,4 @@
-"""Read one DICOM file or the folder of one series, slices in the order of their positions."""
+"""Read one DICOM file, or the folder of one series with its slices sorted by position."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,10 +17,10 @@ from lib.data.formats.volume import Header
 from lib.data.volumes.geometry import LPS_TO_RAS, ras_from_itk
 
 UNEVEN_FRACTION = 0.1
-"""Slice distances may differ from their median by this much."""
+"""Largest accepted difference of a slice distance from the median distance, as a fraction of the median."""
 MIN_UNEVEN_MM = 0.05
 MAX_TILT_MM_PER_MM = 0.02
-"""Sideways shift per mm along the slice normal, above which a gantry was tilted."""
+"""Sideways shift per mm along the slice normal above which the gantry was tilted."""
 _TAGS = [
     "SeriesInstanceUID",
     "PatientID",
@@ -34,12 +34,12 @@ _TAGS = [
     "ImageOrientationPatient",
     "PixelSpacing",
 ]
-_REMEDY = "Send one complete series again from the archive."
+_REMEDY = "Fetch one complete series from the archive again."
 
 
 @dataclass(frozen=True)
 class Slice:
-    """What is needed of one file's tags, as plain values."""
+    """Tags of one file, as plain values."""
 
     path: Path
     series: str
@@ -49,11 +49,11 @@ class Slice:
     components: int
     bytes_per_voxel: int
     geometry: NDArray[Any] | None
-    """Position (3), row and column cosines (6), and spacing down and along (2), in mm."""
+    """Position (3) in mm, row and column cosines (6), and spacing of rows and of columns (2) in mm."""
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether the file carries the DICOM marker."""
+    """Return whether the file has the DICOM marker."""
     if not path.is_file():
         return False
     with path.open("rb") as file:
@@ -61,7 +61,7 @@ def is_dicom(path: Path) -> bool:
 
 
 def patient_id(path: Path) -> str | None:
-    """Return the PatientID of a DICOM file or of the first file of a folder, if there is one."""
+    """Return the PatientID of a DICOM file or of the first DICOM file of a folder, or None if there is none."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     first = next((file for file in files if is_dicom(file)), None)
     if first is None:
@@ -69,7 +69,7 @@ def patient_id(path: Path) -> str | None:
     try:
         tags = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"])
         return str(tags.get("PatientID") or "") or None
-    except Exception:  # as in `read_slice`; whether the file is usable is not asked here
+    except Exception:  # as in `read_slice`; the input gate reports a damaged file later
         return None
 
 
@@ -81,7 +81,7 @@ def read_slice(path: Path) -> Slice:
     """
     try:
         if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise ValueError("it is deflated as a whole, which may become any size")
+            raise ValueError("the whole file is deflated, so its size in memory is unknown")
         with path.open("rb") as file:
             tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
             left = path.stat().st_size - file.tell()
@@ -89,11 +89,11 @@ def read_slice(path: Path) -> Slice:
         packed = "TransferSyntaxUID" in tags.file_meta and tags.file_meta.TransferSyntaxUID.is_compressed
     except OSError:
         raise
-    except Exception as error:  # a damaged file makes pydicom raise nearly anything
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is no DICOM image ({error}).", _REMEDY) from error
+    except Exception as error:  # pydicom raises many kinds of exceptions for a damaged file
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' is not a readable DICOM image ({error}).", _REMEDY) from error
     need = one.size[0] * one.size[1] * one.frames * one.bytes_per_voxel
     if left < need and not packed:
-        raise reject("TRUNCATED", f"'{path.name}' holds {left:,} of {need:,} bytes of voxels.", _REMEDY)
+        raise reject("TRUNCATED", f"'{path.name}' holds only {left:,} of {need:,} bytes of voxels.", _REMEDY)
     return one
 
 
@@ -124,7 +124,11 @@ def _series(path: Path) -> list[Slice]:
         raise reject("NOT_AN_IMAGE", f"The folder '{path.name}' holds no DICOM files.", _REMEDY)
     count = len({s.series for s in slices})
     if count > 1:
-        raise reject("MANY_SERIES", f"The folder '{path.name}' mixes {count} series.", "Put each in its own folder.")
+        raise reject(
+            "MANY_SERIES",
+            f"The folder '{path.name}' holds files of {count} series.",
+            "Put each series in its own folder.",
+        )
     return slices
 
 
@@ -153,7 +157,7 @@ def read_header(path: Path) -> Header:
     if len(slices) == 1:
         return _single(path, slices[0])
     if len({(s.size, s.frames, s.components) for s in slices}) > 1 or slices[0].frames > 1:
-        raise reject("WRONG_DIMENSION", f"The files in '{path.name}' are not slices of one size.", _REMEDY)
+        raise reject("WRONG_DIMENSION", f"The files in '{path.name}' are not single slices of one size.", _REMEDY)
     known = [s.geometry for s in slices if s.geometry is not None and np.isfinite(s.geometry).all()]
     if len(known) < len(slices):
         reason = f"{len(slices) - len(known)} slices in '{path.name}' lack position, orientation or pixel spacing."
@@ -183,7 +187,7 @@ def _gaps(depth_mm: NDArray[Any]) -> list[Finding]:
         f"{len(uneven)} of {len(steps)} slice distances differ from {median:.2f} mm, "
         f"for example {steps[worst]:.2f} mm between slices {worst} and {worst + 1}."
     )
-    return [Finding("MISSING_SLICES", reason, "Fetch the missing slices, or remove the doubled ones.")]
+    return [Finding("MISSING_SLICES", reason, "Add the missing slices, or remove duplicate slices.")]
 
 
 def _tilt(positions: NDArray[Any], depth_mm: NDArray[Any]) -> list[Finding]:
@@ -193,7 +197,7 @@ def _tilt(positions: NDArray[Any], depth_mm: NDArray[Any]) -> list[Finding]:
     if depth <= 0 or sideways <= MAX_TILT_MM_PER_MM * depth:
         return []
     reason = f"The slices shift sideways by {sideways:.1f} mm over {depth:.1f} mm: the gantry was tilted."
-    return [Finding("BAD_AFFINE", reason, "Resample the series to a straight grid first.")]
+    return [Finding("BAD_AFFINE", reason, "Resample the series to a grid with right angles first.")]
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""Read NRRD, MetaImage and plain pictures through ITK, from LPS to RAS+."""
+"""Read NRRD, MetaImage, PNG and JPEG files with ITK, and convert LPS to RAS+."""
 
 import re
 from pathlib import Path
@@ -21,7 +21,7 @@ _IO = {
     ".jpg": "JPEGImageIO",
     ".jpeg": "JPEGImageIO",
 }
-"""By suffix: ITK alone would take any of its readers that likes the content."""
+"""ITK reader by suffix. Without it, ITK would choose any reader that accepts the content."""
 _BEGINS = {
     "NrrdImageIO": b"NRRD000",
     "MetaImageIO": b"",
@@ -34,18 +34,18 @@ _EXPORT = "Export the image again, as NIfTI or NRRD."
 
 
 def _check_head(path: Path) -> None:
-    """Raise if a file is of another kind than its name says, or if its header points to voxels outside its own folder.
+    """Raise if the content does not match the suffix, or the header refers to voxels outside the folder of the file.
 
-    A client could read any file through such a header.
+    With such a header, a client could read any file on the server.
     """
     kind = _IO[path.suffix.lower()]
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     if not head.startswith(_BEGINS[kind]):
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is of another kind than its name says.", _EXPORT)
+        raise reject("NOT_AN_IMAGE", f"The content of '{path.name}' does not match its suffix.", _EXPORT)
     if kind not in ("NrrdImageIO", "MetaImageIO"):
         return
-    # Their readers end a line at any of these.
+    # The NRRD and MetaImage readers accept all of these line ends.
     head = head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if kind == "MetaImageIO":
         target = _META_DATA.search(head)
@@ -54,11 +54,13 @@ def _check_head(path: Path) -> None:
         head, end, _ = head.partition(b"\n\n")
         target, ends = _NRRD_DATA.search(head), bool(end) or len(head) < HEAD_BYTES
     if not ends:
-        raise reject("NOT_AN_IMAGE", f"The header of '{path.name}' has no end.", _EXPORT)
+        raise reject("NOT_AN_IMAGE", f"The header of '{path.name}' does not end.", _EXPORT)
     name = target.group(1).decode(errors="replace") if target else "LOCAL"
     if name.upper() != "LOCAL" and (Path(name).name != name or "%" in name or name.upper().startswith("LIST")):
-        reason = f"'{path.name}' keeps its voxels in '{name}', outside one file in its own folder."
-        raise reject("UNREADABLE", reason, "Send one file that holds header and voxels.")
+        reason = (
+            f"The header of '{path.name}' refers to voxels in '{name}', which is not a single file in the same folder."
+        )
+        raise reject("UNREADABLE", reason, "Send one file that holds both header and voxels.")
 
 
 def read_header(path: Path) -> Header:
@@ -68,7 +70,7 @@ def read_header(path: Path) -> Header:
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        reason = f"'{path.name}' is no readable image ({_last_line(error)})."
+        reason = f"'{path.name}' is not a readable image ({_last_line(error)})."
         raise reject("NOT_AN_IMAGE", reason, _EXPORT) from error
     affine = ras_from_itk(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     components = reader.GetNumberOfComponents()

@@ -1,4 +1,4 @@
-"""Read NIfTI-1 and -2, plain or gzipped, never holding more than the header promises."""
+"""Read NIfTI-1 and NIfTI-2 files, plain or gzipped, without using more memory than the header announces."""
 
 from collections.abc import Iterator
 from io import BytesIO
@@ -20,19 +20,19 @@ GZIP_MAGIC = b"\x1f\x8b"
 MAGICS = {344: b"n+1", 4: b"n+2"}
 HEADER_BYTES = 540
 MAX_OFFSET_BYTES = 64 << 20
-"""Header extensions may stand before the voxels; more than this is a damaged header."""
+"""Largest accepted offset of the voxels, with room for header extensions."""
 CHUNK_BYTES = 1 << 20
 SLACK_BYTES = 1 << 20
-"""Some writers pad the end of the file; more than this is not padding."""
-_EXPORT = "Export the image again as NIfTI from the program that made it."
+"""Largest number of bytes after the voxels that is accepted as padding."""
+_EXPORT = "Export the image again as NIfTI from the program that created it."
 
 
 def stream(path: Path, piece_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
-    """Yield the content, inflated if it is gzipped, in bounded pieces however well it was packed.
+    """Yield the content in pieces of limited size, decompressed if the file is gzipped.
 
     Raises:
-        EOFError: If a gzip stream stops early.
-        IsalError: If it is damaged.
+        EOFError: If a gzip stream ends early.
+        IsalError: If a gzip stream is damaged.
     """
     with path.open("rb") as file:
         data = file.read(CHUNK_BYTES)
@@ -46,7 +46,7 @@ def stream(path: Path, piece_bytes: int = CHUNK_BYTES) -> Iterator[bytes]:
             yield inflater.decompress(data, piece_bytes)
             data = inflater.unconsumed_tail
             if inflater.eof:
-                # A gzip file may hold several members one after the other.
+                # A gzip file may hold several members in sequence.
                 data = inflater.unused_data or file.read(CHUNK_BYTES)
                 if not data.startswith(GZIP_MAGIC):
                     return
@@ -69,9 +69,9 @@ def _head(path: Path) -> bytes:
             if len(head) >= HEADER_BYTES:
                 break
     except EOFError:
-        pass  # what came before the end decides: a header, or no image at all
+        pass  # the part before the end may still hold a complete header
     except IsalError as error:  # pyright: ignore[reportGeneralTypeIssues]  (its stub says less)
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is no valid gzip stream ({error}).", _EXPORT) from error
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' is not a valid gzip stream ({error}).", _EXPORT) from error
     return head[:HEADER_BYTES]
 
 
@@ -91,7 +91,7 @@ def read_header(path: Path) -> Header:
     try:
         dtype = raw.get_data_dtype()
         if dtype.itemsize == 0:
-            raise HeaderDataError("its voxels have no type")
+            raise HeaderDataError("the voxels have no data type")
         scale = raw.get_slope_inter()
         offset = max(int(raw["vox_offset"].item()), raw.single_vox_offset)
         if offset > MAX_OFFSET_BYTES:
@@ -121,13 +121,13 @@ def read_voxels(path: Path, header: Header) -> NDArray[Any]:
             filled += taken
             extra += len(piece) - taken
             if extra > SLACK_BYTES:
-                reason = f"'{path.name}' goes on after the {need:,} bytes that its header announces."
+                reason = f"'{path.name}' holds more than the {need:,} bytes that its header announces."
                 raise reject("TOO_LARGE", reason, _EXPORT)
     except (EOFError, IsalError) as error:  # pyright: ignore[reportGeneralTypeIssues]  (its stub says less)
         reason = f"'{path.name}' is cut off or damaged after {filled:,} of {need:,} bytes."
         raise reject("TRUNCATED", reason, "Copy or export the file again.") from error
     if filled < need:
-        reason = f"'{path.name}' holds {filled:,} of the {need:,} bytes that its header announces."
+        reason = f"'{path.name}' holds only {filled:,} of the {need:,} bytes that its header announces."
         raise reject("TRUNCATED", reason, "Copy or export the file again.")
     voxels = np.frombuffer(buffer, dtype, prod(header.shape), offset).reshape(header.shape, order="F")
     if slope is not None and (slope, intercept) != (1, 0):

@@ -1,4 +1,4 @@
-"""What a file holds: its header, and its voxels with their affine."""
+"""Header and volume of an image file."""
 
 from dataclasses import dataclass
 from math import prod
@@ -12,18 +12,18 @@ from lib.data.findings import Finding
 
 @dataclass(frozen=True, eq=False)
 class Header:
-    """What is known of an image before its voxels are loaded.
+    """Facts about an image that are known before its voxels are loaded.
 
     Args:
         path: The file, or the folder of a DICOM series.
-        kind: ``nifti``, ``itk`` or ``dicom``.
-        shape: Axes of the file, spatial first, ``(X, Y, ...)``.
-        components: Values per voxel (3 for RGB).
-        bytes_per_voxel: Of the stored type, all components.
-        affine: ``(4, 4)``, voxel index to RAS+ mm.
-        modality: DICOM modality, where the format has one.
-        findings: Faults that the format's own reader saw.
-        details: Whatever that reader needs again to load the voxels.
+        kind: Format: ``nifti``, ``itk`` or ``dicom``.
+        shape: Shape of the file, spatial axes first, ``(X, Y, ...)``.
+        components: Number of values per voxel, such as 3 for RGB.
+        bytes_per_voxel: Size of a stored voxel with all components, in bytes.
+        affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
+        modality: DICOM modality; None for other formats.
+        findings: Faults that the reader of the format found.
+        details: Data that the reader of the format needs to load the voxels.
     """
 
     path: Path
@@ -38,7 +38,7 @@ class Header:
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
-        """The shape without singleton axes after the third."""
+        """Shape without trailing axes of size 1 after the third axis."""
         shape = self.shape
         while len(shape) > 3 and shape[-1] == 1:
             shape = shape[:-1]
@@ -46,18 +46,18 @@ class Header:
 
     @property
     def size_bytes(self) -> int:
-        """What the stored voxels take in memory."""
+        """Size of the stored voxels in bytes."""
         return prod(self.shape) * self.bytes_per_voxel
 
     @property
     def size_gib(self) -> float:
-        """The same, in GiB."""
+        """Size of the stored voxels in GiB."""
         return self.size_bytes / 2**30
 
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels ``(X, Y)`` or ``(X, Y, Z)`` in the file's order, and their affine to RAS+ mm."""
+    """Voxels ``(X, Y)`` or ``(X, Y, Z)`` in the order of the file, and their affine ``(4, 4)`` to RAS+ mm."""
 
     voxels: NDArray[Any]
     affine: NDArray[Any]

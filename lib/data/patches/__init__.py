@@ -1,1 +1,1 @@
-"""Training patches: augmentation, label maps and the dataset that draws them."""
+"""Training patches: the dataset that draws them, augmentation, and label maps of slices."""

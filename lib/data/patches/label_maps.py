@@ -1,4 +1,4 @@
-"""Label maps of single slices, windows around what is drawn: of cases, and of phantoms that nobody scanned."""
+"""Label maps of single slices, cropped around the label: from labelled cases, and from procedural airways."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.phantom import make_case
-from lib.data.pipeline import IGNORE, ImageSpec, Reading, window
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window
 from lib.data.volumes.grid import Grid
 
-SMALLEST = 12
-"""Samples of a label that is worth a slice."""
+MIN_LABEL_SAMPLES = 12
+"""Slices with fewer labelled samples are not used."""
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
-    """Windows of slices.
+class LabelMaps:
+    """Cropped slices with their labels.
 
     Args:
-        labels: uint8 ``(n, H, W)``.
-        images: The same places in [0, 1], float32 ``(n, H, W)``; of phantoms' maps, empty.
-        owners: Whose each of them is.
+        labels: Label maps, uint8 ``(n, H, W)``.
+        images: Windowed images of the same crops in [0, 1], float32 ``(n, H, W)``; empty for procedural airways.
+        owners: Patient of each map, or the name of the procedural airway.
     """
 
     labels: NDArray[np.uint8]
@@ -31,72 +31,73 @@ class Maps:
     owners: tuple[str, ...]
 
 
-def maps_of(readings: Iterable[tuple[str, Reading]], spec: ImageSpec, *, per_case: int) -> Maps:
-    """Return slices of labelled cases, evenly along those where enough is drawn.
+def case_maps(readings: Iterable[tuple[str, Reading]], spec: ImageSpec, *, per_case: int) -> LabelMaps:
+    """Return label maps of labelled cases, from slices evenly spread over those with enough labelled samples.
 
     Args:
-        readings: Whose it is, and the case with its label.
-        spec: The window, and the size of the maps.
-        per_case: Slices of a case at most.
+        readings: Patient and reading of each case; the readings have labels.
+        spec: The window, and as its roi the size of the maps.
+        per_case: Largest number of slices of a case.
     """
     labels, images, owners = [], [], []
     for owner, reading in readings:
-        assert reading.label is not None, "maps are of labels"
+        assert reading.label is not None, "label maps are taken from labelled cases"
         marks = reading.label.numpy()
         for z in _spread(marks, per_case):
             centre = _middle(marks[..., z])
-            labels.append(_around(marks[..., z], centre, spec.roi))
-            hu = window(reading.hu[0, ..., z].clone(), spec.window_hu).numpy()
-            images.append(_around(hu, centre, spec.roi, edge=True))
+            labels.append(_crop(marks[..., z], centre, spec.roi))
+            image = apply_window(reading.intensities[0, ..., z].clone(), spec.window).numpy()
+            images.append(_crop(image, centre, spec.roi, edge=True))
             owners.append(owner)
-    return Maps(_stacked(labels, np.uint8, spec), _stacked(images, np.float32, spec), tuple(owners))
+    return LabelMaps(_stacked(labels, np.uint8, spec), _stacked(images, np.float32, spec), tuple(owners))
 
 
-def phantom_maps(count: int, seed: int, spec: ImageSpec, *, united: bool = False, per_case: int = 8) -> Maps:
-    """Return maps of procedural airways, whose anatomy and topology are drawn anew for each.
+def phantom_maps(count: int, seed: int, spec: ImageSpec, *, united: bool = False, per_case: int = 8) -> LabelMaps:
+    """Return label maps of procedural airways; each airway has random anatomy and topology.
 
     Args:
-        count: Maps.
-        seed: Of the airways.
-        spec: Their spacing and size.
-        united: Whether all parts are one class.
-        per_case: Slices of one airway at most.
+        count: Number of maps.
+        seed: Seed of the airways.
+        spec: Spacing of the slices, and as its roi the size of the maps.
+        united: Whether all classes become class 1.
+        per_case: Largest number of slices of one airway.
     """
     labels: list[NDArray[np.uint8]] = []
     owners: list[str] = []
     spacing, airway = spec.spacing_mm, 0
     while len(labels) < count:
         name = int(np.random.SeedSequence([seed, airway]).generate_state(1, np.uint32)[0])
-        # Only its labels are wanted: on a grid no finer than the maps'.
+        # Only the labels are used, so a grid that is no finer than the maps is enough.
         case = make_case(name, pixel_mm=spacing[0], slice_mm=spacing[2], grid_mm=max(1.35, 0.75 * min(spacing)))
         marks = Grid.over(case.label.shape, case.affine, spacing).label(case.label).numpy()
         for z in _spread(marks, per_case):
-            found = _around(marks[..., z], _middle(marks[..., z]), spec.roi)
+            found = _crop(marks[..., z], _middle(marks[..., z]), spec.roi)
             labels.append(np.where((found > 0) & (found != IGNORE), 1, found).astype(np.uint8) if united else found)
             owners.append(f"phantom {name}")
         airway += 1
-    return Maps(
+    return LabelMaps(
         _stacked(labels[:count], np.uint8, spec), np.zeros((0, *spec.roi[:2]), np.float32), tuple(owners[:count])
     )
 
 
 def _spread(marks: NDArray[np.uint8], count: int) -> list[int]:
-    there = np.flatnonzero(_drawn(marks).sum((0, 1)) >= SMALLEST)
+    """Return the indices of at most `count` slices with enough labelled samples, evenly spread."""
+    there = np.flatnonzero(_is_labelled(marks).sum((0, 1)) >= MIN_LABEL_SAMPLES)
     chosen = np.linspace(0, len(there) - 1, min(count, len(there))).round().astype(int)
     return [int(there[index]) for index in dict.fromkeys(chosen.tolist())]
 
 
-def _drawn(marks: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _is_labelled(marks: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return (marks > 0) & (marks != IGNORE)
 
 
 def _middle(marks: NDArray[np.uint8]) -> tuple[int, int]:
-    rows, columns = np.nonzero(_drawn(marks))
+    rows, columns = np.nonzero(_is_labelled(marks))
     return round(float(rows.mean())), round(float(columns.mean()))
 
 
-def _around(plane: NDArray, centre: tuple[int, int], size: tuple[int, ...], *, edge: bool = False) -> NDArray:
-    """Return a window of a plane; what lies outside is 0, or the border repeated."""
+def _crop(plane: NDArray, centre: tuple[int, int], size: tuple[int, ...], *, edge: bool = False) -> NDArray:
+    """Return a crop of a plane; samples outside the plane are 0, or repeat the border if `edge` is set."""
     padded = np.pad(plane, [(side, side) for side in size[:2]], mode="edge" if edge else "constant")
     row, column = (at + side - side // 2 for at, side in zip(centre, size, strict=False))
     return padded[row : row + size[0], column : column + size[1]]

@@ -1,4 +1,4 @@
-"""Make one labelled phantom scan from a seed."""
+"""Generate one labelled phantom scan from a seed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.data.phantom.anatomy import body, chest, nose, pockets, sinuses, skull,
 from lib.data.phantom.anatomy.canvas import Canvas, Field, Grid, Point, make_grid
 from lib.data.phantom.anatomy.streams import Streams
 from lib.data.phantom.pose import Pose, draw_pose
-from lib.data.phantom.scan import Sampler, bounds, tidy
+from lib.data.phantom.scan import Sampler, merge_islands, visible_box
 from lib.data.phantom.view import View, draw_view
 
 _TARGET_SAMPLES = 10e6
@@ -20,14 +20,14 @@ _TARGET_SAMPLES = 10e6
 
 @dataclass(frozen=True)
 class PhantomCase:
-    """One scan with its truth. Array axes run to the patient's right, front and head (RAS+).
+    """One scan with its ground truth. The array axes run to the patient's right, front and head (RAS+).
 
     Attributes:
-        image: int16 HU, ``(X, Y, Z)``.
-        label: uint8 part codes, 255 ignore, ``(X, Y, Z)``.
-        affine: ``(4, 4)`` voxel to world, mm.
-        topology: Components, loops, volumes and how the case was drawn.
-        centreline: Polylines by name, points in voxel coordinates (i, j, k).
+        image: CT in HU, int16, ``(X, Y, Z)``.
+        label: Part codes, 255 ignored, uint8, ``(X, Y, Z)``.
+        affine: Voxel index to RAS mm, ``(4, 4)``.
+        topology: Betti numbers and volumes of the label, and the random parameters of the case.
+        centreline: Polylines by name; points in voxel coordinates (i, j, k).
     """
 
     image: NDArray[np.int16]
@@ -39,7 +39,14 @@ class PhantomCase:
 
 @dataclass(frozen=True)
 class Patient:
-    """A painted canonical patient."""
+    """A painted patient in the canonical frame.
+
+    Attributes:
+        canvas: Density, airway and parts.
+        skin: Signed distance to the skin in mm, ``(X, Y, Z)``.
+        metal: Places of metal fillings, canonical mm.
+        sinus_states: State of each sinus, by name.
+    """
 
     canvas: Canvas
     skin: Field
@@ -48,29 +55,29 @@ class Patient:
 
 
 def build_patient(streams: Streams, grid: Grid) -> Patient:
-    """Paint everything of one patient that the grid covers; air last, so that no tissue covers it."""
+    """Paint the part of one patient that the grid covers. Air is painted last, so that tissue does not replace it."""
     canvas = Canvas.blank(grid)
-    skin = body.surface(canvas, streams)
-    body.fill(canvas, skin, streams)
-    body.ears(canvas, skin, streams)
-    chest.neck(canvas, streams)
-    chest.upper_chest(canvas, streams)
-    chest.spine(canvas, streams)
-    skull.braincase(canvas, streams)
-    skull.skull_base(canvas, streams)
-    skull.face(canvas, streams)
-    metal = skull.jaws(canvas, streams)
-    throat.cartilages(canvas, streams)
-    throat.tracheal_wall(canvas, streams)
-    pockets.mastoids(canvas, streams)
-    pockets.ear_canals(canvas, streams)
-    nose.line(canvas, streams)
-    states = sinuses.paint(canvas, streams)
+    skin = body.skin_distance(canvas, streams)
+    body.fill_tissue(canvas, skin, streams)
+    body.paint_ears(canvas, skin, streams)
+    chest.paint_neck(canvas, streams)
+    chest.paint_upper_chest(canvas, streams)
+    chest.paint_spine(canvas, streams)
+    skull.paint_braincase(canvas, streams)
+    skull.paint_skull_base(canvas, streams)
+    skull.paint_face(canvas, streams)
+    metal = skull.paint_jaws(canvas, streams)
+    throat.paint_cartilages(canvas, streams)
+    throat.paint_tracheal_wall(canvas, streams)
+    pockets.paint_mastoids(canvas, streams)
+    pockets.paint_ear_canals(canvas, streams)
+    nose.paint_lining(canvas, streams)
+    states = sinuses.paint_sinuses(canvas, streams)
     nose.carve(canvas, streams)
-    pockets.mouth(canvas, streams)
+    pockets.paint_mouth(canvas, streams)
     throat.carve(canvas, streams)
-    pockets.bubbles(canvas, skin, streams)
-    body.trim(canvas, skin)
+    pockets.paint_bubbles(canvas, skin, streams)
+    body.clip_to_skin(canvas, skin)
     return Patient(canvas, skin, metal, states)
 
 
@@ -82,24 +89,24 @@ def make_case(
     slice_mm: float | None = None,
     grid_mm: float | None = None,
 ) -> PhantomCase:
-    """Make a scan whose anatomy, pose, surroundings and scanner all follow from the seed.
+    """Generate a scan; the seed determines anatomy, pose, clutter and scanner.
 
     Args:
-        seed: Seed; the same arguments give the same arrays.
-        fov: Field of view, a key of `FIELDS_OF_VIEW`, or drawn.
-        pixel_mm: In-plane voxel size, or drawn.
-        slice_mm: Slice thickness, or drawn.
-        grid_mm: Spacing of the canonical grid; coarse is fast, for tests. Chosen from the volume if None.
+        seed: Seed of the case; the same arguments give the same arrays.
+        fov: Field of view, a key of `FIELDS_OF_VIEW`; None draws one.
+        pixel_mm: In-plane voxel size in mm; None draws one.
+        slice_mm: Slice thickness in mm; None draws one.
+        grid_mm: Spacing of the canonical grid in mm; None chooses it from the volume. A coarse grid is fast.
     """
     streams = Streams(seed)
     pose = draw_pose(streams.of("pose"))
     view = draw_view(streams.of("view"), pose.scale, fov=fov, pixel_mm=pixel_mm, slice_mm=slice_mm)
-    low, high = bounds(pose, view)
+    low, high = visible_box(pose, view)
     volume = float(np.prod(np.subtract(high, low)))
     step = grid_mm or float(np.clip((volume / _TARGET_SAMPLES) ** (1 / 3), 0.75, 1.35))
     patient = build_patient(streams, make_grid((low[0], low[1], low[2]), (high[0], high[1], high[2]), step))
     sampled = Sampler(patient.canvas, pose, view).read(patient.canvas, patient.skin)
-    added = clutter.add(sampled.hu, sampled.skin, _world_grid(view), streams)
+    added = clutter.add_clutter(sampled.hu, sampled.skin, _world_grid(view), streams)
     scanner = physics.draw_scanner(streams.of("scanner"))
     image = physics.acquire(
         sampled.hu,
@@ -108,9 +115,9 @@ def make_case(
         pixel_mm=view.spacing_mm[0],
         rng=streams.of("acquisition"),
     )
-    label = tidy(sampled.label)
-    label[physics.unseen(scanner, label.shape)] = 0
-    topology = truth.describe(label, view.spacing_mm) | {
+    label = merge_islands(sampled.label)
+    label[physics.outside_circle(scanner, label.shape)] = 0
+    topology = truth.describe_topology(label, view.spacing_mm) | {
         "seed": seed,
         "fov": view.kind,
         "spacing_mm": list(view.spacing_mm),

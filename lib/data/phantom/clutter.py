@@ -1,4 +1,8 @@
-"""Add what lies outside the patient: table, head rest, pillow, cloth, straps, mask, hair, cables."""
+"""Add objects around the patient: table, head rest, pillow, cloth, straps, mask, hair and cables.
+
+A layer is a function ``(grid, skin, rng)`` that returns the density above air of one object in HU, ``(X, Y, Z)``: 0 is
+air, 1000 is water.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,14 @@ from collections.abc import Callable
 import numpy as np
 
 from lib.data.phantom.anatomy.canvas import Field, Grid
-from lib.data.phantom.anatomy.shapes import wobble
+from lib.data.phantom.anatomy.shapes import smooth_noise
 from lib.data.phantom.anatomy.streams import Streams
 
-# Density above air: 0 is air, 1000 water.
 Layer = Callable[[Grid, Field, np.random.Generator], Field]
 
 
 def _lowest(grid: Grid, skin: Field) -> float:
-    """Return the y of the patient's back of head or back, in mm."""
+    """Return the smallest y of the patient (the back, or the back of the head), in mm."""
     rows = np.nonzero((skin < 0).any(axis=(0, 2)))[0]
     return float(grid.y.ravel()[rows[0]]) if rows.size else float(grid.y.ravel()[0])
 
@@ -25,7 +28,7 @@ def _sheet(distance: Field, thick: float, step: float) -> Field:
 
 
 def table(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return a curved couch: thin dense shell around light foam."""
+    """Return a curved table: a thin dense shell around light foam."""
     top = _lowest(grid, skin) - rng.uniform(4, 45)
     radius = rng.uniform(180, 500) if rng.random() < 0.8 else 5000.0
     middle = rng.normal(0, 10)
@@ -43,7 +46,7 @@ def table(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 
 def head_rest(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return a cup under the head: a thin shell open to the front, with its cushion."""
+    """Return a cup under the head: a thin shell, open to the front, with a cushion."""
     back = _lowest(grid, skin) - rng.uniform(1, 14)
     half, radius = rng.uniform(85, 135), rng.uniform(95, 150)
     middle = rng.normal(0, 6)
@@ -58,14 +61,14 @@ def head_rest(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 
 def cloth(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return folds of sheets under and beside the patient: level sets of a smooth field."""
+    """Return folds of sheets under and beside the patient: level sets of a smooth random field."""
     wavelength = rng.uniform(25, 70)
-    field = wobble(grid, rng, amplitude=1, wavelength_mm=wavelength, terms=6)
-    # Stretching the field by another one keeps the folds from forming a lattice.
-    field = field * (1 + 0.5 * np.tanh(wobble(grid, rng, amplitude=1, wavelength_mm=wavelength * 2.5, terms=5)))
+    field = smooth_noise(grid, rng, amplitude=1, wavelength_mm=wavelength, terms=6)
+    # Scaling the field by a second field prevents a regular pattern of folds.
+    field = field * (1 + 0.5 * np.tanh(smooth_noise(grid, rng, amplitude=1, wavelength_mm=wavelength * 2.5, terms=5)))
     density = np.zeros(grid.shape, np.float32)
     for _ in range(int(rng.integers(1, 5))):
-        # Width in units of the field: its slope is about 2 pi / wavelength.
+        # The width is in units of the field, whose slope is about 2 pi / wavelength.
         fold = np.clip(1.4 - np.abs(field - rng.uniform(-1.5, 1.5)) / rng.uniform(0.03, 0.16), 0, 1)
         density = np.maximum(density, fold * rng.uniform(50, 480))
     back = _lowest(grid, skin)
@@ -80,14 +83,14 @@ def cloth(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 
 def pillow(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return a soft mass that the head sinks into."""
+    """Return a soft pillow under the head, with a denser pillow case."""
     back = _lowest(grid, skin)
-    top = back + rng.uniform(2, 50) + wobble(grid, rng, amplitude=5, wavelength_mm=90)
+    top = back + rng.uniform(2, 50) + smooth_noise(grid, rng, amplitude=5, wavelength_mm=90)
     depth = grid.y - top
     inner = (
         np.clip(0.5 - depth / 3, 0, 1)
         * rng.uniform(15, 110)
-        * (1 + 0.3 * wobble(grid, rng, amplitude=1, wavelength_mm=20))
+        * (1 + 0.3 * smooth_noise(grid, rng, amplitude=1, wavelength_mm=20))
     )
     case = _sheet(depth, rng.uniform(1, 3), grid.step_mm) * rng.uniform(100, 450)
     low = depth > -rng.uniform(25, 80)
@@ -95,16 +98,16 @@ def pillow(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 
 def hair(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return hair: a ragged light layer over the scalp, or a thick bun behind."""
-    length = rng.uniform(2, 16) + wobble(grid, rng, amplitude=4, wavelength_mm=40)
+    """Return hair: an irregular light layer over the scalp."""
+    length = rng.uniform(2, 16) + smooth_noise(grid, rng, amplitude=4, wavelength_mm=40)
     scalp = (grid.z > 15 - 0.6 * grid.y) & (grid.y < 75)
-    strands = 0.6 + 0.7 * wobble(grid, rng, amplitude=1, wavelength_mm=7)
+    strands = 0.6 + 0.7 * smooth_noise(grid, rng, amplitude=1, wavelength_mm=7)
     return (np.clip(strands, 0, 2) * (skin < length) * scalp * rng.uniform(30, 260)).astype(np.float32)
 
 
 def mask(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return a thermoplastic mask or bandage: a shell just off the skin, often perforated."""
-    gap = rng.uniform(0.8, 5) + wobble(grid, rng, amplitude=0.8, wavelength_mm=35)
+    """Return a thermoplastic mask or bandage: a shell close to the skin, often perforated."""
+    gap = rng.uniform(0.8, 5) + smooth_noise(grid, rng, amplitude=0.8, wavelength_mm=35)
     shell = _sheet(skin - gap, rng.uniform(1.5, 4), grid.step_mm)
     pitch = rng.uniform(6, 14)
     holes = np.cos(2 * np.pi * grid.x / pitch) * np.cos(2 * np.pi * grid.z / pitch) < rng.uniform(0.1, 1.1)
@@ -113,7 +116,7 @@ def mask(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 
 def strap(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return a band drawn tight over forehead or chin, off the skin where the face is hollow."""
+    """Return a strap over forehead or chin, close to the skin."""
     level, tilt, half = rng.choice([rng.uniform(45, 90), rng.uniform(-70, -20)]), rng.normal(0, 0.3), rng.uniform(8, 25)
     band = np.clip((half - np.abs(grid.z - level - tilt * grid.y)) / 2, 0, 1)
     return (_sheet(skin - rng.uniform(1, 6), rng.uniform(1, 4), grid.step_mm) * band * rng.uniform(150, 900)).astype(
@@ -122,10 +125,10 @@ def strap(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
 
 
 def blanket(grid: Grid, skin: Field, rng: np.random.Generator) -> Field:
-    """Return clothes or a collar around neck and chest: layers that enclose pockets of air next to the skin."""
+    """Return clothes or a collar around neck and chest: layers with air pockets between them and the skin."""
     density = np.zeros(grid.shape, np.float32)
     for _ in range(int(rng.integers(1, 4))):
-        off = rng.uniform(1, 22) + wobble(grid, rng, amplitude=rng.uniform(1, 5), wavelength_mm=45)
+        off = rng.uniform(1, 22) + smooth_noise(grid, rng, amplitude=rng.uniform(1, 5), wavelength_mm=45)
         sheet = _sheet(skin - np.maximum(off, 0.5), rng.uniform(1.2, 4.5), grid.step_mm)
         density = np.maximum(density, sheet * rng.uniform(80, 750))
     top = rng.uniform(-170, -60)
@@ -162,16 +165,16 @@ LAYERS: dict[str, tuple[Layer, float]] = {
 }
 
 
-def add(hu: Field, skin: Field, grid: Grid, streams: Streams) -> tuple[str, ...]:
-    """Add random objects to the air around the patient, in place.
+def add_clutter(hu: Field, skin: Field, grid: Grid, streams: Streams) -> tuple[str, ...]:
+    """Add random objects to the air around the patient.
 
     Args:
-        hu: Density ``(X, Y, Z)``.
-        skin: Distance to the skin in mm, negative inside.
+        hu: Density in HU, ``(X, Y, Z)``; changed in place.
+        skin: Signed distance to the skin in mm, negative inside, ``(X, Y, Z)``.
         grid: World coordinates of the voxels.
         streams: Random streams of the case.
     Returns:
-        The names of what was added.
+        The names of the added objects.
     """
     names: list[str] = []
     density = np.zeros(hu.shape, np.float32)
@@ -180,7 +183,7 @@ def add(hu: Field, skin: Field, grid: Grid, streams: Streams) -> tuple[str, ...]
         if rng.random() < chance:
             density = np.maximum(density, layer(grid, skin, rng))
             names.append(name)
-    # Cloth reaches up to the skin but never into the voxel that the skin half fills.
+    # Objects may reach the skin, but the share of a voxel inside the skin keeps its density.
     outside = np.clip(0.5 + skin / grid.step_mm, 0, 1)
     hu += density * outside * (hu < -500)
     return tuple(names)

@@ -1,4 +1,4 @@
-"""Write a cohort as a MONAI Label studies folder."""
+"""Write a procedural cohort as a studies folder of MONAI Label."""
 
 from __future__ import annotations
 
@@ -18,9 +18,8 @@ from lib.data.phantom.picture import draw_cohort
 
 _PICTURED = 6
 
-
 ABOUT = "about"
-"""Folder beside the cases of what is no case: a picture there would be taken for a study."""
+"""Subfolder for the files that are not cases; MONAI Label would take a picture beside the cases for a study."""
 
 
 def case_seed(seed: int, index: int) -> int:
@@ -37,15 +36,15 @@ def write_cohort(
     processes: int | None = None,
     **options: object,
 ) -> list[Path]:
-    """Write `count` cases, their labels, ``about/topology.json`` and ``about/cohort.png``.
+    """Write `count` cases with labels, ``about/topology.json`` and ``about/cohort.png``.
 
     Args:
-        out: Folder to fill: ``phantom_0000.nii.gz``, ``labels/final/phantom_0000.nii.gz``.
+        out: Output folder, for ``phantom_0000.nii.gz``, ``labels/final/phantom_0000.nii.gz`` and so on.
         count: Number of cases.
-        seed: Seed of the cohort; a case depends on this seed and its index alone.
-        progress: Called with cases done and cases in all.
-        processes: Worker processes; None takes one a processor.
-        **options: Passed to `make_case`.
+        seed: Seed of the cohort; a case depends only on this seed and the index of the case.
+        progress: Called with the number of finished cases and the number of all cases.
+        processes: Number of worker processes; None starts one per processor.
+        **options: Keyword arguments of `make_case`.
     Returns:
         The image paths.
     """
@@ -79,7 +78,7 @@ def _make_and_write(
 
 
 def save(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
-    """Write an array as NIfTI, mm, keeping its dtype."""
+    """Write an array as NIfTI in mm, with its dtype."""
     image = nib.Nifti1Image(array, affine, dtype=array.dtype)  # type: ignore[arg-type]
     image.header.set_xyzt_units("mm")
     image.set_sform(affine, 1)

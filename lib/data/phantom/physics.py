@@ -1,4 +1,4 @@
-"""Turn a clean density volume into a scan: blur, streaks, dark bands, noise, calibration, cut field of view."""
+"""Degrade a clean density volume like a scanner: blur, streaks, dark bands, noise, calibration and field of view."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ FLOOR_HU = -1024
 
 @dataclass(frozen=True)
 class Scanner:
-    """How one scan is degraded.
+    """Degradation of one scan.
 
     Attributes:
-        blur_px: Standard deviation of the kernel in pixels.
-        sharpen: Share of edge enhancement, 0 soft kernel.
-        noise_hu: Noise at mean attenuation.
-        grain_px: Correlation length of the noise in pixels.
-        shift_hu: Calibration shift.
-        gain: Contrast about water.
+        blur_px: Standard deviation of the blur kernel, in pixels.
+        sharpen: Strength of the edge enhancement, 0 for a soft kernel.
+        noise_hu: Standard deviation of the noise at mean attenuation, in HU.
+        grain_px: Correlation length of the noise, in pixels.
+        shift_hu: Calibration shift, in HU.
+        gain: Scale of the density relative to air.
         streak: Strength of metal and shoulder streaks.
-        motion_px: Sideways ghost offset, 0 none.
-        circle: Radius of the reconstructed circle over half the width, 0 whole square.
-        padding_hu: Value outside that circle.
+        motion_px: Sideways offset of the motion ghost in pixels, 0 for no motion.
+        circle: Radius of the reconstructed circle divided by half the width, 0 for the whole square.
+        padding_hu: Value outside the circle, in HU.
     """
 
     blur_px: float
@@ -43,15 +43,15 @@ class Scanner:
 
 
 def draw_scanner(rng: np.random.Generator) -> Scanner:
-    """Draw a scanner from clean to poor."""
-    wild = rng.random() < 0.3
+    """Draw a scanner of good to poor quality."""
+    uncalibrated = rng.random() < 0.3
     return Scanner(
         blur_px=rng.uniform(0.0, 0.55) if rng.random() < 0.75 else rng.uniform(0.55, 1.0),
         sharpen=rng.uniform(0.2, 1.2) if rng.random() < 0.3 else 0.0,
         noise_hu=float(np.exp(rng.uniform(np.log(4), np.log(120)))) if rng.random() < 0.7 else rng.uniform(4, 15),
         grain_px=rng.uniform(0.3, 1.3),
-        shift_hu=rng.uniform(-160, 160) if wild else rng.normal(0, 20),
-        gain=rng.uniform(0.88, 1.12) if wild else rng.uniform(0.98, 1.02),
+        shift_hu=rng.uniform(-160, 160) if uncalibrated else rng.normal(0, 20),
+        gain=rng.uniform(0.88, 1.12) if uncalibrated else rng.uniform(0.98, 1.02),
         streak=rng.uniform(0.2, 1.6),
         motion_px=rng.uniform(0.5, 2.0) if rng.random() < 0.06 else 0.0,
         circle=rng.uniform(0.92, 1.06) if rng.random() < 0.2 else 0.0,
@@ -67,13 +67,13 @@ def acquire(
     pixel_mm: float,
     rng: np.random.Generator,
 ) -> NDArray[np.int16]:
-    """Return the degraded scan.
+    """Return the degraded scan in HU, ``(X, Y, Z)``.
 
     Args:
-        hu: Clean density ``(X, Y, Z)``; changed in place.
+        hu: Clean density in HU, ``(X, Y, Z)``; may be changed in place.
         scanner: Degradation.
         metal_ijk: Voxel coordinates of metal, ``(n, 3)``.
-        pixel_mm: In-plane pixel size.
+        pixel_mm: In-plane pixel size, in mm.
         rng: Random stream.
     """
     if scanner.motion_px:
@@ -83,32 +83,32 @@ def acquire(
         hu = ndimage.gaussian_filter(hu, (scanner.blur_px, scanner.blur_px, 0), truncate=3)
     if scanner.sharpen:
         hu = hu + scanner.sharpen * (hu - ndimage.gaussian_filter(hu, (1.0, 1.0, 0), truncate=3))
-    _metal_streaks(hu, metal_ijk, scanner.streak, pixel_mm, rng)
-    load = _load(hu, pixel_mm)
-    _dark_bands(hu, rng)
-    _noise(hu, scanner, load, rng)
+    _add_metal_streaks(hu, metal_ijk, scanner.streak, pixel_mm, rng)
+    attenuation_mm = _attenuation_mm(hu, pixel_mm)
+    _add_dark_bands(hu, rng)
+    _add_noise(hu, scanner, attenuation_mm, rng)
     hu = (hu + 1000) * scanner.gain - 1000 + scanner.shift_hu
     out = np.clip(np.rint(hu), FLOOR_HU, 3071).astype(np.int16)
-    out[unseen(scanner, hu.shape)] = scanner.padding_hu
+    out[outside_circle(scanner, hu.shape)] = scanner.padding_hu
     return out
 
 
-def _load(hu: Field, pixel_mm: float) -> NDArray[np.float32]:
-    """Return the water-equivalent length along the worse direction per slice, in mm, ``(2, Z)`` for x and y rays."""
+def _attenuation_mm(hu: Field, pixel_mm: float) -> NDArray[np.float32]:
+    """Return the largest water-equivalent path of each slice in mm, for rays along x and along y, ``(2, Z)``."""
     mass = np.clip(hu[::2, ::2] / 1000 + 1, 0, 2.5)
     along_x = mass.sum(axis=0).max(axis=0) * 2 * pixel_mm
     along_y = mass.sum(axis=1).max(axis=0) * 2 * pixel_mm
     return np.stack([along_x, along_y]).astype(np.float32)
 
 
-def _noise(hu: Field, scanner: Scanner, load: NDArray[np.float32], rng: np.random.Generator) -> None:
-    """Add correlated noise that grows with the attenuated length, and streaks along x through the shoulders."""
+def _add_noise(hu: Field, scanner: Scanner, attenuation_mm: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Add correlated noise that grows with the attenuation, and streaks along x through the shoulders."""
     grain = rng.standard_normal(hu.shape, dtype=np.float32)
     grain = ndimage.gaussian_filter(grain, (scanner.grain_px, scanner.grain_px, 0.25), truncate=2.5)
     grain /= max(float(grain[::3, ::3].std()), 1e-6)
-    level = scanner.noise_hu * np.clip(np.exp((load.mean(0) - 190) / 170), 0.45, 2.2)
+    level = scanner.noise_hu * np.clip(np.exp((attenuation_mm.mean(0) - 190) / 170), 0.45, 2.2)
     hu += grain * level
-    excess = np.clip(load[0] / np.maximum(load[1], 1) - 1.25, 0, 1.2)
+    excess = np.clip(attenuation_mm[0] / np.maximum(attenuation_mm[1], 1) - 1.25, 0, 1.2)
     if excess.max() > 0.05:
         lines = rng.standard_normal((max(hu.shape[0] // 12, 2), *hu.shape[1:]), dtype=np.float32)
         lines = ndimage.gaussian_filter1d(lines, 0.6, axis=1)
@@ -117,8 +117,8 @@ def _noise(hu: Field, scanner: Scanner, load: NDArray[np.float32], rng: np.rando
         hu += lines * (excess * level * scanner.streak * 1.6)
 
 
-def _dark_bands(hu: Field, rng: np.random.Generator) -> None:
-    """Darken between dense bones, as beam hardening does, and add slow shading."""
+def _add_dark_bands(hu: Field, rng: np.random.Generator) -> None:
+    """Darken the tissue between dense bones, as beam hardening does, and add a slow shading."""
     coarse = hu[::4, ::4, ::2]
     bone = np.clip(coarse - 400, 0, 1200)
     band = ndimage.gaussian_filter(bone, (14, 2.5, 1))
@@ -131,10 +131,10 @@ def _dark_bands(hu: Field, rng: np.random.Generator) -> None:
     hu -= ndimage.uniform_filter(zoomed.astype(np.float32), 5, axes=(0, 1)) * body
 
 
-def _metal_streaks(
+def _add_metal_streaks(
     hu: Field, metal_ijk: NDArray[np.float64], strength: float, pixel_mm: float, rng: np.random.Generator
 ) -> None:
-    """Draw bright and dark rays around metal, fading with distance."""
+    """Add bright and dark rays around metal that fade with distance."""
     x = np.arange(hu.shape[0], dtype=np.float32)[:, None]
     y = np.arange(hu.shape[1], dtype=np.float32)[None, :]
     for i, j, k in metal_ijk:
@@ -149,8 +149,8 @@ def _metal_streaks(
                 hu[..., round(k) + dk] += ray * (1.0 if dk == 0 else 0.5)
 
 
-def unseen(scanner: Scanner, shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    """Return the pixels ``(X, Y)`` of a slice outside the circle that a scanner reconstructs."""
+def outside_circle(scanner: Scanner, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Return the mask ``(X, Y)`` of the pixels outside the reconstructed circle of a scanner."""
     if not scanner.circle:
         return np.zeros(shape[:2], bool)
     x = np.linspace(-1, 1, shape[0])[:, None]

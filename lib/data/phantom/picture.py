@@ -1,4 +1,4 @@
-"""Draw cases with their parts in colour."""
+"""Draw slices of cases with the labelled parts in colour."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ _TILE_PX = 256
 
 
 def draw_slice(hu: NDArray[np.int16], label: NDArray[np.uint8], aspect: float) -> Image.Image:
-    """Return one slice, first axis to the right and second upwards, in the window -1000 to 400 HU.
+    """Return one slice in the window -1000 to 400 HU, first axis to the right and second axis upwards.
 
     Args:
-        hu: Density ``(W, H)``.
-        label: Part codes ``(W, H)``.
-        aspect: Height of a pixel over its width.
+        hu: Density in HU, ``(W, H)``.
+        label: Part codes, ``(W, H)``.
+        aspect: Height of a pixel divided by its width.
     """
     grey = np.clip((hu.astype(np.float32) + 1000) / 1400, 0, 1) * 255
     rgb = np.repeat(grey[..., None], 3, -1)

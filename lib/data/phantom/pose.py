@@ -1,4 +1,4 @@
-"""Place the canonical patient in the scanner: scale, rotation, neck bend and a smooth random deformation."""
+"""Place the canonical patient in the scanner by scale, rotation, neck bend and a smooth random deformation."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Pose:
     """A map between world and canonical points, both in mm.
 
     Attributes:
-        rotation: ``(3, 3)``, canonical to world.
-        scale: ``(3,)``, canonical to world.
-        bend: Shift of the lower neck forwards, in mm per mm² below the pivot.
-        knots: ``(3, n, n, n)``, displacement of the canonical point at knots of a regular lattice, in mm.
+        rotation: Rotation from canonical to world, ``(3, 3)``.
+        scale: Scale from canonical to world per axis, ``(3,)``.
+        bend: Forward shift of the lower neck, in mm per mm² below the pivot.
+        knots: Displacement of canonical points at the knots of a regular lattice, in mm, ``(3, n, n, n)``.
     """
 
     rotation: NDArray[np.float64]
@@ -51,7 +51,7 @@ class Pose:
 
 
 def draw_pose(rng: np.random.Generator) -> Pose:
-    """Draw a pose: up to 15 degrees about each axis, scale 0.8-1.2, a few mm of deformation."""
+    """Draw a pose: at most 15 degrees about each axis, a scale of about 0.8 to 1.2, a deformation of a few mm."""
     angles = np.deg2rad(np.clip(rng.normal(0, [7, 5, 5]), -15, 15))
     size = rng.uniform(0.88, 1.1) if rng.random() < 0.75 else rng.uniform(0.78, 1.2)
     count = int(2 * _REACH_MM / _KNOT_MM) + 1
@@ -76,6 +76,6 @@ def _rotation(pitch: float, roll: float, yaw: float) -> NDArray[np.float64]:
 
 
 def coordinate_lattice(pose: Pose, axes: list[Field]) -> NDArray[np.float64]:
-    """Return canonical coordinates ``(3, X, Y, Z)`` of the world points spanned by three axes."""
+    """Return the canonical coordinates, ``(3, X, Y, Z)``, of the world points on the lattice of three axes."""
     points = np.stack(np.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3).astype(np.float64)
     return pose.to_canonical(points).T.reshape(3, *(len(a) for a in axes))

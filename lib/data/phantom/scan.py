@@ -1,4 +1,4 @@
-"""Sample the canonical patient onto a scan's voxels, averaging over each slice's thickness."""
+"""Sample the canonical patient on the voxels of a scan, averaged over the slice thickness."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.data.phantom.anatomy.canvas import AIR_HU, IGNORE, PARTS, Canvas, Field
 from lib.data.phantom.pose import Pose, coordinate_lattice
 from lib.data.phantom.view import View
 
-# In soft tissue of 40 HU a voxel 37.5 % full of air reads -350 HU, the wall of an airway by the common threshold.
+# In soft tissue of 40 HU, a voxel with 37.5 % air has -350 HU, the common threshold for the wall of an airway.
 OCCUPANCY_THRESHOLD = 0.375
 _COARSE_MM = 7.0
 _CHUNK = 12
@@ -24,10 +24,10 @@ class Sampled:
     """A noise-free scan.
 
     Attributes:
-        hu: ``(X, Y, Z)`` density.
-        air: ``(X, Y, Z)`` occupancy of the airway.
-        label: ``(X, Y, Z)`` part codes where the occupancy passes the threshold.
-        skin: ``(X, Y, Z)`` distance to the skin in canonical mm, negative inside.
+        hu: Density in HU, ``(X, Y, Z)``.
+        air: Occupancy of the airway, 0 to 1, ``(X, Y, Z)``.
+        label: Part codes of the voxels above the occupancy threshold, ``(X, Y, Z)``.
+        skin: Signed distance to the skin in canonical mm, negative inside, ``(X, Y, Z)``.
     """
 
     hu: Field
@@ -37,12 +37,12 @@ class Sampled:
 
 
 def sub_slices(view: View) -> int:
-    """Return how many positions each slice averages."""
+    """Return the number of positions over which a slice is averaged."""
     return max(1, int(np.ceil(view.slice_mm / 1.3)))
 
 
 def coarse_coordinates(pose: Pose, view: View) -> tuple[NDArray[np.float64], list[int]]:
-    """Return canonical coordinates on a coarse lattice that spans the scan, and the fine shape it stands for."""
+    """Return canonical coordinates on a coarse lattice over the scan, and the shape of the fine lattice."""
     count = sub_slices(view)
     fine = [view.shape[0], view.shape[1], view.shape[2] * count]
     axes = []
@@ -54,8 +54,8 @@ def coarse_coordinates(pose: Pose, view: View) -> tuple[NDArray[np.float64], lis
     return coordinate_lattice(pose, axes), fine
 
 
-def bounds(pose: Pose, view: View, margin_mm: float = 3.0) -> tuple[list[float], list[float]]:
-    """Return the canonical box that the scan sees, clipped to the patient."""
+def visible_box(pose: Pose, view: View, margin_mm: float = 3.0) -> tuple[list[float], list[float]]:
+    """Return the corners of the canonical box that the scan covers, clipped to the patient, in mm."""
     lattice, _ = coarse_coordinates(pose, view)
     low = np.maximum(lattice.reshape(3, -1).min(1) - margin_mm, [-212, -125, -330])
     high = np.minimum(lattice.reshape(3, -1).max(1) + margin_mm, [212, 132, 142])
@@ -63,21 +63,27 @@ def bounds(pose: Pose, view: View, margin_mm: float = 3.0) -> tuple[list[float],
 
 
 class Sampler:
-    """Read canonical volumes at the canonical coordinates of a scan."""
+    """Sample canonical volumes at the canonical coordinates of a scan.
+
+    Args:
+        canvas: Painted patient.
+        pose: Pose of the patient.
+        view: Voxel grid of the scan.
+    """
 
     def __init__(self, canvas: Canvas, pose: Pose, view: View) -> None:
-        """Hold the coarse coordinates, normalised to the canvas as `grid_sample` wants them."""
+        """Compute the coarse coordinates, normalised to the canvas as `grid_sample` expects."""
         lattice, self.fine = coarse_coordinates(pose, view)
         grid = canvas.grid
         origin = np.array([grid.x.ravel()[0], grid.y.ravel()[0], grid.z.ravel()[0]])
         extent = (np.array(grid.shape) - 1) * grid.step_mm
         normal = (lattice - origin[:, None, None, None]) / extent[:, None, None, None] * 2 - 1
-        # grid_sample takes the last axis first.
+        # grid_sample expects the last axis first.
         self.coarse = torch.from_numpy(normal[::-1].copy().astype(np.float32))[None]
         self.view = view
 
     def _positions(self, first: int, last: int) -> torch.Tensor:
-        """Return sampling positions of slices `first` to `last`, ``(1, X, Y, Z*sub, 3)``."""
+        """Return the sampling positions of slices `first` to `last`, ``(1, X, Y, Z * sub, 3)``."""
         count = sub_slices(self.view)
         offsets = (np.arange(count) + 0.5) / count - 0.5
         z = (np.arange(first, last)[:, None] * self.view.spacing_mm[2] + offsets * self.view.slice_mm).ravel()
@@ -92,7 +98,7 @@ class Sampler:
         return plane.reshape(1, 3, len(z), *self.fine[:2]).permute(0, 3, 4, 2, 1)
 
     def read(self, canvas: Canvas, skin: Field) -> Sampled:
-        """Return the averaged scan of a painted canvas."""
+        """Return the noise-free scan of a painted canvas."""
         shape = self.view.shape
         out = Sampled(
             np.empty(shape, np.float32),
@@ -101,7 +107,7 @@ class Sampler:
             np.empty(shape, np.float32),
         )
         density = torch.from_numpy(np.stack([canvas.hu - AIR_HU, canvas.air]))[None]
-        part = torch.from_numpy(_spread(canvas).astype(np.float32))[None, None]
+        part = torch.from_numpy(_dilate_parts(canvas).astype(np.float32))[None, None]
         surface = torch.from_numpy(np.ascontiguousarray(skin[::2, ::2, ::2]))[None, None]
         for first in range(0, shape[2], _CHUNK):
             last = min(first + _CHUNK, shape[2])
@@ -124,18 +130,18 @@ class Sampler:
         filled = torch.from_numpy(out.air[..., cut] >= OCCUPANCY_THRESHOLD)
         if filled.any():
             codes = sample(part, positions, mode="nearest", padding_mode="zeros", align_corners=True)[0, 0]
-            out.label[..., cut][filled.numpy()] = _vote(codes.reshape(shape)[filled], air[filled])
+            out.label[..., cut][filled.numpy()] = _majority_part(codes.reshape(shape)[filled], air[filled])
 
 
-def _vote(codes: torch.Tensor, air: torch.Tensor) -> NDArray[np.uint8]:
-    """Return the part that holds most of the air of each voxel, ``(n, sub)`` to ``(n,)``."""
-    known = [*PARTS.values(), IGNORE]
-    weights = torch.stack([((codes == code) * (air + 1e-3)).sum(-1) for code in known])
-    return np.array(known, np.uint8)[weights.argmax(0).numpy()]
+def _majority_part(codes: torch.Tensor, air: torch.Tensor) -> NDArray[np.uint8]:
+    """Return the part with most of the air in each voxel, ``(n,)``, from samples ``(n, sub)``."""
+    candidates = [*PARTS.values(), IGNORE]
+    weights = torch.stack([((codes == code) * (air + 1e-3)).sum(-1) for code in candidates])
+    return np.array(candidates, np.uint8)[weights.argmax(0).numpy()]
 
 
-def _spread(canvas: Canvas) -> NDArray[np.uint8]:
-    """Carry part codes one voxel outwards, so that the nearest sample of a boundary voxel knows its part."""
+def _dilate_parts(canvas: Canvas) -> NDArray[np.uint8]:
+    """Return the part codes dilated by one voxel, so that the nearest sample of a boundary voxel has a part."""
     filled = np.where(canvas.air > 0.02, canvas.part, 0).astype(np.uint8)
     boxes = ndimage.find_objects((filled > 0).astype(np.uint8))
     if not boxes or boxes[0] is None:
@@ -148,14 +154,16 @@ def _spread(canvas: Canvas) -> NDArray[np.uint8]:
     return filled
 
 
-def tidy(label: NDArray[np.uint8], smallest: int = 40) -> NDArray[np.uint8]:
-    """Give islands of a part that lie within another part to the part around them.
+def merge_islands(label: NDArray[np.uint8], min_voxels: int = 40) -> NDArray[np.uint8]:
+    """Relabel small islands of a part inside another part as that part.
 
-    They arise where two parts meet, from rounding alone. Islands that touch no other part stay: they are real air.
+    Rounding produces such islands where two parts meet. An island that touches no other part is real air and is kept.
 
     Args:
-        label: Part codes ``(X, Y, Z)``; changed in place.
-        smallest: Voxels from which a piece is no island.
+        label: Part codes, ``(X, Y, Z)``; changed in place.
+        min_voxels: Size in voxels from which a piece is not an island.
+    Returns:
+        `label`.
     """
     boxes = ndimage.find_objects((label > 0).astype(np.uint8))
     if not boxes:
@@ -163,17 +171,17 @@ def tidy(label: NDArray[np.uint8], smallest: int = 40) -> NDArray[np.uint8]:
     inner = label[boxes[0]]
     island = np.zeros(inner.shape, bool)
     for code in PARTS.values():
-        pieces = _pieces(inner == code)
-        island |= (np.bincount(pieces.ravel()) < smallest)[pieces] & (pieces > 0)
+        pieces = _number_pieces(inner == code)
+        island |= (np.bincount(pieces.ravel()) < min_voxels)[pieces] & (pieces > 0)
     if island.any():
         near = ndimage.maximum_filter(np.where(island, 0, inner), 3)
-        pieces = _pieces(island)
+        pieces = _number_pieces(island)
         around = ndimage.maximum(near, pieces, np.arange(pieces.max() + 1)).astype(np.uint8)[pieces]
         inner[...] = np.where(island & (around > 0), around, inner)
     return label
 
 
-def _pieces(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
+def _number_pieces(mask: NDArray[np.bool_]) -> NDArray[np.int32]:
     pieces = np.zeros(mask.shape, np.int32)
     ndimage.label(mask, np.ones((3, 3, 3)), output=pieces)
     return pieces

@@ -1,4 +1,4 @@
-"""State what is true of one case: topology of its label and centrelines of its airway."""
+"""Compute the ground truth of one case: topology of the label and centrelines of the airway."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def _count(mask: NDArray[np.bool_], structure: NDArray[np.bool_] | None = None) 
     return int(pieces.max())
 
 
-def betti(mask: NDArray[np.bool_]) -> dict[str, int]:
-    """Count components (26-connected), loops and enclosed cavities of a mask ``(X, Y, Z)``."""
+def count_betti(mask: NDArray[np.bool_]) -> dict[str, int]:
+    """Return the numbers of components (26-connected), loops and enclosed cavities of a mask ``(X, Y, Z)``."""
     components = _count(mask, _FULL)
     cavities = _count(~np.pad(mask, 1)) - 1
     return {"components": components, "loops": components + cavities - int(euler_number(mask, 3)), "cavities": cavities}
 
 
-def describe(label: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> dict[str, object]:
-    """Return components, loops and volume of the airway union and of each part present.
+def describe_topology(label: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -> dict[str, object]:
+    """Return the Betti numbers of the whole airway, and Betti numbers and volume of each part in the label.
 
     Args:
-        label: Part codes ``(X, Y, Z)``; ignored voxels count as background.
-        spacing_mm: Voxel size.
+        label: Part codes, ``(X, Y, Z)``; ignored voxels count as background.
+        spacing_mm: Voxel spacing, ``(3,)`` in mm.
     """
     union = (label > 0) & (label != IGNORE)
     boxes = ndimage.find_objects(union.astype(np.uint8))
@@ -43,21 +43,21 @@ def describe(label: NDArray[np.uint8], spacing_mm: tuple[float, float, float]) -
     small, voxel_ml = label[cut], float(np.prod(spacing_mm)) / 1000
     found = np.unique(small)
     parts = {
-        name: {**betti(small == code), "volume_ml": round(float((small == code).sum()) * voxel_ml, 3)}
+        name: {**count_betti(small == code), "volume_ml": round(float((small == code).sum()) * voxel_ml, 3)}
         for name, code in PARTS.items()
         if code in found
     }
     ignored = round(float((label == IGNORE).sum()) * voxel_ml, 3)
-    whole: dict[str, object] = dict(betti(union[cut]))
+    whole: dict[str, object] = dict(count_betti(union[cut]))
     return whole | {"parts": parts, "branches": sorted(parts), "ignored_ml": ignored}
 
 
 def canonical_centreline(streams: Streams) -> dict[str, NDArray[np.float64]]:
-    """Return polylines through the airway from nostrils to carina, canonical mm, ``(n, 3)`` each."""
+    """Return polylines through the airway from the nostrils to the carina, in canonical mm, ``(n, 3)`` each."""
     lines: dict[str, NDArray[np.float64]] = {}
     for name, passage in zip(("nasal_left", "nasal_right"), draw_passages(streams), strict=True):
         nose = [(passage.sign * 7.0, 108.0, -12.0), (passage.sign * 6.0, 104.0, -4.0)]
-        nose += [passage.mid_cleft(float(y), -8.0) for y in np.arange(96, 48, -3)]
+        nose += [passage.gap_centre(float(y), -8.0) for y in np.arange(96, 48, -3)]
         lines[name] = np.array([*nose, (0.0, 40.0, -4.0)])
     lines["pharynx"] = np.array(
         [(0, 40, -4), (0, 32, -10), (0, 27, -22), (0, 25, -40), (0, 27, -60), (0, 30, -74)], np.float64
@@ -72,7 +72,7 @@ def canonical_centreline(streams: Streams) -> dict[str, NDArray[np.float64]]:
 
 
 def centreline(streams: Streams, pose: Pose, view: View) -> dict[str, list[list[float]]]:
-    """Return the polylines inside the scan, in voxel coordinates (i, j, k)."""
+    """Return the parts of the polylines inside the scan, in voxel coordinates (i, j, k)."""
     lines: dict[str, list[list[float]]] = {}
     for name, points in canonical_centreline(streams).items():
         voxels = (pose.to_world(points) - view.origin_mm) / view.spacing_mm

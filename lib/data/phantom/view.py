@@ -1,4 +1,4 @@
-"""Choose what a scan covers and how finely it is sampled."""
+"""Draw the field of view and the voxel grid of a scan."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 FIELDS_OF_VIEW: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float], float]] = {
-    # kind: canonical z of the lower and of the upper end, width in mm (each drawn from a range), share of the cohort
+    # Kind: ranges of the lower end and of the upper end (canonical z) and of the width, in mm; share of the cohort.
     "skull": ((-48, -12), (132, 142), (205, 260), 0.24),
     "head": ((-110, -58), (132, 142), (210, 270), 0.16),
     "face": ((-85, -28), (45, 85), (140, 240), 0.14),
@@ -15,6 +15,7 @@ FIELDS_OF_VIEW: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[
     "neck": ((-225, -150), (-40, 20), (190, 320), 0.12),
     "neck_chest": ((-300, -255), (-70, 10), (260, 400), 0.16),
 }
+# Slice thickness in mm and its share of the cohort.
 _THICKNESS_MM = ((1.0, 0.2), (1.25, 0.12), (1.5, 0.22), (2.0, 0.14), (2.5, 0.1), (3.0, 0.14), (5.0, 0.08))
 
 
@@ -24,10 +25,10 @@ class View:
 
     Attributes:
         kind: Key of `FIELDS_OF_VIEW`.
-        origin_mm: World centre of voxel 0, RAS.
-        spacing_mm: Voxel size.
-        shape: Voxels along R, A, S.
-        slice_mm: Thickness over which density is averaged.
+        origin_mm: RAS coordinates of the centre of voxel 0, in mm.
+        spacing_mm: Voxel spacing, ``(3,)`` in mm.
+        shape: Number of voxels along R, A and S.
+        slice_mm: Slice thickness over which the density is averaged, in mm.
     """
 
     kind: str
@@ -38,7 +39,7 @@ class View:
 
     @property
     def affine(self) -> np.ndarray:
-        """Return the ``(4, 4)`` voxel to world matrix, RAS+."""
+        """Return the matrix from voxel index to RAS mm, ``(4, 4)``."""
         matrix = np.diag([*self.spacing_mm, 1.0])
         matrix[:3, 3] = self.origin_mm
         return matrix
@@ -52,8 +53,14 @@ def draw_view(
     pixel_mm: float | None = None,
     slice_mm: float | None = None,
 ) -> View:
-    """Draw a field of view; any of its parts may be fixed by the caller.
+    """Draw the field of view and the voxel grid of a scan.
 
+    Args:
+        rng: Random stream.
+        scale: Scale of the patient per axis, ``(3,)``.
+        fov: Field of view, a key of `FIELDS_OF_VIEW`; None draws one.
+        pixel_mm: In-plane voxel size in mm; None draws one.
+        slice_mm: Slice thickness in mm; None draws one.
     Raises:
         ValueError: If `fov` is not a key of `FIELDS_OF_VIEW`.
     """

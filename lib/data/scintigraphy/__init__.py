@@ -1,1 +1,1 @@
-"""Bone scans: recorded counts read and checked, thinned, cut for training, and written back as derived images."""
+"""Bone scans: read and check recorded counts, thin them, crop them for training, and write restored scans."""

@@ -1,4 +1,4 @@
-"""Read the counts of a planar NM scan, one view a frame, and refuse what are not the counts that a camera recorded."""
+"""Read the counts of a planar NM scan, one view per frame, and reject pixels that are not counts of a camera."""
 
 from __future__ import annotations
 
@@ -21,13 +21,14 @@ from lib.data.scintigraphy.pixels import decode
 
 PLANAR = ("STATIC", "WHOLE BODY")
 SPACING_MM = (0.5, 15.0)
-MOST_PIXELS = 1 << 25
-"""Of all frames: sixty times a whole-body scan's."""
-MOST_COUNTS = 10_000_000
-"""In one pixel: more than a whole scan records."""
+MAX_PIXELS = 1 << 25
+"""Largest number of pixels of all frames, sixty times that of a whole-body scan."""
+MAX_COUNTS_PER_PIXEL = 10_000_000
+"""Largest accepted count of one pixel, more than a whole scan records."""
 SUM_TOLERANCE = 0.01
-"""How far the sum of the pixels may lie from the counts that the header says were accumulated."""
-LEAST_DISPERSION = 0.5
+"""Largest relative difference between the sum of the pixels and the accumulated counts in the header."""
+MIN_DISPERSION = 0.5
+"""Smallest accepted `dispersion`; the image was smoothed if it is lower."""
 _TAGS = [
     "ActualFrameDuration",
     "CountsAccumulated",
@@ -41,7 +42,7 @@ _TAGS = [
     "RescaleSlope",
     "ScanVelocity",
 ]
-_REMEDY = "Send the scan as the camera stored it."
+_REMEDY = "Send the scan as the camera stored it, without processing."
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,13 +50,13 @@ class CountScan:
     """A planar scan.
 
     Args:
-        path: Its file.
-        counts: int32 ``(V, H, W)``, one view after another, head first in the rows.
-        views: What each view is: ``anterior``, ``posterior``, or empty where the file does not say.
-        spacing_mm: Of rows and columns.
-        patient: Its PatientID.
-        velocity_mm_s: Of the table; None where the file does not say.
-        duration_s: Of the recording; None where the file does not say.
+        path: File of the scan.
+        counts: Counts, int32 ``(V, H, W)``, one view after another; the head is in the first rows.
+        views: Name of each view: ``anterior``, ``posterior``, or empty if the file does not name it.
+        spacing_mm: Pixel spacing of rows and columns, in mm.
+        patient: DICOM PatientID.
+        velocity_mm_s: Velocity of the table, in mm/s; None if it is not in the file.
+        duration_s: Duration of the recording, in seconds; None if it is not in the file.
     """
 
     path: Path
@@ -72,11 +73,11 @@ def read_counts(path: str | Path) -> CountScan:
 
     Raises:
         InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, UNKNOWN_MODALITY, WRONG_DIMENSION, BAD_AFFINE,
-            SPACING_ABSURD, EMPTY, or NOT_COUNTS for what was scaled, smoothed or cut since it was recorded.
+            SPACING_ABSURD, EMPTY, or NOT_COUNTS if the image was scaled, smoothed or cropped after the recording.
     """
     path = Path(path)
     if not dicom.is_dicom(path):
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is no DICOM file.", _REMEDY)
+        raise reject("NOT_AN_IMAGE", f"'{path.name}' is not a DICOM file.", _REMEDY)
     try:
         image = dicom.read_slice(path)
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
@@ -88,18 +89,18 @@ def read_counts(path: str | Path) -> CountScan:
         raise
     except OSError as error:
         raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", "Check the disk.") from error
-    except Exception as error:  # a damaged file makes pydicom raise nearly anything
+    except Exception as error:  # pydicom raises many kinds of exceptions for a damaged file
         raise reject("NOT_AN_IMAGE", f"The tags of '{path.name}' cannot be read ({error}).", _REMEDY) from error
     if found := [*found, *more]:
         raise InputRejected(found)
     width, height = image.size
-    if width * height * image.frames > MOST_PIXELS:
+    if width * height * image.frames > MAX_PIXELS:
         reason = f"The header of '{path.name}' announces {image.frames} frames of {width} x {height} pixels."
-        raise reject("TOO_LARGE", reason, "Choose the planar scan.")
+        raise reject("TOO_LARGE", reason, "Choose the planar scan of the study.")
     claim = Header(path, "dicom", (width, height, image.frames), 1, image.bytes_per_voxel, np.eye(4))
     check_claim(claim, PICTURE_RATIO)
     counts = decode(path, (image.frames, height, width))
-    if found := list(recorded(counts, stated["CountsAccumulated"])):
+    if found := list(find_count_faults(counts, stated["CountsAccumulated"])):
         raise InputRejected(found)
     return CountScan(
         path=path,
@@ -113,13 +114,13 @@ def read_counts(path: str | Path) -> CountScan:
 
 
 def dispersion(counts: NDArray[Any]) -> float:
-    """Return the noise of counts over that of Poisson counts, from second differences down the columns.
+    """Return the ratio of the noise of an image to the noise of Poisson counts, from second differences along columns.
 
-    Of Poisson counts a second difference has the variance of six pixels; steps of anatomy add to it and smoothing takes
-    away, so a value far below 1 tells of smoothing, and one near 1 of counts as recorded.
+    For Poisson counts, a second difference has the variance of six pixels. Anatomy increases the ratio and smoothing
+    decreases it: a ratio near 1 means recorded counts, and a ratio far below 1 means a smoothed image.
 
     Args:
-        counts: ``(V, H, W)``.
+        counts: Pixels ``(V, H, W)``.
     """
     counts = counts.astype(np.float64)
     bends = counts[:, :-2] - 2 * counts[:, 1:-1] + counts[:, 2:]
@@ -129,13 +130,13 @@ def dispersion(counts: NDArray[Any]) -> float:
 
 def _kind(modality: str | None, components: int, tags: Dataset) -> Iterator[Finding]:
     if modality != "NM":
-        reason = f"The DICOM modality is {modality or 'not given'}, this takes NM."
+        reason = f"The DICOM modality is {modality or 'not given'}, and this task needs NM."
         yield Finding("UNKNOWN_MODALITY", reason, "Choose the series of the gamma camera.")
     if components != 1:
-        yield Finding("WRONG_DIMENSION", f"Every pixel holds {components} values.", _REMEDY)
+        yield Finding("WRONG_DIMENSION", f"Each pixel holds {components} values.", _REMEDY)
     kinds = [str(value).upper() for value in tags.get("ImageType") or []]
     if len(kinds) > 2 and kinds[2] not in PLANAR:
-        reason = f"The image is of the type {kinds[2]}: its frames are no views of one planar scan."
+        reason = f"The image type is {kinds[2]}, so its frames are not views of one planar scan."
         yield Finding("WRONG_DIMENSION", reason, "Choose the whole-body or the static series.")
 
 
@@ -146,13 +147,15 @@ def _frames(tags: Dataset, frames: int) -> Iterator[Finding]:
             reason = f"{name} has {len(vector)} entries for {frames} frames."
             yield Finding("WRONG_DIMENSION", reason, _REMEDY)
     if len(set(_values(tags, "EnergyWindowVector"))) > 1:
-        yield Finding("WRONG_DIMENSION", "The frames are of several energy windows.", "Send the photopeak alone.")
+        yield Finding(
+            "WRONG_DIMENSION", "The frames are of several energy windows.", "Send only the frames of the photopeak."
+        )
 
 
 def _scaled(tags: Dataset) -> Iterator[Finding]:
     slope, intercept = _number(tags, "RescaleSlope") or 1.0, _number(tags, "RescaleIntercept")
     if (slope, intercept) != (1, 0):
-        reason = f"The pixels are to be scaled by {slope:g} and moved by {intercept:g}, so they are no counts."
+        reason = f"The rescale slope is {slope:g} and the intercept {intercept:g}, so the pixels are not counts."
         yield Finding("NOT_COUNTS", reason, _REMEDY)
 
 
@@ -162,13 +165,13 @@ def _spacing(tags: Dataset) -> tuple[tuple[float, float], list[Finding]]:
         return (0.0, 0.0), [Finding("BAD_AFFINE", f"The pixel spacing is {values or 'not given'}.", _REMEDY)]
     low, high = SPACING_MM
     if min(values) < low or max(values) > high:
-        reason = f"The pixel spacing is {values[0]:g} x {values[1]:g} mm; plausible is {low} to {high} mm."
+        reason = f"The pixel spacing is {values[0]:g} x {values[1]:g} mm; {low} to {high} mm is plausible."
         return (0.0, 0.0), [Finding("SPACING_ABSURD", reason, "Check that the spacing is stored in millimetres.")]
     return (values[0], values[1]), []
 
 
 def _views(tags: Dataset, frames: int) -> tuple[str, ...]:
-    """Return what the frames' detectors saw, as far as the detectors' views are coded."""
+    """Return the view of each frame, from the coded view of its detector; empty if it is not coded."""
     meanings = [_view(item) for item in tags.get("DetectorInformationSequence") or []]
     detectors = [int(value) for value in _values(tags, "DetectorVector")] or [0] * frames
     return tuple(meanings[d - 1] if 1 <= d <= len(meanings) else "" for d in detectors)
@@ -192,24 +195,24 @@ def _number(tags: Dataset, name: str) -> float:
     return float(values[0]) if values and np.isfinite(float(values[0])) else 0.0
 
 
-def recorded(counts: NDArray[Any], accumulated: float) -> Iterator[Finding]:
-    """Yield why pixels are not the counts that a camera recorded.
+def find_count_faults(counts: NDArray[Any], accumulated: float) -> Iterator[Finding]:
+    """Yield findings if pixels are not the counts that a camera recorded.
 
     Args:
-        counts: ``(V, H, W)``.
-        accumulated: What the header says they add up to; 0 where it does not.
+        counts: Pixels ``(V, H, W)``.
+        accumulated: Accumulated counts in the header; 0 if they are not in the header.
     """
-    if counts.min() < 0 or counts.max() > MOST_COUNTS:
-        reason = f"The pixels run from {counts.min()} to {counts.max()}, so they are no counts."
+    if counts.min() < 0 or counts.max() > MAX_COUNTS_PER_PIXEL:
+        reason = f"The pixels run from {counts.min()} to {counts.max()}, so they are not counts."
         yield Finding("NOT_COUNTS", reason, _REMEDY)
         return
     total = float(counts.sum(dtype=np.float64))
     if not total:
-        yield Finding("EMPTY", "No count was recorded.", "Choose an image with content.")
+        yield Finding("EMPTY", "All pixels are 0.", "Choose an image with counts.")
         return
     if accumulated > 0 and abs(total - accumulated) > SUM_TOLERANCE * accumulated:
-        reason = f"The pixels add up to {total:,.0f}, and {accumulated:,.0f} counts were accumulated."
-        yield Finding("NOT_COUNTS", f"{reason} The image was scaled or cut since.", _REMEDY)
-    if counts.shape[1] > 2 and (spread := dispersion(counts)) < LEAST_DISPERSION:
-        reason = f"Pixels vary {spread:.2f} times as much as recorded counts do: the image was smoothed."
+        reason = f"The sum of the pixels is {total:,.0f}, but the header says {accumulated:,.0f} counts."
+        yield Finding("NOT_COUNTS", f"{reason} The image was scaled or cropped after the recording.", _REMEDY)
+    if counts.shape[1] > 2 and (spread := dispersion(counts)) < MIN_DISPERSION:
+        reason = f"The noise is {spread:.2f} times that of recorded counts: the image was smoothed."
         yield Finding("NOT_COUNTS", reason, _REMEDY)

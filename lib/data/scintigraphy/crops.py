@@ -1,4 +1,4 @@
-"""The training set of a restorer: crops of rapid scans beside what they are to become, drawn anew in every epoch."""
+"""Training set of a restoration network: random crops of rapid scans with their target counts."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from torch.utils.data import Dataset
 from lib.data.scintigraphy.thinning import thin
 
 BODY_PROB = 0.9
-"""Share of crops whose middle holds counts; the rest lie anywhere."""
+"""Share of crops that are centred on a pixel with counts. The other crops lie anywhere."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lesson:
-    """Counts to learn from.
+class TrainingCounts:
+    """Counts of one patient for training.
 
     Args:
-        counts: ``(V, H, W)``, integers: of a standard scan, or of several scans of one grid added up.
-        scans: How many standard scans' time they were recorded in: above 1 where a rapid scan's are among them.
+        counts: Integer counts ``(V, H, W)`` of a standard scan, or the sum of several scans on one grid.
+        scans: Recording time in units of one standard scan; above 1 if the counts of a rapid scan are added.
     """
 
     counts: NDArray[Any]
@@ -34,38 +34,38 @@ class Lesson:
 class CropDataset(Dataset[dict[str, Tensor]]):
     """Crops ``{"rapid", "target": (1, h, w) counts, "fraction", "target_fraction": (1, 1, 1)}``.
 
-    Every crop is thinned anew, and its target is the complementary counts: the whole scan holds the rapid one, and a
-    network taught by it learns to keep the noise of its input. Crop `index` of an epoch depends on seed, epoch and
-    index only.
+    Each crop is thinned at random, and its target is the complementary counts. The whole scan is not the target: it
+    contains the rapid counts, so the network would learn to keep the noise of its input. Crop `index` of an epoch
+    depends only on seed, epoch and index.
 
     Args:
-        lessons: The scans; all are held in memory.
-        fractions: Of a standard scan's counts, to thin to; one drawn for each crop.
+        scans: Counts to crop; all are held in memory.
+        fractions: Fractions of the counts of a standard scan; one is drawn at random for each crop.
         size: Side of a crop, in pixels.
-        crops_per_epoch: Length of the set.
-        seed: Of everything random here.
+        crops_per_epoch: Length of the dataset.
+        seed: Seed of all random choices.
     Raises:
-        ValueError: If there is no scan, or a fraction cannot be.
+        ValueError: If there is no scan, or a fraction is not between 0 and 1.
     """
 
     def __init__(
         self,
-        lessons: Sequence[Lesson],
+        scans: Sequence[TrainingCounts],
         *,
         fractions: Sequence[float] = (0.5,),
         size: int = 128,
         crops_per_epoch: int = 256,
         seed: int = 0,
     ) -> None:
-        if not lessons:
-            raise ValueError("there is no scan to learn from")
+        if not scans:
+            raise ValueError("there is no scan to draw crops from: give at least one")
         if not fractions or not all(0 < fraction < 1 for fraction in fractions):
             raise ValueError(f"fractions lie above 0 and below 1, got {tuple(fractions)}")
-        self.lessons, self.fractions, self.size = list(lessons), tuple(fractions), size
+        self.scans, self.fractions, self.size = list(scans), tuple(fractions), size
         self.crops_per_epoch, self.seed, self.epoch = crops_per_epoch, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other crops from now on."""
+        """Select the crops of an epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -73,18 +73,18 @@ class CropDataset(Dataset[dict[str, Tensor]]):
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
         rng = np.random.default_rng([self.seed, self.epoch, index])
-        lesson = self.lessons[int(rng.integers(len(self.lessons)))]
-        cut = self._cut(lesson.counts, rng)
+        scan = self.scans[int(rng.integers(len(self.scans)))]
+        corner = self._draw_corner(scan.counts, rng)
         fraction = float(self.fractions[int(rng.integers(len(self.fractions)))])
-        rapid, target = thin(self._crop(lesson.counts, cut), fraction / lesson.scans, rng)
+        rapid, target = thin(self._crop(scan.counts, corner), fraction / scan.scans, rng)
         if rng.random() < 0.5:
             rapid, target = rapid[:, ::-1], target[:, ::-1]
-        as_image = [torch.from_numpy(np.ascontiguousarray(part, np.float32))[None] for part in (rapid, target)]
-        shares = [torch.full((1, 1, 1), share) for share in (fraction, lesson.scans - fraction)]
-        return dict(zip(("rapid", "target", "fraction", "target_fraction"), [*as_image, *shares], strict=True))
+        images = [torch.from_numpy(np.ascontiguousarray(part, np.float32))[None] for part in (rapid, target)]
+        shares = [torch.full((1, 1, 1), share) for share in (fraction, scan.scans - fraction)]
+        return dict(zip(("rapid", "target", "fraction", "target_fraction"), [*images, *shares], strict=True))
 
-    def _cut(self, counts: NDArray[Any], rng: np.random.Generator) -> tuple[int, int, int]:
-        """Return view, first row and first column."""
+    def _draw_corner(self, counts: NDArray[Any], rng: np.random.Generator) -> tuple[int, int, int]:
+        """Return view, first row and first column of a crop."""
         view = int(rng.integers(len(counts)))
         height, width = counts.shape[1:]
         if rng.random() < BODY_PROB and counts[view].any():
@@ -98,8 +98,8 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         ]
         return view, first[0], first[1]
 
-    def _crop(self, counts: NDArray[Any], cut: tuple[int, int, int]) -> NDArray[Any]:
-        view, row, column = cut
+    def _crop(self, counts: NDArray[Any], corner: tuple[int, int, int]) -> NDArray[Any]:
+        view, row, column = corner
         part = counts[view, row : row + self.size, column : column + self.size]
         missing = [(0, self.size - side) for side in part.shape]
         return np.pad(part, missing) if np.any(missing) else part

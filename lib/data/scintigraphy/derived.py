@@ -1,4 +1,4 @@
-"""Write a restored scan as a derived NM DICOM, which says what it is, of which image, and by what."""
+"""Write a restored scan as a derived NM DICOM image that names its source, its processing and the software."""
 
 from __future__ import annotations
 
@@ -14,24 +14,35 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from lib.data.files.atomic import replacing
 
-NOTICE = "PROCESSED IMAGE: expected counts, estimated from fewer recorded ones. Read it beside its source, never alone."
-MOST = 65535
-_WRONG_NOW = ("SmallestImagePixelValue", "LargestImagePixelValue", "PixelPaddingValue", "WindowCenter", "WindowWidth")
+NOTICE = "PROCESSED IMAGE: expected counts, estimated from fewer recorded counts. Read it with its source, never alone."
+MAX_STORED_COUNT = 65535
+"""Largest count of a 16-bit pixel."""
+_OUTDATED_TAGS = (
+    "SmallestImagePixelValue",
+    "LargestImagePixelValue",
+    "PixelPaddingValue",
+    "WindowCenter",
+    "WindowWidth",
+)
 
 
 def whole_counts(expected: NDArray[Any]) -> NDArray[np.uint16]:
-    """Return expected counts as whole ones that keep every sum along a row of pixels to within one count.
+    """Round expected counts to integers so that each sum along a row of pixels changes by at most one count.
 
-    Rounding each pixel by itself would make all of a background of 0.4 counts nothing. Here the running sum is rounded,
-    so regions keep their counts, and the image its total.
+    Rounding each pixel on its own would turn a background of 0.4 counts into 0. Here the running sum is rounded, so
+    regions and the whole image keep their counts.
 
     Args:
-        expected: ``(V, H, W)``, not negative.
+        expected: Expected counts ``(V, H, W)``, not negative.
+    Returns:
+        Integer counts of the same shape.
     Raises:
-        ValueError: If a value is negative, no number, or more than a pixel can store.
+        ValueError: If a value is negative, not finite, or more than a pixel can store.
     """
-    if not (np.isfinite(expected).all() and expected.min() >= 0 and expected.max() < MOST):
-        raise ValueError(f"expected counts lie between 0 and {MOST}, got {expected.min():g} to {expected.max():g}")
+    if not (np.isfinite(expected).all() and expected.min() >= 0 and expected.max() < MAX_STORED_COUNT):
+        raise ValueError(
+            f"expected counts must be between 0 and {MAX_STORED_COUNT}, got {expected.min():g} to {expected.max():g}"
+        )
     running = np.rint(np.cumsum(expected.ravel(), dtype=np.float64))
     return np.diff(running, prepend=0).reshape(expected.shape).astype(np.uint16)
 
@@ -44,42 +55,42 @@ def write_derived(
     description: str,
     software: str,
     notice: str = NOTICE,
-    made: str = "restored",
+    process: str = "restored",
 ) -> Path:
-    """Write restored counts beside their source: its patient, study and views, and a series of their own.
+    """Write restored counts as a new series of the same patient and study.
 
     Args:
         source: The NM file that was restored.
-        expected: Expected counts, ``(V, H, W)`` as `lib.data.scintigraphy.counts` reads the source.
-        path: Where to; written atomically.
-        description: What was done, as "restored from half the counts by version 7 of nafnet_small".
-        software: Name and version of what did it.
-        notice: What whoever reads the image must know.
-        made: What became of it, for the series' description.
+        expected: Expected counts ``(V, H, W)``, in the shape of the source.
+        path: Output file, written atomically.
+        description: What was done, such as "restored from half the counts by version 7 of nafnet_small".
+        software: Name and version of the software.
+        notice: Warning for the readers of the image.
+        process: Participle that is appended to the series description, such as "restored".
     Returns:
-        The path.
+        The path of the file.
     Raises:
-        ValueError: If the counts are not of the source's shape, or cannot be stored.
+        ValueError: If the counts do not have the shape of the source, or cannot be stored.
     """
     dataset = pydicom.dcmread(source, stop_before_pixels=True)
     shape = (int(dataset.get("NumberOfFrames") or 1), int(dataset.Rows), int(dataset.Columns))
     if expected.shape != shape:
-        raise ValueError(f"restored counts have shape {expected.shape}, their source {shape}")
+        raise ValueError(f"the restored counts have shape {expected.shape}, their source has {shape}")
     stored = whole_counts(expected)
     dataset.remove_private_tags()
-    for name in _WRONG_NOW:
+    for name in _OUTDATED_TAGS:
         if name in dataset:
             delattr(dataset, name)
-    _name(dataset, description, software, notice, made)
-    _store(dataset, stored)
+    _set_identity(dataset, description, software, notice, process)
+    _set_pixels(dataset, stored)
     path = Path(path)
     with replacing(path) as temporary:
         pydicom.dcmwrite(temporary, dataset, write_like_original=False)
     return path
 
 
-def _name(dataset: Dataset, description: str, software: str, notice: str, made: str) -> None:
-    """Give the image its own identity, and the way back to its source (PS3.3 C.7.6.1, C.12.4, C.7.5.2)."""
+def _set_identity(dataset: Dataset, description: str, software: str, notice: str, process: str) -> None:
+    """Give the image new UIDs and a reference to its source (DICOM PS3.3 C.7.6.1, C.12.4, C.7.5.2)."""
     now = datetime.now()
     reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID
@@ -88,7 +99,7 @@ def _name(dataset: Dataset, description: str, software: str, notice: str, made: 
     dataset.SOPInstanceUID, dataset.SeriesInstanceUID = generate_uid(), generate_uid()
     dataset.ImageType = ["DERIVED", "SECONDARY", *list(dataset.get("ImageType") or ["", "", "STATIC", "EMISSION"])[2:]]
     dataset.DerivationDescription = f"{description}. {notice}"[:1024]
-    dataset.SeriesDescription = f"{dataset.get('SeriesDescription') or 'Bone scan'}, {made}"[:64]
+    dataset.SeriesDescription = f"{dataset.get('SeriesDescription') or 'Bone scan'}, {process}"[:64]
     dataset.ImageComments = notice
     dataset.InstanceCreationDate = dataset.ContentDate = dataset.SeriesDate = now.strftime("%Y%m%d")
     dataset.InstanceCreationTime = dataset.ContentTime = dataset.SeriesTime = now.strftime("%H%M%S")
@@ -99,7 +110,7 @@ def _name(dataset: Dataset, description: str, software: str, notice: str, made: 
     dataset.ContributingEquipmentSequence = [*(dataset.get("ContributingEquipmentSequence") or []), equipment]
 
 
-def _store(dataset: Dataset, stored: NDArray[np.uint16]) -> None:
+def _set_pixels(dataset: Dataset, stored: NDArray[np.uint16]) -> None:
     dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 0
     dataset.CountsAccumulated = int(stored.sum(dtype=np.int64))
     dataset.PixelData = stored.astype("<u2").tobytes()

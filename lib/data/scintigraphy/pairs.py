@@ -1,4 +1,4 @@
-"""Rapid and standard scans of the same patients: a folder for each, two files in it."""
+"""Pairs of a rapid and a standard scan of a patient, in one folder per patient."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SAME_SPACING_MM = 0.01
 
 @dataclass(frozen=True)
 class Pair:
-    """Two files of one patient."""
+    """The rapid and the standard scan of one patient."""
 
     patient: str
     rapid: Path
@@ -24,13 +24,13 @@ class Pair:
 
 
 def find_pairs(folder: str | Path) -> list[Pair]:
-    """Return the pairs of ``PATIENT/rapid*`` and ``PATIENT/standard*``, by patient.
+    """Return the pairs of ``PATIENT/rapid*`` and ``PATIENT/standard*``, sorted by patient.
 
     Args:
-        folder: Holds a folder for each patient; folders without either file are passed over.
+        folder: Folder with one folder per patient; folders with neither scan are skipped.
     Raises:
         FileNotFoundError: If the folder does not exist.
-        ValueError: If a patient has one of both files only, or several of a kind.
+        ValueError: If a patient does not have exactly one scan of each kind.
     """
     folder = Path(folder)
     if not folder.is_dir():
@@ -42,7 +42,7 @@ def find_pairs(folder: str | Path) -> list[Pair]:
             continue
         if len(rapid) != 1 or len(standard) != 1:
             raise ValueError(
-                f"'{patient.name}' has {len(rapid)} rapid and {len(standard)} standard scans: it takes one of each"
+                f"'{patient.name}' has {len(rapid)} rapid and {len(standard)} standard scans: keep exactly one of each"
             )
         pairs.append(Pair(patient.name, rapid[0], standard[0]))
     return pairs
@@ -53,26 +53,28 @@ def _scans(folder: Path, kind: str) -> list[Path]:
 
 
 def read_pair(pair: Pair) -> tuple[CountScan, CountScan, float]:
-    """Return both scans and the fraction of the standard scan's counts that the rapid one recorded.
+    """Return the rapid scan, the standard scan, and the fraction of the counts of the rapid scan.
 
-    The fraction is that of the table's velocities, else that of the counts. Both lie on one grid; a patient who moved
-    in between is not moved back.
+    The fraction is the ratio of the table velocities, or the ratio of the counts if a velocity is unknown. The scans
+    are on one grid and are not registered, so a patient who moved between them is not aligned.
 
     Raises:
-        InputRejected: If a file is refused, PAIR_GRID if the two lie on different grids, or PAIR_COUNTS if the rapid
-            one is not the one with fewer counts.
+        InputRejected: If a file is rejected, PAIR_GRID if the scans are on different grids, or PAIR_COUNTS if the rapid
+            scan does not have fewer counts.
     """
     rapid, standard = read_scan(pair.rapid), read_scan(pair.standard)
     apart = max(abs(a - b) for a, b in zip(rapid.spacing_mm, standard.spacing_mm, strict=True))
     if rapid.counts.shape != standard.counts.shape or rapid.views != standard.views or apart > SAME_SPACING_MM:
-        reason = f"The rapid scan of '{pair.patient}' is {_grid(rapid)}, the standard one {_grid(standard)}."
-        raise reject("PAIR_GRID", reason, "Send two scans of one protocol, table speed apart.")
+        reason = f"The rapid scan of '{pair.patient}' is {_grid(rapid)}, the standard scan {_grid(standard)}."
+        raise reject("PAIR_GRID", reason, "Send two scans of one protocol that differ only in table speed.")
     fraction = float(rapid.counts.sum() / standard.counts.sum())
     if rapid.velocity_mm_s and standard.velocity_mm_s:
         fraction = standard.velocity_mm_s / rapid.velocity_mm_s
     if not 0 < fraction < 1:
-        reason = f"The rapid scan of '{pair.patient}' holds {fraction:.2f} of the standard one's counts."
-        raise reject("PAIR_COUNTS", reason, "The standard scan is the slower one: check which is which.")
+        reason = f"The rapid scan of '{pair.patient}' holds {fraction:.2f} times the counts of the standard scan."
+        raise reject(
+            "PAIR_COUNTS", reason, "The standard scan must be the slower scan: check whether the files are swapped."
+        )
     return rapid, standard, fraction
 
 

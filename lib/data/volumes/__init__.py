@@ -1,1 +1,1 @@
-"""Volumes and their grids: body crop, orientation, resampling, restoring a label to its source grid."""
+"""Volumes and their grids: orientation, resampling, body crop, slices, and labels back on the source grid."""

@@ -1,4 +1,4 @@
-"""Where the body lies in a CT, found on every few voxels."""
+"""Find the bounding box of the body in a CT, on a coarse grid of voxels."""
 
 from typing import Any
 
@@ -8,20 +8,20 @@ from numpy.typing import NDArray
 
 BODY_ABOVE_HU = -300.0
 STEP_MM = 4.0
-"""Distance of the voxels looked at: a body is far larger, and a volume has hundreds of times fewer of them."""
+"""Distance of the examined voxels. A body is much larger, and there are hundreds of times fewer voxels to examine."""
 
 Box = tuple[slice, slice, slice]
 
 
 def body_box(voxels: NDArray[Any], spacing_mm: NDArray[Any], margin_mm: float) -> Box | None:
-    """Return the box around the largest connected piece of tissue.
+    """Return the bounding box of the largest connected component of tissue.
 
     Args:
         voxels: Hounsfield units, ``(X, Y)`` or ``(X, Y, Z)``.
-        spacing_mm: Distance of the voxels along each axis of the file, three numbers.
-        margin_mm: What to keep around it; air that a network has to tell from tissue.
+        spacing_mm: Voxel spacing along the three axes of the file, in mm.
+        margin_mm: Margin around the body, in mm; a network needs some air to separate it from tissue.
     Returns:
-        A slice per axis, three in all, within the volume; None where there is no tissue.
+        Three slices, one per axis, within the volume; None if there is no tissue.
     """
     volume = voxels if voxels.ndim == 3 else voxels[..., None]
     steps = np.maximum(1, np.rint(STEP_MM / np.asarray(spacing_mm, np.float64)).astype(int))

@@ -1,4 +1,4 @@
-"""Where voxels lie, between two conventions: RAS+ mm of NIfTI and MONAI, LPS mm of ITK and DICOM."""
+"""Convert voxel geometry between RAS+ mm, as in NIfTI and MONAI, and LPS mm, as in ITK and DICOM."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def ras_from_itk(spacing_mm: Sequence[float], origin_mm: Sequence[float], direction: Sequence[float]) -> NDArray[Any]:
-    """Return the RAS+ affine ``(4, 4)`` of an ITK geometry (LPS); axes after the third are left out."""
+    """Return the RAS+ affine ``(4, 4)`` of an ITK geometry in LPS; axes after the third are ignored."""
     dims = len(spacing_mm)
     kept = min(dims, 3)
     cosines = np.eye(3)
@@ -22,10 +22,10 @@ def ras_from_itk(spacing_mm: Sequence[float], origin_mm: Sequence[float], direct
 
 
 def itk_from_ras(affine: ArrayLike, dims: int) -> tuple[list[float], list[float], list[float]]:
-    """Return spacing, origin and direction (LPS) of a RAS+ affine, for an ITK image of `dims` axes."""
+    """Return spacing, origin and direction in LPS of a RAS+ affine, for an ITK image with `dims` axes."""
     lps = LPS_TO_RAS @ np.asarray(affine, np.float64)
     spacing_mm = np.linalg.norm(lps[:3, :3], axis=0)
     direction = (lps[:3, :3] / spacing_mm)[:dims, :dims]
     if dims == 2 and abs(np.linalg.det(direction)) < 0.5:
-        direction = np.eye(2)  # a plane that ITK's two axes cannot express, such as a coronal one
+        direction = np.eye(2)  # ITK cannot express this plane with two axes, for example a coronal plane
     return spacing_mm[:dims].tolist(), lps[:dims, 3].tolist(), direction.ravel().tolist()

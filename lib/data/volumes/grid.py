@@ -1,6 +1,6 @@
-"""The mapping between a file's voxel grid and the grid a network sees: permute, flip and scale, axis by axis.
+"""Map between the voxel grid of a file and the grid of a network: permute, flip and scale each axis.
 
-The grid follows the axes of the source, so an oblique volume stays oblique and everything is separable.
+The axes of the grid are parallel to those of the source, so oblique volumes stay oblique and resampling is separable.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from torch import Tensor
 from lib.data.volumes.body import Box
 
 NEGLIGIBLE_VOXELS = 0.02
-"""Drift over a whole axis below which a spacing counts as equal (headers hold float32)."""
+"""Shift over a whole axis, in voxels, below which two spacings are equal; headers store float32."""
 
 
 @dataclass(frozen=True)
@@ -32,38 +32,38 @@ class AxisMap:
 
     @property
     def is_resampled(self) -> bool:
-        """Whether the axis is more than kept or flipped."""
+        """Whether the axis is resampled, not only kept or flipped."""
         return abs(self.step) != 1.0 or self.size != self.source_size
 
     def cropped(self, side: slice) -> "AxisMap":
-        """Return the map of the samples that lie between the first and the last index of a slice of the source."""
+        """Return the map of the samples that lie within a range of source indices."""
         ends = sorted((end - self.offset) / self.step for end in (side.start, side.stop - 1))
         first = min(max(ceil(ends[0]), 0), self.size - 1)
         last = min(max(floor(ends[1]), first), self.size - 1)
         return replace(self, size=last - first + 1, offset=self.offset + self.step * first)
 
-    def reads(self) -> slice:
-        """Return the indices of the source that interpolation reads."""
+    def source_span(self) -> slice:
+        """Return the range of source indices that interpolation reads."""
         ends, reach = (self.offset, self.offset + self.step * (self.size - 1)), max(abs(self.step), 1.0)
         return slice(max(floor(min(ends) - reach), 0), min(ceil(max(ends) + reach) + 1, self.source_size))
 
-    def within(self, side: slice) -> "AxisMap":
-        """Return the map from what a slice leaves of the source."""
+    def relative_to(self, side: slice) -> "AxisMap":
+        """Return the same map with source indices that are relative to a range of the source."""
         return replace(self, offset=self.offset - side.start, source_size=side.stop - side.start)
 
     def weights(self) -> Tensor:
-        """Return the interpolation ``(size, source_size)``: linear, widened to the step where it downsamples."""
+        """Return linear interpolation weights ``(size, source_size)``; the kernel is wider for downsampling."""
         positions = torch.arange(self.size, dtype=torch.float64) * self.step + self.offset
         distance = (positions[:, None] - torch.arange(self.source_size, dtype=torch.float64)).abs()
         weights = (1 - distance / max(abs(self.step), 1.0)).clamp_min(0)
         return (weights / weights.sum(1, keepdim=True)).float()
 
     def source_indices(self) -> Tensor:
-        """Return the nearest source index of every grid index, ``(size,)``."""
+        """Return the nearest source index for each grid index, ``(size,)``."""
         return self._nearest(np.arange(self.size) * self.step + self.offset, self.source_size)
 
     def grid_indices(self) -> Tensor:
-        """Return the nearest grid index of every source index, ``(source_size,)``."""
+        """Return the nearest grid index for each source index, ``(source_size,)``."""
         return self._nearest((np.arange(self.source_size) - self.offset) / self.step, self.size)
 
     @staticmethod
@@ -72,10 +72,10 @@ class AxisMap:
 
 
 def _axis_map(source_axis: int, size: int, flip: float, spacing_mm: float, target_mm: float) -> AxisMap:
-    """Return the map that keeps the field of view's centre where it is."""
+    """Return the map of an axis at a new spacing; the centre of the field of view stays in place."""
     step = target_mm / spacing_mm
     new_size = max(1, round(size / step))
-    # A single slice has no neighbours to interpolate; equal spacings must give equal voxels.
+    # A single slice has no neighbours to interpolate, and equal spacings must keep the voxels unchanged.
     if size == 1 or (new_size == size and abs(step - 1) * size < NEGLIGIBLE_VOXELS):
         new_size, step = size, 1.0
     step *= flip
@@ -84,13 +84,13 @@ def _axis_map(source_axis: int, size: int, flip: float, spacing_mm: float, targe
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """A RAS-ordered grid over a source, with the way there and back.
+    """A RAS-ordered grid over a source, with the mapping in both directions.
 
     Args:
-        axes: The maps of the three axes, in RAS order.
-        source_affine: ``(4, 4)``, source index to RAS+ mm.
-        source_shape: ``(X, Y)`` or ``(X, Y, Z)``.
-        box: The part of the source that the grid covers, a slice per axis of three; None for all of it.
+        axes: Maps of the three axes, in RAS order.
+        source_affine: Affine ``(4, 4)`` from source index to RAS+ mm.
+        source_shape: Shape of the source, ``(X, Y)`` or ``(X, Y, Z)``.
+        box: Part of the source that the grid covers, one slice per axis; None for the whole source.
     """
 
     axes: tuple[AxisMap, AxisMap, AxisMap]
@@ -103,8 +103,8 @@ class Grid:
         """Return the closest-canonical grid over a source at a spacing.
 
         Args:
-            source_shape: ``(X, Y)`` or ``(X, Y, Z)``.
-            source_affine: ``(4, 4)``, voxel index to RAS+ mm.
+            source_shape: Shape of the source, ``(X, Y)`` or ``(X, Y, Z)``.
+            source_affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
             spacing_mm: Sample spacing towards right, anterior and superior, in mm.
         """
         affine = np.asarray(source_affine, np.float64)
@@ -116,7 +116,7 @@ class Grid:
         return cls((maps[0], maps[1], maps[2]), affine, tuple(source_shape))
 
     def cropped(self, box: Box) -> "Grid":
-        """Return the part of the grid whose samples lie in a box of the source, at least one sample along each axis."""
+        """Return the part of the grid with samples in a box of the source; each axis keeps at least one sample."""
         x, y, z = (axis.cropped(box[axis.source_axis]) for axis in self.axes)
         return Grid((x, y, z), self.source_affine, self.source_shape, box)
 
@@ -141,31 +141,31 @@ class Grid:
         return self.source_affine @ self.to_source
 
     def image(self, voxels: NDArray[Any]) -> Tensor:
-        """Return source voxels interpolated on the grid, float32 ``(X, Y, Z)``."""
-        parts = {axis.source_axis: axis.reads() for axis in self.axes}
-        axes = [axis.within(parts[axis.source_axis]) for axis in self.axes]
-        volume = _reversed(voxels)[parts[2], parts[1], parts[0]].float()
-        # Shrinking axes first leaves less to do for the others.
+        """Return source voxels interpolated linearly on the grid, float32 ``(X, Y, Z)``."""
+        parts = {axis.source_axis: axis.source_span() for axis in self.axes}
+        axes = [axis.relative_to(parts[axis.source_axis]) for axis in self.axes]
+        volume = _slices_first(voxels)[parts[2], parts[1], parts[0]].float()
+        # Axes that shrink come first, so that the other axes have fewer values to interpolate.
         for axis in sorted(axes, key=lambda a: a.size / a.source_size):
             volume = _interpolate(volume, 2 - axis.source_axis, axis)
         turned = volume.permute([2 - axis.source_axis for axis in self.axes])
         result = torch.empty(turned.shape)
-        # Plane by plane, which torch turns more than twice as fast as all at once.
+        # Copying plane by plane is more than twice as fast as one copy of the permuted volume.
         for target, plane in zip(result.unbind(1), turned.unbind(1), strict=True):
             target.copy_(plane)
         return result
 
     def label(self, voxels: NDArray[np.uint8]) -> Tensor:
-        """Return source labels on the grid by the nearest voxel, uint8 ``(X, Y, Z)``."""
-        volume = _reversed(voxels)
+        """Return nearest-neighbour labels on the grid, uint8 ``(X, Y, Z)``."""
+        volume = _slices_first(voxels)
         for axis in self.axes:
             volume = volume.index_select(2 - axis.source_axis, axis.source_indices())
         return volume.permute([2 - axis.source_axis for axis in self.axes]).contiguous()
 
     def label_to_source(self, label: Tensor) -> NDArray[np.uint8]:
-        """Return grid labels ``(X, Y, Z)`` on the source grid by the nearest voxel, uint8 in `source_shape`."""
+        """Return grid labels ``(X, Y, Z)`` on the source grid by nearest neighbour, uint8 in `source_shape`."""
         if tuple(label.shape) != self.shape:
-            raise ValueError(f"label has shape {tuple(label.shape)}, the grid {self.shape}")
+            raise ValueError(f"the label has shape {tuple(label.shape)}, the grid {self.shape}")
         by_source_axis = sorted(range(3), key=lambda k: self.axes[k].source_axis)
         volume = label.permute(by_source_axis[::-1])
         for axis in self.axes:
@@ -178,15 +178,15 @@ class Grid:
         return labels.reshape(self.source_shape, order="F")
 
 
-def _reversed(voxels: NDArray[Any]) -> Tensor:
-    """Return voxels as a contiguous tensor ``(Z, Y, X)``: files keep the first axis fastest, so this rarely copies."""
+def _slices_first(voxels: NDArray[Any]) -> Tensor:
+    """Return voxels as a contiguous tensor ``(Z, Y, X)``; the first axis is fastest in files, so this rarely copies."""
     voxels = voxels if voxels.ndim == 3 else voxels[..., None]
     native = voxels.T if voxels.flags.writeable else voxels.T.copy()
     return torch.from_numpy(np.ascontiguousarray(native))
 
 
 def _interpolate(volume: Tensor, dim: int, axis: AxisMap) -> Tensor:
-    """Return `volume` with one dimension mapped; a dense product beats gathering at these sizes."""
+    """Return `volume` interpolated along one dimension; at these sizes a dense product is faster than gathering."""
     if not axis.is_resampled:
         return volume.flip(dim) if axis.step < 0 else volume
     weights, shape = axis.weights(), list(volume.shape)

@@ -1,4 +1,4 @@
-"""Write label volumes in the format of their suffix."""
+"""Write volumes in the format of the file suffix."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,36 +16,36 @@ from lib.data.volumes.geometry import itk_from_ras
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".mha")
 GZIP_LEVEL = 1
-"""Labels are long runs: higher levels cost time and gain little."""
+"""Labels compress well at any level; higher levels are slower and save little."""
 
 
 def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Path:
     """Write an array ``(X, Y)`` or ``(X, Y, Z)`` atomically, in the format of the suffix.
 
-    NIfTI is gzipped for ``.nii.gz`` and byte for byte the same for the same input; NRRD and MetaImage are uncompressed,
-    as the viewers want them.
+    The same input always gives the same bytes of a NIfTI file. NRRD and MetaImage files are not compressed, because the
+    viewers expect that.
 
     Args:
-        array: Voxels in their final type.
+        array: Voxels in the type to store.
         affine: ``(4, 4)``, voxel index to RAS+ mm.
-        path: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+        path: Output file: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
     Returns:
-        The path written.
+        The path of the file.
     Raises:
-        ValueError: For another suffix.
+        ValueError: If the suffix is unknown.
     """
     path = Path(path)
     _writer(path)
     with replacing(path) as temporary:
-        put_volume(array, affine, temporary)
+        write_temporary_volume(array, affine, temporary)
     return path
 
 
-def put_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> None:
-    """Write an array as `write_volume` does, but in place and without waiting for the disk: for passing files.
+def write_temporary_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> None:
+    """Write an array as `write_volume` does, but neither atomically nor synchronised to disk, for temporary files.
 
     Raises:
-        ValueError: For another suffix.
+        ValueError: If the suffix is unknown.
     """
     _writer(Path(path))(array, np.asarray(affine, np.float64), Path(path))
 

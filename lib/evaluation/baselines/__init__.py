@@ -1,1 +1,1 @@
-"""Rules without a network that every model is compared with."""
+"""Simple rules without a network, as baselines for every model."""

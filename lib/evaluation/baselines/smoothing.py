@@ -1,4 +1,4 @@
-"""What a restorer must beat: a Gaussian, and non-local means on counts whose noise was made even."""
+"""Baselines for restored scans: a Gaussian filter, and non-local means on variance-stabilised counts."""
 
 from __future__ import annotations
 
@@ -16,23 +16,31 @@ from lib.ops.anscombe import SCALE, expected_counts, stabilise
 
 Counts = NDArray[Any]
 Smoother = Callable[[Counts, float, float], Counts]
-"""Expected counts of the whole scan from counts ``(V, H, W)``, the fraction they are of it, and a strength."""
+"""Function ``(counts, fraction, strength) -> expected counts`` of the whole scan, both ``(V, H, W)``."""
 PATCH, REACH = 5, 6
-"""Pixels of non-local means' patches, and how far it looks."""
+"""Patch size and search distance of the non-local means, in pixels."""
 
 
 def gaussian(counts: Counts, fraction: float, sigma: float) -> Counts:
-    """Return counts blurred by a Gaussian of `sigma` pixels; at the border what would be lost is reflected."""
+    """Return the expected counts of the whole scan from a Gaussian filter, reflected at the border.
+
+    Args:
+        counts: Recorded counts, ``(V, H, W)``.
+        fraction: Fraction of the counts of a whole scan.
+        sigma: Standard deviation of the Gaussian, in pixels.
+    """
     return gaussian_filter(counts.astype(np.float64), (0, sigma, sigma), mode="reflect") / fraction
 
 
 def non_local_means(counts: Counts, fraction: float, strength: float) -> Counts:
-    """Return counts averaged over alike places, on stabilised counts and back without bias, the total kept.
+    """Return the expected counts of the whole scan from non-local means; the total counts of each view are preserved.
+
+    The filter works on variance-stabilised counts. The inverse transform is unbiased.
 
     Args:
-        counts: ``(V, H, W)``.
-        fraction: Of the whole scan.
-        strength: Of the filter, in standard deviations of the noise.
+        counts: Recorded counts, ``(V, H, W)``.
+        fraction: Fraction of the counts of a whole scan.
+        strength: Strength of the filter, in standard deviations of the noise.
     Source:
         Buades et al. 2005; with Anscombe's transform as in Mäkitalo & Foi 2011.
     """
@@ -47,19 +55,19 @@ def non_local_means(counts: Counts, fraction: float, strength: float) -> Counts:
 def best_strength(
     smoother: Smoother, scans: Iterable[tuple[Counts, Counts]], fraction: float, strengths: Sequence[float]
 ) -> float:
-    """Return the strength whose answers lie nearest to counts that they have not seen.
+    """Return the strength whose results predict complementary counts best, by Poisson deviance.
 
     Args:
         smoother: `gaussian` or `non_local_means`.
-        scans: Rapid counts and the complementary ones, of scans that nothing is judged on.
-        fraction: Of the rapid ones.
-        strengths: To choose from.
+        scans: Pairs of rapid and complementary counts, ``(V, H, W)`` each, of scans outside the evaluation.
+        fraction: Fraction of the counts of a whole scan in the rapid counts.
+        strengths: Candidates.
     """
-    seen = list(scans)
+    pairs = list(scans)
 
     def cost(strength: float) -> float:
         return float(
-            np.mean([deviance((1 - fraction) * smoother(rapid, fraction, strength), rest) for rapid, rest in seen])
+            np.mean([deviance((1 - fraction) * smoother(rapid, fraction, strength), rest) for rapid, rest in pairs])
         )
 
     return min(strengths, key=cost)

@@ -1,4 +1,4 @@
-"""What a person should look at in a label before anything is learned from it, and where."""
+"""Check a submitted label: find the places that a reviewer should look at before training uses the label."""
 
 from lib.evaluation.faults.expected import Expected
 from lib.evaluation.faults.fault import Fault

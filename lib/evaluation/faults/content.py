@@ -1,7 +1,7 @@
-"""Parts of a label that the image contradicts: leaks, spurs, bridges and islands in what is not the organ.
+"""Find parts of a label that the image contradicts: leaks, spurs, bridges and islands drawn into other tissue.
 
-Every voxel of a right label lies beside one that looks like the inside of the label, thin passages
-included. What lies farther away was drawn into something else. How it hangs on the rest says what it is.
+In a correct label every voxel is a neighbour of a voxel that looks like the inside, in thin passages as well. A
+labelled voxel farther away was drawn into other tissue. The connections of such a part to the label give its code.
 """
 
 from collections.abc import Iterator
@@ -13,142 +13,146 @@ from scipy import ndimage
 from skimage.measure import euler_number
 
 from lib.evaluation.faults.fault import Fault
-from lib.evaluation.faults.neighbours import Mask, grow
-from lib.evaluation.faults.pieces import Box, box_start, boxes, padded, pieces
-from lib.evaluation.faults.scene import Likeness, Scene
+from lib.evaluation.faults.neighbours import Mask, dilate
+from lib.evaluation.faults.pieces import Box, box_start, number_pieces, pad_box, pieces_by_size
+from lib.evaluation.faults.scene import Scene, Similarity
 
-ALIKE = 0.3
-"""Likeness from which a voxel looks like the inside: a wall voxel of an airway is 0.38 air by the usual threshold."""
-UNLIKE = 0.15
-"""Mean likeness of what is surely not the inside: fat beside an airway is 0.14 by its Hounsfield units."""
-LITTLE_NOISE = 0.06
-"""Standard deviation of the likeness up to which a voxel's own value is taken, and no mean around it."""
+MIN_INSIDE = 0.3
+"""Similarity from which a voxel looks like the inside. An airway's wall voxel at the usual threshold has 0.38."""
+MAX_OUTSIDE = 0.15
+"""Largest mean similarity of a part that is surely not the inside. Fat beside an airway has 0.14."""
+LOW_NOISE = 0.06
+"""Standard deviation of the similarity up to which the voxel's own value is used; above it, a local mean."""
 REACH = 1, 1.2
-"""Steps, or mm, within which a wall may be drawn too wide."""
-SPECK, LEAST, LARGE = (12, 14.0), (5, 6.0), (20, 24.0)
-"""Voxels, or mm3, of a patch that looks right, or lies apart, by chance; of the smallest remainder that is told; and of
-a thick one that is told by its own likeness alone."""
-STANDS_OUT = 0.05
-"""By how much more than what is beside it a small or thin remainder may look like the inside."""
+"""Distance, in voxel steps and in mm (see `Scene.to_steps`), by which a wall may be drawn too wide."""
+MAX_SPECK, MIN_PART, LARGE_PART = (12, 14.0), (5, 6.0), (20, 24.0)
+"""Sizes in voxels and in mm3 (see `Scene.to_voxels`): of a patch that noise alone may produce; of the smallest part
+that is reported; of a thick part whose own similarity is enough to report it."""
+CONTRAST = 0.05
+"""Difference in similarity to the surroundings above which a small or thin part may be a real passage."""
 LEAK_MM = 3.0
-"""Inscribed radius from which a remainder is a leak and no spur."""
+"""Inscribed radius in mm above which a part is a leak and not a spur."""
 REASONS = {
-    "LOOP": "A bridge of {volume} closes a loop, where the image shows something else.",
-    "JOINED": "A bridge of {volume} joins two parts, where the image shows something else.",
-    "ISLAND": "A piece of {volume} lies apart, where the image shows something else.",
-    "LEAK": "{volume} lie beyond the wall, where the image shows something else.",
-    "SPUR": "A thin spur of {volume} runs beyond the wall, where the image shows something else.",
+    "LOOP": "A bridge of {volume} closes a loop, but the image does not look like the inside of the label there.",
+    "JOINED": "A bridge of {volume} joins two parts, but the image does not look like the inside of the label there.",
+    "ISLAND": "A separate piece of {volume} lies where the image does not look like the inside of the label.",
+    "LEAK": "{volume} lie beyond the wall, where the image does not look like the inside of the label.",
+    "SPUR": "A thin spur of {volume} crosses the wall, where the image does not look like the inside of the label.",
 }
 
 
-def contradicted(scene: Scene) -> Iterator[Fault]:
-    """Yield what was drawn into something else.
+def find_contradictions(scene: Scene) -> Iterator[Fault]:
+    """Yield the parts of the label that were drawn into other tissue.
 
     Args:
         scene: Label and image.
     """
-    if scene.likeness is None:
+    if scene.similarity is None:
         return
-    alike = scene.likeness if scene.noise <= LITTLE_NOISE else scene.mean_likeness(scene.union)
-    right = scene.union & (alike >= ALIKE)
-    right = cc3d.dust(right, threshold=scene.count(*SPECK), connectivity=26).astype(bool)
-    reach = scene.steps(*REACH)
-    wrong = scene.union & ~_reached(right, scene.union, reach)
+    similarity = scene.similarity if scene.noise <= LOW_NOISE else scene.mean_similarity(scene.union)
+    right = scene.union & (similarity >= MIN_INSIDE)
+    right = cc3d.dust(right, threshold=scene.to_voxels(*MAX_SPECK), connectivity=26).astype(bool)
+    reach = scene.to_steps(*REACH)
+    wrong = scene.union & ~_dilate_within(right, scene.union, reach)
     if not wrong.any():
         return
-    numbered = pieces(wrong)
-    for number, count, box in boxes(numbered):
-        if count < scene.count(*LEAST):
+    numbered = number_pieces(wrong)
+    for number, count, box in pieces_by_size(numbered):
+        if count < scene.to_voxels(*MIN_PART):
             return
-        view = padded(box, wrong.shape, reach + 3)
+        view = pad_box(box, wrong.shape, reach + 3)
         core = numbered[view] == number
         if _is_wrong(scene, view, core, count):
-            # Its ends, which lie beside the rest of the label.
-            whole = _reached(core, scene.union[view] & (alike[view] <= UNLIKE), reach)
-            code = _kind(scene, view, core, whole)
-            if code != "ISLAND" or np.count_nonzero(whole) >= scene.count(*SPECK):
-                yield _told(scene, view, whole, code)
+            # Add the ends of the part, which lie beside the rest of the label.
+            whole = _dilate_within(core, scene.union[view] & (similarity[view] <= MAX_OUTSIDE), reach)
+            code = _classify(scene, view, core, whole)
+            if code != "ISLAND" or np.count_nonzero(whole) >= scene.to_voxels(*MAX_SPECK):
+                yield _make_fault(scene, view, whole, code)
 
 
 def _is_wrong(scene: Scene, view: Box, core: Mask, count: int) -> bool:
-    """Say whether a remainder is surely not the inside; a small or thin one must look like what is beside it."""
-    assert scene.likeness is not None
-    like = scene.likeness[view]
-    airy = np.maximum(like, 0)
-    found = float(airy[core].mean())
-    if found > UNLIKE:
+    """Return whether a part is surely not the inside; a small or thin part must also look like its surroundings."""
+    assert scene.similarity is not None
+    similarity = scene.similarity[view]
+    positive = np.maximum(similarity, 0)
+    mean = float(positive[core].mean())
+    if mean > MAX_OUTSIDE:
         return False
-    thick, large = _is_thick(core), count >= scene.count(*LARGE)
+    thick, large = _is_thick(core), count >= scene.to_voxels(*LARGE_PART)
     if thick and large:
         return True
-    # A brush leaves something thick, or a stroke; a fold of the organ leaves a sheet in a coarse scan, with some air.
+    # A brush leaves a thick part or a straight stroke. A fold of the organ in a coarse scan is a sheet with some air.
     straight = count <= int(np.ptp(np.argwhere(core), axis=0).max()) + 1
-    if not (thick or straight) and (not large or found > STANDS_OUT + scene.noise / 2):
+    if not (thick or straight) and (not large or mean > CONTRAST + scene.noise / 2):
         return False
-    beside = grow(core) & ~scene.union[view] & ~scene.ignored[view]
-    # What lies beside more of the label is half air itself.
-    alone = beside & ~grow((scene.union | scene.ignored)[view] & ~core)
+    beside = dilate(core) & ~scene.union[view] & ~scene.ignored[view]
+    # Prefer neighbours that touch no other part of the label: the others are partly air themselves.
+    alone = beside & ~dilate((scene.union | scene.ignored)[view] & ~core)
     beside = alone if alone.any() else beside
     if not beside.any():
         return False
-    # A passage thinner than a voxel is faint in a blurred scan, between bones all the more, and yet it stands out. A
-    # straight stroke is hardly one, though it may run along the edge of a bone.
-    least = (1.5 if straight else 1) * STANDS_OUT + scene.noise / 2
-    # Marrow stands out of bone, too; a passage holds some air.
-    return _over(like, core, beside) <= least or _over(airy, core, beside) <= STANDS_OUT / 2
+    # A passage thinner than a voxel is faint in a blurred scan, but still differs from its surroundings, most of all
+    # between bones. A straight stroke is rarely a passage, though it may follow the edge of a bone.
+    minimum = (1.5 if straight else 1) * CONTRAST + scene.noise / 2
+    # Marrow differs from bone as well, so the second test uses air alone: a passage holds some air.
+    return (
+        _mean_difference(similarity, core, beside) <= minimum
+        or _mean_difference(positive, core, beside) <= CONTRAST / 2
+    )
 
 
 def _is_thick(mask: Mask) -> bool:
-    """Say whether a mask holds a voxel with its six neighbours, or a cube of eight."""
+    """Return whether a mask holds a voxel together with its six neighbours, or a cube of eight voxels."""
     return any(
         bool(ndimage.binary_erosion(mask, brush, border_value=0).any()) for brush in (None, np.ones((2, 2, 2), bool))
     )
 
 
-def _over(like: Likeness, one: Mask, other: Mask) -> float:
-    return float(like[one].mean() - like[other].mean())
+def _mean_difference(similarity: Similarity, one: Mask, other: Mask) -> float:
+    return float(similarity[one].mean() - similarity[other].mean())
 
 
-def _told(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:
+def _make_fault(scene: Scene, view: Box, whole: Mask, code: str) -> Fault:
     count = int(np.count_nonzero(whole))
     reason = REASONS[code].format(volume=f"{count * scene.voxel_mm3:.0f} mm3")
-    name = scene.name_of(scene.label[view][whole])
-    return scene.fault(code, reason, box_start(view) + _middle(whole), label=name, voxels=count)
+    name = scene.most_frequent_label(scene.label[view][whole])
+    return scene.make_fault(code, reason, box_start(view) + _central_voxel(whole), label=name, voxels=count)
 
 
-def _reached(start: Mask, within: Mask, reach: int) -> Mask:
-    """Return the voxels of a mask that so many steps inside it lead to."""
-    for _ in range(reach):
-        start = start | (grow(start) & within)
+def _dilate_within(start: Mask, within: Mask, steps: int) -> Mask:
+    """Return the voxels of `within` that `steps` steps inside it reach from `start`, and `start` itself."""
+    for _ in range(steps):
+        start = start | (dilate(start) & within)
     return start
 
 
-def _bridges(union: Mask, whole: Mask) -> int:
-    """Return how many ways through a part are lost with it: 0 of a dead end, 1 of a bridge, -1 of an island.
+def _bridge_count(union: Mask, whole: Mask) -> int:
+    """Return how many connections the union loses without `whole`: 0 for a dead end, 1 for a bridge, -1 for an island.
 
-    Of components, loops and cavities the Euler characteristic counts the sum, and from the neighbourhood alone.
+    The difference of the Euler characteristics, which sums over components, loops and cavities, gives this number from
+    the neighbourhood alone.
     """
     without, with_it = (int(euler_number(np.pad(mask, 1), connectivity=3)) for mask in (union & ~whole, union))
     return without - with_it
 
 
-def _kind(scene: Scene, view: Box, core: Mask, whole: Mask) -> str:
-    beside = grow(whole) & scene.union[view] & ~whole
+def _classify(scene: Scene, view: Box, core: Mask, whole: Mask) -> str:
+    beside = dilate(whole) & scene.union[view] & ~whole
     if not beside.any():
         return "ISLAND"
-    # Without its ends, with which faint parts of the label itself may go.
-    if _bridges(scene.union[view], core) > 0:
+    # Without the ends of the part: they may include faint voxels of the label itself.
+    if _bridge_count(scene.union[view], core) > 0:
         rest = scene.union.copy()
         rest[view] &= ~core
-        numbered = pieces(rest)
-        sizes = np.bincount(numbered.ravel())[np.unique(numbered[view][grow(core) & scene.union[view] & ~core])]
-        return "JOINED" if np.count_nonzero(sizes >= scene.count(*SPECK)) > 1 else "LOOP"
+        numbered = number_pieces(rest)
+        sizes = np.bincount(numbered.ravel())[np.unique(numbered[view][dilate(core) & scene.union[view] & ~core])]
+        return "JOINED" if np.count_nonzero(sizes >= scene.to_voxels(*MAX_SPECK)) > 1 else "LOOP"
     radius_mm = ndimage.distance_transform_edt(np.pad(whole, 1), sampling=scene.spacing_mm)
     assert isinstance(radius_mm, np.ndarray)
     return "LEAK" if float(radius_mm.max()) > LEAK_MM else "SPUR"
 
 
-def _middle(mask: Mask) -> npt.NDArray[np.int64]:
-    """Return the voxel of a mask next to its centre of mass: of a curved one the centre may lie outside."""
+def _central_voxel(mask: Mask) -> npt.NDArray[np.int64]:
+    """Return the voxel of a mask nearest to its centre of mass, which may lie outside a curved mask."""
     places = np.argwhere(mask)
     return places[np.argmin(((places - places.mean(axis=0)) ** 2).sum(axis=1))]

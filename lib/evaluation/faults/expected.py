@@ -1,20 +1,20 @@
-"""How many components, loops and cavities a label may have."""
+"""The largest Betti numbers that a label may have."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Expected:
-    """The Betti numbers of a label, or of several labels together, at most; None where any number may be right.
+    """The largest Betti numbers of a label, or of several labels together; None allows any number.
 
-    They are counted after a closing by one voxel and without specks: what partial volume does to a thin fold is no
-    fault of an annotator.
+    They are counted after a closing by one voxel and without specks, so that gaps of partial volume in a thin fold are
+    not reported as faults of the annotator.
 
     Args:
-        labels: Names of the labels that are taken together.
-        components: Pieces.
-        loops: Ways around something that is not labelled.
-        cavities: Enclosed holes.
+        labels: Names of the labels whose union is counted.
+        components: Largest number of connected pieces.
+        loops: Largest number of loops around unlabelled voxels.
+        cavities: Largest number of enclosed holes.
     """
 
     labels: tuple[str, ...]
@@ -24,5 +24,5 @@ class Expected:
 
     @property
     def name(self) -> str:
-        """Return the names in one."""
+        """Return the names of the labels as one text."""
         return " + ".join(self.labels)

@@ -1,4 +1,4 @@
-"""A finding about a label: what, where, how large, and what to do about it."""
+"""A finding about a label: code, reason, place, size and remedy."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -10,31 +10,31 @@ Voxel = tuple[int, int, int]
 Point = tuple[float, float, float]
 
 REMEDIES = {
-    "EMPTY": "Submit it anyway if there is nothing to label; otherwise label it.",
-    "BREAK": "Join the two ends, or leave it if the airway is closed there.",
-    "LOOP": "Cut the bridge, unless the two places really meet.",
-    "JOINED": "Cut the bridge, unless the two parts really meet.",
-    "LEAK": "Erase what lies beyond the wall.",
+    "EMPTY": "Draw the label and submit it again. If the image shows nothing to label, no action is needed.",
+    "BREAK": "Join the two ends. If the airway is closed at this place, leave the gap.",
+    "LOOP": "Cut the bridge. If the image shows that the two places are connected, leave it.",
+    "JOINED": "Cut the bridge. If the image shows that the two parts are connected, leave it.",
+    "LEAK": "Erase the part beyond the wall.",
     "SPUR": "Erase the spur.",
-    "ISLAND": "Erase the piece, unless it belongs to the label.",
+    "ISLAND": "Erase the piece. If it belongs to the label, leave it.",
     "HOLE": "Fill the hole.",
-    "COMPONENTS": "Join the pieces, erase what does not belong, or give a piece its own label's number.",
-    "OUTSIDE_BODY": "Erase what lies outside the body.",
-    "NOT_CHECKED": "Look at the label yourself; it is saved.",
+    "COMPONENTS": "Join the pieces, erase the pieces that do not belong to the label, or give them the right label.",
+    "OUTSIDE_BODY": "Erase the part outside the body.",
+    "NOT_CHECKED": "The label is saved. Check it by eye.",
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault(Finding):
-    """One finding about a label; it warns and refuses nothing.
+    """One finding about a label. It warns the annotator; the label is accepted all the same.
 
     Args:
-        severity: `WARNING`, or `NOTE` where nothing is known to be wrong.
-        label: Name of the label; empty for all of them.
-        voxel: Where, as indices in the file's order of axes.
-        ras_mm: Where, towards right, front and head, in mm; what DICOM and ITK write has the first two negated.
-        volume_mm3: How much of the label it concerns.
-        gap_mm: How far the ends of a break are apart.
+        severity: `WARNING`, or `NOTE` if the label may be correct.
+        label: Name of the label; empty if the finding concerns all labels.
+        voxel: Place as voxel index, in the file's order of axes.
+        ras_mm: Place in RAS coordinates, in mm. DICOM and ITK use LPS, with the first two numbers negated.
+        volume_mm3: Volume of the affected part, in mm3.
+        gap_mm: Distance between the two ends of a break, in mm.
     """
 
     severity: str = WARNING
@@ -45,5 +45,9 @@ class Fault(Finding):
     gap_mm: float | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data for a JSON answer, without what is not known."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items() if v is not None}
+        """Return the finding as plain data for JSON, without the fields that are None."""
+        return {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+            if value is not None
+        }

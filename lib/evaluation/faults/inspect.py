@@ -1,4 +1,4 @@
-"""All checks of one label, within a time."""
+"""Run all checks of one label within a time limit."""
 
 import logging
 import time
@@ -8,19 +8,19 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from lib.evaluation.faults.breaks import breaks
-from lib.evaluation.faults.content import contradicted
-from lib.evaluation.faults.counts import miscounted
+from lib.evaluation.faults.breaks import find_breaks
+from lib.evaluation.faults.content import find_contradictions
+from lib.evaluation.faults.counts import find_miscounts
 from lib.evaluation.faults.expected import Expected
 from lib.evaluation.faults.fault import NOTE, REMEDIES, WARNING, Fault
-from lib.evaluation.faults.holes import holes
-from lib.evaluation.faults.outside import outside_body
+from lib.evaluation.faults.holes import find_holes
+from lib.evaluation.faults.outside import find_outside_body
 from lib.evaluation.faults.scene import Scene
 
 logger = logging.getLogger(__name__)
 
-MOST_OF_A_KIND = 10
-"""Findings with one code; the rest is told as a number."""
+MAX_PER_CODE = 10
+"""Findings listed for each code; one further finding gives the number of the others."""
 
 
 def inspect_label(
@@ -32,56 +32,62 @@ def inspect_label(
     expected: Sequence[Expected] = (),
     seconds: float = np.inf,
 ) -> list[Fault]:
-    """Return what a person should look at, with where it is.
+    """Return the findings about a label: the places that a reviewer should look at.
 
     Args:
-        label: Label values, ``(X, Y, Z)`` in the file's order of axes, 0 background, 255 not known.
-        image: Intensities on the same grid; Hounsfield units for what lies outside the body.
+        label: Label values, ``(X, Y, Z)`` in the file's order of axes, 0 background, 255 ignored.
+        image: Intensities on the same grid; the check for voxels outside the body needs Hounsfield units.
         affine: ``(4, 4)``, voxel of the file to RAS mm.
         values: Value of each label by name.
-        expected: Betti numbers at most.
-        seconds: After which no further check begins; what was not looked at is a finding then.
+        expected: Largest Betti numbers.
+        seconds: Time limit. No check begins after it; a finding names the first check that was left out.
+    Returns:
+        The findings, at most `MAX_PER_CODE` with a place for each code.
     """
     begin = time.monotonic()
-    scene = Scene.around(label, image, values, affine)
+    scene = Scene.crop(label, image, values, affine)
     if scene is None or not scene.union.any():
-        return [_plain("EMPTY", "Nothing is labelled.", WARNING)]
+        return [_without_place("EMPTY", "Nothing is labelled.", WARNING)]
     found: list[Fault] = []
     for name, check in _checks(scene, image, expected, found):
         if time.monotonic() - begin > seconds:
-            found.append(not_checked(f"The time for checks was over before {name}."))
+            found.append(
+                not_checked(
+                    f"The time limit was reached before the check of {name}; this check and later ones did not run."
+                )
+            )
             break
         try:
             found += check()
-        except Exception:  # whatever one check stumbles on, the others go on
-            logger.exception("the check of %s failed", name)
-            found.append(not_checked(f"The check of {name} failed; the log says why."))
+        except Exception:  # a failed check must not stop the others
+            logger.exception("label check failed: %s", name)
+            found.append(not_checked(f"The check of {name} failed; the server log has the cause."))
     return list(_shortened(found))
 
 
 def not_checked(reason: str) -> Fault:
-    """Return the finding that something was not looked at."""
-    return _plain("NOT_CHECKED", reason, NOTE)
+    """Return the finding that a check did not run or failed."""
+    return _without_place("NOT_CHECKED", reason, NOTE)
 
 
 def _checks(
     scene: Scene, image: npt.NDArray, expected: Sequence[Expected], found: Sequence[Fault]
 ) -> Iterator[tuple[str, Callable[[], Iterable[Fault]]]]:
-    yield "breaks", lambda: breaks(scene)
-    yield "leaks, loops and spurs", lambda: contradicted(scene)
-    yield "holes", lambda: holes(scene)
-    for each in expected:
-        yield f"the numbers of {each.name}", lambda each=each: miscounted(scene, each, tuple(found))
-    yield "what lies outside the body", lambda: outside_body(scene, image)
+    yield "breaks", lambda: find_breaks(scene)
+    yield "leaks, loops and spurs", lambda: find_contradictions(scene)
+    yield "holes", lambda: find_holes(scene)
+    for limits in expected:
+        yield f"the Betti numbers of {limits.name}", lambda limits=limits: find_miscounts(scene, limits, tuple(found))
+    yield "voxels outside the body", lambda: find_outside_body(scene, image)
 
 
 def _shortened(found: Sequence[Fault]) -> Iterator[Fault]:
     for code in dict.fromkeys(fault.code for fault in found):
-        alike = [fault for fault in found if fault.code == code]
-        yield from islice(alike, MOST_OF_A_KIND)
-        if len(alike) > MOST_OF_A_KIND:
-            yield _plain(code, f"{len(alike) - MOST_OF_A_KIND} more of these.", WARNING)
+        same_code = [fault for fault in found if fault.code == code]
+        yield from islice(same_code, MAX_PER_CODE)
+        if len(same_code) > MAX_PER_CODE:
+            yield _without_place(code, f"{len(same_code) - MAX_PER_CODE} more findings of this kind.", WARNING)
 
 
-def _plain(code: str, reason: str, severity: str) -> Fault:
+def _without_place(code: str, reason: str, severity: str) -> Fault:
     return Fault(code=code, reason=reason, remedy=REMEDIES[code], severity=severity)

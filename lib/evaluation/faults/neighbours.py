@@ -1,4 +1,4 @@
-"""Neighbourhoods of a mask by shifted copies: a few milliseconds where scipy's morphology takes seconds."""
+"""Dilate, erode and close a mask by shifted copies, in milliseconds where the morphology of SciPy takes seconds."""
 
 import numpy as np
 import numpy.typing as npt
@@ -6,12 +6,12 @@ import numpy.typing as npt
 Mask = npt.NDArray[np.bool_]
 
 
-def grow(mask: Mask, steps: int = 1) -> Mask:
-    """Return all voxels within so many steps of `mask`, each step to one of the 26 neighbours.
+def dilate(mask: Mask, steps: int = 1) -> Mask:
+    """Return `mask` dilated by `steps` voxels over the 26-neighbourhood.
 
     Args:
         mask: Boolean mask, ``(X, Y, Z)``.
-        steps: How often.
+        steps: Number of dilations.
     """
     out = mask.copy()
     for axis in range(mask.ndim):
@@ -23,15 +23,15 @@ def grow(mask: Mask, steps: int = 1) -> Mask:
     return out
 
 
-def shrink(mask: Mask, steps: int = 1) -> Mask:
-    """Return the voxels of `mask` all of whose neighbours within so many steps are in it; beyond the array all are."""
-    return ~grow(~mask, steps)
+def erode(mask: Mask, steps: int = 1) -> Mask:
+    """Return `mask` eroded by `steps` voxels over the 26-neighbourhood; voxels outside the array count as mask."""
+    return ~dilate(~mask, steps)
 
 
-def close(mask: Mask) -> Mask:
+def close_gaps(mask: Mask) -> Mask:
     """Return `mask` with gaps of one or two voxels filled.
 
     Args:
-        mask: Boolean mask, ``(X, Y, Z)``, with a rim of two empty voxels at least.
+        mask: Boolean mask, ``(X, Y, Z)``, with an empty rim of at least two voxels.
     """
-    return shrink(grow(mask))
+    return erode(dilate(mask))

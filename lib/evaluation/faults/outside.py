@@ -1,4 +1,4 @@
-"""What is labelled outside the body, on a CT."""
+"""Find labelled voxels outside the body, on a CT."""
 
 from collections.abc import Iterator
 
@@ -9,48 +9,48 @@ from scipy import ndimage
 
 from lib.data.volumes.body import BODY_ABOVE_HU, STEP_MM
 from lib.evaluation.faults.fault import Fault
-from lib.evaluation.faults.neighbours import Mask, grow, shrink
-from lib.evaluation.faults.pieces import box_start, boxes, pieces
+from lib.evaluation.faults.neighbours import Mask, dilate, erode
+from lib.evaluation.faults.pieces import box_start, number_pieces, pieces_by_size
 from lib.evaluation.faults.scene import Scene
 
-CLOSED, SLACK = 2, 2
-"""Steps of `STEP_MM` over which nostrils and mouth are closed, and by which a label may leave the body unseen."""
-LEAST_MM3 = 100.0
+CLOSING, TOLERANCE = 2, 2
+"""Steps of `STEP_MM`: of the closing of nostrils and mouth, and by which a label may leave the body unreported."""
+MIN_MM3 = 100.0
 
 
-def outside_body(scene: Scene, image: npt.NDArray) -> Iterator[Fault]:
-    """Yield pieces of the label that lie beyond the skin by more than some steps.
+def find_outside_body(scene: Scene, image: npt.NDArray) -> Iterator[Fault]:
+    """Yield the pieces of the label that lie more than `TOLERANCE` steps outside the skin.
 
     Args:
         scene: Label and image.
-        image: Hounsfield units of the whole volume, ``(X, Y, Z)``.
+        image: Whole CT in HU, ``(X, Y, Z)``.
     """
     steps = np.maximum(1, np.rint(STEP_MM / scene.spacing_mm).astype(int))
     tissue = image[:: steps[0], :: steps[1], :: steps[2]] > BODY_ABOVE_HU
     if not tissue.any():
         return
-    body = grow(_filled(cc3d.largest_k(tissue, k=1, connectivity=6, binary_image=True).astype(bool)), SLACK)
+    body = dilate(_filled(cc3d.largest_k(tissue, k=1, connectivity=6, binary_image=True).astype(bool)), TOLERANCE)
     rows = [
         np.minimum((np.arange(size) + first + step // 2) // step, last - 1)
         for size, first, step, last in zip(scene.label.shape, scene.offset, steps, body.shape, strict=True)
     ]
-    numbered = pieces(scene.union & ~body[np.ix_(*rows)])
-    for number, count, box in boxes(numbered):
-        if count * scene.voxel_mm3 < LEAST_MM3:
+    numbered = number_pieces(scene.union & ~body[np.ix_(*rows)])
+    for number, count, box in pieces_by_size(numbered):
+        if count * scene.voxel_mm3 < MIN_MM3:
             return
         piece = numbered[box] == number
-        reason = f"{count * scene.voxel_mm3:.0f} mm3 lie outside the body."
+        reason = f"{count * scene.voxel_mm3:.0f} mm3 of the label lie outside the body."
         place = box_start(box) + np.argwhere(piece).mean(axis=0)
-        name = scene.name_of(scene.label[box][piece])
-        yield scene.fault("OUTSIDE_BODY", reason, place, label=name, voxels=count)
+        name = scene.most_frequent_label(scene.label[box][piece])
+        yield scene.make_fault("OUTSIDE_BODY", reason, place, label=name, voxels=count)
 
 
 def _filled(tissue: Mask) -> Mask:
-    """Return a body with the air in it: in every plane of the grid, what tissue encloses once its gaps are closed."""
-    closed = shrink(grow(np.pad(tissue, CLOSED), CLOSED), CLOSED)[(slice(CLOSED, -CLOSED),) * 3] | tissue
+    """Return tissue with the air inside the body: closed, then filled plane by plane along each axis."""
+    closed = erode(dilate(np.pad(tissue, CLOSING), CLOSING), CLOSING)[(slice(CLOSING, -CLOSING),) * 3] | tissue
     filled = closed.copy()
     for axis in range(3):
-        planes, into = np.moveaxis(closed, axis, 0), np.moveaxis(filled, axis, 0)
-        for plane, out in zip(planes, into, strict=True):
+        planes, out_planes = np.moveaxis(closed, axis, 0), np.moveaxis(filled, axis, 0)
+        for plane, out in zip(planes, out_planes, strict=True):
             out |= ndimage.binary_fill_holes(plane)
     return filled

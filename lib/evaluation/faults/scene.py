@@ -1,4 +1,4 @@
-"""A label and its image, cut to what is labelled, and how much each voxel looks like the inside of the label."""
+"""Hold a label and its image, cropped to the labelled voxels, and measure how similar each voxel is to the inside."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,28 +9,28 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lib.evaluation.faults.fault import REMEDIES, WARNING, Fault, Point, Voxel
-from lib.evaluation.faults.neighbours import Mask, grow, shrink
+from lib.evaluation.faults.neighbours import Mask, dilate, erode
 from lib.evaluation.metrics.crop import bounding_box
 
 IGNORE = 255
 MARGIN = 8
-"""Voxels around what is labelled that are looked at."""
-LEAST_INSIDE = 100
-LEAST_CONTRAST = 2.0
-"""Standard deviations of the noise by which inside and outside must differ for the image to say anything."""
-Likeness = npt.NDArray[np.float32]
+"""Margin in voxels around the labelled voxels."""
+MIN_INSIDE_VOXELS = 100
+MIN_CONTRAST = 2.0
+"""Least difference of inside and surroundings, in standard deviations of the noise, for the image to be used."""
+Similarity = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Scene:
-    """What the checks look at, all arrays ``(X, Y, Z)`` of one box.
+    """The input of the checks; all arrays are ``(X, Y, Z)`` and cover one box of the file.
 
     Args:
-        label: Label values.
+        label: Label values, 0 background, 255 ignored.
         image: Intensities.
         values: Value of each label by name.
-        affine: ``(4, 4)``, voxel of the file to RAS mm.
-        offset: First voxel of the box in the file.
+        affine: Voxel index in the file to RAS mm, ``(4, 4)``.
+        offset: Voxel index in the file of the first voxel of the box.
     """
 
     label: npt.NDArray[np.uint8]
@@ -40,14 +40,14 @@ class Scene:
     offset: Voxel
 
     @classmethod
-    def around(
+    def crop(
         cls,
         label: npt.NDArray[np.uint8],
         image: npt.NDArray,
         values: Mapping[str, int],
         affine: npt.NDArray[np.floating],
     ) -> "Scene | None":
-        """Return the scene of a whole label and its image, None if nothing is labelled."""
+        """Return the scene of a whole label and its image; None if every voxel is background."""
         box = bounding_box(label != 0, MARGIN)
         if not label[box].size:
             return None
@@ -57,78 +57,84 @@ class Scene:
 
     @cached_property
     def union(self) -> Mask:
-        """All labels together, without voxels to ignore."""
+        """Mask of all labels together, without ignored voxels."""
         return (self.label != 0) & (self.label != IGNORE)
 
     @cached_property
     def ignored(self) -> Mask:
-        """Voxels of which nothing is known."""
+        """Mask of the voxels with the value `IGNORE`, whose true label is unknown."""
         return self.label == IGNORE
 
     @cached_property
     def spacing_mm(self) -> npt.NDArray[np.floating]:
-        """Distance of the voxels along each axis."""
+        """Voxel spacing, ``(3,)`` in mm."""
         return np.linalg.norm(self.affine[:3, :3], axis=0)
 
     @cached_property
     def voxel_mm3(self) -> float:
-        """Volume of a voxel."""
+        """Volume of a voxel, in mm3."""
         return abs(float(np.linalg.det(self.affine[:3, :3])))
 
-    def steps(self, least: int, mm: float) -> int:
-        """Return the steps from voxel to voxel that make some mm, `least` of them in any case."""
-        return max(least, round(mm / self.voxel_mm3 ** (1 / 3)))
+    def to_steps(self, minimum: int, mm: float) -> int:
+        """Return the number of voxel steps that span a distance in mm, at least `minimum`."""
+        return max(minimum, round(mm / self.voxel_mm3 ** (1 / 3)))
 
-    def count(self, least: int, mm3: float) -> int:
-        """Return the voxels that make a volume, `least` of them in any case."""
-        return max(least, round(mm3 / self.voxel_mm3))
+    def to_voxels(self, minimum: int, mm3: float) -> int:
+        """Return the number of voxels that fill a volume in mm3, at least `minimum`."""
+        return max(minimum, round(mm3 / self.voxel_mm3))
 
     @cached_property
-    def likeness(self) -> Likeness | None:
-        """1 where the image is as deep inside the label, 0 as around it; None where noise hides the difference."""
-        return self._measured[0]
+    def similarity(self) -> Similarity | None:
+        """Similarity of each voxel to the inside of the label, ``(X, Y, Z)``.
+
+        It is 1 at the intensity deep inside the label and 0 at that of the surroundings; None if noise hides the
+        difference.
+        """
+        return self._similarity_and_noise[0]
 
     @property
     def noise(self) -> float:
-        """Standard deviation of the likeness deep inside."""
-        return self._measured[1]
+        """Standard deviation of the similarity deep inside the label."""
+        return self._similarity_and_noise[1]
 
     @cached_property
-    def _measured(self) -> tuple[Likeness | None, float]:
-        # The label's own inside and surroundings say what is what: no unit, and no calibration, is believed.
-        deep = shrink(self.union)
-        inside = self.image[deep if np.count_nonzero(deep) >= LEAST_INSIDE else self.union].astype(np.float32)
-        near = grow(self.union, 2)
-        around = self.image[grow(near, 2) & ~near & ~self.ignored].astype(np.float32)
+    def _similarity_and_noise(self) -> tuple[Similarity | None, float]:
+        # Inside and surroundings are measured on this label, so neither unit nor calibration of the image matters.
+        deep = erode(self.union)
+        inside = self.image[deep if np.count_nonzero(deep) >= MIN_INSIDE_VOXELS else self.union].astype(np.float32)
+        near = dilate(self.union, 2)
+        around = self.image[dilate(near, 2) & ~near & ~self.ignored].astype(np.float32)
         if not len(inside) or not len(around):
             return None, 0.0
-        within, beyond = float(np.median(inside)), float(np.median(around))
-        noise = 1.4826 * float(np.median(np.abs(inside - within)))
-        if abs(beyond - within) <= max(LEAST_CONTRAST * noise, 1e-6):
+        inside_level, outside_level = float(np.median(inside)), float(np.median(around))
+        noise = 1.4826 * float(np.median(np.abs(inside - inside_level)))
+        contrast = abs(outside_level - inside_level)
+        if contrast <= max(MIN_CONTRAST * noise, 1e-6):
             return None, 0.0
-        like = (self.image.astype(np.float32) - np.float32(beyond)) * np.float32(1 / (within - beyond))
-        # Bone and metal are no more unlike air than soft tissue is.
-        return np.clip(like, -0.5, 1.5, out=like), noise / abs(within - beyond)
+        scale = np.float32(1 / (inside_level - outside_level))
+        similarity = (self.image.astype(np.float32) - np.float32(outside_level)) * scale
+        # Clipped, so that bone and metal do not weigh more than soft tissue.
+        return np.clip(similarity, -0.5, 1.5, out=similarity), noise / contrast
 
-    def mean_likeness(self, mask: Mask, view: tuple[slice, ...] = ()) -> Likeness:
-        """Return the mean likeness of the voxels of `mask` among each one's 27, against noise; 0 beyond `mask`.
+    def mean_similarity(self, mask: Mask, view: tuple[slice, ...] = ()) -> Similarity:
+        """Return the similarity averaged over the voxels of `mask` in each 3 x 3 x 3 block; 0 outside `mask`.
 
         Args:
-            mask: Boolean mask of the box, or of a view into it.
-            view: That view; empty for the whole box.
+            mask: Boolean mask of the box, or of a view into the box.
+            view: Slices of the view; empty for the whole box.
         """
-        assert self.likeness is not None
-        total = ndimage.uniform_filter(np.where(mask, self.likeness[view], np.float32(0)), 3, mode="constant")
+        assert self.similarity is not None
+        total = ndimage.uniform_filter(np.where(mask, self.similarity[view], np.float32(0)), 3, mode="constant")
         share = ndimage.uniform_filter(mask.astype(np.float32), 3, mode="constant")
         return np.divide(total, share, out=np.zeros_like(total), where=mask)
 
-    def name_of(self, values: npt.NDArray[np.uint8]) -> str:
-        """Return the label that most of the voxels have, empty if none has."""
+    def most_frequent_label(self, values: npt.NDArray[np.uint8]) -> str:
+        """Return the name of the most frequent label among voxel values, empty if no label occurs."""
         counts = np.bincount(values, minlength=IGNORE + 1)
         named = [name for name in self.values if counts[self.values[name]]]
         return max(named, key=lambda name: counts[self.values[name]], default="")
 
-    def fault(
+    def make_fault(
         self,
         code: str,
         reason: str,
@@ -143,24 +149,27 @@ class Scene:
 
         Args:
             code: A key of `REMEDIES`.
-            reason: What was found.
-            place: Index in the box, not rounded, three numbers.
+            reason: Sentence that says what was found.
+            place: Voxel index in the box, ``(3,)``, not rounded.
             label: Name of the label.
-            voxels: How many it concerns.
-            gap_mm: As `Fault` has it.
-            severity: As `Fault` has it.
+            voxels: Number of affected voxels.
+            gap_mm: As in `Fault`.
+            severity: As in `Fault`.
         """
-        i, j, k = (int(each) for each in np.rint(np.asarray(place, float)) + self.offset)
-        x, y, z = (float(each) for each in np.round(self.affine[:3, :3] @ (i, j, k) + self.affine[:3, 3], 2))
-        where: tuple[Voxel, Point] = (i, j, k), (x, y, z)
+        i, j, k = (int(index) for index in np.rint(np.asarray(place, float)) + self.offset)
+        x, y, z = (
+            float(coordinate) for coordinate in np.round(self.affine[:3, :3] @ (i, j, k) + self.affine[:3, 3], 2)
+        )
+        voxel: Voxel = (i, j, k)
+        ras_mm: Point = (x, y, z)
         return Fault(
             code=code,
             reason=reason,
             remedy=REMEDIES[code],
             severity=severity,
             label=label,
-            voxel=where[0],
-            ras_mm=where[1],
+            voxel=voxel,
+            ras_mm=ras_mm,
             volume_mm3=None if voxels is None else round(voxels * self.voxel_mm3, 2),
             gap_mm=None if gap_mm is None else round(gap_mm, 2),
         )

@@ -1,1 +1,1 @@
-"""Metrics of one prediction against its reference: overlap, surface, topology, volume, clicks, restored counts."""
+"""Score one prediction against its reference: overlap, surface, topology, volume, clicks and restored counts."""

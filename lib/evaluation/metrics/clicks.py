@@ -1,4 +1,4 @@
-"""A simulated annotator: it clicks where a mask is most wrong, and counts how many clicks a mask takes."""
+"""Simulate an annotator that clicks on the largest error of a mask, and count the clicks until a mask is good."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from lib.evaluation.metrics.overlap import dice, iou
 
 Mask = NDArray[np.bool_]
 TARGETS = (0.85, 0.90)
+"""IoU values for which the clicks are counted."""
 AFTER = (1, 3, 5, 10)
+"""Numbers of clicks after which the Dice is reported."""
 
 
 @dataclass(frozen=True)
 class Click:
-    """A click at a pixel, on the object or beside it."""
+    """A click at a pixel, on the object (foreground) or beside it (background)."""
 
     row: int
     column: int
@@ -29,24 +31,24 @@ class Click:
 
 @dataclass(frozen=True)
 class Session:
-    """What one object took.
+    """Clicks on one object and the resulting scores.
 
     Args:
-        clicks: In their order.
-        dice: Of the mask after each of them.
-        iou: The same as intersection over union.
+        clicks: Clicks in their order.
+        dice: Dice of the mask after each click.
+        iou: Intersection over union of the mask after each click.
     """
 
     clicks: tuple[Click, ...] = ()
     dice: tuple[float, ...] = ()
     iou: tuple[float, ...] = ()
 
-    def count(self, target: float) -> int:
-        """Return the clicks until the IoU reaches a target (NoC); all of them where it never does."""
+    def clicks_to_reach(self, target: float) -> int:
+        """Return the number of clicks until the IoU reaches `target` (NoC), or of all clicks if it never does."""
         return next((n for n, value in enumerate(self.iou, start=1) if value >= target), len(self.iou))
 
-    def after(self, clicks: int) -> float:
-        """Return the Dice after so many clicks; nobody clicks on a perfect mask."""
+    def dice_after(self, clicks: int) -> float:
+        """Return the Dice after `clicks` clicks, or after the last one: a perfect mask gets no further click."""
         return self.dice[min(clicks, len(self.dice)) - 1] if self.dice else math.nan
 
 
@@ -55,10 +57,10 @@ class Summary:
     """Means over objects.
 
     Args:
-        noc: Clicks until an IoU is reached, by that IoU.
-        failed: Share of objects that never reach it, by that IoU.
-        dice: Dice after so many clicks, by their number.
-        objects: How many.
+        noc: Number of clicks until an IoU is reached, by IoU.
+        failed: Share of objects that never reach the IoU, by IoU.
+        dice: Dice after a number of clicks, by that number.
+        objects: Number of objects.
     """
 
     noc: dict[float, float] = field(default_factory=dict)
@@ -70,15 +72,16 @@ class Summary:
 def next_click(
     mask: Mask, target: Mask, valid: Mask | None = None, rng: np.random.Generator | None = None
 ) -> Click | None:
-    """Return the click on the largest region where a mask is wrong, at its innermost pixel.
+    """Return a click at the innermost pixel of the largest error region.
 
     Args:
-        mask: What there is, ``(H, W)``.
-        target: What there should be.
-        valid: Where the target is known; None for everywhere.
-        rng: Chooses among the pixels at least half as deep as the innermost one, as hands do; None takes that one.
+        mask: Current mask, ``(H, W)``.
+        target: Wanted mask, ``(H, W)``.
+        valid: Mask of the pixels where the target is known; None for all pixels.
+        rng: Draws among the pixels at least half as deep as the innermost one, as a hand would spread; None takes the
+            innermost pixel.
     Returns:
-        None where nothing is wrong.
+        The click; None without an error.
     Source:
         Sofiiuk et al. 2022, RITM, arXiv:2102.06583, evaluation; Kirillov et al. 2023, arXiv:2304.02643, training.
     """
@@ -93,14 +96,14 @@ def next_click(
 
 
 def innermost(region: Mask, rng: np.random.Generator | None = None) -> tuple[int, int]:
-    """Return the pixel of a region that lies deepest in it; with `rng`, any at least half as deep.
+    """Return the deepest pixel of a region as row and column; with `rng`, a random one at least half as deep.
 
     Raises:
         ValueError: If the region is empty.
     """
     if not region.any():
-        raise ValueError("an empty region has no inside")
-    # The border of the image is a border of the region.
+        raise ValueError("an empty region has no innermost pixel; expected at least one true pixel")
+    # Padded, so that the border of the image counts as a border of the region.
     depth = np.asarray(distance_transform_edt(np.pad(region, 1)))[1:-1, 1:-1]
     if rng is None:
         return tuple(int(i) for i in np.unravel_index(np.argmax(depth), depth.shape))  # type: ignore[return-value]
@@ -109,51 +112,56 @@ def innermost(region: Mask, rng: np.random.Generator | None = None) -> tuple[int
     return int(row), int(column)
 
 
-def inner_points(mask: Mask, most: int, rng: np.random.Generator | None = None) -> list[tuple[int, int]]:
-    """Return the innermost pixel of each of a mask's largest parts, `most` at the most, the largest part first."""
+def inner_points(mask: Mask, max_points: int, rng: np.random.Generator | None = None) -> list[tuple[int, int]]:
+    """Return the innermost pixel of each connected part of a mask, largest part first, at most `max_points` pixels."""
     parts, count = cc3d.connected_components(mask, connectivity=8, return_N=True)
     sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-    return [innermost(parts == index + 1, rng) for index in np.argsort(-sizes, kind="stable")[:most]]
+    return [innermost(parts == index + 1, rng) for index in np.argsort(-sizes, kind="stable")[:max_points]]
 
 
-def annotate(
+def simulate_session(
     answer: Callable[[Sequence[Click]], Mask],
     target: Mask,
     *,
-    most: int = 10,
+    max_clicks: int = 10,
     valid: Mask | None = None,
     rng: np.random.Generator | None = None,
 ) -> Session:
-    """Click until the mask is right or the clicks are used up.
+    """Click until the mask is correct or `max_clicks` is reached.
 
     Args:
-        answer: Mask ``(H, W)`` of all clicks so far.
-        target: What the annotator wants, ``(H, W)``.
-        most: Clicks at the most.
-        valid: Where the target is known.
-        rng: Spreads the clicks; see `next_click`.
+        answer: Function from all clicks so far to a mask, ``(H, W)``.
+        target: Wanted mask, ``(H, W)``.
+        max_clicks: Largest number of clicks.
+        valid: Mask of the pixels where the target is known; None for all pixels.
+        rng: As in `next_click`.
     """
     clicks: list[Click] = []
     scores: list[tuple[float, float]] = []
     mask, known = np.zeros_like(target), np.ones_like(target) if valid is None else valid
-    while len(clicks) < most and (click := next_click(mask, target, known, rng)):
+    while len(clicks) < max_clicks and (click := next_click(mask, target, known, rng)):
         clicks.append(click)
         mask = answer(clicks)
         scores.append((dice(mask & known, target & known), iou(mask & known, target & known)))
-    return Session(tuple(clicks), tuple(each[0] for each in scores), tuple(each[1] for each in scores))
+    return Session(tuple(clicks), tuple(pair[0] for pair in scores), tuple(pair[1] for pair in scores))
 
 
-def summarise(sessions: Sequence[Session], most: int) -> Summary:
-    """Return the means over objects; one that never reaches an IoU counts as `most` clicks.
+def summarise(sessions: Sequence[Session], max_clicks: int) -> Summary:
+    """Return the means over objects; an object that never reaches an IoU counts as `max_clicks` clicks.
 
     Args:
-        sessions: At least one.
-        most: Clicks that each was allowed.
+        sessions: At least one session.
+        max_clicks: Largest number of clicks of each session.
     """
-    reached = {target: [max(each.iou, default=0.0) >= target for each in sessions] for target in TARGETS}
+    reached = {target: [max(session.iou, default=0.0) >= target for session in sessions] for target in TARGETS}
     noc = {
         target: float(
-            np.mean([s.count(target) if ok else most for s, ok in zip(sessions, reached[target], strict=True)])
+            np.mean(
+                [
+                    session.clicks_to_reach(target) if ok else max_clicks
+                    for session, ok in zip(sessions, reached[target], strict=True)
+                ]
+            )
         )
         for target in TARGETS
     }
@@ -161,7 +169,9 @@ def summarise(sessions: Sequence[Session], most: int) -> Summary:
         noc=noc,
         failed={target: 1 - float(np.mean(reached[target])) for target in TARGETS},
         dice={
-            clicks: float(np.nanmean([each.after(clicks) for each in sessions])) for clicks in AFTER if clicks <= most
+            clicks: float(np.nanmean([session.dice_after(clicks) for session in sessions]))
+            for clicks in AFTER
+            if clicks <= max_clicks
         },
         objects=len(sessions),
     )

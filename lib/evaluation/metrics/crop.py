@@ -1,4 +1,4 @@
-"""The bounding box of a mask: scores look only where something is, which makes them several times faster."""
+"""Compute the bounding box of a mask: scores computed inside the box are several times faster."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,7 +9,7 @@ def bounding_box(mask: npt.NDArray[np.bool_], margin: int = 0) -> tuple[slice, .
 
     Args:
         mask: Boolean array, ``(*S)``.
-        margin: Voxels added on every side, as far as the array reaches.
+        margin: Voxels added on every side, clipped to the array.
     Returns:
         One slice per axis; empty slices if `mask` is empty.
     """

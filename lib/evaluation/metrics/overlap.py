@@ -1,4 +1,4 @@
-"""Overlap of two masks: Dice and intersection over union."""
+"""Measure the overlap of two masks: Dice and intersection over union."""
 
 import math
 
@@ -13,7 +13,7 @@ def dice(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) ->
         prediction: Boolean mask, ``(*S)``.
         reference: Boolean mask, ``(*S)``.
     Returns:
-        A number in [0, 1]; nan if both are empty, for then there was nothing to find and no score to earn.
+        A number in [0, 1]; nan if both masks are empty: without a structure there is no score.
     Raises:
         ValueError: If the shapes differ.
     """
@@ -28,7 +28,7 @@ def iou(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> 
         prediction: Boolean mask, ``(*S)``.
         reference: Boolean mask, ``(*S)``.
     Returns:
-        A number in [0, 1]; nan if both are empty.
+        A number in [0, 1]; nan if both masks are empty.
     Raises:
         ValueError: If the shapes differ.
     """
@@ -38,6 +38,6 @@ def iou(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> 
 
 def _counts(prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_]) -> tuple[int, int]:
     if prediction.shape != reference.shape:
-        raise ValueError(f"prediction {prediction.shape} and reference {reference.shape} are not on one grid")
+        raise ValueError(f"expected masks on one grid, got shapes {prediction.shape} and {reference.shape}")
     common = np.count_nonzero(prediction & reference)
     return int(common), int(np.count_nonzero(prediction) + np.count_nonzero(reference))

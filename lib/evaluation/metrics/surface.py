@@ -1,8 +1,8 @@
-"""Distance between two surfaces: normalised surface Dice (NSD) and the 95th percentile Hausdorff distance.
+"""Measure the distance between two surfaces: normalised surface Dice (NSD) and 95th percentile Hausdorff distance.
 
-A surface voxel is a mask voxel with a face neighbour outside the mask (the border of the array counts as outside); its
-place is its centre. A tree of those places answers the nearest neighbour, so the time does not grow with the empty part
-of the volume.
+A surface voxel is a mask voxel with a face neighbour outside the mask; the outside of the array is outside the mask.
+Its position is its centre. A k-d tree finds the nearest surface voxel, so the time does not depend on the empty part of
+the volume.
 """
 
 import math
@@ -27,7 +27,7 @@ def nsd(prediction: Mask, reference: Mask, spacing_mm: Sequence[float], toleranc
         spacing_mm: Voxel spacing per axis, in mm.
         tolerance_mm: Largest distance that still counts as agreement.
     Returns:
-        A number in [0, 1]; 0 if one mask is empty, nan if both are.
+        A number in [0, 1]; 0 if one mask is empty, nan if both are empty.
     Raises:
         ValueError: If shapes or the length of `spacing_mm` differ.
     Source:
@@ -44,7 +44,7 @@ def hd95(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> floa
         reference: Boolean mask, ``(*S)``.
         spacing_mm: Voxel spacing per axis, in mm.
     Returns:
-        Millimetres; inf if one mask is empty (no distance exists), nan if both are.
+        Distance in mm; inf if one mask is empty (no distance exists), nan if both are empty.
     Raises:
         ValueError: If shapes or the length of `spacing_mm` differ.
     """
@@ -54,7 +54,7 @@ def hd95(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> floa
 def surface_scores(
     prediction: Mask, reference: Mask, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> tuple[float, float]:
-    """Return `nsd` and `hd95` from one measurement of the distances.
+    """Return `nsd` and `hd95` from one computation of the distances.
 
     Args:
         prediction: Boolean mask, ``(*S)``.
@@ -67,13 +67,16 @@ def surface_scores(
         ValueError: If shapes or the length of `spacing_mm` differ.
     """
     if prediction.shape != reference.shape or len(spacing_mm) != reference.ndim:
-        raise ValueError(f"{prediction.shape}, {reference.shape} and spacing {tuple(spacing_mm)} do not fit together")
-    ours, theirs = _surface_points(prediction, spacing_mm), _surface_points(reference, spacing_mm)
-    if not len(ours) and not len(theirs):
+        raise ValueError(
+            f"prediction {prediction.shape}, reference {reference.shape} and spacing {tuple(spacing_mm)} do not match;"
+            " expected one shape and one spacing per axis"
+        )
+    predicted, expected = _surface_points(prediction, spacing_mm), _surface_points(reference, spacing_mm)
+    if not len(predicted) and not len(expected):
         return math.nan, math.nan
-    if not len(ours) or not len(theirs):
+    if not len(predicted) or not len(expected):
         return 0.0, math.inf
-    forth, back = _nearest_mm(ours, theirs), _nearest_mm(theirs, ours)
+    forth, back = _nearest_mm(predicted, expected), _nearest_mm(expected, predicted)
     close = np.count_nonzero(forth <= tolerance_mm) + np.count_nonzero(back <= tolerance_mm)
     return close / (len(forth) + len(back)), float(max(np.percentile(forth, 95), np.percentile(back, 95)))
 

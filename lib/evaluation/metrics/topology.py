@@ -1,4 +1,4 @@
-"""Shape of a mask beyond its overlap: hard clDice, Betti numbers, and the branches of a tree that were found."""
+"""Measure the topology of a mask: hard clDice, Betti numbers, and the detected branches of a tree."""
 
 import math
 from typing import Literal
@@ -21,13 +21,13 @@ Connectivity = Literal[4, 6, 8, 18, 26]
 
 
 def cl_dice(prediction: Mask, reference: Mask) -> float:
-    """Return the harmonic mean of how much of each skeleton lies inside the other mask.
+    """Return the harmonic mean of the shares of each skeleton that lie inside the other mask.
 
     Args:
         prediction: Boolean mask, ``(*S)``, 2-D or 3-D.
         reference: Boolean mask, ``(*S)``.
     Returns:
-        A number in [0, 1]; 0 if one mask is empty, nan if both are.
+        A number in [0, 1]; 0 if one mask is empty, nan if both are empty.
     Source:
         Shit et al. 2021, arXiv:2003.07311, eq. 1, with exact skeletons.
     """
@@ -48,7 +48,7 @@ def skeleton(mask: Mask) -> Mask:
     Returns:
         Boolean mask of the same shape.
     Source:
-        Lee et al. 1994 in 3-D, Zhang & Suen 1984 in 2-D, as scikit-image has them.
+        Lee et al. 1994 in 3-D, Zhang & Suen 1984 in 2-D, as implemented in scikit-image.
     """
     out = np.zeros_like(mask)
     if mask.any():
@@ -58,10 +58,10 @@ def skeleton(mask: Mask) -> Mask:
 
 
 def betti_numbers(mask: Mask) -> tuple[int, int, int]:
-    """Return the counts of components, tunnels and cavities.
+    """Return the numbers of components, tunnels and cavities.
 
-    Foreground voxels join over 26 neighbours, background voxels over 6. b0 and b2 are counted; b1 follows from the
-    Euler characteristic, chi = b0 - b1 + b2. In 2-D (8 and 4 neighbours) a hole is a tunnel and there are no cavities.
+    Foreground voxels are connected over 26 neighbours, background voxels over 6. b0 and b2 are counted; b1 follows from
+    the Euler characteristic, chi = b0 - b1 + b2. In 2-D (8 and 4 neighbours) a hole is a tunnel, and b2 is 0.
 
     Args:
         mask: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
@@ -71,7 +71,7 @@ def betti_numbers(mask: Mask) -> tuple[int, int, int]:
     if not mask.any():
         return 0, 0, 0
     inside = mask[bounding_box(mask)]
-    # The empty rim makes the outer background one component, and gives 2-D masks the room around their one slice.
+    # The empty rim connects the outer background into one component, and surrounds a 2-D mask with background slices.
     solid = np.pad(inside if inside.ndim == 3 else inside[..., None], 1)
     b0 = _count(solid, 26)
     b2 = _count(~solid, 6) - 1
@@ -87,8 +87,8 @@ def betti_errors(prediction: Mask, reference: Mask) -> tuple[int, int, int]:
     Returns:
         Errors of ``(b0, b1, b2)``.
     """
-    ours, theirs = betti_numbers(prediction), betti_numbers(reference)
-    return abs(ours[0] - theirs[0]), abs(ours[1] - theirs[1]), abs(ours[2] - theirs[2])
+    found, expected = betti_numbers(prediction), betti_numbers(reference)
+    return abs(found[0] - expected[0]), abs(found[1] - expected[1]), abs(found[2] - expected[2])
 
 
 def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
@@ -98,7 +98,7 @@ def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
         mask: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
         connectivity: 6, 18 or 26 in 3-D, 4 or 8 in 2-D.
     Returns:
-        Boolean mask of the same shape; empty if `mask` is.
+        Boolean mask of the same shape; empty if `mask` is empty.
     """
     if not mask.any():
         return mask.copy()
@@ -106,30 +106,30 @@ def largest_component(mask: Mask, connectivity: Connectivity = 26) -> Mask:
 
 
 def branches(centreline: Mask) -> npt.NDArray[np.int32]:
-    """Part a skeleton into its branches.
+    """Split a skeleton into its branches.
 
-    A skeleton voxel with more than two skeleton neighbours is a junction and belongs to no branch; what is left falls
-    apart into branches, of which those under `SHORTEST_BRANCH_VOXELS` voxels are spurs and are dropped.
+    A skeleton voxel with more than two skeleton neighbours is a junction and belongs to no branch. The connected pieces
+    of the other voxels are the branches; pieces with fewer than `SHORTEST_BRANCH_VOXELS` voxels are spurs and dropped.
 
     Args:
         centreline: Boolean skeleton, ``(*S)``.
     Returns:
-        Branch number per voxel, 1 to the number of branches, 0 elsewhere.
+        Branch number of each voxel, ``(*S)``, from 1; 0 outside the branches.
     Source:
         The parsing of the ATM'22 challenge, arXiv:2303.05745.
     """
     block = np.ones((3,) * centreline.ndim, np.uint8)
     around = ndimage.convolve(centreline.astype(np.uint8), block, mode="constant") - centreline
-    parted = np.zeros(centreline.shape, np.int32)
-    ndimage.label(centreline & (around <= 2), block, output=parted)
-    sizes = np.bincount(parted.ravel())
+    pieces = np.zeros(centreline.shape, np.int32)
+    ndimage.label(centreline & (around <= 2), block, output=pieces)
+    sizes = np.bincount(pieces.ravel())
     keep = sizes >= SHORTEST_BRANCH_VOXELS
     keep[0] = False
-    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[parted]
+    return np.where(keep, np.cumsum(keep), 0).astype(np.int32)[pieces]
 
 
 def tree_length_detected(prediction: Mask, reference: Mask) -> float:
-    """Return TD, the share of the reference's skeleton voxels inside the prediction's largest component.
+    """Return the tree length detected (TD): the share of reference skeleton voxels in the largest predicted component.
 
     Args:
         prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``.
@@ -143,13 +143,13 @@ def tree_length_detected(prediction: Mask, reference: Mask) -> float:
 
 
 def branches_detected(prediction: Mask, reference: Mask) -> float:
-    """Return BD, the share of the reference's branches with at least 80 % of their voxels hit.
+    """Return the branches detected (BD): the share of reference branches with at least 80 % of their voxels predicted.
 
     Args:
-        prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``; only its largest component counts.
+        prediction: Boolean mask, ``(X, Y, Z)`` or ``(X, Y)``; only the largest component counts.
         reference: Boolean mask, same shape.
     Returns:
-        A number in [0, 1]; nan if the reference has no branch.
+        A number in [0, 1]; nan if the reference has no branches.
     Source:
         ATM'22, arXiv:2303.05745.
     """
@@ -175,7 +175,7 @@ def tree_scores(prediction: Mask, reference: Mask) -> tuple[float, float]:
 def _branch_share(numbered: npt.NDArray[np.int32], found: Mask) -> float:
     total = np.bincount(numbered.ravel())[1:]
     hit = np.bincount(numbered[found], minlength=len(total) + 1)[1:]
-    # In whole numbers: 4 of 5 voxels are 80 %, whatever 0.8 is as a float.
+    # In integers, so that 4 of 5 voxels are exactly 80 %.
     return float(np.mean(100 * hit >= DETECTED_PERCENT * total)) if len(total) else math.nan
 
 

@@ -1,4 +1,4 @@
-"""Volumes in millilitres: of a mask, and of the two kinds of false positive that overlap scores hide."""
+"""Measure volumes in ml: of a mask, and of two kinds of false positives that overlap scores hide."""
 
 import math
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ def volume_ml(mask: npt.NDArray[np.bool_], spacing_mm: Sequence[float]) -> float
         mask: Boolean mask, ``(X, Y, Z)``; a 2-D mask is allowed.
         spacing_mm: Voxel spacing per axis, in mm.
     Returns:
-        Millilitres; nan for a 2-D mask, which has an area only.
+        Volume in ml; nan for a 2-D mask.
     """
     if mask.ndim != 3:
         return math.nan
@@ -26,14 +26,14 @@ def volume_ml(mask: npt.NDArray[np.bool_], spacing_mm: Sequence[float]) -> float
 
 
 def outside_ml(prediction: npt.NDArray[np.bool_], hull: npt.NDArray[np.bool_], spacing_mm: Sequence[float]) -> float:
-    """Return the predicted volume outside the body hull: cloth, table, the air of the room.
+    """Return the predicted volume outside the body: cloth, table, room air.
 
     Args:
         prediction: Boolean mask, ``(X, Y, Z)``.
-        hull: Inside of the body, ``(X, Y, Z)``, as of `lib.evaluation.baselines.threshold.hull`.
+        hull: Inside of the body from `lib.evaluation.baselines.threshold.hull`, ``(X, Y, Z)``.
         spacing_mm: Voxel spacing per axis, in mm.
     Returns:
-        Millilitres.
+        Volume in ml.
     """
     return volume_ml(prediction & ~hull, spacing_mm)
 
@@ -41,16 +41,16 @@ def outside_ml(prediction: npt.NDArray[np.bool_], hull: npt.NDArray[np.bool_], s
 def unconnected_ml(
     prediction: npt.NDArray[np.bool_], reference: npt.NDArray[np.bool_], spacing_mm: Sequence[float]
 ) -> float:
-    """Return the volume of predicted components (26-neighbourhood) that do not touch the reference.
+    """Return the volume of the predicted components (26-neighbourhood) that do not touch the reference.
 
-    To touch is to share a voxel or to be neighbours.
+    A component touches the reference if they share a voxel or have neighbouring voxels.
 
     Args:
         prediction: Boolean mask, ``(X, Y, Z)``; a 2-D mask is allowed.
-        reference: Boolean mask, same shape. Add the ignored voxels to it: what hangs on them is not known to be wrong.
+        reference: Boolean mask, same shape. Include the ignored voxels, because a component on them may be correct.
         spacing_mm: Voxel spacing per axis, in mm.
     Returns:
-        Millilitres; nan for 2-D masks.
+        Volume in ml; nan for 2-D masks.
     """
     if not prediction.any():
         return volume_ml(prediction, spacing_mm)

@@ -1,1 +1,1 @@
-"""Scores of unlabelled cases, which decide what to label next."""
+"""Score and rank unlabelled cases, to choose which case to label next."""

@@ -1,4 +1,4 @@
-"""The numbers of one case that strategies rank by, for all classes together and for each."""
+"""Compute the scores of one case by which strategies rank cases, for the union of the classes and for each class."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,22 +10,22 @@ import numpy.typing as npt
 
 from lib.evaluation.metrics.volume import volume_ml
 from lib.evaluation.selection.topological_uncertainty import betti_disagreement, centreline_disagreement, fragility
-from lib.evaluation.selection.uncertainty import Mask, Opinion, region, top_mean
+from lib.evaluation.selection.uncertainty import Mask, SampleSummary, region, top_mean
 
 LEVELS = 255
-Numbers = dict[str, float | None]
+Scores = dict[str, float | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Maps:
-    """What several answers say of a volume, in ``T + 6`` bytes per voxel; see `Opinion`.
+class UncertaintyMaps:
+    """Summary of T predictions for a whole volume, in ``T + 6`` bytes per voxel; see `SampleSummary`.
 
     Args:
-        entropy: float16 ``(X, Y, Z)``.
-        information: float16 ``(X, Y, Z)``.
-        foreground: uint8 ``(X, Y, Z)``, 255 for a probability of 1.
-        label: uint8 ``(X, Y, Z)``.
-        labels: uint8 ``(T, X, Y, Z)``.
+        entropy: Entropy of the mean prediction in nats, float16, ``(X, Y, Z)``.
+        information: Mutual information in nats, float16, ``(X, Y, Z)``.
+        foreground: Mean foreground probability, uint8, ``(X, Y, Z)``, 255 for a probability of 1.
+        label: Class of the mean prediction, uint8, ``(X, Y, Z)``.
+        labels: Class of each prediction, uint8, ``(T, X, Y, Z)``.
     """
 
     entropy: npt.NDArray[np.float16]
@@ -35,70 +35,70 @@ class Maps:
     labels: npt.NDArray[np.uint8]
 
     @classmethod
-    def empty(cls, samples: int, shape: Sequence[int]) -> "Maps":
-        """Return maps to be filled by `take`."""
+    def empty(cls, samples: int, shape: Sequence[int]) -> "UncertaintyMaps":
+        """Return maps of zeros for `samples` predictions; `fill` fills them."""
         floats, bytes_ = (lambda: np.zeros(shape, np.float16)), (lambda: np.zeros(shape, np.uint8))
         return cls(floats(), floats(), bytes_(), bytes_(), np.zeros((samples, *shape), np.uint8))
 
-    def take(self, start: int, opinion: Opinion) -> None:
-        """Fill in some slices.
+    def fill(self, start: int, summary: SampleSummary) -> None:
+        """Fill in the slices of one slab.
 
         Args:
-            start: The first.
-            opinion: Of shape ``(X, Y, n)``.
+            start: Index of the first slice.
+            summary: Summary of the slab, ``(X, Y, n)`` for n slices.
         """
-        side = slice(start, start + opinion.label.shape[-1])
-        self.entropy[..., side] = opinion.entropy.numpy()
-        self.information[..., side] = opinion.information.numpy()
-        self.foreground[..., side] = (opinion.foreground * LEVELS).round().byte().numpy()
-        self.label[..., side] = opinion.label.numpy()
-        self.labels[..., side] = opinion.labels.numpy()
+        side = slice(start, start + summary.label.shape[-1])
+        self.entropy[..., side] = summary.entropy.numpy()
+        self.information[..., side] = summary.information.numpy()
+        self.foreground[..., side] = (summary.foreground * LEVELS).round().byte().numpy()
+        self.label[..., side] = summary.label.numpy()
+        self.labels[..., side] = summary.labels.numpy()
 
 
 def case_scores(
-    maps: Maps, classes: Mapping[str, int], spacing_mm: Sequence[float], *, top_ml: float, margin_mm: float
+    maps: UncertaintyMaps, classes: Mapping[str, int], spacing_mm: Sequence[float], *, top_ml: float, margin_mm: float
 ) -> dict[str, Any]:
-    """Return the numbers of a case.
+    """Return the scores of a case.
 
     Args:
-        maps: What several answers say of it.
-        classes: The value of each class, by name.
+        maps: Summary of several predictions for the case.
+        classes: Value of each class, by name.
         spacing_mm: Voxel spacing, ``(3,)`` in mm.
-        top_ml: The most uncertain volume that `top` numbers are the mean over.
-        margin_mm: How far the region of interest reaches beyond what any answer found.
+        top_ml: Volume in ml of the most uncertain voxels, over which the ``top`` scores average.
+        margin_mm: Margin of the region of interest around the foreground of all predictions, in mm.
     Returns:
-        ``{"all": numbers, "classes": {name: numbers}}``. Numbers are ``volume_ml``; ``entropy`` and ``information``
-        over ``top`` and ``roi``, in nats; ``components`` (Betti numbers) and ``centreline`` (1 - clDice), by which two
-        answers differ; and of all together ``fragility``. A class is looked at in its own region. None for what is
-        nowhere.
+        ``{"all": scores, "classes": {name: scores}}``. The scores are ``volume_ml``; ``entropy`` and ``information``
+        over ``top`` and ``roi``, in nats; the mean differences of two predictions in ``components`` (Betti numbers)
+        and ``centreline`` (1 - clDice); and ``fragility`` for the union only. Each class has its own region of
+        interest. A mean over an empty region is None.
     """
-    every = _numbers(maps, maps.label > 0, maps.labels > 0, spacing_mm, top_ml, margin_mm)
-    # What all answers miss may be uncertain as well, so here the whole field of view counts.
+    union = _scores(maps, maps.label > 0, maps.labels > 0, spacing_mm, top_ml, margin_mm)
+    # Voxels that all predictions miss may be uncertain as well, so the whole field of view counts for the union.
     for name in ("entropy", "information"):
-        every[f"{name}_top"] = _number(top_mean(getattr(maps, name), spacing_mm, top_ml))
-    every["fragility"] = fragility(maps.foreground, full=LEVELS)
+        union[f"{name}_top"] = _none_if_nan(top_mean(getattr(maps, name), spacing_mm, top_ml))
+    union["fragility"] = fragility(maps.foreground, full=LEVELS)
     return {
-        "all": every,
+        "all": union,
         "classes": {
-            name: _numbers(maps, maps.label == value, maps.labels == value, spacing_mm, top_ml, margin_mm)
+            name: _scores(maps, maps.label == value, maps.labels == value, spacing_mm, top_ml, margin_mm)
             for name, value in classes.items()
         },
     }
 
 
-def _numbers(
-    maps: Maps, mask: Mask, masks: Mask, spacing_mm: Sequence[float], top_ml: float, margin_mm: float
-) -> Numbers:
+def _scores(
+    maps: UncertaintyMaps, mask: Mask, masks: Mask, spacing_mm: Sequence[float], top_ml: float, margin_mm: float
+) -> Scores:
     box, near = region(masks.any(axis=0), spacing_mm, margin_mm)
-    numbers: Numbers = {"volume_ml": volume_ml(mask, spacing_mm)}
+    scores: Scores = {"volume_ml": volume_ml(mask, spacing_mm)}
     for name in ("entropy", "information"):
         values = getattr(maps, name)[box][near].astype(np.float32)
-        numbers[f"{name}_top"] = _number(top_mean(values, spacing_mm, top_ml))
-        numbers[f"{name}_roi"] = float(values.mean()) if values.size else None
-    # What lies beyond the box is background for all, and the box is much smaller.
-    inside = [each[box] for each in masks]
-    return numbers | {"components": betti_disagreement(inside), "centreline": centreline_disagreement(inside)}
+        scores[f"{name}_top"] = _none_if_nan(top_mean(values, spacing_mm, top_ml))
+        scores[f"{name}_roi"] = float(values.mean()) if values.size else None
+    # All predictions are background outside the box, and the box is much smaller.
+    inside = [prediction[box] for prediction in masks]
+    return scores | {"components": betti_disagreement(inside), "centreline": centreline_disagreement(inside)}
 
 
-def _number(value: float) -> float | None:
+def _none_if_nan(value: float) -> float | None:
     return None if math.isnan(value) else value

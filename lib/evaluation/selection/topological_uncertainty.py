@@ -1,4 +1,4 @@
-"""How sure several answers are of a structure's shape: its components, its loops, its centreline."""
+"""Measure how much several predictions differ in topology: components, loops and centreline."""
 
 import itertools
 import math
@@ -18,42 +18,42 @@ THRESHOLDS_PROB = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 def betti_disagreement(masks: Sequence[Mask]) -> float:
-    """Return by how many components, tunnels and cavities two answers differ on average.
+    """Return the summed difference of two predictions in components, tunnels and cavities, as a mean over pairs.
 
     Args:
-        masks: Boolean masks, ``(X, Y, Z)`` each, two at least.
+        masks: Boolean masks of the predictions, ``(X, Y, Z)`` each, at least two.
     """
-    return _over_pairs([betti_numbers(mask) for mask in masks], _difference)
+    return _mean_over_pairs([betti_numbers(mask) for mask in masks], _difference)
 
 
 def centreline_disagreement(masks: Sequence[Mask]) -> float:
-    """Return 1 - clDice of two answers on average; each skeleton is found once.
+    """Return 1 - clDice of two predictions, as a mean over pairs.
 
     Args:
-        masks: Boolean masks, ``(X, Y, Z)`` each, two at least.
+        masks: Boolean masks of the predictions, ``(X, Y, Z)`` each, at least two.
     Returns:
-        A number in [0, 1]; 0 if all are empty.
+        A number in [0, 1]; 0 if all masks are empty.
     """
-    return _over_pairs([(mask, _centreline(mask)) for mask in masks], _apart)
+    return _mean_over_pairs([(mask, _centreline(mask)) for mask in masks], _cl_distance)
 
 
 def fragility(prob: npt.NDArray[np.floating] | npt.NDArray[np.uint8], *, full: float = 1.0) -> float:
-    """Return by how much the Betti numbers change, on average, as the threshold moves away from one half.
+    """Return the mean change of the Betti numbers as the threshold moves away from one half.
 
-    The area under a Betti curve is the sum of the lifetimes of its features, their total persistence. So this is the
-    total lifetime of what comes or goes on either side of the shape that is drawn; features that live through all
-    thresholds, and noise that lives at none, count for nothing.
+    The area under a Betti curve is the sum of the lifetimes of its features (total persistence). The result is thus the
+    total lifetime of the features that appear or vanish on either side of the threshold one half. Features that exist
+    at all thresholds, or at none, do not count.
 
     Args:
         prob: Mean probability of the structure, ``(X, Y, Z)``.
-        full: What stands for a probability of 1.
+        full: Value of `prob` that stands for a probability of 1.
     Source:
         Betti curves and lifetimes: Edelsbrunner & Harer 2010, Computational Topology, chapter VII.
     """
     inside = prob[bounding_box(np.asarray(prob > full * THRESHOLDS_PROB[0]))]
     numbers = [betti_numbers(inside > full * level) for level in THRESHOLDS_PROB]
-    drawn = numbers[THRESHOLDS_PROB.index(0.5)]
-    return float(np.mean([_difference(each, drawn) for each in numbers]))
+    reference = numbers[THRESHOLDS_PROB.index(0.5)]
+    return float(np.mean([_difference(betti, reference) for betti in numbers]))
 
 
 def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> int:
@@ -61,12 +61,12 @@ def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> int:
 
 
 def _centreline(mask: Mask) -> Mask:
-    """Return the skeleton; what is too small to have one is its own."""
+    """Return the skeleton of a mask, or the mask itself if it is too small to have a skeleton."""
     line = skeleton(mask)
     return line if line.any() else mask
 
 
-def _apart(one: tuple[Mask, Mask], other: tuple[Mask, Mask]) -> float:
+def _cl_distance(one: tuple[Mask, Mask], other: tuple[Mask, Mask]) -> float:
     if not one[0].any() and not other[0].any():
         return 0.0
     if not one[0].any() or not other[0].any():
@@ -75,6 +75,6 @@ def _apart(one: tuple[Mask, Mask], other: tuple[Mask, Mask]) -> float:
     return 1 - 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 1.0
 
 
-def _over_pairs(items: Sequence[Item], apart: Callable[[Item, Item], float]) -> float:
+def _mean_over_pairs(items: Sequence[Item], distance: Callable[[Item, Item], float]) -> float:
     pairs = list(itertools.combinations(items, 2))
-    return math.fsum(apart(one, other) for one, other in pairs) / len(pairs) if pairs else 0.0
+    return math.fsum(distance(one, other) for one, other in pairs) / len(pairs) if pairs else 0.0

@@ -1,7 +1,7 @@
-"""How sure several answers are together: entropy, mutual information, and one number for a case.
+"""Measure the uncertainty of several predictions: entropy and mutual information per voxel, and means per case.
 
-The mean over a whole volume shrinks with every slice of air that a scan shows. The two numbers here do not: the mean
-over the region of interest, and the mean over the most uncertain millilitre, wherever it lies.
+A mean over the whole volume would shrink with each slice of air in the scan. The two means here do not: one is over
+the region of interest, the other over the most uncertain millilitre.
 """
 
 import math
@@ -22,15 +22,15 @@ Map = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True, eq=False)
-class Opinion:
-    """What several answers say of some voxels, ``(*S)`` each, and ``(T, *S)`` for the labels.
+class SampleSummary:
+    """Summary of T predictions per voxel.
 
     Args:
-        entropy: Of the mean answer, in nats: all uncertainty.
-        information: Mutual information of answer and label, in nats: how much the answers contradict each other.
-        foreground: Mean probability of anything but background.
-        label: The class of the mean answer.
-        labels: The class of each answer.
+        entropy: Entropy of the mean prediction in nats, the total uncertainty, ``(*S)``.
+        information: Mutual information in nats, the disagreement of the predictions, ``(*S)``.
+        foreground: Mean probability of all classes except background, ``(*S)``.
+        label: Class of the mean prediction, ``(*S)``.
+        labels: Class of each prediction, ``(T, *S)``.
     """
 
     entropy: torch.Tensor
@@ -40,11 +40,11 @@ class Opinion:
     labels: torch.Tensor
 
 
-def opinion(logits: torch.Tensor) -> Opinion:
-    """Return what several answers say together.
+def summarise_samples(logits: torch.Tensor) -> SampleSummary:
+    """Return the summary of T predictions.
 
     Args:
-        logits: ``(T, K, *S)``, class 0 the background.
+        logits: Logits of the predictions, ``(T, K, *S)``; class 0 is the background.
     Source:
         Houlsby et al. 2011, arXiv:1112.5745 (BALD): I = H[mean p] - mean H[p].
     """
@@ -52,11 +52,11 @@ def opinion(logits: torch.Tensor) -> Opinion:
     prob = log_prob.exp()
     mean = prob.mean(dim=0)
     entropy = torch.special.entr(mean).sum(dim=0)
-    own = -(prob * log_prob).sum(dim=1).mean(dim=0)
-    return Opinion(
+    mean_entropy = -(prob * log_prob).sum(dim=1).mean(dim=0)
+    return SampleSummary(
         entropy=entropy,
-        # Rounding alone would make it negative where all agree.
-        information=(entropy - own).clamp_(min=0),
+        # Where all predictions agree, rounding errors can make it negative.
+        information=(entropy - mean_entropy).clamp_(min=0),
         foreground=1 - mean[0],
         label=running_argmax(mean),
         labels=running_argmax(logits.movedim(1, 0)),
@@ -64,16 +64,16 @@ def opinion(logits: torch.Tensor) -> Opinion:
 
 
 def top_mean(values: Map, spacing_mm: Sequence[float], top_ml: float) -> float:
-    """Return the mean over the largest values, as many voxels as make up a volume.
+    """Return the mean of the largest values, over the number of voxels that fill `top_ml`.
 
-    The volume is physical: neither more air around nor finer voxels change the number.
+    The volume is physical: neither more air around the structure nor finer voxels change the result.
 
     Args:
-        values: ``(X, Y, Z)``, or those of some voxels in any order.
+        values: Values, ``(X, Y, Z)``, or the values of some voxels in any order.
         spacing_mm: Voxel spacing, ``(3,)`` in mm.
-        top_ml: The volume, in millilitres; all voxels where there are fewer, one at least.
+        top_ml: Volume in ml; all voxels if there are fewer, and at least one voxel.
     Returns:
-        The mean; nan where there is no voxel.
+        The mean; nan without a voxel.
     """
     flat = np.asarray(values, np.float32).ravel()
     count = min(flat.size, max(1, round(top_ml * MM3_PER_ML / math.prod(spacing_mm))))
@@ -83,22 +83,22 @@ def top_mean(values: Map, spacing_mm: Sequence[float], top_ml: float) -> float:
 
 
 def region(mask: Mask, spacing_mm: Sequence[float], margin_mm: float) -> tuple[tuple[slice, ...], Mask]:
-    """Return a mask with all within a distance of it, in a box around it.
+    """Return the voxels of a mask and all voxels within `margin_mm` of the mask, in a box.
 
     Args:
         mask: Boolean mask, ``(X, Y, Z)``.
         spacing_mm: Voxel spacing, ``(3,)`` in mm.
-        margin_mm: The distance.
+        margin_mm: Distance in mm.
     Returns:
-        The box, empty if the mask is, and the mask in it.
+        The box, which is empty for an empty mask, and the boolean mask of the region in the box.
     """
     if not mask.any():
         return bounding_box(mask), np.zeros((0,) * mask.ndim, bool)
     tight = bounding_box(mask)
     reach = [math.ceil(margin_mm / step) for step in spacing_mm]
     box = tuple(
-        slice(max(0, side.start - more), min(size, side.stop + more))
-        for side, more, size in zip(tight, reach, mask.shape, strict=True)
+        slice(max(0, side.start - steps), min(size, side.stop + steps))
+        for side, steps, size in zip(tight, reach, mask.shape, strict=True)
     )
     distance = ndimage.distance_transform_edt(~mask[box], sampling=spacing_mm)
     return box, np.asarray(distance) <= margin_mm

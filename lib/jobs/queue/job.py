@@ -1,34 +1,34 @@
-"""A job as the queue knows it, and its states, which are MONAI Label's words."""
+"""A job of the queue and its states, which have MONAI Label's names."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 SUBMITTED, RUNNING, DONE, ERROR, STOPPED = "SUBMITTED", "RUNNING", "DONE", "ERROR", "STOPPED"
-GOING = (SUBMITTED, RUNNING)
-"""States of a job that is not over."""
+UNFINISHED = (SUBMITTED, RUNNING)
+"""States of a job that has not ended."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One thing to do.
+    """One job of the queue.
 
     Args:
-        number: Its place in the order of submission.
-        id: Its name.
-        kind: What sort of job, such as "train".
-        subject: What it is about: a task, or a scoring method.
-        request: What was asked, JSON.
-        origin: Who asked: a user, a policy; empty if unknown.
-        status: One of the words above.
-        created: When it was submitted, seconds since the epoch.
-        started: When it was last begun; None if it waits.
-        ended: When it was over.
-        progress: Where it stands: ``fraction``, ``text``, ``eta_seconds``, and what its kind adds.
-        reason: Why it failed or is not over.
-        result: What came of it, JSON.
-        crashes: How often in a row it was killed without getting any further.
-        mark: The ledger's last row when it was submitted.
+        number: Number in the order of submission.
+        id: Unique id.
+        kind: Kind of job, such as "train".
+        subject: Name of the task or scoring method that the job is for.
+        request: Request of the client, as JSON.
+        origin: User or policy that submitted the job; empty if unknown.
+        status: `SUBMITTED`, `RUNNING`, `DONE`, `ERROR` or `STOPPED`.
+        created: Time of submission, seconds since the epoch.
+        started: Time of the last start, seconds since the epoch; None while the job waits.
+        ended: Time of the end, seconds since the epoch; None before it.
+        progress: Last reported progress: ``fraction``, ``text``, ``eta_seconds``, and entries of the job's kind.
+        reason: Reason of a failure, a stop or an interruption.
+        result: Result of the job, as JSON.
+        crashes: Number of kills in a row without progress in between.
+        mark: Number of the ledger's last row at submission.
     """
 
     number: int
@@ -49,13 +49,13 @@ class Job:
 
     @property
     def fraction(self) -> float:
-        """How much of it is done, in [0, 1]."""
+        """Completed fraction of the job, in [0, 1]."""
         return float(self.progress.get("fraction") or 0.0)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON can say it."""
+        """Return the job as a JSON object, without its request and result."""
         progress = {key: self.progress.get(key) for key in ("fraction", "text", "eta_seconds", "device")}
-        # What a job tells last is a moment before its end, and one that does not run has no time left.
+        # The last report comes a moment before the end, and a job that does not run has no remaining time.
         progress |= {} if self.status == RUNNING else {"eta_seconds": None}
         progress |= {"fraction": 1.0} if self.status == DONE else {}
         return {
@@ -64,14 +64,18 @@ class Job:
             "subject": self.subject,
             "status": self.status,
             "origin": self.origin,
-            "submitted": said(self.created),
-            "started": said(self.started),
-            "ended": said(self.ended),
+            "submitted": format_timestamp(self.created),
+            "started": format_timestamp(self.started),
+            "ended": format_timestamp(self.ended),
             "progress": {key: value for key, value in progress.items() if value is not None},
             "reason": self.reason,
         }
 
 
-def said(moment: float | None) -> str | None:
-    """Return a moment as MONAI Label writes it, in local time."""
-    return None if moment is None else datetime.fromtimestamp(moment).strftime("%Y-%m-%d %H:%M:%S")
+def format_timestamp(seconds: float | None) -> str | None:
+    """Return a time in MONAI Label's format, in the local time zone.
+
+    Args:
+        seconds: Seconds since the epoch; None for no time.
+    """
+    return None if seconds is None else datetime.fromtimestamp(seconds).strftime("%Y-%m-%d %H:%M:%S")

@@ -1,4 +1,4 @@
-"""One job at a time on a device: a lock that the system frees when its holder ends, however it ends."""
+"""Lease a device to one job at a time, with a lock that the system releases when its process ends or is killed."""
 
 import getpass
 import tempfile
@@ -15,17 +15,17 @@ POLL_SECONDS = 0.2
 
 
 @contextmanager
-def leased(
-    devices: Sequence[str], app_dir: str | Path, *, waits: Callable[[str], object] = lambda _: None
+def lease_device(
+    devices: Sequence[str], app_dir: str | Path, *, on_wait: Callable[[str], object] = lambda _: None
 ) -> Iterator[str]:
-    """Yield the first of some devices that is free, and keep it until the block ends.
+    """Wait for the first free device and yield its name; the lease lasts until the block ends.
 
     Args:
-        devices: Names such as "cuda:0" or "cpu".
-        app_dir: The app's folder. A GPU is leased for this machine, the CPU for this app.
-        waits: Told once, in words, if all are taken.
+        devices: Names of devices, such as "cuda:0" or "cpu".
+        app_dir: Folder of the app. A GPU has one lease per machine, the CPU one per app.
+        on_wait: Called once with a message, if no device is free.
     """
-    told = False
+    has_reported = False
     while True:
         for device in devices:
             lock = FileLock(lease_file(device, app_dir))
@@ -38,14 +38,14 @@ def leased(
             finally:
                 lock.release()
             return
-        if not told:
-            waits(f"waits for {' or '.join(devices)}")
-            told = True
+        if not has_reported:
+            on_wait(f"waits for {' or '.join(devices)}")
+            has_reported = True
         time.sleep(POLL_SECONDS)
 
 
 def lease_file(device: str, app_dir: str | Path) -> Path:
-    """Return the file that is locked while a device is leased; its folder is made."""
+    """Return the file that is locked while a device is leased; create its folder."""
     machine_wide = Path(tempfile.gettempdir()) / f"topolabel-{getpass.getuser()}"
     folder = Path(app_dir) / FOLDER if device == "cpu" else machine_wide
     folder.mkdir(parents=True, exist_ok=True)

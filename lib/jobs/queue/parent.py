@@ -1,4 +1,4 @@
-"""End with whoever started this process: nobody is left to look after it, and its successor begins anew."""
+"""End this process when its parent process ends: without the parent, no process supervises it."""
 
 import os
 import threading
@@ -8,19 +8,19 @@ from collections.abc import Callable
 POLL_SECONDS = 0.25
 
 
-def end_with(parent: int, before: Callable[[], object] = lambda: None) -> None:
-    """Watch a process, and leave at once when it is not the parent any more.
+def exit_with_parent(parent: int, before_exit: Callable[[], object] = lambda: None) -> None:
+    """Start a thread that ends this process at once when a process is no longer its parent.
 
     Args:
-        parent: Its id; 0 watches nobody.
-        before: Called first.
+        parent: Id of the parent process; 0 starts no thread.
+        before_exit: Called before this process ends.
     """
 
     def watch() -> None:
         while os.getppid() == parent:
             time.sleep(POLL_SECONDS)
         try:
-            before()
+            before_exit()
         finally:
             os._exit(1)
 

@@ -1,4 +1,4 @@
-"""The jobs of one app, in a table: their states change by compare-and-set, so that processes never undo each other."""
+"""Table of the jobs of one app; states change by compare-and-set, so that no process undoes a change of another."""
 
 import json
 import time
@@ -9,13 +9,13 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lib.jobs.queue.job import DONE, ERROR, GOING, RUNNING, STOPPED, SUBMITTED, Job
+from lib.jobs.queue.job import DONE, ERROR, RUNNING, STOPPED, SUBMITTED, UNFINISHED, Job
 from lib.records import engine
 from lib.records.ledger import FOLDER
 
 FILE = "jobs.db"
 MAX_CRASHES = 5
-"""A job that is killed so often without getting any further, for want of memory perhaps, is not begun again."""
+"""Number of kills in a row without progress (for example for lack of memory) after which a job is not restarted."""
 SCHEMA = sa.MetaData()
 JOBS = sa.Table(
     "jobs",
@@ -41,10 +41,10 @@ JOBS = sa.Table(
 
 
 class Jobs:
-    """The table of jobs; processes and threads may share the file.
+    """Table of jobs; processes and threads may share the file.
 
     Args:
-        app_dir: The app's folder; the table is ``records/jobs.db`` there.
+        app_dir: Folder of the app; the table is ``records/jobs.db`` there.
     """
 
     def __init__(self, app_dir: str | Path) -> None:
@@ -64,90 +64,90 @@ class Jobs:
         """Add a job; it is on the disk when this returns.
 
         Args:
-            kind: What sort of job.
-            subject: What it is about.
-            request: What is asked, JSON.
-            origin: Who asks.
-            mark: The ledger's last row.
-            once: Whether a job of that kind and subject that is not over yet does as well.
+            kind: Kind of job, such as "train".
+            subject: Name of the task or scoring method that the job is for.
+            request: Request of the client, as JSON.
+            origin: User or policy that submits the job.
+            mark: Number of the ledger's last row.
+            once: Whether to return an unfinished job of the same kind and subject, if there is one, and add none.
         Returns:
-            The job, and whether it is a new one.
+            The job, and whether it is new.
         Raises:
-            ValueError: If the request is not JSON.
+            TypeError: If the request is not JSON.
         """
-        asked = json.loads(json.dumps(dict(request)))
-        facts = {"kind": kind, "subject": subject, "request": asked, "origin": origin, "mark": mark}
+        stored = json.loads(json.dumps(dict(request)))
+        facts = {"kind": kind, "subject": subject, "request": stored, "origin": origin, "mark": mark}
         state = {"status": SUBMITTED, "created": time.time(), "progress": {}, "reason": "", "crashes": 0}
         with self._tables.writing() as connection:
-            if once and (found := _select(connection, JOBS.c.kind == kind, JOBS.c.subject == subject, _going())):
+            if once and (found := _select(connection, JOBS.c.kind == kind, JOBS.c.subject == subject, _unfinished())):
                 return found[0], False
             row = {"id": uuid.uuid4().hex, **facts, **state, "crashed_at": 0.0}
             connection.execute(sa.insert(JOBS).values(**row))
             return _select(connection, JOBS.c.id == row["id"])[0], True
 
     def get(self, name: str) -> Job:
-        """Return the job of that id, or of one that begins so.
+        """Return the job whose id is `name` or begins with it.
 
         Raises:
-            ValueError: If there is none, or there are several.
+            ValueError: If there is no such job, or several.
         """
         found = self._read(JOBS.c.id.startswith(name, autoescape=True)) if name else []
         if len(found) != 1:
-            raise ValueError(f"there is no job {name}" if not found else f"{len(found)} jobs begin with {name}")
+            several = f"the ids of {len(found)} jobs begin with {name}: give more digits"
+            raise ValueError(several if found else f"there is no job {name}")
         return found[0]
 
-    def list(self, kind: str = "", *, going: bool = False, after: int = 0, last: int = 0) -> list[Job]:
-        """Return the jobs in order of submission.
+    def list(self, kind: str = "", *, unfinished: bool = False, after: int = 0, last: int = 0) -> list[Job]:
+        """Return jobs in order of submission.
 
         Args:
-            kind: One kind only.
-            going: Only those that are not over.
-            after: Only those beyond that number.
-            last: Only so many, the newest; 0 for all.
+            kind: Only jobs of this kind; empty for all kinds.
+            unfinished: Only jobs that have not ended.
+            after: Only jobs with a larger number.
+            last: Number of newest jobs to return; 0 for all.
         """
-        return self._read(
-            JOBS.c.number > after, *([JOBS.c.kind == kind] if kind else []), *([_going()] if going else []), last=last
-        )
+        conditions = [*([JOBS.c.kind == kind] if kind else []), *([_unfinished()] if unfinished else [])]
+        return self._read(JOBS.c.number > after, *conditions, last=last)
 
     def claim(self, name: str) -> bool:
-        """Begin a job; say whether it was there to be begun."""
+        """Set a waiting job to `RUNNING`; return whether it was waiting."""
         return self._change(name, (SUBMITTED,), status=RUNNING, started=time.time(), reason="")
 
-    def tell(self, name: str, progress: Mapping[str, Any]) -> None:
-        """Note where a job stands."""
+    def save_progress(self, name: str, progress: Mapping[str, Any]) -> None:
+        """Store the progress of a running job; see `Job`."""
         self._change(name, (RUNNING,), progress=dict(progress))
 
     def finish(self, name: str, status: str, *, reason: str = "", result: Any = None) -> bool:
-        """End a job that runs; say whether it did. One that was stopped stays stopped."""
-        assert status in (DONE, ERROR, STOPPED), "these are ends"
+        """End a running job; return whether it was running. A stopped job stays stopped."""
+        assert status in (DONE, ERROR, STOPPED), "a job ends as DONE, ERROR or STOPPED"
         return self._change(name, (RUNNING,), status=status, reason=reason, result=result, ended=time.time())
 
     def stop(self, name: str) -> bool:
-        """End a job that waits or runs; say whether it was not over. Who does the work sees it and stops."""
-        return self._change(name, GOING, status=STOPPED, reason="stopped on request", ended=time.time())
+        """End a waiting or running job; return whether it was unfinished. The worker then ends its process."""
+        return self._change(name, UNFINISHED, status=STOPPED, reason="stopped on request", ended=time.time())
 
-    def put_back(self, name: str, *, crashed: bool, reason: str) -> str:
-        """Let a job that was interrupted wait again.
+    def requeue(self, name: str, *, crashed: bool, reason: str) -> str:
+        """Set an interrupted job back to `SUBMITTED`.
 
         Args:
-            name: Its id.
-            crashed: Whether the job itself was killed, and not who looked after it.
-            reason: What happened.
+            name: Id of the job.
+            crashed: Whether the process of the job was killed; False if its worker ended.
+            reason: Reason of the interruption.
         Returns:
-            Its status; `ERROR` for one that was killed too often without getting any further.
+            The new status; `ERROR` after too many kills without progress.
         """
         with self._tables.writing() as connection:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.id == name)).one()
             if row.status != RUNNING:
                 return row.status
             fraction = float(row.progress.get("fraction") or 0.0)
-            further = fraction > row.crashed_at
-            crashes = (1 if further else row.crashes + 1) if crashed else row.crashes
+            has_progressed = fraction > row.crashed_at
+            crashes = (1 if has_progressed else row.crashes + 1) if crashed else row.crashes
             values: dict[str, Any] = {"status": SUBMITTED, "reason": reason, "crashes": crashes, "started": None}
             if crashes >= MAX_CRASHES:
-                reason = f"{reason}, {crashes} times in a row without getting any further"
+                reason = f"{reason}, {crashes} times in a row without progress"
                 values |= {"status": ERROR, "reason": reason, "ended": time.time()}
-            values |= {"crashed_at": fraction} if crashed and further else {}
+            values |= {"crashed_at": fraction} if crashed and has_progressed else {}
             connection.execute(sa.update(JOBS).where(JOBS.c.id == name).values(**values))
             return str(values["status"])
 
@@ -163,8 +163,8 @@ class Jobs:
             return _select(connection, *conditions, last=last)
 
 
-def _going() -> sa.ColumnElement[bool]:
-    return JOBS.c.status.in_(GOING)
+def _unfinished() -> sa.ColumnElement[bool]:
+    return JOBS.c.status.in_(UNFINISHED)
 
 
 def _select(connection: sa.Connection, *conditions: sa.ColumnElement[bool], last: int = 0) -> list[Job]:

@@ -1,4 +1,4 @@
-"""The worker: takes one job after the other from the queue, each into a process of its own, and looks after it."""
+"""The worker: take jobs from the queue, run each in a separate process, and supervise that process."""
 
 import logging
 import os
@@ -14,7 +14,7 @@ from huey.consumer import Consumer
 
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import ERROR, RUNNING, STOPPED
-from lib.jobs.queue.parent import end_with
+from lib.jobs.queue.parent import exit_with_parent
 from lib.records.engine import LedgerUnavailable
 from lib.records.ledger import FOLDER
 
@@ -22,19 +22,19 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.2
 UPKEEP_SECONDS = 2.0
-CANNOT_WRITE = "it could write nothing any more: make room on the disk, or let it be written to, and submit it again"
+CANNOT_WRITE = "it cannot write to the disk: make room on the disk or make it writable, and submit the job again"
 GRACE_SECONDS = 10.0
-"""So long a stopped job has to leave by itself."""
+"""Time between the request to stop a job and the kill of its process."""
 
 
 class Worker:
-    """The one worker of an app.
+    """Worker of an app; only one worker per app runs at a time.
 
     Args:
-        app_dir: The app's folder.
-        command: The command that does the job of an id.
-        at_once: Jobs at a time: one per device.
-        environment: Of the jobs' processes.
+        app_dir: Folder of the app.
+        command: Returns the command that does the job with a given id.
+        at_once: Number of jobs that run at the same time: one per device.
+        environment: Environment variables of the jobs' processes; None for those of this process.
     """
 
     def __init__(
@@ -52,15 +52,15 @@ class Worker:
         self._ending = threading.Event()
 
     def run(self, parent: int = 0) -> None:
-        """Work until a signal comes, or the parent is gone.
+        """Do jobs until a signal arrives or the parent process ends.
 
         Args:
-            parent: The server that started this; 0 for none.
+            parent: Process id of the server that started this worker; 0 for none.
         """
-        end_with(parent, self.end)
-        with self._alone():
+        exit_with_parent(parent, self.end)
+        with self._lock_app():
             self.queue.recover()
-            threading.Thread(target=self._keep_up, name="upkeep", daemon=True).start()
+            threading.Thread(target=self._recover_jobs, name="upkeep", daemon=True).start()
             consumer = Consumer(self.queue.huey, workers=self._at_once, periodic=False, backoff=1.2, max_delay=1.0)
             try:
                 consumer.run()
@@ -72,11 +72,11 @@ class Worker:
                 self.queue.recover()
 
     def work(self, name: str) -> None:
-        """Do one job, if it is there to be begun."""
+        """Do one job, if it still waits."""
         if self._ending.is_set() or not self.queue.jobs.claim(name):
             return
         job = self.queue.jobs.get(name)
-        logger.info("%s %s (%s) begins", job.kind, job.subject, job.id)
+        logger.info("job %s (%s %s) begins", job.id, job.kind, job.subject)
         log = self.queue.log(job)
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as output:
@@ -85,62 +85,63 @@ class Worker:
             )
         self._processes[name] = process
         try:
-            self._look_after(name, process)
+            self._supervise(name, process)
         finally:
             del self._processes[name]
-        self._close(name, process.returncode)
+        self._record_end(name, process.returncode)
 
     def end(self) -> None:
-        """Kill the jobs at work; they go on from their last checkpoint when a worker is back."""
+        """Kill the processes of running jobs; the next worker continues the jobs from their last checkpoint."""
         self._ending.set()
         for process in list(self._processes.values()):
             process.kill()
 
-    def _alone(self) -> FileLock:
-        """Return the lock of the app's worker once it is ours: another one may still be ending."""
-        lock, told = FileLock(self.app_dir / FOLDER / "worker.lock"), False
+    def _lock_app(self) -> FileLock:
+        """Wait for the lock of the app's worker and return it: an earlier worker may still be ending."""
+        lock, has_logged = FileLock(self.app_dir / FOLDER / "worker.lock"), False
         (self.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         while True:
             try:
                 lock.acquire(blocking=False)
                 return lock
             except Timeout:
-                if not told:
-                    logger.info("another worker of this app is there: waiting for it to end")
-                told = True
+                if not has_logged:
+                    logger.info("another worker of this app is running: waiting for its end")
+                has_logged = True
                 time.sleep(POLL_SECONDS)
 
-    def _look_after(self, name: str, process: subprocess.Popen[bytes]) -> None:
-        asked = 0.0
+    def _supervise(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Wait for the end of a job's process; end the process if the job is stopped."""
+        terminated = 0.0
         while process.poll() is None:
             time.sleep(POLL_SECONDS)
             try:
                 stopped = self.queue.jobs.get(name).status == STOPPED
             except (LedgerUnavailable, ValueError):
                 continue
-            if stopped and not asked:
-                asked = time.monotonic()
+            if stopped and not terminated:
+                terminated = time.monotonic()
                 process.terminate()
-            elif asked and time.monotonic() - asked > GRACE_SECONDS:
+            elif terminated and time.monotonic() - terminated > GRACE_SECONDS:
                 process.kill()
 
-    def _close(self, name: str, code: int) -> None:
-        """See to a job whose process ended without a word."""
+    def _record_end(self, name: str, code: int) -> None:
+        """Write the end of a job to the table, if its process ended without doing so."""
         job = self.queue.jobs.get(name)
-        logger.info("%s %s (%s): %s %s", job.kind, job.subject, job.id, job.status, job.reason)
+        logger.info("job %s (%s %s): %s %s", job.id, job.kind, job.subject, job.status, job.reason)
         if job.status != RUNNING or self._ending.is_set():
             return
         if code < 0:
-            self.queue.put_back(name, crashed=True, reason=f"it was killed by {signal.Signals(-code).name}")
+            self.queue.requeue(name, crashed=True, reason=f"it was killed by {signal.Signals(-code).name}")
         else:
-            last = next((line for line in reversed(self.queue.tail(job)) if line.strip()), "")
-            said = CANNOT_WRITE if code == os.EX_IOERR else last
-            self.queue.jobs.finish(name, ERROR, reason=said or f"its process ended with status {code}")
+            last_line = next((line for line in reversed(self.queue.tail(job)) if line.strip()), "")
+            reason = CANNOT_WRITE if code == os.EX_IOERR else last_line
+            self.queue.jobs.finish(name, ERROR, reason=reason or f"its process ended with status {code}")
 
-    def _keep_up(self) -> None:
+    def _recover_jobs(self) -> None:
         while not self._ending.wait(UPKEEP_SECONDS):
             try:
-                if left := self.queue.recover(frozenset(self._processes)):
-                    logger.info("handed in again: %s", ", ".join(left))
+                if recovered := self.queue.recover(frozenset(self._processes)):
+                    logger.info("jobs enqueued again: %s", ", ".join(recovered))
             except OSError as error:
-                logger.warning("%s", error)
+                logger.warning("interrupted jobs cannot be enqueued again: %s", error)

@@ -1,1 +1,1 @@
-"""The experiment of task-specific distillation: arms, numbers of labels and seeds, on anybody's labelled cases."""
+"""Compare task-specific distillation with its baselines on labelled cases, over numbers of labels and seeds."""

@@ -1,4 +1,4 @@
-"""The arms: how a student comes by what it knows, each with the same steps, the same labels and the same beginning."""
+"""Train the arms of an experiment; every arm has the same initial student, the same labels and the same steps."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from torch import nn
 
 from lib.data.cases import Case, find_cases
 from lib.data.patches.dataset import PatchDataset
-from lib.data.patches.label_maps import maps_of
-from lib.data.pipeline import ImageSpec, Reading, read, window
+from lib.data.patches.label_maps import case_maps
+from lib.data.pipeline import ImageSpec, Reading, apply_window, read
 from lib.learning import synthetic
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import Pool
@@ -41,50 +41,50 @@ from lib.models.student.momentum import MomentumPair
 from lib.models.weights import load_weights, save_weights
 
 PER_CASE = 6
-"""Slices of a case that the diffusion model's maps, and the search for copies, are taken from."""
-CROWD = 4
-"""MoCo's batch is so many times the others', its steps as many times fewer: it tells a place from others."""
+"""Slices per case that give label maps to the diffusion model and references to the search for copies."""
+MOCO_BATCH_FACTOR = 4
+"""MoCo's batch is this many times larger and its steps are as many times fewer: a batch supplies the negatives."""
 
 
-class Lessons:
-    """All arms of one seed; what several of them share is made once and kept.
+class ArmTrainer:
+    """Train all arms of one seed; networks and images that several arms share are made once and cached.
 
     Args:
         plan: The experiment.
-        pool: Its images.
-        seed: Of labels, beginnings and patches.
-        folder: Where what is shared is kept.
-        device: Where networks run.
+        pool: Images of the experiment.
+        seed: Seed of the labelled slices, the initial weights and the patches.
+        folder: Cache of the shared networks and images.
+        device: Device on which networks run.
     """
 
     def __init__(self, plan: Plan, pool: Pool, seed: int, folder: Path, device: str | torch.device = "cpu") -> None:
         self.plan, self.pool, self.seed, self.folder, self.device = plan, pool, seed, folder, device
         self.channels = len(plan.image.slice_offsets)
-        # What a teacher said of a case is asked for by several arms; it goes with the lessons.
-        self._answers = TemporaryDirectory()
+        # Several arms use the teacher's logits of a case; this cache is removed with the trainer.
+        self._logits = TemporaryDirectory()
 
-    def teach(self, arm: str, labels: int) -> nn.Module:
-        """Return the student of an arm that learned from so many labels."""
+    def train_student(self, arm: str, labels: int) -> nn.Module:
+        """Train the student of an arm with `labels` labelled slices and return it."""
         budget = self.plan.budget
         if arm in ("specific", "synthetic"):
-            return self._distilled(labels, synthetic=arm == "synthetic")
-        network = self.student()
+            return self._distil(labels, synthetic=arm == "synthetic")
+        network = self.build_student()
         if arm != "scratch":
-            load_weights(network, self._once(f"{arm}-{self.seed}", lambda: self._pretrained(arm)))
+            load_weights(network, self._cached_weights(f"{arm}-{self.seed}", lambda: self._pretrain(arm)))
         steps = budget.finetune + (budget.lesson if arm == "scratch" else 0)
         return self._fit(self._recipe(Finetune, steps), network, self._patches(self._labelled(labels), steps))
 
-    def student(self) -> nn.Module:
-        """Return the student as every arm of the seed begins with it."""
+    def build_student(self) -> nn.Module:
+        """Return the student with the initial weights that all arms of the seed share."""
         torch.manual_seed(self.seed)
         classes = len(self.plan.data.classes) + 1
         return BUILDERS[self.plan.student](spatial_dims=2, in_channels=self.channels, out_channels=classes)
 
-    def teacher(self, labels: int) -> nn.Module:
-        """Return the teacher that was tuned on so many labels."""
-        network = self._foundation(self.plan.rank)
+    def tuned_teacher(self, labels: int) -> nn.Module:
+        """Return the teacher that is tuned on `labels` labelled slices."""
+        network = self._build_teacher(self.plan.rank)
 
-        def tuned() -> nn.Module:
+        def tune() -> nn.Module:
             budget, kind = self.plan.budget, PromptFree if self.plan.prompted else Finetune
             recipe = self._recipe(kind, budget.teacher, budget.teacher_batch, budget.teacher_rate)
             patches = self._patches(
@@ -92,11 +92,16 @@ class Lessons:
             )
             return self._fit(recipe, network, patches)
 
-        load_weights(network, self._once(f"teacher-{self.seed}-{labels}", tuned))
+        load_weights(network, self._cached_weights(f"teacher-{self.seed}-{labels}", tune))
         return network.eval()
 
-    def judge(self, network: nn.Module, *, teacher: bool = False) -> list[CaseScore]:
-        """Return the Dice of every class on every case that judges."""
+    def score(self, network: nn.Module, *, teacher: bool = False) -> list[CaseScore]:
+        """Return the Dice of every class on every test case.
+
+        Args:
+            network: Student or teacher.
+            teacher: Whether `network` is the teacher, which may read other slices than the student.
+        """
         spec = self.plan.teacher_image if teacher else self.plan.image
         predictor = Predictor(
             network.eval(),
@@ -106,76 +111,77 @@ class Lessons:
             fixed=teacher and self.plan.prompted,
         )
         scores = []
-        for case, reading in zip(self.pool.judging, self.pool.judges, strict=True):
-            assert reading.label is not None, "who judges has a label"
-            found = predictor.labels(window(reading.hu.clone(), spec.window_hu)).numpy()
-            scores.append({"case": case.id, "scores": case_dice(found, reading.label.numpy(), self.plan.data.classes)})
+        for case, reading in zip(self.pool.test_cases, self.pool.test_readings, strict=True):
+            assert reading.label is not None, "test cases have labels"
+            prediction = predictor.labels(apply_window(reading.intensities.clone(), spec.window)).numpy()
+            dices = case_dice(prediction, reading.label.numpy(), self.plan.data.classes)
+            scores.append({"case": case.id, "scores": dices})
         return scores
 
-    def made(self) -> list[Case]:
-        """Return the images that the diffusion model of the seed made.
+    def synthetic_cases(self) -> list[Case]:
+        """Return the synthetic images of this seed's diffusion model.
 
-        It learned from the pool's images under the labels that the teacher of the fewest labels gives them, so that no
-        arm hears of a label that is not its own.
+        The diffusion model is trained on the pool's images with the labels that the teacher of the fewest labelled
+        slices predicts. Therefore no arm learns from a label that does not belong to its own labelled slices.
         """
-        where = self.folder / f"synthetic-{self.seed}"
+        folder = self.folder / f"synthetic-{self.seed}"
         with FileLock(self.folder / f"synthetic-{self.seed}.lock"):
-            if not (where / synthetic.REPORT).exists():
-                shutil.rmtree(where, ignore_errors=True)
-                self._synthesise(where)
-        return find_cases(where / synthetic.CASES)
+            if not (folder / synthetic.REPORT).exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                self._synthesise(folder)
+        return find_cases(folder / synthetic.CASES)
 
-    def _synthesise(self, where: Path) -> None:
-        plan, spec = self.plan, synthetic.neighbours(self.plan.image)
+    def _synthesise(self, folder: Path) -> None:
+        plan, spec = self.plan, synthetic.contiguous_slices(self.plan.image)
         outputs = self._outputs(min(plan.labels), self.pool.cases)
-        labels = [torch.from_numpy(each.argmax(1).astype(np.uint8)).permute(1, 2, 0) for each in outputs]
+        labels = [torch.from_numpy(logits.argmax(1).astype(np.uint8)).permute(1, 2, 0) for logits in outputs]
         shown = [replace(reading, label=label) for reading, label in zip(self.pool.readings, labels, strict=True)]
         torch.manual_seed(self.seed)
         network = Denoiser(slices=len(spec.slice_offsets), classes=len(plan.data.classes) + 1)
         recipe = self._recipe(Synthesise, plan.budget.diffusion, rate=1e-3)
         self._fit(recipe, network, self._patches(shown, plan.budget.diffusion, spec=spec, augment=recipe))
         owners = [case.patient for case in self.pool.cases]
-        learned = maps_of(zip(owners, shown, strict=True), spec, per_case=PER_CASE)
+        learned = case_maps(zip(owners, shown, strict=True), spec, per_case=PER_CASE)
         if len(set(learned.owners)) < 2:
-            # A teacher that draws next to nothing yet leaves the slices that it was tuned on.
-            drawn, cases = self.pool.drawn(min(plan.labels), self.seed)
-            learned = maps_of(zip([case.patient for case in cases], drawn, strict=True), spec, per_case=PER_CASE)
-        unseen = maps_of(((c.patient, r) for c, r in zip(self.pool.judging, self.pool.judges, strict=True)), spec,
-                         per_case=PER_CASE)  # fmt: skip
+            # A teacher that predicts almost nothing yet gives no maps; take the slices on which it was tuned.
+            drawn, cases = self.pool.sample_labels(min(plan.labels), self.seed)
+            learned = case_maps(zip([case.patient for case in cases], drawn, strict=True), spec, per_case=PER_CASE)
+        test = zip([case.patient for case in self.pool.test_cases], self.pool.test_readings, strict=True)
+        unseen = case_maps(test, spec, per_case=PER_CASE)
         rng = np.random.default_rng([self.seed, 23])
         chosen = rng.choice(len(learned.labels), plan.synthetic, replace=plan.synthetic > len(learned.labels))
-        made = synthetic.make(network, learned.labels[chosen], learned, unseen, seed=self.seed)
-        synthetic.write(made, spec, where, learned)
+        pairs = synthetic.generate(network, learned.labels[chosen], learned, unseen, seed=self.seed)
+        synthetic.write_cases(pairs, spec, folder, learned)
 
-    def _distilled(self, labels: int, *, synthetic: bool) -> nn.Module:
-        budget, teacher = self.plan.budget, self.teacher(labels)
-        extra = self.made() if synthetic else []
-        drawn, cases = self.pool.drawn(labels, self.seed)
-        shown = [*self.pool.bare(), *(read(case.image, self.plan.image) for case in extra)]
+    def _distil(self, labels: int, *, synthetic: bool) -> nn.Module:
+        budget, teacher = self.plan.budget, self.tuned_teacher(labels)
+        extra = self.synthetic_cases() if synthetic else []
+        drawn, cases = self.pool.sample_labels(labels, self.seed)
+        unlabelled = [*self.pool.unlabelled_readings(), *(read(case.image, self.plan.image) for case in extra)]
         soft = self._outputs(labels, [*self.pool.cases, *extra, *cases])
-        patches = self._patches([*shown, *drawn], budget.lesson, soft=soft)
+        patches = self._patches([*unlabelled, *drawn], budget.lesson, soft=soft)
         recipe = self._recipe(Distil, budget.lesson, encoder_weight=self.plan.encoder_weight, finetune_epochs=0)
-        student = self.student()
-        self._fit(recipe, recipe.assemble(student, teacher, self.plan.image, self.plan.teacher_image), patches)
+        student = self.build_student()
+        self._fit(recipe, recipe.attach_teacher(student, teacher, self.plan.image, self.plan.teacher_image), patches)
         return self._fit(self._recipe(Finetune, budget.finetune), student, self._patches(drawn, budget.finetune))
 
-    def _pretrained(self, arm: str) -> nn.Module:
-        steps, student = self.plan.budget.lesson, self.student()
+    def _pretrain(self, arm: str) -> nn.Module:
+        steps, student = self.plan.budget.lesson, self.build_student()
         sizes: dict[str, Any] = {"spatial_dims": 2, "in_channels": self.channels}
-        wrapped: dict[str, tuple[type[Recipe], Callable[[], nn.Module]]] = {
+        arms: dict[str, tuple[type[Recipe], Callable[[], nn.Module]]] = {
             "mae": (MAE, lambda: MaskedImages(student, **sizes)),
             "moco": (MoCo, lambda: MomentumPair(student, **sizes)),
-            "agnostic": (Imitate, lambda: Imitation(student, self._foundation(0), **sizes)),
+            "agnostic": (Imitate, lambda: Imitation(student, self._build_teacher(0), **sizes)),
         }
-        kind, wrap = wrapped[arm]
-        self._fit(self._recipe(kind, steps), wrap(), self._patches(self.pool.bare(), steps, bare=True))
+        kind, wrap = arms[arm]
+        self._fit(self._recipe(kind, steps), wrap(), self._patches(self.pool.unlabelled_readings(), steps, bare=True))
         return student
 
     def _outputs(self, labels: int, cases: Sequence[Case]) -> list[np.ndarray]:
-        teacher = Teacher(self.teacher(labels), self.plan.teacher_image, f"{self.seed}-{labels}")
-        return teacher.outputs(cases, Path(self._answers.name), self.device)
+        teacher = Teacher(self.tuned_teacher(labels), self.plan.teacher_image, f"{self.seed}-{labels}")
+        return teacher.outputs(cases, Path(self._logits.name), self.device)
 
-    def _foundation(self, rank: int) -> nn.Module:
+    def _build_teacher(self, rank: int) -> nn.Module:
         if self.plan.prompted:
             foundation = self.plan.foundation or None
             return PROMPTED[self.plan.teacher](self.plan.image.roi[0], rank=rank, foundation=foundation)
@@ -184,7 +190,7 @@ class Lessons:
         return BUILDERS[self.plan.teacher](spatial_dims=2, in_channels=self.channels, out_channels=classes)
 
     def _labelled(self, labels: int) -> list[Reading]:
-        return self.pool.drawn(labels, self.seed)[0]
+        return self.pool.sample_labels(labels, self.seed)[0]
 
     def _recipe(self, kind: type[Recipe], steps: int, batch: int = 0, rate: float = 0.0, **options: Any) -> Recipe:
         budget = self.plan.budget
@@ -192,7 +198,7 @@ class Lessons:
         return kind(
             max_epochs=1,
             patches_per_epoch=steps * batch,
-            batch_size=batch * (CROWD if kind is MoCo else 1),
+            batch_size=batch * (MOCO_BATCH_FACTOR if kind is MoCo else 1),
             learning_rate=rate or budget.rate,
             warmup_steps=max(1, steps // 20),
             schedule="cosine",
@@ -211,28 +217,28 @@ class Lessons:
         soft: Sequence[np.ndarray] | None = None,
         bare: bool = False,
     ) -> PatchDataset:
-        how = (augment or Finetune()).augmentation()
+        augmentation = (augment or Finetune()).augmentation()
         return PatchDataset(
             readings,
             spec or self.plan.image,
             classes=len(self.plan.data.classes) + 1,
             patches_per_epoch=steps * (batch or self.plan.budget.batch),
             seed=self.seed,
-            augment=how,
-            soft=soft,
-            bare=bare,
+            augment=augmentation,
+            teacher_logits=soft,
+            allow_unlabelled=bare,
         )
 
     def _fit(self, recipe: Recipe, network: nn.Module, patches: PatchDataset) -> nn.Module:
         with TemporaryDirectory() as workdir:
-            told = fit(
+            result = fit(
                 recipe, network, patches, None, workdir=Path(workdir), device=self.device, progress=lambda _: None,
                 track=False,
             )  # fmt: skip
-        network.load_state_dict(told.state_dict)
+        network.load_state_dict(result.state_dict)
         return network
 
-    def _once(self, name: str, make: Callable[[], nn.Module]) -> Path:
+    def _cached_weights(self, name: str, make: Callable[[], nn.Module]) -> Path:
         path = self.folder / f"{name}.safetensors"
         with FileLock(self.folder / f"{name}.lock"):
             if not path.exists():

@@ -1,4 +1,4 @@
-"""What an experiment is: its file as frozen dataclasses, every key and type checked."""
+"""Read the TOML file of an experiment into frozen dataclasses and check every key and type."""
 
 from __future__ import annotations
 
@@ -8,30 +8,33 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from lib.data.files.tables import SpecError, build, mapping, one_of, only
-from lib.data.pipeline import ImageSpec
+from lib.data.files.tables import SpecError, as_table, build_dataclass, check_choice, check_keys
+from lib.data.pipeline import ImageSpec, build_image_spec
 from lib.models import BUILDERS, PROMPTED
 
 ARMS = ("scratch", "mae", "moco", "agnostic", "specific", "synthetic")
-"""``agnostic`` imitates the untuned encoder, ``specific`` learns a tuned teacher's answers, ``synthetic`` that with
-images made by diffusion among those it is shown."""
+"""Names of the arms.
+
+``agnostic`` imitates the encoder of the untuned teacher, ``specific`` learns from the logits of the tuned teacher, and
+``synthetic`` is ``specific`` with additional synthetic images from a diffusion model.
+"""
 LAYOUTS = ("procedural", "folder", "kidneyus", "chaos")
 
 
 @dataclasses.dataclass(frozen=True)
 class DataPlan:
-    """Whose images.
+    """Images of the experiment.
 
     Args:
-        layout: One of `LAYOUTS`.
-        classes: Names of the values 1, 2, ...; one name for all of them together where `united`.
-        test: Patients that judge.
-        united: Whether all values are one class.
-        folder: Of the images, from the file's own folder; none of procedural ones.
-        count: Procedural cases.
-        seed: Of them.
-        pixel_mm: Of them, in-plane.
-        slice_mm: Of them.
+        layout: Kind of the data set, one of `LAYOUTS`.
+        classes: Names of the label values 1, 2, ...; if `united`, a single name for all of them.
+        test: Number of test patients.
+        united: Whether all label values are merged into one class.
+        folder: Folder of the images, relative to the TOML file; empty for procedural cases.
+        count: Number of procedural cases.
+        seed: Seed of the procedural cases.
+        pixel_mm: In-plane spacing of the procedural cases, in mm.
+        slice_mm: Slice spacing of the procedural cases, in mm.
     """
 
     layout: str
@@ -47,17 +50,17 @@ class DataPlan:
 
 @dataclasses.dataclass(frozen=True)
 class Budget:
-    """Steps, the same for every arm.
+    """Training steps, the same for every arm.
 
     Args:
-        teacher: Of the teacher's tuning on the labels.
-        lesson: Of whatever comes before the labels: pretext, imitation, distillation.
-        finetune: On the labels; an arm without a lesson has the lesson's steps here as well.
-        diffusion: Of the diffusion model.
-        batch: Images of a step.
-        teacher_batch: Of the teacher's.
-        rate: The student's learning rate.
-        teacher_rate: The teacher's.
+        teacher: Steps in which the teacher is tuned on the labels.
+        lesson: Steps before the fine-tuning: pretext task, imitation or distillation.
+        finetune: Steps of fine-tuning on the labels; an arm without pre-training adds the steps of `lesson` here.
+        diffusion: Steps of the diffusion model.
+        batch: Images per step.
+        teacher_batch: Images per step of the teacher.
+        rate: Learning rate of the student.
+        teacher_rate: Learning rate of the teacher.
     """
 
     teacher: int = 150
@@ -75,18 +78,18 @@ class Plan:
     """An experiment.
 
     Args:
-        data: Whose images.
-        image: How they are read.
-        budget: Steps.
-        labels: Labelled slices to try with.
-        seeds: How many times, each with other labels and other beginnings.
-        arms: Some of `ARMS`.
-        student: A key of `lib.models.BUILDERS`.
-        teacher: A key of `lib.models.PROMPTED`, or of `BUILDERS`.
-        rank: Of a prompted teacher's adapters.
-        foundation: File of the weights below a prompted teacher; empty takes those that a package carries.
-        synthetic: Images that the diffusion model makes.
-        encoder_weight: Of the distance from the tuned teacher's features; 0 leaves it out.
+        data: Images of the experiment.
+        image: Grid, window, patch size and slices with which the student reads images.
+        budget: Training steps.
+        labels: Numbers of labelled slices to compare.
+        seeds: Number of repetitions; every repetition draws other labelled slices and other initial weights.
+        arms: Arms to train, some of `ARMS`.
+        student: Network of the student, a key of `lib.models.BUILDERS`.
+        teacher: Network of the teacher, a key of `lib.models.PROMPTED` or of `BUILDERS`.
+        rank: Rank of the LoRA adapters of a prompted teacher.
+        foundation: File with the pre-trained weights of a prompted teacher; empty takes the weights of a package.
+        synthetic: Number of synthetic images that the diffusion model makes.
+        encoder_weight: Weight of the distance from the tuned teacher's features; 0 leaves it out.
     """
 
     data: DataPlan
@@ -104,41 +107,41 @@ class Plan:
 
     @property
     def prompted(self) -> bool:
-        """Whether the teacher is one that answers prompts, and here without any."""
+        """Whether the teacher is a prompted network; the experiment runs it without prompts."""
         return self.teacher in PROMPTED
 
     @property
     def teacher_image(self) -> ImageSpec:
-        """How the teacher reads: the middle slice alone, if it knows pictures only."""
+        """How the teacher reads images: a prompted teacher reads the middle slice only."""
         return dataclasses.replace(self.image, slice_offsets=(0,)) if self.prompted else self.image
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as JSON gives it back."""
-        return json.loads(json.dumps(dataclasses.asdict(self)))
+        """Return the plan as a JSON round trip returns it (lists instead of tuples)."""
+        return json.loads(json.dumps(dataclasses.asdict(self) | {"image": self.image.legacy_fields()}))
 
 
 def load_plan(path: str | Path) -> Plan:
-    """Return what a file declares.
+    """Read the plan of an experiment.
 
     Args:
-        path: TOML with ``[experiment]``, ``[data]``, ``[image]`` and, if wanted, ``[budget]``.
+        path: TOML file with the tables ``[experiment]``, ``[data]``, ``[image]`` and, optionally, ``[budget]``.
     Raises:
-        SpecError: If a key or a value cannot be, with the place and what is allowed there.
+        SpecError: If a key or a value is not allowed, with its place and the allowed values.
     """
     path = Path(path)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SpecError(f"there is no {path}") from None
+        raise SpecError(f"there is no file {path}: give the path of an experiment in TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not TOML: {error}") from None
-    only(table, {"experiment", "data", "image", "budget"}, "the file")
+    check_keys(table, {"experiment", "data", "image", "budget"}, "the file")
     parts = {
-        "data": build(DataPlan, mapping(table.get("data", {}), "[data]"), "[data]"),
-        "image": build(ImageSpec, mapping(table.get("image", {}), "[image]"), "[image]"),
-        "budget": build(Budget, mapping(table.get("budget", {}), "[budget]"), "[budget]"),
+        "data": build_dataclass(DataPlan, as_table(table.get("data", {}), "[data]"), "[data]"),
+        "image": build_image_spec(as_table(table.get("image", {}), "[image]"), "[image]"),
+        "budget": build_dataclass(Budget, as_table(table.get("budget", {}), "[budget]"), "[budget]"),
     }
-    plan = build(Plan, mapping(table.get("experiment", {}), "[experiment]"), "[experiment]", **parts)
+    plan = build_dataclass(Plan, as_table(table.get("experiment", {}), "[experiment]"), "[experiment]", **parts)
     _check(plan)
     folder = plan.data.folder and str((path.parent / plan.data.folder).resolve())
     return dataclasses.replace(plan, data=dataclasses.replace(plan.data, folder=folder))
@@ -146,24 +149,30 @@ def load_plan(path: str | Path) -> Plan:
 
 def _check(plan: Plan) -> None:
     data, image = plan.data, plan.image
-    one_of(data.layout, LAYOUTS, "[data] layout")
+    check_choice(data.layout, LAYOUTS, "[data] layout")
     if (data.layout == "procedural") == bool(data.folder):
-        raise SpecError("[data] folder: procedural cases are made, all others lie in a folder")
+        raise SpecError("[data] folder: give it for all layouts except 'procedural', whose cases are generated")
     if not data.classes or (data.united and len(data.classes) > 1):
-        raise SpecError("[data] classes: one name at least, and one only where all values are united")
+        raise SpecError("[data] classes: give at least one name, and exactly one if 'united' is true")
     if data.test < 2 or (data.layout == "procedural" and data.count < data.test + 2):
-        raise SpecError("[data] test: two patients at least, and two more to learn from")
-    one_of(plan.student, tuple(BUILDERS), "[experiment] student")
-    one_of(plan.teacher, (*PROMPTED, *BUILDERS), "[experiment] teacher")
+        raise SpecError("[data] test: give at least two test patients, and leave at least two patients for training")
+    check_choice(plan.student, tuple(BUILDERS), "[experiment] student")
+    check_choice(plan.teacher, (*PROMPTED, *BUILDERS), "[experiment] teacher")
     for arm in plan.arms:
-        one_of(arm, ARMS, "[experiment] arms")
+        check_choice(arm, ARMS, "[experiment] arms")
     if not plan.labels or min(plan.labels) < 1 or plan.seeds < 1:
-        raise SpecError("[experiment]: labels are some numbers of slices, seeds 1 or more")
+        raise SpecError("[experiment]: 'labels' needs one or more numbers of slices, 'seeds' a number of 1 or more")
     if plan.prompted and len(data.classes) > 1:
-        raise SpecError(f"[experiment] teacher: {plan.teacher} draws one thing; unite the classes, or take another")
+        raise SpecError(
+            f"[experiment] teacher: {plan.teacher} segments one class only; set united = true in [data] "
+            "with one class name, or choose another teacher"
+        )
     if "agnostic" in plan.arms and not plan.prompted:
-        raise SpecError("[experiment] arms: 'agnostic' imitates a foundation model, and the teacher is none")
+        raise SpecError(
+            f"[experiment] arms: 'agnostic' needs a prompted teacher ({', '.join(PROMPTED)}), and the teacher is "
+            f"{plan.teacher}; choose another teacher or remove the arm"
+        )
     if len(image.roi) != 2 or (plan.prompted and image.roi[0] != image.roi[1]):
-        raise SpecError("[image] roi: two sizes, for labels are slices; a square one for a prompted teacher")
+        raise SpecError("[image] roi: give two sizes, because labels are slices; a prompted teacher needs a square")
     if min(dataclasses.astuple(plan.budget)) <= 0 or plan.encoder_weight < 0 or plan.synthetic < 1:
-        raise SpecError("[budget] and [experiment]: numbers are above 0, encoder_weight 0 or more")
+        raise SpecError("[budget] and [experiment]: all numbers must be above 0; encoder_weight must be 0 or more")

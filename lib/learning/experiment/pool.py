@@ -1,4 +1,4 @@
-"""The images of an experiment in memory: those that judge, those to learn from, and the slices that have a label."""
+"""Hold the images of an experiment in memory: training cases, test cases, and the slices with a label."""
 
 from __future__ import annotations
 
@@ -13,64 +13,67 @@ from lib.data.cases import Case, find_cases
 from lib.data.datasets import chaos, kidneyus
 from lib.data.phantom import write_cohort
 from lib.data.pipeline import IGNORE, Reading, read
-from lib.data.split import divided
+from lib.data.split import split_pool_and_test
 from lib.learning.experiment.plan import DataPlan, Plan
 
-SMALLEST = 12
-"""Samples of a slice that is worth a label."""
-READERS = {"kidneyus": kidneyus.convert, "chaos": chaos.convert}
+MIN_LABEL_PIXELS = 12
+"""Fewest labelled pixels of a slice that may be drawn as a labelled slice."""
+CONVERTERS = {"kidneyus": kidneyus.convert, "chaos": chaos.convert}
 
 
 @dataclass(frozen=True, eq=False)
 class Pool:
-    """Cases, and what was read of them, in one order; patients apart.
+    """Training and test cases with their readings; no patient is in both parts.
 
     Args:
-        cases: To learn from.
-        readings: The same, with their whole labels, of which an arm gets some slices.
-        judges: Readings that judge.
-        judging: Their cases.
+        cases: Training cases.
+        readings: Readings of the training cases with complete labels; an arm sees the labels of some slices only.
+        test_readings: Readings of the test cases.
+        test_cases: Test cases.
     """
 
     cases: list[Case]
     readings: list[Reading]
-    judges: list[Reading]
-    judging: list[Case]
+    test_readings: list[Reading]
+    test_cases: list[Case]
 
-    def bare(self) -> list[Reading]:
-        """Return what is there without a label."""
+    def unlabelled_readings(self) -> list[Reading]:
+        """Return the readings of the training cases without their labels."""
         return [replace(reading, label=None) for reading in self.readings]
 
-    def drawn(self, count: int, seed: int) -> tuple[list[Reading], list[Case]]:
-        """Return readings with labels on so many slices in all, 255 elsewhere, and their cases.
+    def sample_labels(self, count: int, seed: int) -> tuple[list[Reading], list[Case]]:
+        """Return readings with labels on `count` slices in all and 255 elsewhere, and their cases.
 
-        One slice of each patient, then another, in an order drawn by lot; more labels begin with the same ones.
+        The slices are drawn at random, one per patient and round. For one seed, a larger `count` includes the slices of
+        a smaller one.
 
         Raises:
-            ValueError: If there are fewer slices with enough of a label.
+            ValueError: If fewer slices have at least `MIN_LABEL_PIXELS` labelled pixels.
         """
         rng = np.random.default_rng([seed, 17])
-        left = [rng.permutation(_worthwhile(reading)).tolist() for reading in self.readings]
+        left = [rng.permutation(_labelled_slices(reading)).tolist() for reading in self.readings]
         order, chosen = rng.permutation(len(left)).tolist(), {}
         while sum(map(len, chosen.values())) < count:
             for index in order:
                 if left[index] and sum(map(len, chosen.values())) < count:
                     chosen.setdefault(index, []).append(left[index].pop())
             if not any(left) and sum(map(len, chosen.values())) < count:
-                raise ValueError(f"{count} labels are wanted, and fewer slices show anything")
-        found = sorted(chosen)
-        return [_only(self.readings[i], chosen[i]) for i in found], [self.cases[i] for i in found]
+                raise ValueError(
+                    f"{count} labelled slices are wanted, and the training cases have fewer: lower labels or add cases"
+                )
+        labelled = sorted(chosen)
+        return [_keep_labels_of(self.readings[i], chosen[i]) for i in labelled], [self.cases[i] for i in labelled]
 
 
 def load_pool(plan: Plan, folder: Path) -> Pool:
-    """Return the cases of a plan, made or converted into a folder if they are not there yet.
+    """Return the cases of a plan; generate or convert them into `folder` if they are not there yet.
 
     Raises:
         ValueError: If there are too few patients with labels.
     """
-    learned, judging = divided(_cases(plan.data, folder), plan.data.test)
+    training, test = split_pool_and_test(_cases(plan.data, folder), plan.data.test)
 
-    def seen(case: Case) -> Reading:
+    def read_case(case: Case) -> Reading:
         reading = read(case.image, plan.image, case.label)
         assert reading.label is not None, "divided leaves out cases without a label"
         if plan.data.united:
@@ -78,7 +81,7 @@ def load_pool(plan: Plan, folder: Path) -> Pool:
             reading = replace(reading, label=torch.where((label > 0) & (label != IGNORE), 1, label).to(torch.uint8))
         return reading
 
-    return Pool(learned, [seen(case) for case in learned], [seen(case) for case in judging], judging)
+    return Pool(training, [read_case(case) for case in training], [read_case(case) for case in test], test)
 
 
 def _cases(data: DataPlan, folder: Path) -> list[Case]:
@@ -97,18 +100,18 @@ def _cases(data: DataPlan, folder: Path) -> list[Case]:
                     grid_mm=max(1.35, 0.8 * data.pixel_mm),
                 )
             else:
-                READERS[data.layout](Path(data.folder), folder / "cases")
+                CONVERTERS[data.layout](Path(data.folder), folder / "cases")
             (folder / "made").touch()
     return find_cases(folder / "cases")
 
 
-def _worthwhile(reading: Reading) -> np.ndarray:
+def _labelled_slices(reading: Reading) -> np.ndarray:
     assert reading.label is not None, "the pool has labels"
     marks = reading.label.numpy()
-    return np.flatnonzero(((marks > 0) & (marks != IGNORE)).sum((0, 1)) >= SMALLEST)
+    return np.flatnonzero(((marks > 0) & (marks != IGNORE)).sum((0, 1)) >= MIN_LABEL_PIXELS)
 
 
-def _only(reading: Reading, slices: list[int]) -> Reading:
+def _keep_labels_of(reading: Reading, slices: list[int]) -> Reading:
     assert reading.label is not None, "the pool has labels"
     label = torch.full_like(reading.label, IGNORE)
     label[..., slices] = reading.label[..., slices]

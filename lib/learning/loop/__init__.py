@@ -1,4 +1,4 @@
-"""The one loop: it runs any recipe on MONAI's engines, and what it learned survives whatever interrupts it."""
+"""The training loop: run any recipe on MONAI's engines and resume an interrupted run from its checkpoint."""
 
 from lib.learning.loop.training import Result, fit, train
 

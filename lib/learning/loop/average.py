@@ -1,4 +1,4 @@
-"""An exponential moving average of a network's weights: what is judged and kept."""
+"""Exponential moving average of a network's weights; validation and the saved version use the averaged weights."""
 
 import copy
 
@@ -7,12 +7,13 @@ from torch import nn
 
 
 class WeightAverage:
-    """The average of a network's weights over its last steps.
+    """Average of a network's weights over its last steps.
 
-    The decay grows from zero, ``min(decay, (1 + t) / (10 + t))``, so a short run is not judged on its first weights.
+    The decay is ``min(decay, (1 + t) / (10 + t))`` at step t. It grows, so the first weights have little
+    influence even in a short run.
 
     Args:
-        network: The network that trains; its copy is held.
+        network: The network that is trained; the average is a copy of it.
         decay: Decay per step in [0, 1); 0 follows the network exactly.
     Source:
         Polyak & Juditsky 1992; the growing decay as in TensorFlow's ``ExponentialMovingAverage``.
@@ -25,10 +26,10 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, network: nn.Module) -> None:
-        """Move the average towards `network`; buffers (running statistics) are copied."""
+        """Move the average towards the weights of `network`; copy its buffers (running statistics)."""
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
         self.steps += 1
         averaged = [parameter.detach() for parameter in self.network.parameters()]
         torch._foreach_lerp_(averaged, [parameter.detach() for parameter in network.parameters()], 1 - decay)
-        for mine, theirs in zip(self.network.buffers(), network.buffers(), strict=True):
-            mine.copy_(theirs)
+        for averaged_buffer, buffer in zip(self.network.buffers(), network.buffers(), strict=True):
+            averaged_buffer.copy_(buffer)

@@ -1,4 +1,4 @@
-"""Batches of patches, the same for one seed whatever the number of workers and wherever a run resumes."""
+"""Load batches of patches; for one seed they do not depend on the number of workers or on where a run resumes."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,33 +10,33 @@ from lib.learning.loop.ranks import Ranks
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yield ``(epoch, index)``: the index says which patch, the epoch goes with it into the worker processes.
+    """Yield ``(epoch, index)`` for every patch of this process; the epoch reaches the worker processes with the index.
 
     Args:
         count: Patches per epoch over all processes.
-        rank: My number among the processes.
-        world: How many processes there are.
+        rank: Rank of this process.
+        world: Number of processes.
     """
 
     def __init__(self, count: int, rank: int, world: int) -> None:
-        self.mine = range(rank, count - count % world, world)
+        self.indices = range(rank, count - count % world, world)
         self.epoch = 0
         self.start = 0
 
     def __len__(self) -> int:
-        return len(self.mine)
+        return len(self.indices)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
-        # Only the first epoch of a resumed run starts in its middle.
+        # Only the first epoch of a resumed run starts at a later batch.
         start, self.start = self.start, 0
-        return iter([(self.epoch, index) for index in self.mine[start:]])
+        return iter([(self.epoch, index) for index in self.indices[start:]])
 
 
 class EpochPatches(Dataset):
-    """Patches asked for by ``(epoch, index)``, so that workers that live on still draw anew in every epoch.
+    """Patches by ``(epoch, index)``, so that persistent workers also draw new patches in every epoch.
 
     Args:
-        patches: A map-style data set; where it has ``set_epoch``, that is told of a new epoch.
+        patches: A map-style data set; its ``set_epoch`` is called at a new epoch, if it has that method.
     """
 
     def __init__(self, patches: Any) -> None:
@@ -52,21 +52,23 @@ class EpochPatches(Dataset):
 
 
 def build_loader(patches: Any, *, batch_size: int, num_workers: int, ranks: Ranks) -> tuple[DataLoader, EpochSampler]:
-    """Return the loader of this process and the sampler that steers it.
+    """Return the data loader of this process and its sampler.
 
     Args:
         patches: A map-style data set with a length.
         batch_size: Patches per batch.
-        num_workers: Worker processes; they live as long as the loader.
-        ranks: This process among its peers.
+        num_workers: Number of worker processes; they exist as long as the loader.
+        ranks: Rank and device of this process.
     Returns:
-        The loader, whose last batch may be smaller, and its sampler.
+        The loader, whose last batch may be smaller, and the sampler.
     Raises:
         ValueError: If there are fewer patches than processes.
     """
     sampler = EpochSampler(len(patches), ranks.rank, ranks.world)
     if not len(sampler):
-        raise ValueError(f"{len(patches)} patches an epoch cannot feed {ranks.world} processes")
+        raise ValueError(
+            f"{len(patches)} patches per epoch are too few for {ranks.world} processes: raise patches_per_epoch"
+        )
     loader = DataLoader(
         EpochPatches(patches),
         batch_size=batch_size,
@@ -74,20 +76,21 @@ def build_loader(patches: Any, *, batch_size: int, num_workers: int, ranks: Rank
         num_workers=num_workers,
         persistent_workers=num_workers > 0,
         pin_memory=ranks.device.type == "cuda",
-        # Otherwise each new iterator draws from the generator of the dropout, and a resumed run parts from a whole one.
+        # Without its own generator each new iterator draws a number from torch's default generator. The dropout of a
+        # resumed run would then differ from that of an uninterrupted run.
         generator=torch.Generator().manual_seed(0),
     )
     return loader, sampler
 
 
 def to_device(batch: dict[str, Any], device: torch.device) -> dict[str, Any]:
-    """Return the batch with its tensors on `device`.
+    """Return a copy of the batch with its tensors on `device`.
 
     Args:
         batch: Tensors and other values by name.
-        device: Where to.
+        device: Target device.
     Returns:
-        A new dict.
+        A new dict; values that are not tensors stay as they are.
     """
     return {
         name: value.to(device, non_blocking=True) if isinstance(value, torch.Tensor) else value

@@ -1,4 +1,4 @@
-"""Checkpoints that a killed writer cannot halve and that load without running code."""
+"""Write checkpoints atomically and load them without executing code."""
 
 import random
 from pathlib import Path
@@ -11,34 +11,34 @@ from lib.data.files.atomic import replacing
 
 
 def save_checkpoint(path: Path, state: dict[str, Any]) -> None:
-    """Write `state` to `path` whole or not at all.
+    """Write `state` to `path` atomically: an interrupted write leaves the previous file.
 
     Args:
-        path: Where to; what stands there is replaced in one step.
-        state: Tensors, numbers, strings, lists and dicts: what ``weights_only`` loading accepts.
+        path: File to write; an existing file is replaced in one step.
+        state: Tensors, numbers, strings, lists and dicts, the types that ``weights_only`` loading accepts.
     """
     with replacing(path) as partial:
         torch.save(state, partial)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Return what :func:`save_checkpoint` wrote, tensors on the CPU.
+    """Load a checkpoint that :func:`save_checkpoint` wrote.
 
     Args:
-        path: The checkpoint.
+        path: File of the checkpoint.
     Returns:
-        The state.
+        The state, with its tensors on the CPU.
     Raises:
-        ValueError: If the file cannot be read, with what to do.
+        ValueError: If the file cannot be read.
     """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as fault:
-        raise ValueError(f"checkpoint {path.name} cannot be read ({fault}); remove it to train afresh") from fault
+        raise ValueError(f"checkpoint {path} cannot be read ({fault}); remove it to train from the start") from fault
 
 
 def random_state() -> dict[str, Any]:
-    """Return the state of every random generator the loop uses, in types that load safely."""
+    """Return the state of the random generators that training uses, in types that ``weights_only`` loading accepts."""
     _, keys, position, has_gauss, gauss = np.random.get_state()
     return {
         "torch": torch.get_rng_state(),
@@ -49,7 +49,7 @@ def random_state() -> dict[str, Any]:
 
 
 def restore_random_state(state: dict[str, Any]) -> None:
-    """Set every random generator back to what :func:`random_state` saw."""
+    """Restore every random generator to a state from :func:`random_state`."""
     torch.set_rng_state(state["torch"])
     if state["cuda"] and len(state["cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all(state["cuda"])
@@ -58,20 +58,25 @@ def restore_random_state(state: dict[str, Any]) -> None:
     random.setstate(state["python"])
 
 
-def same_recipe(saved: dict[str, Any], current: dict[str, Any]) -> None:
-    """Refuse to resume under options that change what is learned.
+def require_same_options(saved: dict[str, Any], current: dict[str, Any]) -> None:
+    """Refuse to resume a run if an option that affects the result has changed.
+
+    The length of the run, the validation interval, the number of workers and mixed precision may change.
 
     Args:
-        saved: Options in the checkpoint.
-        current: Options now.
+        saved: Options in the checkpoint, by name.
+        current: Options of the resumed run, by name.
     Raises:
-        ValueError: If they differ in more than how long, on how many workers, and how often judged.
+        ValueError: If another option differs.
     """
-    free = {"max_epochs", "max_minutes", "early_stop_patience", "val_interval", "num_workers", "amp"}
+    changeable = {"max_epochs", "max_minutes", "early_stop_patience", "val_interval", "num_workers", "amp"}
     changed = [
         f"{name} {saved.get(name)!r} -> {current.get(name)!r}"
-        for name in sorted((set(saved) | set(current)) - free)
+        for name in sorted((set(saved) | set(current)) - changeable)
         if saved.get(name) != current.get(name)
     ]
     if changed:
-        raise ValueError(f"the checkpoint was trained with other options ({'; '.join(changed)}): train elsewhere")
+        raise ValueError(
+            f"the checkpoint was trained with other options ({'; '.join(changed)}): "
+            "restore these options, or use another work folder"
+        )

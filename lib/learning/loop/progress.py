@@ -1,4 +1,4 @@
-"""Where a run stands and when it will end, as a bar on a terminal and as log lines elsewhere."""
+"""Report the progress and the remaining time of a run, as a bar on a terminal and as log lines elsewhere."""
 
 import logging
 import sys
@@ -13,18 +13,18 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where a run stands.
+class TrainingProgress:
+    """Progress of a training run after a step.
 
     Args:
-        epoch: The epoch in progress, from 1.
-        epochs: Epochs in all.
-        step: Steps taken.
-        steps: Steps in all.
-        loss: The last loss.
-        score: The best validation score so far, mean Dice; nan before the first.
-        seconds: Time spent.
-        eta_seconds: Time left.
+        epoch: Current epoch, from 1.
+        epochs: Number of epochs of the run.
+        step: Steps done.
+        steps: Number of steps of the run.
+        loss: Loss of the last step.
+        score: Best validation score so far, a mean Dice; nan before the first validation.
+        seconds: Elapsed time.
+        eta_seconds: Estimated remaining time.
     """
 
     epoch: int
@@ -38,30 +38,30 @@ class Standing:
 
     def __str__(self) -> str:
         best = f", best Dice {self.score:.3f}" if self.score == self.score else ""
-        return f"epoch {self.epoch}/{self.epochs}, loss {self.loss:.3f}{best}, {clock(self.eta_seconds)} left"
+        return f"epoch {self.epoch}/{self.epochs}, loss {self.loss:.3f}{best}, {format_duration(self.eta_seconds)} left"
 
 
-Report = Callable[[Standing], None]
+ProgressCallback = Callable[[TrainingProgress], None]
 
 
 def eta_seconds(seconds: float, done: float) -> float:
-    """Return the time left when a fraction `done` took `seconds`; inf before anything is done."""
+    """Return the remaining time if the fraction `done` took `seconds`; inf if nothing is done yet."""
     return seconds * (1 - done) / done if done > 0 else float("inf")
 
 
-def clock(seconds: float) -> str:
-    """Return a duration as ``h:mm:ss``, ``?`` if unknown."""
+def format_duration(seconds: float) -> str:
+    """Return a duration as ``h:mm:ss``; ``?`` if it is infinite, that is unknown."""
     if seconds == float("inf"):
         return "?"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-class LogLines:
-    """Log a line now and then.
+class ProgressLog:
+    """Log the progress at intervals.
 
     Args:
-        interval_seconds: Least time between two lines.
+        interval_seconds: Shortest time between two lines.
     """
 
     def __init__(self, interval_seconds: float = 15.0) -> None:
@@ -69,33 +69,33 @@ class LogLines:
         self._last = -float("inf")
 
     def close(self) -> None:
-        """Do nothing: a line needs no end."""
+        """Do nothing; the log needs no closing."""
 
-    def __call__(self, standing: Standing) -> None:
-        """Log `standing` if the last line is old enough, or the run is over."""
+    def __call__(self, progress: TrainingProgress) -> None:
+        """Log `progress` if the last line is older than the interval or the run is complete."""
         now = time.monotonic()
-        if now - self._last >= self._interval or standing.step >= standing.steps:
+        if now - self._last >= self._interval or progress.step >= progress.steps:
             self._last = now
-            logger.info("%s", standing)
+            logger.info("%s", progress)
 
 
-class Bar:
-    """Draw a bar on standard error."""
+class ProgressBar:
+    """Show the progress as a bar on standard error."""
 
     def __init__(self) -> None:
         self._bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True))
         self._task = self._bar.add_task("training", total=None)
         self._bar.start()
 
-    def __call__(self, standing: Standing) -> None:
-        """Draw `standing`."""
-        self._bar.update(self._task, completed=standing.step, total=standing.steps, description=str(standing))
+    def __call__(self, progress: TrainingProgress) -> None:
+        """Update the bar with `progress`."""
+        self._bar.update(self._task, completed=progress.step, total=progress.steps, description=str(progress))
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop updating the bar; its last state stays visible."""
         self._bar.stop()
 
 
-def default_report() -> LogLines | Bar:
+def default_report() -> ProgressLog | ProgressBar:
     """Return a bar if standard error is a terminal, else log lines."""
-    return Bar() if sys.stderr.isatty() else LogLines()
+    return ProgressBar() if sys.stderr.isatty() else ProgressLog()

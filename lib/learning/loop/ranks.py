@@ -1,4 +1,4 @@
-"""The processes of a torchrun launch: who I am, which device is mine, what all of us say."""
+"""The processes of a torchrun launch: rank and device of this process, and reductions over all processes."""
 
 import os
 from collections.abc import Iterator
@@ -14,12 +14,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those that train together.
+    """Rank and device of this process in a distributed training.
 
     Args:
-        rank: My number.
-        world: How many we are.
-        device: The device that is mine.
+        rank: Rank of this process.
+        world: Number of processes.
+        device: Device of this process.
     """
 
     rank: int
@@ -27,24 +27,24 @@ class Ranks:
     device: torch.device
 
     @property
-    def first(self) -> bool:
-        """Whether I am the one that writes."""
+    def is_first(self) -> bool:
+        """Whether this process has rank 0, which writes the files."""
         return self.rank == 0
 
-    def wrap(self, network: nn.Module, partly: bool = False) -> nn.Module:
-        """Return the network with gradients averaged over the processes, or itself if alone.
+    def wrap(self, network: nn.Module, find_unused_parameters: bool = False) -> nn.Module:
+        """Return the network wrapped for gradient averaging; with one process, the network itself.
 
         Args:
-            network: On my device.
-            partly: Whether a step may leave parameters out, which then takes a search at every step.
+            network: Network on the device of this process.
+            find_unused_parameters: Whether a step may leave parameters unused; every step then searches for them.
         """
         if self.world == 1:
             return network
         device_ids = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=device_ids, find_unused_parameters=partly)
+        return DistributedDataParallel(network, device_ids=device_ids, find_unused_parameters=find_unused_parameters)
 
-    def largest(self, *values: float) -> list[float]:
-        """Return each value at its largest over the processes, so that all act alike."""
+    def max_over_processes(self, *values: float) -> list[float]:
+        """Return the maximum of each value over the processes, so that all processes take the same decision."""
         if self.world == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -61,13 +61,13 @@ class Ranks:
 
 
 @contextmanager
-def join(device: str | torch.device) -> Iterator[Ranks]:
-    """Join the process group that torchrun announces in the environment, or stand alone.
+def join_processes(device: str | torch.device) -> Iterator[Ranks]:
+    """Join the process group of torchrun, as described by the environment; without torchrun, use one process.
 
     Args:
-        device: Where to train; under torchrun ``cuda`` becomes this process's own GPU.
+        device: Training device; under torchrun ``cuda`` becomes the GPU of this process.
     Yields:
-        My place; the group is left at the end if it was made here.
+        Rank and device of this process. The process group is destroyed at the end if it was created here.
     """
     device, world = torch.device(device), int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
@@ -76,11 +76,11 @@ def join(device: str | torch.device) -> Iterator[Ranks]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    made = not dist.is_initialized()
-    if made:
+    created = not dist.is_initialized()
+    if created:
         dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), device)
     finally:
-        if made:
+        if created:
             dist.destroy_process_group()

@@ -1,4 +1,4 @@
-"""The learning rate over a run, and the optimiser it drives."""
+"""Learning rate schedule and optimiser."""
 
 import math
 
@@ -9,12 +9,12 @@ POLY_POWER = 0.9
 
 
 def rate_factor(schedule: str, done: float, *, step: int, warmup_steps: int) -> float:
-    """Return the factor on the peak learning rate.
+    """Return the factor by which the peak learning rate is multiplied.
 
     Args:
         schedule: ``poly``, ``cosine`` or ``constant``.
         done: Fraction of the run that is done, in [0, 1].
-        step: Steps taken.
+        step: Steps done.
         warmup_steps: Steps of linear warm-up.
     Returns:
         A factor in [0, 1].
@@ -26,24 +26,24 @@ def rate_factor(schedule: str, done: float, *, step: int, warmup_steps: int) -> 
 
 
 def build_optimizer(network: nn.Module, *, learning_rate: float, weight_decay: float) -> torch.optim.AdamW:
-    """Return AdamW that decays matrices only.
+    """Return AdamW with weight decay on matrices only.
 
-    Biases, norms and tensors marked ``_no_weight_decay`` (a state space's ``A`` and ``D``) keep their scale.
+    Biases, norms and tensors marked ``_no_weight_decay`` (``A`` and ``D`` of a state space) have no weight decay.
 
     Args:
         network: The network to train.
-        learning_rate: Peak rate.
+        learning_rate: Peak learning rate.
         weight_decay: Decoupled decay of the matrices.
     Returns:
-        The optimiser, its parameters in the network's order within two groups.
+        The optimiser with up to two parameter groups: with and without decay, each in the order of the network.
     Source:
         Loshchilov & Hutter 2019, arXiv:1711.05101; the exemptions as in state-spaces/mamba.
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    free = [p for p in trained if p.ndim < 2 or getattr(p, "_no_weight_decay", False)]
-    kept = {id(parameter) for parameter in free}
+    without_decay = [p for p in trained if p.ndim < 2 or getattr(p, "_no_weight_decay", False)]
+    exempt = {id(parameter) for parameter in without_decay}
     groups = [
-        {"params": [p for p in trained if id(p) not in kept], "weight_decay": weight_decay},
-        {"params": free, "weight_decay": 0.0},
+        {"params": [p for p in trained if id(p) not in exempt], "weight_decay": weight_decay},
+        {"params": without_decay, "weight_decay": 0.0},
     ]
     return torch.optim.AdamW([group for group in groups if group["params"]], lr=learning_rate)

@@ -1,4 +1,4 @@
-"""What a run has done so far."""
+"""The counters and scores of a training run, as they are stored in its checkpoint."""
 
 import dataclasses
 import math
@@ -8,20 +8,20 @@ from lib.learning.loop.validation import CaseScore
 
 
 @dataclasses.dataclass
-class Tally:
-    """What a run has done so far; saved and resumed whole.
+class TrainingState:
+    """Counters and scores of a training run so far; a checkpoint stores all of them.
 
     Args:
-        step: Steps, the skipped ones included.
+        step: Steps done, including skipped steps.
         skipped: Steps whose loss or gradient was not finite.
-        seconds: Time spent, validation and earlier parts included.
-        judged_step: The step of the last validation.
-        judging_seconds: Time the last validation took.
+        seconds: Training time, including validation and earlier parts of a resumed run.
+        judged_step: Step of the last validation; -1 before the first.
+        judging_seconds: Duration of the last validation.
         best_score: Best mean Dice; nan before the first validation.
-        best_epoch: Its epoch, from 1; 0 before.
-        since_best: Validations since.
+        best_epoch: Epoch of the best score, from 1; 0 before the first validation.
+        since_best: Number of validations after the best one.
         metrics: Scores per case of the best weights.
-        history: One row per epoch.
+        history: One row of losses and scores per epoch.
     """
 
     step: int = 0

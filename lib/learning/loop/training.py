@@ -1,4 +1,4 @@
-"""Train a network by a recipe: on cases, or on any patches with any judge."""
+"""Train a network with a recipe, on cases or on any data set of patches."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -14,33 +14,33 @@ from lib.data.cases import Case
 from lib.data.files.atomic import replacing
 from lib.data.patches.dataset import PatchDataset
 from lib.data.pipeline import ImageSpec
-from lib.learning.loop.progress import Report, default_report
-from lib.learning.loop.ranks import join
-from lib.learning.loop.session import Session
+from lib.learning.loop.progress import ProgressCallback, default_report
+from lib.learning.loop.ranks import join_processes
+from lib.learning.loop.session import TrainingSession
 from lib.learning.loop.tracking import MLflow, TensorBoard, Tracker
-from lib.learning.loop.validation import CaseScore, Judge, Validation
+from lib.learning.loop.validation import CaseScore, Validation, ValidationFunction
 from lib.learning.recipes.recipe import Recipe
 from lib.learning.teacher import Teacher
 
 MLFLOW_RUN = "mlflow-run.json"
 STUDENT = "student."
-"""Where a module that holds more than the network to be taught has it."""
+"""Prefix of the student's weights in a module that holds student and teacher."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run learned.
+    """The result of a training run.
 
     Args:
-        state_dict: The best weights, on the CPU; the last ones if nothing was judged.
-        score: Their mean Dice; nan if nothing was judged.
-        best_epoch: Their epoch, from 1; 0 if nothing was judged.
-        metrics: Their scores, one ``{"case", "scores": {class: Dice or None}}`` per case.
-        history: One row per epoch: losses, learning rate, seconds and, where judged, scores.
-        steps: Steps taken.
-        skipped: Steps left out because a loss or a gradient was not finite.
-        seconds: Time spent, earlier parts of a resumed run included.
-        stopped: ``finished``, ``early``, ``time``, ``requested`` or ``interrupted``.
+        state_dict: Best weights, on the CPU; the last weights if the run had no validation.
+        score: Mean Dice of the best weights; nan without validation.
+        best_epoch: Epoch of the best weights, from 1; 0 without validation.
+        metrics: Scores of the best weights, one ``{"case", "scores": {class: Dice or None}}`` per case.
+        history: One row per epoch: losses, learning rate, seconds and, after a validation, scores.
+        steps: Steps done.
+        skipped: Steps that were skipped because a loss or a gradient was not finite.
+        seconds: Training time, including earlier parts of a resumed run.
+        stopped: Reason for the end: ``finished``, ``early``, ``time``, ``requested`` or ``interrupted``.
     """
 
     state_dict: dict[str, torch.Tensor]
@@ -63,38 +63,38 @@ def train(
     spec: ImageSpec,
     labels: Sequence[str],
     workdir: Path,
-    judge: Judge | None = None,
+    validate: ValidationFunction | None = None,
     teacher: Teacher | None = None,
     cache: Path | None = None,
     device: str | torch.device = "cpu",
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
     should_stop: Callable[[], bool] | None = None,
     resume: bool = True,
     track: bool = True,
 ) -> Result:
-    """Train on labelled cases and judge on held-out ones.
+    """Train on labelled cases and validate on other cases.
 
     Args:
-        recipe: What to do, and for how long.
-        network: Trained in place; the result holds the best weights, which may be others.
-        train_cases: Cases with labels.
-        val_cases: Held-out cases with labels; none, and the last weights are the best.
-        spec: How images are read, cut and windowed.
+        recipe: Options and training step.
+        network: Trained in place; its final weights may differ from the best weights in the result.
+        train_cases: Training cases with labels.
+        val_cases: Validation cases with labels; without them, the last weights are the best.
+        spec: Grid, window, patch size and slices with which images are read.
         labels: Names of the classes 1, 2, ...
-        workdir: Folder of checkpoints, curves and records; made if absent.
-        judge: Scores a network on the held-out cases; absent, by the Dice of whole volumes.
-        teacher: Whose outputs are learned from as well; cases may then have no label.
-        cache: Folder for what was read of the cases; a later run then starts at once.
-        device: Where to train; under torchrun ``cuda`` is this process's own GPU.
-        progress: Told of every step; absent, a bar or log lines.
-        should_stop: Asked at every step; the run ends cleanly once it says yes.
-        resume: Whether to go on from a checkpoint in `workdir`.
-        track: Whether to record curves in TensorBoard and MLflow.
+        workdir: Folder of checkpoints and curves; created if absent.
+        validate: Function that scores a network on the validation cases; None takes the Dice of whole volumes.
+        teacher: Teacher from whose logits the network also learns; cases may then have no label.
+        cache: Folder that caches the read cases, so that a later run starts faster.
+        device: Training device; under torchrun ``cuda`` is the GPU of this process.
+        progress: Called with the progress after every step; None shows a bar or log lines.
+        should_stop: Called at every step; the run ends cleanly when it returns True.
+        resume: Whether to continue from a checkpoint in `workdir`.
+        track: Whether to record curves with TensorBoard and MLflow.
     Returns:
-        What was learned.
+        The best weights, their scores and the history of the run.
     Raises:
-        ValueError: If there is no case to train on, a case has no label, or the checkpoint is another recipe's.
-        Diverged: If no step has a finite loss and gradient any more.
+        ValueError: If there is no case to train on, a case has no label, or the checkpoint has other options.
+        Diverged: If too many steps in a row have no finite loss and gradient.
     """
     if not train_cases:
         raise ValueError("there is no labelled case to train on: submit labels first")
@@ -107,16 +107,16 @@ def train(
         seed=recipe.seed,
         augment=recipe.augmentation(),
         cache=cache,
-        soft=soft,
+        teacher_logits=soft,
     )
-    if judge is None and val_cases:
-        judge = Validation(val_cases, spec, labels)
-    whole = network if teacher is None else recipe.assemble(network, teacher.network, spec, teacher.spec)
+    if validate is None and val_cases:
+        validate = Validation(val_cases, spec, labels)
+    trained = network if teacher is None else recipe.attach_teacher(network, teacher.network, spec, teacher.spec)
     result = fit(
         recipe,
-        whole,
+        trained,
         patches,
-        judge if whole is network or judge is None else _of_student(judge),
+        validate if trained is network or validate is None else _validate_student(validate),
         workdir=workdir,
         device=device,
         progress=progress,
@@ -124,61 +124,61 @@ def train(
         resume=resume,
         track=track,
     )
-    if whole is network:
+    if trained is network:
         return result
-    learned = {name.removeprefix(STUDENT): v for name, v in result.state_dict.items() if name.startswith(STUDENT)}
-    return replace(result, state_dict=learned)
+    student = {name.removeprefix(STUDENT): v for name, v in result.state_dict.items() if name.startswith(STUDENT)}
+    return replace(result, state_dict=student)
 
 
-def _of_student(judge: Judge) -> Judge:
-    return lambda whole, ranks: judge(cast(nn.Module, whole.student), ranks)
+def _validate_student(validate: ValidationFunction) -> ValidationFunction:
+    return lambda module, ranks: validate(cast(nn.Module, module.student), ranks)
 
 
 def fit(
     recipe: Recipe,
     network: nn.Module,
     patches: Any,
-    judge: Judge | None,
+    validate: ValidationFunction | None,
     *,
     workdir: Path,
     device: str | torch.device = "cpu",
-    progress: Report | None = None,
+    progress: ProgressCallback | None = None,
     should_stop: Callable[[], bool] | None = None,
     resume: bool = True,
     track: bool = True,
 ) -> Result:
-    """Train on any map-style data set of patches; the rest as :func:`train`.
+    """Train on any map-style data set of patches; otherwise like :func:`train`.
 
     Args:
-        recipe: What to do, and for how long.
+        recipe: Options and training step.
         network: Trained in place.
-        patches: Items of the batches that `recipe.step` takes; ``set_epoch`` is called where it exists.
-        judge: Scores a network on held-out cases, the same list in every process.
-        workdir: Folder of checkpoints, curves and records.
-        device: Where to train.
-        progress: Told of every step.
-        should_stop: Asked at every step.
-        resume: Whether to go on from a checkpoint in `workdir`.
-        track: Whether to record curves.
+        patches: Data set of the items of the batches for `recipe.step`; its ``set_epoch`` is called if it exists.
+        validate: Function that scores a network on the validation cases; it returns the same list in every process.
+        workdir: Folder of checkpoints and curves.
+        device: Training device.
+        progress: Called with the progress after every step; None shows a bar or log lines.
+        should_stop: Called at every step; the run ends cleanly when it returns True.
+        resume: Whether to continue from a checkpoint in `workdir`.
+        track: Whether to record curves with TensorBoard and MLflow.
     Returns:
-        What was learned.
+        The best weights, their scores and the history of the run.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    with join(device) as ranks:
+    with join_processes(device) as ranks:
         manual_seed(recipe.seed + ranks.rank)
-        reporter = default_report() if progress is None and ranks.first else None
-        session = Session(
+        reporter = default_report() if progress is None and ranks.is_first else None
+        session = TrainingSession(
             recipe,
             network.to(ranks.device),
             patches,
-            judge,
+            validate,
             ranks=ranks,
             workdir=workdir,
             report=progress or reporter or (lambda _: None),
             should_stop=should_stop or (lambda: False),
         )
         resumed = resume and session.resume()
-        session.trackers = _trackers(recipe, workdir, resumed) if track and ranks.first else []
+        session.trackers = _trackers(recipe, workdir, resumed) if track and ranks.is_first else []
         try:
             session.run()
         except BaseException:
@@ -192,10 +192,10 @@ def fit(
 
 
 def _trackers(recipe: Recipe, workdir: Path, resumed: bool) -> list[Tracker]:
-    note = workdir / MLFLOW_RUN
-    known = json.loads(note.read_text())["run_id"] if resumed and note.exists() else ""
-    mlflow = MLflow(workdir, {"recipe": type(recipe).__name__, **asdict(recipe)}, known)
-    with replacing(note) as partial:
+    run_file = workdir / MLFLOW_RUN
+    run_id = json.loads(run_file.read_text())["run_id"] if resumed and run_file.exists() else ""
+    mlflow = MLflow(workdir, {"recipe": type(recipe).__name__, **asdict(recipe)}, run_id)
+    with replacing(run_file) as partial:
         partial.write_text(json.dumps({"run_id": mlflow.run_id}))
     return [TensorBoard(workdir), mlflow]
 
@@ -205,16 +205,16 @@ def _close(trackers: Sequence[Tracker], status: str) -> None:
         tracker.close(status)
 
 
-def _result(session: Session) -> Result:
-    tally = session.tally
+def _result(session: TrainingSession) -> Result:
+    state = session.state
     return Result(
         state_dict=session.best_weights,
-        score=tally.best_score,
-        best_epoch=tally.best_epoch,
-        metrics=tally.metrics,
-        history=tally.history,
-        steps=tally.step,
-        skipped=tally.skipped,
-        seconds=tally.seconds,
+        score=state.best_score,
+        best_epoch=state.best_epoch,
+        metrics=state.metrics,
+        history=state.history,
+        steps=state.step,
+        skipped=state.skipped,
+        seconds=state.seconds,
         stopped=session.stopped,
     )

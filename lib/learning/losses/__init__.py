@@ -1,1 +1,1 @@
-"""The losses: one idea a file, functions of logits or probabilities and integer labels, 255 ignored."""
+"""Loss functions, one idea per file, of logits or probabilities and integer labels; label 255 is ignored."""

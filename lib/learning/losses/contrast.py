@@ -1,16 +1,16 @@
-"""Two views of one place are alike, those of two places are not."""
+"""Contrastive loss: two views of one image position match, views of different positions do not."""
 
 import torch
 import torch.nn.functional as F
 
 
 def contrast_loss(queries: torch.Tensor, keys: torch.Tensor, *, temperature: float = 0.2) -> torch.Tensor:
-    """Return ``2 t CE(q k^T / t)``: the key of the same row against those of all other rows.
+    """Return ``2 t CE(q k^T / t)``; the key of the same row is the positive, the keys of other rows are negatives.
 
     Args:
-        queries: ``(B, D)``, of length 1.
-        keys: ``(B, D)``, of length 1; they get no gradient.
-        temperature: t.
+        queries: Query vectors of unit length, ``(B, D)``.
+        keys: Key vectors of unit length, ``(B, D)``; they get no gradient.
+        temperature: Temperature t, above 0.
     Returns:
         A scalar.
     Source:

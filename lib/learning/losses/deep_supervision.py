@@ -1,4 +1,4 @@
-"""One loss over outputs at several scales."""
+"""Deep supervision: one loss over outputs at several scales."""
 
 from collections.abc import Callable, Sequence
 
@@ -25,7 +25,7 @@ def deep_supervision_loss(
 ) -> torch.Tensor:
     """Return the weighted sum of ``loss`` over the outputs, each against the labels on its own grid.
 
-    Labels go to a coarser grid by nearest neighbour, so 255 (ignored) stays 255 and no label is invented.
+    Labels are resampled to a coarser grid by nearest neighbour, so 255 (ignored) stays 255 and no new label appears.
 
     Args:
         loss: ``loss(logits (B, K, *S), target (B, *S)) -> scalar``.

@@ -1,4 +1,4 @@
-"""Dice and cross entropy over integer labels, with a label that counts in neither term."""
+"""Soft Dice and cross entropy over integer labels; ignored voxels count in neither term."""
 
 import torch
 import torch.nn.functional as F
@@ -16,13 +16,13 @@ def dice_ce_loss(
 ) -> torch.Tensor:
     """Return soft Dice loss plus cross entropy, each averaged over the voxels that are not ignored.
 
-    Dice sums over the whole batch (a patch often lacks a class; per patch its term would be noise) and averages
-    over classes. A batch that is ignored everywhere costs nothing but the Dice constant, and has no gradient.
+    Dice sums over the whole batch, because a single patch often lacks a class, and averages over classes. If all voxels
+    of a batch are ignored, the loss is a constant without gradient.
 
     Args:
-        logits: Scores, ``(B, K, *S)``; computed in float32 whatever the dtype.
+        logits: Logits, ``(B, K, *S)``; the loss is computed in float32 whatever the dtype.
         target: Labels, ``(B, *S)``, integers in ``[0, K)`` or ``ignore_index``.
-        ignore_index: The label of voxels nobody has judged.
+        ignore_index: Label of voxels without a known class.
         include_background: Whether class 0 has a Dice term.
         smooth: Added to numerator and denominator of the Dice ratio.
     Returns:
@@ -33,7 +33,7 @@ def dice_ce_loss(
         Milletari et al. 2016, arXiv:1606.04797; MONAI ``DiceCELoss(softmax=True, batch=True)``.
     """
     if target.shape != (logits.shape[0], *logits.shape[2:]):
-        raise ValueError(f"labels {tuple(target.shape)} do not lie on the grid of the logits {tuple(logits.shape)}")
+        raise ValueError(f"labels {tuple(target.shape)} are not on the grid of the logits {tuple(logits.shape)}")
     valid = target != ignore_index
     classes = torch.where(valid, target, 0).long()
     if bool((classes >= logits.shape[1]).any()) or bool((classes < 0).any()):

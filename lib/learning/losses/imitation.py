@@ -1,4 +1,4 @@
-"""What a student's features owe a teacher's: the same direction at every place."""
+"""Imitation loss: cosine distance between student and teacher features at every position."""
 
 import torch
 import torch.nn.functional as F
@@ -6,18 +6,21 @@ import torch.nn.functional as F
 POOLS = {2: F.adaptive_avg_pool2d, 3: F.adaptive_avg_pool3d}
 
 
-def imitation_loss(ours: torch.Tensor, theirs: torch.Tensor) -> torch.Tensor:
-    """Return the mean of ``1 - cos(z_S, z_T)`` over the places of the coarser grid.
+def imitation_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor:
+    """Return the mean of ``1 - cos(z_S, z_T)`` over the positions of the student's grid.
 
     Args:
-        ours: The student's, ``(B, E, *s)``; computed in float32 whatever the dtype.
-        theirs: The teacher's, ``(B, E, *s')``, averaged down to the student's grid; they get no gradient.
+        student: Student features, ``(B, E, *s)``; the loss is computed in float32 whatever the dtype.
+        teacher: Teacher features, ``(B, E, *s')``, which are averaged to the student's grid and get no gradient.
     Returns:
         A scalar, float32, from 0 to 2.
     Raises:
-        ValueError: If the channels differ.
+        ValueError: If the batch sizes or the numbers of channels differ.
     """
-    if ours.shape[:2] != theirs.shape[:2]:
-        raise ValueError(f"features {tuple(ours.shape)} and {tuple(theirs.shape)} do not fit")
-    pooled = POOLS[ours.ndim - 2](theirs.detach().float(), ours.shape[2:])
-    return (1 - F.cosine_similarity(ours.float(), pooled, dim=1)).mean()
+    if student.shape[:2] != teacher.shape[:2]:
+        raise ValueError(
+            f"features do not fit: student {tuple(student.shape)}, teacher {tuple(teacher.shape)}; "
+            "batch size and channels must be equal"
+        )
+    pooled = POOLS[student.ndim - 2](teacher.detach().float(), student.shape[2:])
+    return (1 - F.cosine_similarity(student.float(), pooled, dim=1)).mean()

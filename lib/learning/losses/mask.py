@@ -1,4 +1,4 @@
-"""The loss of one mask against another: cross entropy and soft Dice, each mask for itself."""
+"""Mask loss: cross entropy and soft Dice, computed separately for every mask."""
 
 import torch
 import torch.nn.functional as F
@@ -9,13 +9,13 @@ def mask_loss(
 ) -> torch.Tensor:
     """Return ``(1 - w) CE + w (1 - Dice)``, the mean over masks.
 
-    Dice is of each mask: over a batch, a large object would outweigh the small ones that take most clicks.
+    Dice is computed per mask, because over a batch a large object would outweigh small ones, which need most clicks.
 
     Args:
-        logits: ``(P, H, W)``.
-        target: The same, bool.
-        valid: Where the target is known, the same, bool.
-        dice_weight: w.
+        logits: Mask logits, ``(P, H, W)``.
+        target: Target masks, bool ``(P, H, W)``.
+        valid: Pixels where the target is known, bool ``(P, H, W)``.
+        dice_weight: Weight w of Dice, in [0, 1].
     Returns:
         A scalar.
     Source:

@@ -1,4 +1,4 @@
-"""Skeleton recall: how much of the true skeleton the prediction covers, the skeleton computed beside the data."""
+"""Skeleton recall: the fraction of the true skeleton that the prediction covers; skeletons are computed per patch."""
 
 from typing import Any
 
@@ -12,12 +12,12 @@ from lib.data.pipeline import IGNORE
 
 
 def skeleton_recall_loss(prob: torch.Tensor, skeleton: torch.Tensor, *, smooth: float = 1.0) -> torch.Tensor:
-    """Return ``-mean_c [(sum p_c s_c + 1) / (sum s_c + 1)]`` over the classes but background.
+    """Return ``-mean_c [(sum p_c s_c + 1) / (sum s_c + 1)]`` over the foreground classes.
 
     Args:
         prob: Probabilities, ``(B, K, *S)``; class 0 is background.
-        skeleton: Dilated skeleton carrying the label of each voxel, ``(B, *S)``, 0 elsewhere.
-        smooth: Added to numerator and denominator: a class that is absent costs -1, with no gradient.
+        skeleton: Dilated skeleton with the label of each of its voxels, ``(B, *S)``; 0 elsewhere.
+        smooth: Added to numerator and denominator; an absent class contributes -1 and no gradient.
     Returns:
         A scalar in ``[-1, 0)``.
     Source:
@@ -30,22 +30,22 @@ def skeleton_recall_loss(prob: torch.Tensor, skeleton: torch.Tensor, *, smooth: 
 
 
 def tubed_skeleton(label: np.ndarray, *, radius: int = 2) -> np.ndarray:
-    """Return the skeleton of all labels together, dilated, each voxel carrying its label.
+    """Return the dilated skeleton of all labels together; each voxel of it has its label.
 
-    One skeleton of the union, and not one per class: where two parts of a tube meet, the centreline runs on.
+    The skeleton belongs to the union of all classes, so the centreline is continuous where two parts of a tube meet.
 
     Args:
         label: Labels, ``(*S)`` in 2-D or 3-D; 0 background, 255 ignored.
         radius: Dilation of the one-voxel skeleton, in voxels.
     Returns:
-        ``(*S)``, dtype of ``label``: the label on the tube around the skeleton, 0 elsewhere.
+        ``(*S)``, dtype of ``label``: the label on the dilated skeleton, 0 elsewhere.
     """
     mask = (label > 0) & (label != IGNORE)
     tube = np.zeros_like(label)
     if not mask.any():
         return tube
     box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(mask))
-    # A margin of background: skeletonize treats a face of the array as the outside only when it sees it.
+    # Pad with background, because skeletonize does not treat the border of the array as background.
     inside = np.pad(mask[box], 1)
     core = tuple(slice(1, -1) for _ in box)
     thick = (
@@ -56,7 +56,7 @@ def tubed_skeleton(label: np.ndarray, *, radius: int = 2) -> np.ndarray:
 
 
 class SkeletonTargets(Dataset):
-    """Patches with their dilated skeleton under ``"skeleton"``, made where the patch is made (a worker process).
+    """Patches with their dilated skeleton under ``"skeleton"``, computed in the process that loads the patch.
 
     Args:
         patches: A map-style data set of dicts with ``"label"``, ``(*S)``.
@@ -77,5 +77,5 @@ class SkeletonTargets(Dataset):
         return patch
 
     def set_epoch(self, epoch: int) -> None:
-        """Pass the epoch on to the patches, which draw anew from it."""
+        """Draw the patches of another epoch."""
         self.patches.set_epoch(epoch)

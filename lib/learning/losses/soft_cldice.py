@@ -1,4 +1,4 @@
-"""Soft centreline Dice: does each skeleton lie inside the other mask?"""
+"""Soft centreline Dice: the fraction of each skeleton that lies inside the other mask."""
 
 import torch
 
@@ -15,14 +15,14 @@ def soft_cldice_loss(
 ) -> torch.Tensor:
     """Return ``1 - 2 P R / (P + R)``, averaged over channels.
 
-    ``P`` is the part of the predicted skeleton inside the target, ``R`` the part of the target's skeleton inside
-    the prediction. Both sum over the batch.
+    ``P`` is the fraction of the predicted skeleton inside the target, ``R`` the fraction of the target's skeleton
+    inside the prediction. Both are sums over the batch.
 
     Args:
         prob: Probabilities, ``(B, C, *S)``.
         target: Masks of zeros and ones, ``(B, C, *S)``.
-        valid: Ones where a voxel counts, ``(B, 1, *S)``; all where absent.
-        iterations: Erosions of the soft skeleton: at least the largest radius, in voxels.
+        valid: Ones at voxels that count, ``(B, 1, *S)``; None counts all voxels.
+        iterations: Number of erosions of the soft skeleton: at least the largest radius, in voxels.
         smooth: Added to the numerators and denominators of ``P`` and ``R``.
     Returns:
         A scalar.

@@ -1,1 +1,1 @@
-"""Recipes: a frozen dataclass of options and one `step(batch) -> losses` each."""
+"""Training recipes: each is a frozen dataclass of options with one method `step(network, batch) -> losses`."""

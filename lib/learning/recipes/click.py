@@ -1,4 +1,4 @@
-"""Teach a prompted network by clicks: a simulated annotator asks, sees the answer, and clicks where it is wrong."""
+"""Train a prompted network with the clicks of a simulated annotator, who clicks where the current mask is wrong."""
 
 from __future__ import annotations
 
@@ -14,39 +14,40 @@ from torch import nn
 
 from lib.data.patches.augment import Augmentation
 from lib.data.pipeline import IGNORE
-from lib.evaluation.metrics.clicks import Click as Mark
+from lib.evaluation.metrics.clicks import Click as SimulatedClick
 from lib.evaluation.metrics.clicks import inner_points, next_click
 from lib.learning.losses.mask import mask_loss
 from lib.learning.recipes.recipe import Batch, Losses, Recipe
 from lib.models.sam.network import BACKGROUND, FOREGROUND, NO_POINT, Decode, Prompts
 from lib.models.sam.predictor import mask_logits
 
-SMALLEST = 12
-"""Samples of an object that is worth a click."""
-FOLLOW_POINTS = 3
-CORNERS = ("point_embeddings.2", "point_embeddings.3")
-UNUSED = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)), *CORNERS)
-"""Parts that answer several masks at once, which nobody asks for, and those of boxes, which no lesson has."""
+MIN_OBJECT_PIXELS = 12
+"""Fewest pixels of an object for which the annotator clicks."""
+NEIGHBOUR_CLICKS = 3
+"""Most clicks that a session starts with, if its first prompt is the mask of a neighbouring slice."""
+BOX_EMBEDDINGS = ("point_embeddings.2", "point_embeddings.3")
+UNUSED_PARTS = ("iou_prediction_head", *(f"output_hypernetworks_mlps.{i}" for i in (1, 2, 3)), *BOX_EMBEDDINGS)
+"""Parts of the network that training leaves frozen: the heads for several masks per prompt, and the box prompts."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Click(Recipe):
-    """Clicks on simulated objects: all labels together, one of them, or one connected part.
+    """Train on clicks on sampled objects: all labels together, one label, or one connected component.
 
-    A session goes on for some rounds: the first click lies inside the object, each further one in the largest error
-    region, with or without the mask before as a prompt. Some objects begin with the mask of a slice beside it, and some
-    images are asked without any prompt, which is what a distillation learns from.
+    A click session has several rounds. The first click lies inside the object, each further click in the largest error
+    region; the previous mask is a second prompt in about half of the rounds. Some sessions start with the simulated
+    mask of a neighbouring slice. Some images are also segmented without a prompt, as needed for a later distillation.
 
     Args:
-        objects: Objects asked of one image.
-        rounds: Clicks on each.
-        union_prob: Share of objects that are all labels together; the others are one label or one part.
-        follow_prob: Share of images whose objects begin with a neighbour's mask.
-        free_prob: Share of images that are also asked without a prompt, for all labels together.
-        dice_weight: Of soft Dice in the loss; the rest is cross entropy.
-        train_decoder: Whether the mask decoder learns.
-        train_prompt_encoder: Whether the prompt encoder learns.
-        zoom_out: Largest field of view, as a multiple of the roi at the task's spacing.
+        objects: Objects per image.
+        rounds: Predictions per object; each prediction is followed by a click in its largest error region.
+        union_prob: Fraction of objects that are all labels together; the others are one label or one component.
+        follow_prob: Fraction of images whose sessions start with the mask of a neighbouring slice.
+        free_prob: Fraction of images that are also segmented without a prompt; the target is all labels together.
+        dice_weight: Weight of soft Dice in the loss; cross entropy has the remaining weight.
+        train_decoder: Whether the mask decoder is trained.
+        train_prompt_encoder: Whether the prompt encoder is trained.
+        zoom_out: Largest field of view, as a multiple of the patch size at the task's spacing.
         zoom_in: Largest magnification.
     Source:
         Kirillov et al. 2023, arXiv:2304.02643 (interactive training); Zhang & Liu 2023, SAMed, arXiv:2304.13785
@@ -64,26 +65,26 @@ class Click(Recipe):
     zoom_out: float = 1.8
     zoom_in: float = 2.8
 
-    partly: ClassVar[bool] = True
+    has_unused_parameters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse invalid options."""
         super().__post_init__()
         for name in ("objects", "rounds", "zoom_out", "zoom_in"):
             self._require(name, getattr(self, name) > 0, "must be positive")
         for name in ("union_prob", "follow_prob", "free_prob", "dice_weight"):
             self._require(name, 0 <= getattr(self, name) <= 1, "must lie in [0, 1]")
 
-    def prepare(self, network: nn.Module) -> None:
-        """Free the adapters, and the decoder and the prompt encoder as the options say; freeze everything else.
+    def select_parameters(self, network: nn.Module) -> None:
+        """Make the adapters and, by option, the decoder and the prompt encoder trainable; freeze all other parameters.
 
         Raises:
-            ValueError: If nothing is left that could learn.
+            ValueError: If no parameter is trainable.
         """
-        free_adapters(network, decoder=self.train_decoder, prompt_encoder=self.train_prompt_encoder)
+        unfreeze_adapters(network, decoder=self.train_decoder, prompt_encoder=self.train_prompt_encoder)
 
     def augmentation(self) -> Augmentation:
-        """Return wide zooms: frames show an object from afar and from near."""
+        """Return the augmentation with a wide range of zoom: patches show objects at small and large scale."""
         return dataclasses.replace(Augmentation(), zoom=(1 / self.zoom_out, self.zoom_in))
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:
@@ -91,16 +92,18 @@ class Click(Recipe):
 
         Args:
             network: A `PromptedNetwork`.
-            batch: ``image`` ``(B, 1, H, W)``, ``label`` ``(B, H, W)``.
+            batch: ``image`` ``(B, 1, H, W)`` and ``label`` ``(B, H, W)``.
+        Returns:
+            Scalars: ``loss``, and ``click`` and ``free``, the means with clicks and without a prompt.
         """
-        return network(batch["image"], lambda decode: self._converse(decode, batch["label"]))
+        return network(batch["image"], lambda decode: self._session_losses(decode, batch["label"]))
 
-    def _converse(self, decode: Decode, labels: torch.Tensor) -> Losses:
+    def _session_losses(self, decode: Decode, labels: torch.Tensor) -> Losses:
         rng = np.random.default_rng(int(torch.randint(2**31, ()).item()))
         losses: dict[str, list[torch.Tensor]] = {"click": [], "free": []}
         for index, label in enumerate(labels.cpu().numpy()):
             valid = label != IGNORE
-            targets = draw_objects(label, self.objects, self.union_prob, rng)
+            targets = sample_objects(label, self.objects, self.union_prob, rng)
             if targets:
                 losses["click"] += self._session(decode, index, targets, valid, rng)
             if rng.random() < self.free_prob or not targets:
@@ -112,27 +115,28 @@ class Click(Recipe):
     def _session(
         self, decode: Decode, index: int, targets: list[NDArray], valid: NDArray, rng: np.random.Generator
     ) -> list[torch.Tensor]:
-        marks, given = _first_marks(targets, rng), None
+        clicks, mask_prompt = _first_clicks(targets, rng), None
         if rng.random() < self.follow_prob:
-            near = [neighbour(target, rng) for target in targets]
-            marks = [_inside(mask, rng) or first for mask, first in zip(near, marks, strict=True)]
-            given = mask_logits(torch.from_numpy(np.stack(near)).float()[:, None])
+            masks = [simulate_neighbour_mask(target, rng) for target in targets]
+            clicks = [_clicks_inside(mask, rng) or first for mask, first in zip(masks, clicks, strict=True)]
+            mask_prompt = mask_logits(torch.from_numpy(np.stack(masks)).float()[:, None])
         losses: list[torch.Tensor] = []
         for _ in range(self.rounds):
-            points, kinds = as_points(marks)
-            prompts = Prompts(points, kinds, masks=given)
+            points, kinds = to_point_prompts(clicks)
+            prompts = Prompts(points, kinds, masks=mask_prompt)
             answer = decode(index, prompts)
             losses.append(self._loss(answer, targets, valid))
-            found = (answer.detach()[:, 0] > 0).cpu().numpy()
-            # An object that is right gets no further click, and its prompts stay as they are.
-            for mark, mask, target in zip(marks, found, targets, strict=True):
-                mark += [each for each in [next_click(_sized(mask, target), target, valid, rng)] if each]
-            given = answer.detach().clamp(-32, 32) if rng.random() < 0.5 else None
+            predicted = (answer.detach()[:, 0] > 0).cpu().numpy()
+            # An object whose mask is correct gets no further click, so its prompts stay the same.
+            for session, mask, target in zip(clicks, predicted, targets, strict=True):
+                click = next_click(_resized(mask, target), target, valid, rng)
+                session += [click] if click else []
+            mask_prompt = answer.detach().clamp(-32, 32) if rng.random() < 0.5 else None
         return losses
 
     def _loss(self, answer: torch.Tensor, targets: list[NDArray], valid: NDArray) -> torch.Tensor:
         target, known = (
-            torch.from_numpy(np.stack(each)).to(answer.device) for each in (targets, [valid] * len(targets))
+            torch.from_numpy(np.stack(masks)).to(answer.device) for masks in (targets, [valid] * len(targets))
         )
         logits = answer[:, 0]
         if logits.shape[1:] != target.shape[1:]:
@@ -140,48 +144,57 @@ class Click(Recipe):
         return mask_loss(logits, target, known, dice_weight=self.dice_weight)
 
 
-def free_adapters(network: nn.Module, *, decoder: bool = True, prompt_encoder: bool = True) -> None:
-    """Let a prompted network's adapters learn, decoder and prompt encoder as well if asked to, and nothing else.
+def unfreeze_adapters(network: nn.Module, *, decoder: bool = True, prompt_encoder: bool = True) -> None:
+    """Make the adapters of a prompted network trainable and freeze all its other parameters.
 
+    Args:
+        network: Prompted network, changed in place.
+        decoder: Whether the mask decoder is also trainable.
+        prompt_encoder: Whether the prompt encoder is also trainable.
     Raises:
-        ValueError: If nothing is left that could learn.
+        ValueError: If no parameter is trainable.
     """
     for name, parameter in network.named_parameters():
         part, _, rest = name.partition(".")
-        learns = {"prompt_encoder": prompt_encoder, "mask_decoder": decoder}
-        parameter.requires_grad_(learns.get(part, ".lora_" in name) and not rest.startswith(UNUSED))
+        trainable = {"prompt_encoder": prompt_encoder, "mask_decoder": decoder}
+        parameter.requires_grad_(trainable.get(part, ".lora_" in name) and not rest.startswith(UNUSED_PARTS))
     if not any(parameter.requires_grad for parameter in network.parameters()):
-        raise ValueError("nothing learns: the network has no adapters (rank 0), and decoder and prompts are frozen")
+        raise ValueError(
+            "no parameter is trainable: the network has no adapters (rank 0), decoder and prompt encoder are frozen; "
+            "set a rank above 0, train_decoder or train_prompt_encoder"
+        )
 
 
-def draw_objects(label: NDArray, count: int, union_prob: float, rng: np.random.Generator) -> list[NDArray]:
-    """Return some objects of a label map, bool ``(H, W)`` each; fewer, or none, where there is little to click on.
+def sample_objects(label: NDArray, count: int, union_prob: float, rng: np.random.Generator) -> list[NDArray]:
+    """Sample objects of a label map at random.
 
     Args:
-        label: Label values ``(H, W)``; 255 is no object.
-        count: How many.
-        union_prob: Share that are all labels together.
-        rng: Chooses.
+        label: Label values ``(H, W)``; 255 is ignored.
+        count: Number of objects.
+        union_prob: Fraction of objects that are all labels together.
+        rng: Random generator.
+    Returns:
+        Masks, bool ``(H, W)``; an empty list if fewer than `MIN_OBJECT_PIXELS` pixels are labelled.
     """
-    airway = (label > 0) & (label != IGNORE)
-    if airway.sum() < SMALLEST:
+    union = (label > 0) & (label != IGNORE)
+    if union.sum() < MIN_OBJECT_PIXELS:
         return []
     objects = []
     for _ in range(count):
         kind = rng.random()
-        drawn = airway
+        mask = union
         if kind > union_prob:
-            values = np.unique(label[airway])
-            drawn = label == rng.choice(values)
+            values = np.unique(label[union])
+            mask = label == rng.choice(values)
             if kind > (1 + union_prob) / 2:
-                parts, parts_count = cc3d.connected_components(airway, connectivity=8, return_N=True)
-                drawn = parts == rng.integers(1, parts_count + 1)
-        objects.append(drawn if drawn.sum() >= SMALLEST else airway)
+                parts, parts_count = cc3d.connected_components(union, connectivity=8, return_N=True)
+                mask = parts == rng.integers(1, parts_count + 1)
+        objects.append(mask if mask.sum() >= MIN_OBJECT_PIXELS else union)
     return objects
 
 
-def neighbour(mask: NDArray, rng: np.random.Generator) -> NDArray:
-    """Return a mask as it might look on the slice beside: moved a little, grown or shrunk, parts of it gone."""
+def simulate_neighbour_mask(mask: NDArray, rng: np.random.Generator) -> NDArray:
+    """Return a mask as on a neighbouring slice: shifted, dilated or eroded, and sometimes with a missing part."""
     (height, width), (down, right) = mask.shape, rng.integers(0, 7, 2)
     shifted = np.pad(mask, 3)[down : down + height, right : right + width]
     changed = torch.from_numpy(shifted)[None, None].float()
@@ -196,29 +209,32 @@ def neighbour(mask: NDArray, rng: np.random.Generator) -> NDArray:
     return result if result.any() else mask
 
 
-def as_points(marks: list[list[Mark]]) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return sessions of clicks as places ``(P, n, 2)`` and kinds ``(P, n)``, the shorter ones filled up."""
-    longest = max(len(session) for session in marks)
-    points = torch.zeros(len(marks), longest, 2)
-    kinds = torch.full((len(marks), longest), NO_POINT)
-    for row, session in enumerate(marks):
-        for column, mark in enumerate(session):
-            points[row, column] = torch.tensor([mark.row, mark.column], dtype=torch.float32)
-            kinds[row, column] = FOREGROUND if mark.foreground else BACKGROUND
+def to_point_prompts(sessions: list[list[SimulatedClick]]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the clicks of all sessions as points ``(P, n, 2)`` and kinds ``(P, n)``.
+
+    Sessions with fewer clicks are padded with points of kind `NO_POINT`.
+    """
+    longest = max(len(session) for session in sessions)
+    points = torch.zeros(len(sessions), longest, 2)
+    kinds = torch.full((len(sessions), longest), NO_POINT)
+    for row, session in enumerate(sessions):
+        for column, click in enumerate(session):
+            points[row, column] = torch.tensor([click.row, click.column], dtype=torch.float32)
+            kinds[row, column] = FOREGROUND if click.foreground else BACKGROUND
     return points, kinds
 
 
-def _first_marks(targets: list[NDArray], rng: np.random.Generator) -> list[list[Mark]]:
-    nothing = np.zeros_like(targets[0])
-    return [[mark] for target in targets if (mark := next_click(nothing, target, rng=rng))]
+def _first_clicks(targets: list[NDArray], rng: np.random.Generator) -> list[list[SimulatedClick]]:
+    empty = np.zeros_like(targets[0])
+    return [[click] for target in targets if (click := next_click(empty, target, rng=rng))]
 
 
-def _inside(mask: NDArray, rng: np.random.Generator) -> list[Mark]:
-    return [Mark(row, column, True) for row, column in inner_points(mask, FOLLOW_POINTS, rng)]
+def _clicks_inside(mask: NDArray, rng: np.random.Generator) -> list[SimulatedClick]:
+    return [SimulatedClick(row, column, True) for row, column in inner_points(mask, NEIGHBOUR_CLICKS, rng)]
 
 
-def _sized(mask: NDArray, target: NDArray) -> NDArray:
+def _resized(mask: NDArray, target: NDArray) -> NDArray:
     if mask.shape == target.shape:
         return mask
-    # The network's own grid may be coarser than the image's.
+    # The grid of the predicted mask may be coarser than the grid of the image.
     return mask.repeat(target.shape[0] // mask.shape[0], 0).repeat(target.shape[1] // mask.shape[1], 1)

@@ -1,4 +1,4 @@
-"""Distil a teacher into a student: its distribution at every voxel, and labels where there are any."""
+"""Distil a teacher into a student: learn the teacher's distribution at every voxel, and labels where they exist."""
 
 import dataclasses
 
@@ -17,14 +17,15 @@ from lib.models.student.imitation import Imitation
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Distil(Recipe):
-    """Learn from a teacher's outputs on all cases and from the labels of some, then from the labels alone.
+    """Learn from a teacher's logits on all cases and from the labels of some cases, then from the labels only.
 
     Args:
-        temperature: How soft the teacher's distribution is made.
-        soft_weight: Weight of the divergence from the teacher, and of Dice between its answer and the student's.
-        label_weight: Weight of Dice and cross entropy where there are labels; cases without have none of it.
-        encoder_weight: Weight of the distance from the teacher's features, which then sees every patch as well.
-        finetune_epochs: Epochs on labels alone that follow, at a tenth of the rate; 0 leaves them out.
+        temperature: Temperature of the softmax in the divergence; a higher value gives softer distributions.
+        soft_weight: Weight of the divergence from the teacher and of the soft Dice loss between teacher and student.
+        label_weight: Weight of Dice and cross entropy on voxels with a label.
+        encoder_weight: Weight of the distance from the teacher's features; above 0 the teacher's encoder runs in every
+            step.
+        finetune_epochs: Epochs of fine-tuning on labels only that follow, at a tenth of the learning rate; 0 for none.
     Source:
         The idea of arXiv:2503.06976 and 2311.18237: teach the task to a large network, then its outputs to a small one.
     """
@@ -36,31 +37,38 @@ class Distil(Recipe):
     finetune_epochs: int = 5
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse invalid options."""
         super().__post_init__()
         self._require("temperature", self.temperature > 0, "must be positive")
-        self._require("soft_weight", self.soft_weight > 0, "must be positive: without a teacher it is a fine-tuning")
+        self._require(
+            "soft_weight", self.soft_weight > 0, "must be positive; without a teacher use the recipe finetune"
+        )
         for name in ("label_weight", "encoder_weight", "finetune_epochs"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
 
-    def assemble(self, network: nn.Module, teacher: nn.Module, spec: ImageSpec, shown: ImageSpec) -> nn.Module:
-        """Return the student, beside its teacher's encoder where features are weighed.
+    def attach_teacher(
+        self, network: nn.Module, teacher: nn.Module, spec: ImageSpec, teacher_spec: ImageSpec
+    ) -> nn.Module:
+        """Return the student, or student and teacher's encoder in one module if `encoder_weight` is above 0.
 
         Raises:
-            ValueError: If the teacher looks at slices that the student does not see.
+            ValueError: If the teacher reads slices that the student does not read.
         """
         if not self.encoder_weight:
             return network
         offsets = spec.slice_offsets
-        if not isinstance(teacher, PromptedNetwork) and not set(shown.slice_offsets) <= set(offsets):
+        if not isinstance(teacher, PromptedNetwork) and not set(teacher_spec.slice_offsets) <= set(offsets):
             raise ValueError(
-                f"encoder_weight: the teacher sees the slices {shown.slice_offsets}, the student {offsets}"
+                f"encoder_weight: the teacher sees the slices {teacher_spec.slice_offsets}, the student {offsets}; "
+                "add the missing slice_offsets to the student, or set encoder_weight to 0"
             )
-        channels = None if isinstance(teacher, PromptedNetwork) else [offsets.index(z) for z in shown.slice_offsets]
+        channels = None
+        if not isinstance(teacher, PromptedNetwork):
+            channels = [offsets.index(z) for z in teacher_spec.slice_offsets]
         return Imitation(network, teacher, spatial_dims=len(spec.roi), in_channels=len(offsets), channels=channels)
 
-    def prepare(self, network: nn.Module) -> None:
-        """Free the student; the teacher's encoder beside it stays as it is."""
+    def select_parameters(self, network: nn.Module) -> None:
+        """Make the student trainable and freeze the teacher's encoder."""
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not name.startswith("teacher."))
 
@@ -68,32 +76,32 @@ class Distil(Recipe):
         """Return the losses of one batch.
 
         Args:
-            network: Logits ``(B, K, *S)``, or a list of them, finest first, from images ``(B, C, *S)``; an `Imitation`
-                where features are weighed.
-            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)``, the ``teacher``'s logits ``(B, K, *S)``, and where
-                it has ``seen`` what the student sees, ``(B, *S)``.
+            network: Student, which maps images ``(B, C, *S)`` to logits ``(B, K, *S)`` or to a list of logits, finest
+                first; an `Imitation` if `encoder_weight` is above 0.
+            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)``, ``teacher``: the teacher's logits ``(B, K, *S)``,
+                and ``seen``: voxels where the teacher's logits are valid, bool ``(B, *S)``.
         Returns:
-            Scalars: ``loss``, ``distillation``, ``soft_dice``, ``encoder`` if weighed and, if a label is among them,
-            ``dice_ce``.
+            Scalars: ``loss``, ``distillation``, ``soft_dice``, ``encoder`` if `encoder_weight` is above 0, and
+            ``dice_ce`` if the batch has a label.
         """
-        views = network(batch["image"], answer=True) if self.encoder_weight else None
+        views = network(batch["image"], with_logits=True) if self.encoder_weight else None
         outputs = network(batch["image"]) if views is None else views.logits
-        answers = finest(outputs), batch["teacher"], batch["seen"]
+        compared = finest(outputs), batch["teacher"], batch["seen"]
         losses = {
-            "distillation": distillation_loss(*answers, temperature=self.temperature),
-            "soft_dice": soft_dice_loss(*answers),
+            "distillation": distillation_loss(*compared, temperature=self.temperature),
+            "soft_dice": soft_dice_loss(*compared),
         }
         total = self.soft_weight * (losses["distillation"] + losses["soft_dice"])
         if views is not None:
-            losses["encoder"] = imitation_loss(views.ours, views.theirs)
+            losses["encoder"] = imitation_loss(views.student, views.teacher)
             total = total + self.encoder_weight * losses["encoder"]
         if self.label_weight and bool((batch["label"] != IGNORE).any()):
             losses["dice_ce"] = deep_supervision_loss(dice_ce_loss, outputs, batch["label"])
             total = total + self.label_weight * losses["dice_ce"]
         return {"loss": total, **losses}
 
-    def then(self) -> Finetune | None:
-        """Return the fine-tuning that follows; None if there is none."""
+    def next_recipe(self) -> Finetune | None:
+        """Return the recipe of the fine-tuning that follows; None if `finetune_epochs` is 0."""
         if not self.finetune_epochs:
             return None
         shared = {field.name: getattr(self, field.name) for field in dataclasses.fields(Recipe)}

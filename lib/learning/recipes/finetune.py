@@ -1,4 +1,4 @@
-"""Fine-tune a segmentation network on labelled cases: Dice and cross entropy, and terms for thin structures."""
+"""Train a segmentation network on labelled cases with Dice, cross entropy and optional terms for thin structures."""
 
 import dataclasses
 
@@ -16,14 +16,14 @@ from lib.learning.recipes.recipe import Batch, Losses, Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Finetune(Recipe):
-    """Dice and cross entropy with deep supervision, optionally soft-clDice and skeleton recall.
+    """Dice and cross entropy with deep supervision, optionally with soft clDice and skeleton recall.
 
-    Soft-clDice judges the union of all foreground classes: a break where two parts meet shows in no single class.
+    Soft clDice uses the union of all foreground classes, because a break between two classes is visible in neither.
 
     Args:
-        cl_dice_weight: Weight of soft-clDice; 0 leaves it out.
-        skeleton_weight: Weight of skeleton recall; 0 leaves it out, and its targets are not computed.
-        skeleton_iterations: Erosions of the soft skeleton, in voxels of radius.
+        cl_dice_weight: Weight of soft clDice; 0 leaves it out.
+        skeleton_weight: Weight of skeleton recall; 0 leaves it out and computes no skeletons.
+        skeleton_iterations: Number of erosions of the soft skeleton; at least the largest radius, in voxels.
     """
 
     cl_dice_weight: float = 0.0
@@ -31,24 +31,24 @@ class Finetune(Recipe):
     skeleton_iterations: int = 3
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse invalid options."""
         super().__post_init__()
         for name in ("cl_dice_weight", "skeleton_weight"):
             self._require(name, getattr(self, name) >= 0, "must not be negative")
         self._require("skeleton_iterations", self.skeleton_iterations > 0, "must be positive")
 
-    def feed(self, patches: Dataset) -> Dataset:
-        """Return the patches, with skeletons where the recipe weighs them."""
+    def wrap_patches(self, patches: Dataset) -> Dataset:
+        """Return the patches, with skeletons if `skeleton_weight` is above 0."""
         return SkeletonTargets(patches) if self.skeleton_weight else patches
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:
         """Return the losses of one batch.
 
         Args:
-            network: Logits ``(B, K, *S)``, or a list of them, finest first, from images ``(B, C, *S)``.
-            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)`` and, if weighed, ``skeleton`` ``(B, *S)``.
+            network: Maps images ``(B, C, *S)`` to logits ``(B, K, *S)`` or to a list of logits, finest first.
+            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)`` and, for skeleton recall, ``skeleton`` ``(B, *S)``.
         Returns:
-            Scalars: ``loss``, ``dice_ce`` and one per weighed term.
+            Scalars: ``loss``, ``dice_ce`` and one per optional term with a weight above 0.
         """
         label = batch["label"]
         outputs = network(batch["image"])
@@ -71,5 +71,5 @@ class Finetune(Recipe):
 
 
 def finest(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:
-    """Return the logits at full resolution of what a network gives."""
+    """Return the full-resolution logits of a network's output."""
     return outputs if isinstance(outputs, torch.Tensor) else outputs[0]

@@ -1,4 +1,4 @@
-"""Teach a student to see as a teacher's encoder does, whatever the task: what task-agnostic distillation is."""
+"""Task-agnostic distillation: train a student's encoder to reproduce the features of a teacher's encoder."""
 
 import dataclasses
 
@@ -10,14 +10,14 @@ from lib.learning.recipes.recipe import Batch, Losses, Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Imitate(Recipe):
-    """The direction of the teacher's features at every place; no label and no task is heard of.
+    """Cosine distance between student and teacher features at every position; labels are not used.
 
     Source:
         The task-agnostic arm of arXiv:2311.18237 and 2503.06976.
     """
 
-    def prepare(self, network: nn.Module) -> None:
-        """Free the student and its projection; the teacher stays as it is."""
+    def select_parameters(self, network: nn.Module) -> None:
+        """Make the student and its projection trainable and freeze the teacher."""
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not name.startswith("teacher."))
 
@@ -29,4 +29,4 @@ class Imitate(Recipe):
             batch: ``image`` ``(B, C, *S)``.
         """
         views = network(batch["image"])
-        return {"loss": imitation_loss(views.ours, views.theirs)}
+        return {"loss": imitation_loss(views.student, views.teacher)}

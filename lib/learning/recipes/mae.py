@@ -1,4 +1,4 @@
-"""Teach a network what images look like: parts of them are hidden, and it fills them in."""
+"""Masked image modelling: pre-train a network to reconstruct masked blocks of images."""
 
 import dataclasses
 from typing import ClassVar
@@ -10,20 +10,20 @@ from lib.learning.recipes.recipe import Batch, Losses, Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MAE(Recipe):
-    """The mean absolute error of what was hidden.
+    """Mean absolute error on the masked blocks.
 
     Args:
-        share: Of the blocks that are hidden.
+        share: Fraction of the blocks that are masked, in (0, 1).
     Source:
-        He et al. 2022, arXiv:2111.06377, in the form that convolutions can take: Xie et al. 2022, arXiv:2111.09886.
+        He et al. 2022, arXiv:2111.06377, in its form for convolutions: Xie et al. 2022, arXiv:2111.09886.
     """
 
     share: float = 0.6
 
-    partly: ClassVar[bool] = True
+    has_unused_parameters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse invalid options."""
         super().__post_init__()
         self._require("share", 0 < self.share < 1, "must lie in (0, 1)")
 
@@ -34,6 +34,6 @@ class MAE(Recipe):
             network: A `MaskedImages`.
             batch: ``image`` ``(B, C, *S)``.
         """
-        guessed, where = network(batch["image"], self.share)
-        apart = (guessed.float() - batch["image"]).abs() * where
-        return {"loss": apart.sum() / (where.sum() * guessed.shape[1]).clamp(min=1)}
+        predicted, masked = network(batch["image"], self.share)
+        error = (predicted.float() - batch["image"]).abs() * masked
+        return {"loss": error.sum() / (masked.sum() * predicted.shape[1]).clamp(min=1)}

@@ -1,4 +1,4 @@
-"""Teach a network which places are the same: two views of each, against all others of the batch."""
+"""Contrastive pre-training: match two views of one image position and separate it from the rest of the batch."""
 
 import dataclasses
 from typing import ClassVar
@@ -12,13 +12,17 @@ from lib.learning.recipes.recipe import Batch, Losses, Recipe
 
 
 class TwoViews(Dataset[dict[str, Tensor]]):
-    """Every place of a set of patches twice, changed anew: ``"image"`` and ``"other"``."""
+    """Two independently augmented views of every patch: ``"image"`` and ``"other"``.
+
+    Args:
+        patches: Data set of patches without labels.
+    """
 
     def __init__(self, patches: PatchDataset) -> None:
         self.patches = patches
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw other places from here on."""
+        """Draw the patches of another epoch."""
         self.patches.set_epoch(epoch)
 
     def __len__(self) -> int:
@@ -31,11 +35,11 @@ class TwoViews(Dataset[dict[str, Tensor]]):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class MoCo(Recipe):
-    """The contrast of both views' queries with both views' keys.
+    """Contrastive loss between the queries of one view and the keys of the other, in both directions.
 
     Args:
-        momentum: Share of the slow copy that stays at each step.
-        temperature: Of the contrast.
+        momentum: Decay of the momentum encoder per step, in [0, 1).
+        temperature: Temperature of the contrastive loss.
     Source:
         Chen, Xie & He 2021, MoCo v3, arXiv:2104.02057.
     """
@@ -44,25 +48,23 @@ class MoCo(Recipe):
     momentum: float = 0.99
     temperature: float = 0.2
 
-    partly: ClassVar[bool] = True
+    has_unused_parameters: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse invalid options."""
         super().__post_init__()
         self._require("momentum", 0 <= self.momentum < 1, "must lie in [0, 1)")
         self._require("temperature", self.temperature > 0, "must be positive")
-        self._require(
-            "batch_size", self.batch_size > 1, "must be above 1: there is nothing to tell a single place from"
-        )
+        self._require("batch_size", self.batch_size > 1, "must be above 1: the loss needs negatives in the batch")
 
-    def prepare(self, network: nn.Module) -> None:
-        """Free everything but the slow copy."""
+    def select_parameters(self, network: nn.Module) -> None:
+        """Make all parameters trainable except those of the momentum encoder."""
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not name.startswith("slow."))
 
-    def feed(self, patches: Dataset) -> Dataset:
-        """Return two views of every place."""
-        assert isinstance(patches, PatchDataset), "views are drawn from patches"
+    def wrap_patches(self, patches: Dataset) -> Dataset:
+        """Return two views of every patch."""
+        assert isinstance(patches, PatchDataset), "MoCo draws its views from a PatchDataset"
         return TwoViews(patches)
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:

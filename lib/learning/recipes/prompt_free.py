@@ -1,4 +1,4 @@
-"""Teach a prompted network to answer without a prompt: the teacher of a task that has few labels."""
+"""Train a prompted network to segment without prompts; it becomes the teacher of a task with few labels."""
 
 import dataclasses
 from typing import ClassVar
@@ -9,16 +9,16 @@ from torch import nn
 
 from lib.data.pipeline import IGNORE
 from lib.learning.losses.dice_ce import dice_ce_loss
-from lib.learning.recipes.click import free_adapters
+from lib.learning.recipes.click import unfreeze_adapters
 from lib.learning.recipes.recipe import Batch, Losses, Recipe
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PromptFree(Recipe):
-    """All labels together, asked of every image without a click.
+    """Segment all labels together in every image, without a prompt.
 
-    Dice is of the batch: an object in few of its images would else leave a network at the answer "nothing", from which
-    Dice of each image leads nowhere.
+    Dice is computed over the batch. If few images contain the object, a network soon predicts an empty mask; the Dice
+    of a single image then has almost no gradient, and training would stop there.
 
     Source:
         Zhang & Liu 2023, SAMed, arXiv:2304.13785.
@@ -27,11 +27,11 @@ class PromptFree(Recipe):
     learning_rate: float = 5e-4
     clip_norm: float = 1.0
 
-    partly: ClassVar[bool] = True
+    has_unused_parameters: ClassVar[bool] = True
 
-    def prepare(self, network: nn.Module) -> None:
-        """Free adapters, prompt encoder and decoder."""
-        free_adapters(network)
+    def select_parameters(self, network: nn.Module) -> None:
+        """Make adapters, prompt encoder and mask decoder trainable."""
+        unfreeze_adapters(network)
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:
         """Return the loss of one batch.

@@ -1,4 +1,4 @@
-"""A recipe: the options every recipe shares, its one step, and how options that people typed are read."""
+"""Base class of the recipes: shared options, the training step, and conversion of options from text."""
 
 import abc
 import dataclasses
@@ -18,31 +18,31 @@ Losses = dict[str, torch.Tensor]
 RecipeT = TypeVar("RecipeT", bound="Recipe")
 
 SCHEDULES = ("poly", "cosine", "constant")
-_WORDS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
+_BOOLEANS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe(abc.ABC):
-    """The options every recipe shares; a field is a flag of the command line and a knob of the viewer.
+    """Options that all recipes share; each field is an option of the command line and of the viewer.
 
     Args:
-        max_epochs: Epochs to run.
-        patches_per_epoch: Patches drawn per epoch, over all processes.
+        max_epochs: Number of epochs.
+        patches_per_epoch: Patches per epoch, summed over all processes.
         batch_size: Patches per step and process.
-        learning_rate: Peak rate of AdamW.
-        weight_decay: Decay of the matrices; biases, norms and state matrices have none.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Weight decay of matrices; biases, norms and state matrices have none.
         warmup_steps: Steps of linear warm-up.
         schedule: ``poly`` (power 0.9), ``cosine`` or ``constant``.
-        clip_norm: Largest gradient norm.
-        ema_decay: Decay of the averaged weights that are judged and kept; 0 keeps the raw weights.
-        val_interval: Epochs between validations; the last epoch is always judged.
-        early_stop_patience: Validations without gain before stopping; 0 never stops early.
-        max_minutes: Stop cleanly after so long, the learning rate decayed by then; 0 is no limit.
-        num_workers: Processes that make patches; 0 makes them between the steps.
-        amp: Mixed precision where the device is CUDA.
-        seed: Seed of a network that begins anew, of patches, augmentation and dropout.
+        clip_norm: Largest gradient norm; longer gradients are scaled down.
+        ema_decay: Decay of the averaged weights, which are validated and saved; 0 uses the raw weights.
+        val_interval: Epochs between validations; the last epoch is always validated.
+        early_stop_patience: Validations without improvement before the run stops; 0 never stops early.
+        max_minutes: Time limit, by which the learning rate has decayed; 0 is no limit.
+        num_workers: Worker processes that load patches; 0 loads them in the training process.
+        amp: Whether to use mixed precision on CUDA devices.
+        seed: Seed of initial weights, patches, augmentation and dropout.
     Raises:
-        ValueError: If a value cannot train, with the option's name.
+        ValueError: If an option has an invalid value.
     """
 
     max_epochs: int = 100
@@ -61,11 +61,11 @@ class Recipe(abc.ABC):
     amp: bool = True
     seed: int = 0
 
-    partly: ClassVar[bool] = False
-    """Whether a step may leave parameters out that others use."""
+    has_unused_parameters: ClassVar[bool] = False
+    """Whether a step may leave trainable parameters unused."""
 
     def __post_init__(self) -> None:
-        """Refuse values that cannot train."""
+        """Refuse invalid options."""
         for name, value in vars(self).items():
             self._require(name, not isinstance(value, float) or math.isfinite(value), "must be finite")
         for name in ("max_epochs", "patches_per_epoch", "batch_size", "learning_rate", "clip_norm", "val_interval"):
@@ -79,47 +79,49 @@ class Recipe(abc.ABC):
         if not holds:
             raise ValueError(f"option {name} {rule}, got {getattr(self, name)!r}")
 
-    def prepare(self, network: nn.Module) -> None:
-        """Choose which parameters learn, before the optimiser is made; all of them, if a recipe does not say."""
+    def select_parameters(self, network: nn.Module) -> None:
+        """Set which parameters are trainable, before the optimiser is built; by default all of them."""
         network.requires_grad_(True)
 
     def augmentation(self) -> Augmentation:
-        """Return how patches change."""
+        """Return the augmentation of the patches."""
         return Augmentation()
 
-    def assemble(self, network: nn.Module, teacher: nn.Module, spec: ImageSpec, shown: ImageSpec) -> nn.Module:
-        """Return what the step runs where there is a teacher: the network, or a module that has it as ``student``.
+    def attach_teacher(
+        self, network: nn.Module, teacher: nn.Module, spec: ImageSpec, teacher_spec: ImageSpec
+    ) -> nn.Module:
+        """Return the module that the step runs if there is a teacher: the network, or a module with it as ``student``.
 
         Args:
-            network: What is taught.
-            teacher: Frozen.
-            spec: How the network reads its images.
-            shown: How the teacher does.
+            network: Network to train.
+            teacher: Frozen teacher.
+            spec: Grid, window and slices of the network's input.
+            teacher_spec: Grid, window and slices of the teacher's input.
         """
         return network
 
-    def feed(self, patches: Dataset) -> Dataset:
-        """Return the patches with whatever else the step needs; made where patches are made."""
+    def wrap_patches(self, patches: Dataset) -> Dataset:
+        """Return the patches with additional targets for the step; they are computed where the patches are loaded."""
         return patches
 
-    def then(self) -> "Recipe | None":
-        """Return the recipe that goes on, on labelled cases alone, where this one ends; None if nothing does."""
+    def next_recipe(self) -> "Recipe | None":
+        """Return the recipe that continues the training on labelled cases only; None if there is none."""
         return None
 
     @abc.abstractmethod
     def step(self, network: nn.Module, batch: Batch) -> Losses:
-        """Return the losses of one batch as scalars; ``"loss"`` is the one to descend."""
+        """Return the losses of one batch as scalars; the optimiser minimises ``"loss"``."""
 
     @classmethod
     def from_options(cls: type[RecipeT], options: Mapping[str, Any]) -> RecipeT:
-        """Build the recipe from named options, strings included.
+        """Build the recipe from named options, whose values may be strings.
 
         Args:
-            options: Values by field name, as a file, a command line or a viewer gives them.
+            options: Values by field name, from a file, the command line or a viewer.
         Returns:
             The recipe; fields without an option keep their default.
         Raises:
-            ValueError: If a name is no field, with the names that exist; if a value does not convert.
+            ValueError: If an option is unknown or its value cannot be converted.
         """
         kinds = {field.name: type(field.default) for field in dataclasses.fields(cls)}
         unknown = sorted(set(options) - set(kinds))
@@ -129,9 +131,9 @@ class Recipe(abc.ABC):
 
 
 def _convert(name: str, value: Any, kind: type) -> Any:
-    # bool("false") is True and int(True) is 1: neither may pass silently.
-    if kind is bool and str(value).lower() in _WORDS:
-        return _WORDS[str(value).lower()]
+    # bool("false") is True and int(True) is 1; both conversions would hide a mistake.
+    if kind is bool and str(value).lower() in _BOOLEANS:
+        return _BOOLEANS[str(value).lower()]
     wrong = ValueError(f"option {name} takes {kind.__name__}, got {value!r}")
     if kind is bool or (isinstance(value, bool) and kind is not str):
         raise wrong

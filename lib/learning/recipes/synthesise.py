@@ -1,4 +1,4 @@
-"""Teach a diffusion model what images with given labels look like."""
+"""Train a diffusion model that generates images from label maps."""
 
 import dataclasses
 
@@ -11,15 +11,15 @@ from lib.learning.recipes.recipe import Batch, Losses, Recipe
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Synthesise(Recipe):
-    """The mean square error of the velocity, over noise and times."""
+    """Mean squared error of the predicted velocity, over random noise and diffusion times."""
 
     clip_norm: float = 1.0
     ema_decay: float = 0.995
 
     def augmentation(self) -> Augmentation:
-        """Return small changes of place only: what else changes an image would be learned as how images look."""
+        """Return small geometric augmentation only, because the model would reproduce changed intensities."""
         return dataclasses.replace(
-            Augmentation(), rotation_deg=8.0, zoom=(0.9, 1.1), shift_fraction=0.1, offset_hu=0.0, noise_hu=0.0, prob=0.0
+            Augmentation(), rotation_deg=8.0, zoom=(0.9, 1.1), shift_fraction=0.1, offset=0.0, noise_sd=0.0, prob=0.0
         )
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:
@@ -29,5 +29,5 @@ class Synthesise(Recipe):
             network: A `Denoiser`.
             batch: ``image`` ``(B, S, H, W)``, ``label`` ``(B, H, W)``.
         """
-        predicted, right = network(batch["image"], batch["label"])
-        return {"loss": F.mse_loss(predicted.float(), right.float())}
+        predicted, velocity = network(batch["image"], batch["label"])
+        return {"loss": F.mse_loss(predicted.float(), velocity.float())}

@@ -12,7 +12,7 @@ CONVOLUTIONS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: n
 
 
 class Pointwise2d(nn.Conv2d):
-    """A 1x1 convolution, computed as the matrix product that it is on channels-last images."""
+    """A 1x1 convolution, computed as a matrix product on a channels-last image."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return ``(B, C_out, H, W)`` of ``(B, C_in, H, W)``."""
@@ -20,7 +20,7 @@ class Pointwise2d(nn.Conv2d):
 
 
 class Pointwise3d(nn.Conv3d):
-    """`Pointwise2d` on three axes."""
+    """`Pointwise2d` with three spatial axes."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return ``(B, C_out, D, H, W)`` of ``(B, C_in, D, H, W)``."""
@@ -37,8 +37,14 @@ POINTWISE: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: Pointwise2d, 3: Po
 def convolution(
     spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int, **options
 ) -> nn.Conv2d | nn.Conv3d:
-    """Return a convolution that keeps the shape at stride 1 (odd kernels), with `options` of ``nn.Conv2d``.
+    """Return a convolution whose padding keeps the shape at stride 1 for odd kernels.
 
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Kernel size along every axis, in samples.
+        options: Further arguments of ``nn.Conv2d``.
     Raises:
         ValueError: If `spatial_dims` is not 2 or 3.
     """
@@ -53,14 +59,14 @@ def convolution(
 def group_norm(channels: int) -> nn.GroupNorm:
     """Return group normalisation with at most eight groups of at least two channels.
 
-    Batches are small on a CPU, which rules out batch statistics; two channels a group keep the variance defined on the
-    1x1 grid of a small image's last stage, where instance normalisation raises.
+    Batches on a CPU are too small for batch statistics. Two channels per group keep the variance defined at a single
+    position, which is the grid of the last stage for a small image, where instance normalisation raises an error.
     """
     return nn.GroupNorm(math.gcd(8, max(channels // 2, 1)), channels)
 
 
 class ChannelNorm(nn.LayerNorm):
-    """Layer normalisation over the channels of ``(B, C, *S)``, each position on its own."""
+    """Layer normalisation over the channels of ``(B, C, *S)``, separately at every position."""
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """Return the normalised input, ``(B, C, *S)``."""
@@ -74,9 +80,11 @@ class ConvUnit(nn.Sequential):
         spatial_dims: 2 or 3.
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: Kernel size on every axis, in samples.
-        normalise: False leaves the normalisation out and gives the convolution a bias. The first layer on an image
-            does so: a Hounsfield value is absolute, and normalising over an image would hide how much of it is air.
+        kernel_size: Kernel size along every axis, in samples.
+        normalise: Whether to normalise; without normalisation the convolution has a bias. The first layer on an image
+            has no normalisation, because CT values are absolute, and normalising over an image would hide how much of
+            it is air.
+        stride: Stride of the convolution, in samples.
     """
 
     def __init__(
@@ -96,7 +104,7 @@ class ConvUnit(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut, which is a 1x1 convolution where the channels change.
+    """Two 3x3 convolutions and a shortcut, which is a 1x1 convolution if the number of channels changes.
 
     Args:
         spatial_dims: 2 or 3.
@@ -117,5 +125,5 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the block's output, ``(B, C_out, *S)``."""
-        # In place on what nothing else holds: at full resolution a fresh array costs as much as the sum.
+        # Add in place on a temporary array, because allocating a new one at full resolution costs as much as the sum.
         return self.act(self.norm(self.second(self.first(x))).add_(self.shortcut(x)))

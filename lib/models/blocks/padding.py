@@ -1,4 +1,4 @@
-"""Padding of an image to a network's stride, and cropping of what comes back."""
+"""Pad an image to the stride of a network, and crop the outputs."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ import torch.nn.functional as F
 
 
 def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
-    """Replicate the last border of every spatial axis until it divides by `multiple`.
+    """Pad the end of every spatial axis to the next multiple by repeating the last sample.
 
-    Replication, not zeros: zero is air in a windowed CT, and a false air edge is what an airway network would find.
+    The padding is not zero, because zero is air in a windowed CT, and an airway network could segment a false edge to
+    air.
 
     Args:
         x: Images, ``(B, C, *S)``.
-        multiple: The stride to divide by, in samples.
+        multiple: The length of every axis becomes a multiple of this number of samples.
     Returns:
-        ``(B, C, *S')`` with each ``S'`` the next multiple; `x` itself where nothing is missing.
+        ``(B, C, *S')``, where every ``S'`` is the next multiple; `x` itself if no padding is needed.
     """
     missing = [-size % multiple for size in x.shape[2:]]
     if not any(missing):
@@ -27,17 +28,17 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
 
 
 def crop(x: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
-    """Return the leading `shape` of the spatial axes of ``x (B, C, *S)``, as a view."""
+    """Crop the end of the spatial axes of ``x (B, C, *S)`` to `shape`, and return a view."""
     return x[(slice(None), slice(None), *(slice(size) for size in shape))]
 
 
 def crop_outputs(outputs: list[torch.Tensor], shape: Sequence[int]) -> list[torch.Tensor]:
-    """Crop logits at 1, 1/2, 1/4, ... to an image's shape.
+    """Crop logits at resolutions 1, 1/2, 1/4, ... to the shape of an image.
 
     Args:
-        outputs: Logits, finest first, each ``(B, K, *S / 2**i)``.
-        shape: Shape of the image before it was padded.
+        outputs: Logits, finest first; entry i is ``(B, K, *S / 2**i)``.
+        shape: Spatial shape of the image before padding.
     Returns:
-        The same list with each ``S`` equal to ``ceil(shape / 2**i)``, which is the shape of a label taken ``[::2**i]``.
+        Logits, finest first; the spatial shape of entry i is ``ceil(shape / 2**i)``, the shape of ``label[::2**i]``.
     """
     return [crop(logits, [-(-size // 2**i) for size in shape]) for i, logits in enumerate(outputs)]

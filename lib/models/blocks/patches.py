@@ -1,4 +1,4 @@
-"""Changes of resolution in a state-space network: patch embedding, merging and expanding."""
+"""Changes of resolution in a state-space network: patch embedding, patch merging and patch expansion."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from lib.models.blocks.conv import ChannelNorm, convolution
 
 
 class PatchEmbed(nn.Sequential):
-    """Cut an image into patches and embed each, then normalise it.
+    """Divide an image into patches, embed every patch and normalise the result.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
         out_channels: Channels of an embedded patch.
-        patch_size: Side of a patch, in samples; the stride as well.
+        patch_size: Side of a patch and stride between patches, in samples.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, patch_size: int) -> None:
@@ -24,7 +24,7 @@ class PatchEmbed(nn.Sequential):
 
 
 class PatchMerge(nn.Module):
-    """Halve every axis: concatenate ``2**d`` neighbours, normalise, project.
+    """Halve every axis: concatenate ``2**d`` neighbours, normalise them and project them.
 
     Args:
         spatial_dims: 2 or 3.
@@ -52,7 +52,7 @@ class PatchMerge(nn.Module):
 
 
 class PatchExpand(nn.Module):
-    """Grow every axis by `scale`: project each position to ``scale**d`` neighbours, then normalise.
+    """Enlarge every axis by `scale`: project every position to ``scale**d`` neighbours and normalise them.
 
     Args:
         spatial_dims: 2 or 3.

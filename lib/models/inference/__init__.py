@@ -1,1 +1,1 @@
-"""Run a network on whole volumes: windows, engines, views, embeddings."""
+"""Run a network on whole volumes: windows, execution engines, repeated predictions and embeddings."""

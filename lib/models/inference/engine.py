@@ -1,4 +1,4 @@
-"""How a network is run: in which precision, compiled or not, and on how many images at once."""
+"""Run a network on batches of images: device, precision, compilation and batch size."""
 
 from __future__ import annotations
 
@@ -9,28 +9,29 @@ from torch import nn
 
 from lib.models.inference import onnx
 
-CPU_BATCH, MOST_IMAGES = 4, 32
-FREE_SHARE = 0.7
-"""How much of a GPU's free memory a batch may take: others use it as well."""
+CPU_BATCH, MAX_BATCH = 4, 32
+MAX_MEMORY_FRACTION = 0.7
+"""Largest fraction of the free memory of a GPU that a batch may use; other processes use the GPU as well."""
 
 
-def device_of(asked: str | torch.device | None = None) -> torch.device:
-    """Return the device that was asked for; where nobody did, a GPU if there is one."""
-    return torch.device(asked or ("cuda" if torch.cuda.is_available() else "cpu"))
+def select_device(device: str | torch.device | None = None) -> torch.device:
+    """Return the given device; for None a GPU if there is one, otherwise the CPU."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
 class Engine:
-    """Run a network on batches, fewer images at a time where memory runs out.
+    """Run a network on batches of images, with smaller batches if memory runs out.
 
-    On a GPU in bfloat16 where it has that, compiled, with CUDA graphs: batches are filled up to one size, since a graph
-    serves only the shapes that it was recorded with. On a CPU as the network is: bfloat16 saves a fifth of the time
-    where the processor computes in it, takes eight times as long where it does not (AVX2), and changes one voxel in 300
-    of the airway. A student that ONNX Runtime can run is run by that.
+    On a GPU the network is compiled with CUDA graphs and runs in bfloat16, if the GPU supports bfloat16. Batches are
+    padded to one size, because a graph accepts only the shapes that it was recorded with. On a CPU the network runs in
+    its own precision. There, bfloat16 would save a fifth of the time on a CPU with bfloat16 units, take eight times as
+    long on a CPU without them (AVX2), and change one voxel in 300 of the airway. ONNX Runtime runs the students that it
+    supports.
 
     Args:
-        network: Logits ``(B, K, *S)`` from ``(B, C, *S)``.
-        device: Where it runs.
-        batch_size: Images at once; None takes what a GPU's free memory holds, and four on a CPU.
+        network: Maps images ``(B, C, *S)`` to logits ``(B, K, *S)``.
+        device: Device of the network.
+        batch_size: Images per forward pass; None for as many as fit into the free memory of a GPU, and four on a CPU.
     """
 
     def __init__(self, network: nn.Module, device: str | torch.device = "cpu", batch_size: int | None = None) -> None:
@@ -40,12 +41,12 @@ class Engine:
         if self._graphs:
             self._run = torch.compile(network, mode="reduce-overhead", dynamic=False)
         else:
-            self._run = onnx.quickest(network, self.device)
+            self._run = onnx.with_fastest_runtime(network, self.device)
 
     def batch(self, image: torch.Tensor) -> int:
-        """Return how many images like ``image (C, *S)`` to hand over at once."""
+        """Return the number of images like ``image (C, *S)`` per forward pass."""
         if self.batch_size is None:
-            self.batch_size = CPU_BATCH if self.device.type == "cpu" else self._fitting(image)
+            self.batch_size = CPU_BATCH if self.device.type == "cpu" else self._max_batch(image)
         return self.batch_size
 
     @torch.inference_mode()
@@ -53,22 +54,22 @@ class Engine:
         """Return the logits of ``images (B, C, *S)``, float32 on the engine's device.
 
         Args:
-            images: On any device.
-            notes: Told when the batch had to shrink.
+            images: Images ``(B, C, *S)``, on any device.
+            notes: List that receives a message when the batch size is reduced.
         Raises:
-            torch.OutOfMemoryError: If one image alone does not fit.
+            torch.OutOfMemoryError: If the memory is too small for one image.
         """
         size = min(len(images), self.batch(images[0]))
         try:
             parts = [self._forward(part, size) for part in images.split(size)]
-            # To copy an answer that came in one piece would take as long as to use it.
+            # Do not copy a single part, because the copy would take as long as the use of the logits.
             return torch.cat(parts) if len(parts) > 1 else parts[0]
         except torch.OutOfMemoryError:
             if size == 1:
                 raise
-        # Out of the handler, where the traceback would keep the failed pass's memory.
+        # Continue outside the except block, because its traceback holds the memory of the failed pass.
         self.batch_size = size // 2
-        self._free()
+        self._release_memory()
         if notes is not None:
             notes.append(f"memory ran out: {self.batch_size} windows at once instead of {size}")
         return self(images, notes)
@@ -78,7 +79,7 @@ class Engine:
         if self._graphs and count < size:
             images = torch.cat([images, images[-1:].expand(size - count, *images.shape[1:])])
         with self._precision():
-            # A graph writes every answer to the same place.
+            # A CUDA graph writes every output to the same memory, so the logits are cloned below.
             logits = self._run(images)[:count].float()
         return logits.clone() if self._graphs else logits
 
@@ -87,18 +88,18 @@ class Engine:
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 
-    def _fitting(self, image: torch.Tensor) -> int:
-        """Return how many images a GPU's free memory holds, from what one takes."""
-        self._free()
+    def _max_batch(self, image: torch.Tensor) -> int:
+        """Return how many images fit into the free memory of the GPU, from the memory that one image needs."""
+        self._release_memory()
         before = torch.cuda.memory_allocated(self.device)
         torch.cuda.reset_peak_memory_stats(self.device)
         with torch.inference_mode(), self._precision():
             self.network(image[None].to(self.device))
         one = torch.cuda.max_memory_allocated(self.device) - before
-        self._free()
+        self._release_memory()
         free, _ = torch.cuda.mem_get_info(self.device)
-        return int(min(max(free * FREE_SHARE // max(one, 1), 1), MOST_IMAGES))
+        return int(min(max(free * MAX_MEMORY_FRACTION // max(one, 1), 1), MAX_BATCH))
 
-    def _free(self) -> None:
+    def _release_memory(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

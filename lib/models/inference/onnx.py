@@ -1,4 +1,4 @@
-"""A student as an ONNX graph, in float32 or int8, and ONNX Runtime as what runs it on a processor."""
+"""Export a student as an ONNX graph in float32 or int8, and run it by ONNX Runtime on a CPU."""
 
 from __future__ import annotations
 
@@ -17,36 +17,37 @@ from lib.models.student import StudentConv
 
 IMAGE, LOGITS = "image", "logits"
 OPSET = 17
-FLOAT_OPS = ("ConvTranspose",)
-"""What stays in float32 beside the first convolution: the layer that makes the logits."""
+FLOAT32_OPS = ("ConvTranspose",)
+"""Operators that stay in float32, as the first convolution does: the layer that computes the logits."""
 
 
-def runs(network: nn.Module) -> TypeGuard[StudentConv]:
-    """Say whether a network is one that ONNX Runtime can run here."""
+def is_supported(network: nn.Module) -> TypeGuard[StudentConv]:
+    """Return whether ONNX Runtime is installed and can run the network."""
     return isinstance(network, StudentConv) and find_spec("onnxruntime") is not None
 
 
-def quickest(network: nn.Module, device: str | torch.device) -> nn.Module:
-    """Return a network as it is answered by fastest on a device: on a processor, what ONNX Runtime can run by that."""
-    return OnnxNetwork(network) if torch.device(device).type == "cpu" and runs(network) else network
+def with_fastest_runtime(network: nn.Module, device: str | torch.device) -> nn.Module:
+    """Return the network with its fastest runtime: ONNX Runtime on a CPU if supported, otherwise torch."""
+    return OnnxNetwork(network) if torch.device(device).type == "cpu" and is_supported(network) else network
 
 
 def export(network: StudentConv, channels: int, dims: int = 2) -> bytes:
-    """Return a student as an ONNX graph, ``image (B, C, *S)`` to ``logits (B, K, *S)``.
+    """Export a student as an ONNX graph that maps ``image (B, C, *S)`` to ``logits (B, K, *S)``.
 
-    Its sides are any multiples of ``network.stride``; normalisation is folded into the convolutions.
+    The graph accepts images whose sides are multiples of ``network.stride``. Normalisation is folded into the
+    convolutions.
 
     Args:
-        network: In whatever mode and on the CPU; it is left as it was.
-        channels: C.
-        dims: Axes of S, 2 or 3.
+        network: The student, on the CPU and in any mode; it is not changed.
+        channels: Number of channels C of an image.
+        dims: Number of spatial axes, 2 or 3.
     """
     axes = {0: "batch"} | {2 + axis: f"side{axis}" for axis in range(dims)}
     with warnings.catch_warnings(), tempfile.TemporaryDirectory() as folder:
-        # The exporter by tracing is deprecated; its successor needs another package and gives the same graph.
+        # The tracing exporter is deprecated, but its successor needs another package and gives the same graph.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _Whole(network),
+            _PaddedForward(network),
             (torch.zeros(2, channels, *[2 * network.stride] * dims),),
             path := Path(folder) / "student.onnx",
             dynamo=False,
@@ -59,11 +60,11 @@ def export(network: StudentConv, channels: int, dims: int = 2) -> bytes:
 
 
 def quantise(model: bytes, windows: Sequence[torch.Tensor]) -> bytes:
-    """Return a graph with int8 weights, one scale per channel, and uint8 activations.
+    """Return a graph with int8 weights, with one scale per channel, and uint8 activations.
 
     Args:
-        model: What `export` returned.
-        windows: Images ``(B, C, *S)`` as the network will see them, from which the ranges of activations are taken.
+        model: The graph in float32, from `export`.
+        windows: Images ``(B, C, *S)`` for calibration, which determine the ranges of the activations.
     """
     import onnx
     from onnxruntime.quantization import (
@@ -76,41 +77,41 @@ def quantise(model: bytes, windows: Sequence[torch.Tensor]) -> bytes:
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Reader(CalibrationDataReader):
-        """The windows, one after the other."""
+        """Return the windows, one per call."""
 
-        left = iter(windows)
+        remaining = iter(windows)
 
         def get_next(self) -> dict[str, Any] | None:
-            image = next(self.left, None)
+            image = next(self.remaining, None)
             return None if image is None else {IMAGE: image.float().numpy()}
 
     graph = onnx.load_from_string(model).graph
     first = next(node.name for node in graph.node if node.op_type == "Conv")
-    kept = [first, *(node.name for node in graph.node if node.op_type in FLOAT_OPS)]
+    excluded = [first, *(node.name for node in graph.node if node.op_type in FLOAT32_OPS)]
     with tempfile.TemporaryDirectory() as folder:
-        whole, ready, small = (Path(folder) / f"{name}.onnx" for name in ("whole", "ready", "small"))
-        whole.write_bytes(model)
-        quant_pre_process(whole, ready, skip_symbolic_shape=True)
+        source, prepared, quantised = (Path(folder) / f"{name}.onnx" for name in ("source", "prepared", "quantised"))
+        source.write_bytes(model)
+        quant_pre_process(source, prepared, skip_symbolic_shape=True)
         quantize_static(
-            ready,
-            small,
+            prepared,
+            quantised,
             Reader(),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
-            nodes_to_exclude=kept,
+            nodes_to_exclude=excluded,
         )
-        return small.read_bytes()
+        return quantised.read_bytes()
 
 
 class OnnxNetwork(nn.Module):
-    """A student run by ONNX Runtime, for images of any size.
+    """A student that ONNX Runtime runs, for images of any size.
 
     Args:
-        network: As it is at the first image; what changes in it later is not seen.
-        model: A graph to run in its place; None exports the network.
+        network: The student. It is exported at the first image; later changes of its weights have no effect.
+        model: A graph to run instead; None to export the network.
     """
 
     def __init__(self, network: StudentConv, model: bytes | None = None) -> None:
@@ -121,14 +122,14 @@ class OnnxNetwork(nn.Module):
         """Return logits ``(B, K, *S)`` of ``images (B, C, *S)``, float32."""
         if self._session is None:
             model = self._model or export(self.network, images.shape[1], images.ndim - 2)
-            self._session = session(model)
+            self._session = create_session(model)
         padded = pad_to_multiple(images.float(), self.network.stride).contiguous()
         (logits,) = self._session.run([LOGITS], {IMAGE: padded.numpy()})
         return crop(torch.from_numpy(logits), images.shape[2:])
 
 
-def session(model: bytes) -> Any:
-    """Return ONNX Runtime's session on as many threads as torch has."""
+def create_session(model: bytes) -> Any:
+    """Create a session of ONNX Runtime with as many threads as torch uses."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -136,12 +137,12 @@ def session(model: bytes) -> Any:
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
-class _Whole(nn.Module):
+class _PaddedForward(nn.Module):
     def __init__(self, network: StudentConv) -> None:
         super().__init__()
         self.network = network
-        # The exporter puts everything back into the mode of what it was given.
+        # The exporter restores the mode of this module afterwards, and sets its submodules to the same mode.
         self.training = network.training
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.network.whole(image)
+        return self.network.forward_padded(image)

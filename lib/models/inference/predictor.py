@@ -1,4 +1,4 @@
-"""Prediction over a volume: windows with Gaussian-weighted overlap, one slab of it in memory at a time."""
+"""Predict a volume in overlapping windows with Gaussian weights, with one slab of logits in memory at a time."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.inference.engine import Engine
-from lib.models.inference.slab import Place, Slab
+from lib.models.inference.slab import Slab, WindowPosition
 from lib.ops.resample import running_argmax
 from lib.ops.windows import Span, spans
 
 Progress = Callable[[int, int], None]
 Item = TypeVar("Item")
-WHOLE = 1.6
-"""How many times the roi a slice may be and still run whole."""
+MAX_WHOLE_RATIO = 1.6
+"""Largest ratio of the size of a slice to the roi at which the slice is predicted as a whole."""
 
 
 class Predictor:
-    """Run a network over a prepared volume.
+    """Run a network on a prepared volume.
 
-    With a 2-D `roi` the network is 2.5-D: each axial slice (the last axis) is an image whose channels are the slices at
-    `slice_offsets` from it, the edge slice repeated beyond the volume. A slice up to `WHOLE` times the roi goes through
-    whole, a larger one in windows.
+    With a 2-D `roi` the network is 2.5-D: its input for each axial slice (along the last axis) has the slices at
+    `slice_offsets` from that slice as channels, and the edge slice is repeated outside the volume. A slice of at most
+    `MAX_WHOLE_RATIO` times the roi is predicted as a whole, a larger slice in windows.
 
     Args:
-        network: Logits ``(B, K, *S)`` from ``(B, C, *S)`` in evaluation mode, of any ``S``, or of the roi alone.
-        roi: Window in samples, two axes or three.
-        slice_offsets: Offsets of a 2.5-D network's channels, in slices.
-        overlap: Least fraction that neighbouring windows share, in [0, 1).
-        batch_size: Images a forward pass takes, see `Engine`; also the slices of a 2.5-D slab.
-        device: Where the network runs.
-        fixed: Whether the network takes nothing but windows of the roi's size.
+        network: Maps images ``(B, C, *S)`` to logits ``(B, K, *S)``, for any ``S`` unless `fixed`.
+        roi: Size of a window in samples, with two or three axes.
+        slice_offsets: Offsets of the channels of a 2.5-D network, in slices.
+        overlap: Smallest fraction of a window that its neighbour covers as well, in [0, 1).
+        batch_size: Images per forward pass, as in `Engine`; also the number of slices in a 2.5-D slab.
+        device: Device of the network.
+        fixed: Whether the network accepts windows of the size of the roi only.
     Raises:
         ValueError: If an argument is out of its range.
     """
@@ -52,17 +52,19 @@ class Predictor:
         fixed: bool = False,
     ) -> None:
         if len(roi) not in (2, 3) or min(roi) < 1:
-            raise ValueError(f"roi needs two or three positive sizes, got {roi}")
+            raise ValueError(f"roi must have two or three positive sizes, got {roi}")
         if not 0.0 <= overlap < 1.0:
             raise ValueError(f"overlap must lie in [0, 1), got {overlap}")
         if (batch_size is not None and batch_size < 1) or not slice_offsets:
-            raise ValueError("batch_size must be positive and slice_offsets not empty")
+            raise ValueError(
+                f"batch_size must be positive and slice_offsets not empty, got {batch_size} and {slice_offsets}"
+            )
         self.engine = Engine(network, device, batch_size)
         self.network = network
         self.roi, self.slice_offsets = tuple(roi), tuple(slice_offsets)
         self.overlap, self.fixed = overlap, fixed
-        # Windows are stitched where the network runs, as long as there is room.
-        self.stitched_on = torch.device(device)
+        # Windows are blended on the device of the network, unless its memory is too small.
+        self.blend_device = torch.device(device)
 
     def logits(self, volume: torch.Tensor, progress: Progress | None = None) -> torch.Tensor:
         """Return the logits ``(K, X, Y, Z)``, float32 on the CPU, of a prepared volume ``(1, X, Y, Z)``."""
@@ -75,11 +77,11 @@ class Predictor:
         return result
 
     def labels(self, volume: torch.Tensor, progress: Progress | None = None) -> torch.Tensor:
-        """Return the label of every voxel, holding the logits of one slab at a time.
+        """Return the label of every voxel, with the logits of one slab at a time in memory.
 
         Args:
-            volume: Prepared (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
-            progress: Called with (slices done, slices in all) after each slab.
+            volume: Prepared volume (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
+            progress: Called after each slab with the number of finished slices and the number of all slices.
         Returns:
             uint8 ``(X, Y, Z)`` on the CPU.
         Raises:
@@ -96,21 +98,21 @@ class Predictor:
         """Yield the logits slab by slab, float32 on the CPU.
 
         Args:
-            volume: Prepared (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
-            progress: Called with (slices done, slices in all) after each slab.
-            notes: Told what had to be done where memory ran out.
+            volume: Prepared volume (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
+            progress: Called after each slab with the number of finished slices and the number of all slices.
+            notes: List that receives a message when memory runs out.
         Yields:
-            The slice a slab starts at, and its logits ``(K, X, Y, n)``; in order, without gap or overlap. The next slab
-            may overwrite them.
+            Index of the first slice of a slab, and its logits ``(K, X, Y, n)``; in order, without gap or overlap. The
+            next slab may overwrite the logits.
         Raises:
             ValueError: If `volume` has another shape or is empty.
-            torch.OutOfMemoryError: If one window does not fit into the device's memory.
+            torch.OutOfMemoryError: If the memory of the device is too small for one window.
         """
         if volume.ndim != 4 or volume.shape[0] != 1 or 0 in volume.shape:
-            raise ValueError(f"a volume is (1, X, Y, Z) and not empty, got {tuple(volume.shape)}")
+            raise ValueError(f"a volume must be (1, X, Y, Z) and not empty, got {tuple(volume.shape)}")
         notes, size = [] if notes is None else notes, volume.shape[1:]
         if self.fixed:
-            volume = _at_least(volume, self.roi)
+            volume = _pad_to_roi(volume, self.roi)
         slabs = self._slice_slabs(volume[0], notes) if len(self.roi) == 2 else self._window_slabs(volume, notes)
         was_training = self.network.training
         self.network.eval()
@@ -126,10 +128,10 @@ class Predictor:
     def _slice_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
         offsets = torch.tensor(self.slice_offsets)
         slices = volume.movedim(-1, 0)
-        most = 1.0 if self.fixed else WHOLE
-        whole = all(size <= most * side for size, side in zip(volume.shape[:2], self.roi, strict=True))
+        max_ratio = 1.0 if self.fixed else MAX_WHOLE_RATIO
+        whole = all(size <= max_ratio * side for size, side in zip(volume.shape[:2], self.roi, strict=True))
         first = slices[offsets.clamp(0, len(slices) - 1)]
-        # Its memory is asked of what goes through the network: a window of a slice that is larger.
+        # Choose the batch size for the actual input of the network, which for a larger slice is a window.
         count = self.engine.batch(first if whole else first[:, : self.roi[0], : self.roi[1]])
         start = 0
         while start < len(slices):
@@ -139,39 +141,39 @@ class Predictor:
             start += len(centres)
 
     def _blend(self, images: torch.Tensor, notes: list[str]) -> torch.Tensor:
-        """Return the logits ``(K, X, Y, n)`` of slices larger than a window."""
-        slab = Slab(self.engine, images.shape[2:], len(images), self.stitched_on)
-        for place in self._places(images.shape[2:], Span(0, torch.ones(len(images)), 0)):
-            slab.add(images[..., place.x.side, place.y.side], [place], notes)
-        self.stitched_on = slab.device
+        """Return the logits ``(K, X, Y, n)`` of n slices ``(n, C, X, Y)`` that are larger than a window."""
+        slab = Slab(self.engine, images.shape[2:], len(images), self.blend_device)
+        for position in self._window_positions(images.shape[2:], Span(0, torch.ones(len(images)), 0)):
+            slab.add(images[..., position.x.side, position.y.side], [position], notes)
+        self.blend_device = slab.device
         return slab.logits
 
     def _window_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
-        """Blend 3-D windows layer by layer along the last axis, in one slab that moves along."""
+        """Blend 3-D windows layer by layer along the last axis, in one slab that moves along the axis."""
         *size, length = volume.shape[1:]
         depth = min(self.roi[-1], length)
-        slab = Slab(self.engine, size, depth, self.stitched_on)
+        slab = Slab(self.engine, size, depth, self.blend_device)
         layers, inputs = spans(length, depth, self.overlap), volume.new_empty(0)
-        for layer, after in zip(layers, [*(each.start for each in layers[1:]), length], strict=True):
-            places = self._places(size, layer)
-            images = [volume[:, place.x.side, place.y.side, layer.side] for place in places]
-            for batch in _batches(list(zip(images, places, strict=True)), self.engine.batch(images[0])):
-                # In one memory again and again: a fresh one of this size costs more than what is written to it.
+        for layer, next_start in zip(layers, [*(following.start for following in layers[1:]), length], strict=True):
+            positions = self._window_positions(size, layer)
+            images = [volume[:, position.x.side, position.y.side, layer.side] for position in positions]
+            for batch in _batches(list(zip(images, positions, strict=True)), self.engine.batch(images[0])):
+                # Reuse one buffer, because allocating a new one of this size costs more than filling it.
                 torch.stack([image for image, _ in batch], out=inputs.resize_(len(batch), *images[0].shape))
-                slab.add(inputs, [place for _, place in batch], notes)
-            self.stitched_on = slab.device
-            done = min(after - layer.start, depth)
-            yield layer.start, slab.logits[..., :done]
-            slab.move(done)
+                slab.add(inputs, [position for _, position in batch], notes)
+            self.blend_device = slab.device
+            finished = min(next_start - layer.start, depth)
+            yield layer.start, slab.logits[..., :finished]
+            slab.advance(finished)
 
-    def _places(self, size: Sequence[int], z: Span) -> list[Place]:
-        """Return the windows over the first two axes, in some slices."""
+    def _window_positions(self, size: Sequence[int], z: Span) -> list[WindowPosition]:
+        """Return the positions of windows that cover the first two axes, in the slices of `z`."""
         x, y = (spans(n, min(n, side), self.overlap) for n, side in zip(size, self.roi, strict=False))
-        return [Place(*across, z) for across in itertools.product(x, y)]
+        return [WindowPosition(*pair, z) for pair in itertools.product(x, y)]
 
 
-def _at_least(volume: torch.Tensor, roi: tuple[int, ...]) -> torch.Tensor:
-    """Return a volume ``(1, X, Y, Z)`` grown to a window, its edges repeated."""
+def _pad_to_roi(volume: torch.Tensor, roi: tuple[int, ...]) -> torch.Tensor:
+    """Pad a volume ``(1, X, Y, Z)`` to at least the size of a window by repeating its edges."""
     missing = [max(0, side - size) for side, size in zip(roi, volume.shape[1:], strict=False)]
     if not any(missing):
         return volume

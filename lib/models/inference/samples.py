@@ -1,4 +1,4 @@
-"""Several answers to one image, side by side in one pass: views of it, dropout left on, or several versions."""
+"""Several predictions for one image in one pass: augmented views, Monte Carlo dropout, or several model versions."""
 
 from collections.abc import Sequence
 
@@ -8,16 +8,16 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from lib.models.blocks.ss2d import DropPath
 
-SHIFT_HU = 30.0
-"""By so much calibration shifts from one view to the next but one."""
-_DROPPING = (_DropoutNd, DropPath)
+INTENSITY_SHIFT = 30.0
+"""Step of the intensity shift between augmented views, in units of the image (HU for CT)."""
+_DROPOUT_LAYERS = (_DropoutNd, DropPath)
 
 
-class Samples(nn.Module):
-    """Run an image through every member.
+class MemberStack(nn.Module):
+    """Apply several networks to an image, and concatenate their logits.
 
     Args:
-        members: Networks of the same classes, logits ``(B, K, *S)`` each.
+        members: Networks with the same classes, each with logits ``(B, K, *S)``.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -25,17 +25,17 @@ class Samples(nn.Module):
         self.members = nn.ModuleList(members)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits of all, ``(B, T * K, *S)``, the members one after the other."""
+        """Return the logits of the T members, ``(B, T * K, *S)``, in the order of the members."""
         return torch.cat([member(x) for member in self.members], dim=1)
 
 
-class View(nn.Module):
-    """Show a network the image mirrored left and right, or in a scanner that is calibrated otherwise.
+class AugmentedView(nn.Module):
+    """Apply a network to a mirrored or intensity-shifted image, as test-time augmentation.
 
     Args:
-        network: Logits ``(B, K, *S)``.
-        mirrored: Whether the image is turned over, and the answer back.
-        shift: Added to the windowed image, a share of the window.
+        network: Network with logits ``(B, K, *S)``.
+        mirrored: Whether to mirror the image left to right, and the logits back.
+        shift: Shift of the windowed image, as a fraction of the window.
     """
 
     def __init__(self, network: nn.Module, *, mirrored: bool = False, shift: float = 0.0) -> None:
@@ -43,19 +43,19 @@ class View(nn.Module):
         self.network, self.mirrored, self.shift = network, mirrored, shift
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits of the image as it lies."""
+        """Return the logits in the orientation of ``x (B, C, *S)``, ``(B, K, *S)``."""
         if self.shift:
             x = (x + self.shift).clamp(0, 1)
         return self.network(x.flip(2)).flip(2) if self.mirrored else self.network(x)
 
 
-class Dropping(nn.Module):
-    """Let a network drop in evaluation as it did in training.
+class MonteCarloDropout(nn.Module):
+    """Keep dropout and stochastic depth of a network active in evaluation mode.
 
     Args:
-        network: One with dropout or stochastic depth.
+        network: A network with dropout or stochastic depth.
     Raises:
-        ValueError: If it has neither.
+        ValueError: If the network has neither.
     Source:
         Gal & Ghahramani 2016, arXiv:1506.02142.
     """
@@ -63,36 +63,39 @@ class Dropping(nn.Module):
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
-        self._dropping = [m for m in network.modules() if isinstance(m, _DROPPING) and _rate(m) > 0]
-        if not self._dropping:
-            raise ValueError("the network drops nothing in training, so that its answers would all be the same")
+        self._dropout_layers = [
+            m for m in network.modules() if isinstance(m, _DROPOUT_LAYERS) and _drop_probability(m) > 0
+        ]
+        if not self._dropout_layers:
+            raise ValueError("the network has no dropout and no stochastic depth, so all its samples would be equal")
 
-    def train(self, mode: bool = True) -> "Dropping":
-        """Switch everything but what drops."""
+    def train(self, mode: bool = True) -> "MonteCarloDropout":
+        """Set the mode of all layers except dropout and stochastic depth, which stay active."""
         super().train(mode)
-        for module in self._dropping:
+        for module in self._dropout_layers:
             module.train(True)
         return self
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits, drawn anew at every call."""
+        """Return logits ``(B, K, *S)``, which differ at random from call to call."""
         return self.network(x)
 
 
-def views(network: nn.Module, count: int, window_hu: Sequence[float]) -> list[nn.Module]:
-    """Return a network's views: as it is, mirrored, brighter, darker and mirrored, and so on.
+def augmented_views(network: nn.Module, count: int, intensity_window: Sequence[float]) -> list[nn.Module]:
+    """Return views of a network: unchanged, mirrored, brighter, darker and mirrored, and so on.
 
-    Networks of this project learn from mirrored patches (`lib.data.patches.augment`), so their labels have no side.
+    Networks of this project are trained on mirrored patches (`lib.data.patches.augment`), so their labels do not depend
+    on the side.
 
     Args:
-        network: Logits ``(B, K, *S)``.
-        count: Views.
-        window_hu: The Hounsfield units that the image's 0 and 1 stand for.
+        network: Network with logits ``(B, K, *S)``.
+        count: Number of views.
+        intensity_window: Intensities that are mapped to 0 and 1 in the windowed image (HU for CT).
     """
     steps = [0, 0, *(sign * step for step in range(1, count) for sign in (1, -1))][:count]
-    unit = SHIFT_HU / (window_hu[1] - window_hu[0])
-    return [View(network, mirrored=number % 2 == 1, shift=step * unit) for number, step in enumerate(steps)]
+    unit = INTENSITY_SHIFT / (intensity_window[1] - intensity_window[0])
+    return [AugmentedView(network, mirrored=number % 2 == 1, shift=step * unit) for number, step in enumerate(steps)]
 
 
-def _rate(module: nn.Module) -> float:
+def _drop_probability(module: nn.Module) -> float:
     return float(getattr(module, "drop_prob", getattr(module, "p", 0.0)))

@@ -1,27 +1,27 @@
-"""Restoration of rapid scans: a restorer that is served, and the cascade with segment-anything that only teaches it."""
+"""Restoration of rapid scans: the network that is served, and the cascade with segment-anything that trains it."""
 
-from lib.models.restoration.build import cascade_of, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
+from lib.models.restoration.build import build_cascade, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
 from lib.models.restoration.cascade import Cascade
 from lib.models.restoration.nafnet import NAFNet
 from lib.models.restoration.restorer import (
+    bootstrap_deviation,
     camera_field,
-    keep_counts,
-    network_counts,
+    match_recorded_counts,
+    predict_counts,
     restore_counts,
-    restored_deviation,
 )
 
 __all__ = [
     "Cascade",
     "NAFNet",
+    "bootstrap_deviation",
+    "build_cascade",
     "camera_field",
-    "cascade_of",
-    "keep_counts",
+    "match_recorded_counts",
     "nafnet_gopro",
     "nafnet_sidd",
     "nafnet_small",
     "nafnet_tiny",
-    "network_counts",
+    "predict_counts",
     "restore_counts",
-    "restored_deviation",
 ]

@@ -1,4 +1,4 @@
-"""The cascade that teaches a restorer: f_IR1, what segment-anything sees in its answer, and f_IR2 guided by that."""
+"""The cascade that trains a restorer: f_IR1, segment-anything on its output, and f_IR2 guided by the masks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from lib.models.restoration.semantics import SamSemantics
 
 
 @dataclass(frozen=True, eq=False)
-class Stages:
-    """What the cascade made of a batch.
+class CascadeOutput:
+    """Outputs of the cascade for a batch.
 
     Args:
-        first: I1 of f_IR1, ``(B, 1, H, W)``.
-        second: I2 of f_IR2, the same; None without a second stage.
-        masks: M of I1, ``(B, K, H, W)``, without a gradient; None without semantics.
-        first_features: phi(I1), ``(B, C, h, w)``, with a gradient to I1.
-        second_features: phi(I2), without one.
+        first: Output I1 of f_IR1, ``(B, 1, H, W)``.
+        second: Output I2 of f_IR2, ``(B, 1, H, W)``; None without a second stage.
+        masks: Masks M of I1, ``(B, K, H, W)``, without a gradient; None without semantics.
+        first_features: Features phi(I1), ``(B, C, h, w)``, with a gradient to I1; None if not requested.
+        second_features: Features phi(I2), ``(B, C, h, w)``, without a gradient; None if not requested.
     """
 
     first: Tensor
@@ -36,18 +36,19 @@ class Stages:
 class Cascade(PartialState):
     """``I1 = f_IR1(x)``, ``M = SAM(I1)``, ``I2 = f_IR2(I1, x; M)``. Only f_IR1 is exported and served.
 
-    The state is what learns: f_IR1 and f_IR2; the frozen network that gives the semantics is not in it. That the
-    gradient of I2's own loss passes through I1 into f_IR1, and that f_IR2 sees x beside I1, are decisions of ours.
+    The state dict contains f_IR1 and f_IR2, but not the frozen network behind the semantics. This project decided that
+    the gradient of the loss of I2 passes through I1 into f_IR1, and that the input of f_IR2 includes x besides I1.
 
     Args:
-        first: f_IR1, one channel to one.
-        second: f_IR2, two channels to one, with as many guide channels as there are masks where masks guide it (SPI);
-            None trains f_IR1 alone.
-        semantics: Masks and features; None where nothing asks for them.
+        first: f_IR1, with one input and one output channel.
+        second: f_IR2, with two input channels and one output channel. If masks guide it (SPI), it has one guide channel
+            per mask. None trains f_IR1 alone.
+        semantics: Provider of masks and features; None if neither is needed.
     Raises:
-        ValueError: If the second stage is to be guided and there is nothing to guide it.
+        ValueError: If the second stage has guide channels and `semantics` is None.
     Source:
-        arXiv:2503.02321 (no code published: a reconstruction); the cascade that only trains is arXiv:2403.16368's.
+        arXiv:2503.02321 (reconstructed, because no code is published); a cascade used in training only is from
+        arXiv:2403.16368.
     """
 
     frozen: ClassVar[str] = "semantics"
@@ -56,40 +57,40 @@ class Cascade(PartialState):
         super().__init__()
         self.first, self.second, self.semantics = first, second, semantics
         if self.guided and semantics is None:
-            raise ValueError("the second stage takes masks as its guide, and there are no semantics to give them")
+            raise ValueError("the second stage is guided by masks, but semantics is None: pass semantics")
 
     @property
     def guided(self) -> bool:
         """Whether masks guide the second stage (SPI)."""
         return self.second is not None and len(self.second.guides) > 0
 
-    def forward(self, image: Tensor, *, compare: bool = False) -> Stages:
-        """Return both stages.
+    def forward(self, image: Tensor, *, with_features: bool = False) -> CascadeOutput:
+        """Return the outputs of both stages.
 
         Args:
             image: Stabilised counts of the rapid scan, ``(B, 1, H, W)``.
-            compare: Whether to return masks and features of both stages, for the losses between them.
+            with_features: Whether to return the masks and the features of both stages, for the losses that need them.
         """
         first = self.first(image)
         if self.second is None:
-            return Stages(first)
+            return CascadeOutput(first)
         masks = features = None
-        if self.semantics is not None and (self.guided or compare):
-            with torch.set_grad_enabled(compare and torch.is_grad_enabled()):
+        if self.semantics is not None and (self.guided or with_features):
+            with torch.set_grad_enabled(with_features and torch.is_grad_enabled()):
                 features = self.semantics.features(first)
             masks = self.semantics.masks(features, (image.shape[2], image.shape[3]))
         second = self.second(torch.cat([first, image], 1), masks if self.guided else None)
-        if not compare or self.semantics is None:
-            return Stages(first, second, masks)
+        if not with_features or self.semantics is None:
+            return CascadeOutput(first, second, masks)
         with torch.no_grad():
-            return Stages(first, second, masks, features, self.semantics.features(second))
+            return CascadeOutput(first, second, masks, features, self.semantics.features(second))
 
     def export(self) -> NAFNet:
-        """Return a copy of f_IR1, which is all that is served."""
+        """Return a copy of f_IR1, the only part that is served."""
         return copy.deepcopy(self.first).eval().requires_grad_(False)
 
     def train(self, mode: bool = True) -> Cascade:
-        """Put what learns into training mode; the semantics stay as they are."""
+        """Set the mode of both stages; the semantics stay in evaluation mode."""
         super().train(mode)
         if self.semantics is not None:
             self.semantics.eval()

@@ -1,4 +1,4 @@
-"""NAFNet: an encoder and decoder of blocks without activation functions, whose gates are products."""
+"""NAFNet: an encoder and a decoder of blocks that use product gates instead of activation functions."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from lib.models.restoration.spi import SemanticModulation
 
 EPS = 1e-6
 WINDOW = 64
-"""Side of what channel attention sees, in pixels: that of the crops that the starter learned from."""
+"""Side of the window of channel attention, in pixels: the side of the training crops of the starter weights."""
 
 
 class Gate(nn.Module):
-    """One half of the channels times the other."""
+    """Multiply one half of the channels by the other half."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return ``(B, C / 2, H, W)``."""
-        one, other = x.chunk(2, dim=1)
-        return one * other
+        left, right = x.chunk(2, dim=1)
+        return left * right
 
 
 class ChannelAttention(nn.Module):
-    """Weigh channels at each place by a linear map of their means about it.
+    """Weight the channels at every position by a linear map of their means in a window around the position.
 
     Args:
-        channels: Of input and output.
-        window: Side of what the means are of, in samples; an image no larger has one mean.
+        channels: Channels of the input and the output.
+        window: Side of the window, in samples; an image that is not larger has a single mean.
     Source:
-        Chen et al. 2022, of the whole image; of a window as Chu et al. 2022, arXiv:2112.04491, who ask it of trained
+        Chen et al. 2022 use the mean of the whole image. Chu et al. 2022, arXiv:2112.04491, use a window in trained
         networks.
     """
 
@@ -47,13 +47,13 @@ class ChannelAttention(nn.Module):
 
 
 def local_mean(x: Tensor, window: int) -> Tensor:
-    """Return means over a window about each place; a window that would leave the image stays at its edge.
+    """Return means over a window around every position; a window that would leave the image is moved to its edge.
 
     Args:
         x: ``(B, C, H, W)``.
         window: Side, in samples.
     Returns:
-        ``(B, C, H, W)``, or ``(B, C, 1, 1)`` of an image that one window covers.
+        ``(B, C, H, W)``, or ``(B, C, 1, 1)`` if one window covers the image.
     """
     height, width = x.shape[2:]
     tall, wide = min(window, height), min(window, width)
@@ -64,18 +64,18 @@ def local_mean(x: Tensor, window: int) -> Tensor:
 
 
 def _running_mean(x: Tensor, axis: int, count: int) -> Tensor:
-    """Return means of so many neighbours, from running sums: a fifth of pooling's time."""
+    """Return means over `count` neighbours along an axis by cumulative sums, five times as fast as pooling."""
     sums = x.float().cumsum(axis)
     first, rest = sums.narrow(axis, count - 1, 1), sums.narrow(axis, count, x.shape[axis] - count)
     return (torch.cat((first, rest - sums.narrow(axis, 0, rest.shape[axis])), axis) / count).to(x.dtype)
 
 
 class NAFBlock(nn.Module):
-    """Two residual parts, the first across places, the second within each; an identity until their scales learn.
+    """Two residual parts: the first mixes positions, the second only channels. A new block is the identity.
 
     Args:
-        channels: Of input and output.
-        window: Of the channel attention, in samples.
+        channels: Channels of the input and the output.
+        window: Side of the window of channel attention, in samples.
     Source:
         Chen et al. 2022, arXiv:2204.04676, figure 3.
     """
@@ -104,24 +104,25 @@ class NAFBlock(nn.Module):
 
 
 class NAFNet(nn.Module):
-    """Restore an image: what it changes is added to the input, and until it learns that is nothing.
+    """Restore an image: the output is the input plus a change, which is zero in a new network.
 
-    Channel attention takes means over a window about each place, so it sees of a whole image what it saw of a crop. As
-    published it takes those of the whole image, most of which is air in a bone scan.
+    Channel attention uses means over a window around every position, so it sees the same context in a whole image as in
+    a training crop. The published network uses means over the whole image, most of which is air in a bone scan.
 
     Args:
-        in_channels: Channels of the input; the first `out_channels` of them are what is restored.
+        in_channels: Channels of the input; the first `out_channels` of them are restored.
         out_channels: Channels of the output.
-        width: Channels at full resolution; every scale below has twice as many.
-        encoder: Blocks of each scale on the way down.
-        middle: Blocks at the coarsest.
-        decoder: Blocks of each scale on the way up, coarsest first.
-        guide_channels: Channels of a guide that modulates every scale on the way up; 0 takes none.
-        window: Side of what channel attention sees, in pixels of the image.
+        width: Channels at full resolution; every coarser scale has twice as many.
+        encoder: Number of blocks per scale of the encoder, finest first.
+        middle: Number of blocks at the coarsest scale.
+        decoder: Number of blocks per scale of the decoder, coarsest first.
+        guide_channels: Channels of a guide that modulates every scale of the decoder; 0 for no guide.
+        window: Side of the window of channel attention, in pixels of the image.
     Raises:
-        ValueError: If the scales down and up differ in number, or the output has more channels than the input.
+        ValueError: If encoder and decoder differ in their number of scales, or `out_channels` is out of range.
     Source:
-        Chen et al. 2022, arXiv:2204.04676; the guide, and the last layer that begins at zero, are ours.
+        Chen et al. 2022, arXiv:2204.04676; the guide and the initialisation of the last layer with zeros are this
+        project's.
     """
 
     def __init__(
@@ -138,21 +139,21 @@ class NAFNet(nn.Module):
     ) -> None:
         super().__init__()
         if len(encoder) != len(decoder):
-            raise ValueError(f"as many scales down as up, got {len(encoder)} and {len(decoder)}")
+            raise ValueError(f"encoder and decoder must have as many scales, got {len(encoder)} and {len(decoder)}")
         if not 1 <= out_channels <= in_channels:
-            raise ValueError(f"out_channels must be 1 to in_channels {in_channels}, got {out_channels}")
+            raise ValueError(f"out_channels must be from 1 to in_channels ({in_channels}), got {out_channels}")
         widths = [width * 2**scale for scale in range(len(encoder) + 1)]
         self.out_channels, self.stride = out_channels, 2 ** len(encoder)
         windows = [max(window >> scale, 1) for scale in range(len(widths))]
         self.first = nn.Conv2d(in_channels, width, 3, padding=1)
-        self.encoders = nn.ModuleList(_blocks(*each) for each in zip(widths, windows, encoder, strict=False))
+        self.encoders = nn.ModuleList(_blocks(*sizes) for sizes in zip(widths, windows, encoder, strict=False))
         self.downs = nn.ModuleList(nn.Conv2d(c, 2 * c, 2, 2) for c in widths[:-1])
         self.middle = _blocks(widths[-1], windows[-1], middle)
         self.ups = nn.ModuleList(
             nn.Sequential(Pointwise2d(c, 2 * c, 1, bias=False), nn.PixelShuffle(2)) for c in widths[:0:-1]
         )
         self.decoders = nn.ModuleList(
-            _blocks(*each) for each in zip(widths[-2::-1], windows[-2::-1], decoder, strict=True)
+            _blocks(*sizes) for sizes in zip(widths[-2::-1], windows[-2::-1], decoder, strict=True)
         )
         self.guides = nn.ModuleList(SemanticModulation(c, guide_channels) for c in widths[-2::-1] if guide_channels)
         self.last = nn.Conv2d(width, out_channels, 3, padding=1)
@@ -160,19 +161,19 @@ class NAFNet(nn.Module):
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type] - it has one
 
     def forward(self, image: Tensor, guide: Tensor | None = None) -> Tensor:
-        """Return the restored ``(B, out_channels, H, W)``.
+        """Return the restored image, ``(B, out_channels, H, W)``.
 
         Args:
             image: ``(B, in_channels, H, W)``, of any size.
-            guide: ``(B, guide_channels, H, W)``, for a network that takes one.
+            guide: ``(B, guide_channels, H, W)``; None for a network without guide channels.
         Raises:
-            ValueError: If a guide is missing, or there is none to take it.
+            ValueError: If the guide is missing, or the network has no guide channels.
         """
         if (guide is None) == bool(len(self.guides)):
-            raise ValueError("a guide is given to a network with guide_channels, and to no other")
-        whole = pad_to_multiple(image, self.stride)
+            raise ValueError("pass a guide if and only if the network has guide_channels")
+        padded = pad_to_multiple(image, self.stride)
         guide = None if guide is None else pad_to_multiple(guide, self.stride)
-        return crop(whole[:, : self.out_channels] + self._change(whole, guide), image.shape[2:])
+        return crop(padded[:, : self.out_channels] + self._change(padded, guide), image.shape[2:])
 
     def _change(self, x: Tensor, guide: Tensor | None) -> Tensor:
         x, skips = self.first(x), []

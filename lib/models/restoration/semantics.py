@@ -1,4 +1,4 @@
-"""What segment-anything says of a scan, masks and features; it only teaches: never served, it learns nothing here."""
+"""Masks and features of a scan by a frozen segment-anything network, used in training only."""
 
 from __future__ import annotations
 
@@ -8,28 +8,43 @@ from torch import Tensor, nn
 
 from lib.models.sam.network import PromptedNetwork, Prompts
 
-REACH = 0.75
-"""Half the side of a box of the grid, in cells: neighbours overlap, so that no bone is cut by every box."""
+HALF_SIDE_CELLS = 0.75
+"""Half the side of a box, in cells of the grid; boxes overlap, so that every bone lies whole in some box."""
 RANDOM_CELLS = 6
 
 
 def box_grid(side: int, samples: int) -> Tensor:
-    """Return boxes ``(side^2, 4)`` around the cells of a grid: first row, column, last row, column, in samples."""
+    """Return boxes around the cells of a square grid.
+
+    Args:
+        side: Number of cells along each side.
+        samples: Samples along each side of the image.
+    Returns:
+        ``(side^2, 4)``: first row, first column, last row, last column, in samples.
+    """
     centres = (torch.arange(side) + 0.5) / side
-    rows, columns = (each.flatten() for each in torch.meshgrid(centres, centres, indexing="ij"))
-    boxes = torch.stack([rows - REACH / side, columns - REACH / side, rows + REACH / side, columns + REACH / side], 1)
+    rows, columns = (centre.flatten() for centre in torch.meshgrid(centres, centres, indexing="ij"))
+    boxes = torch.stack(
+        [
+            rows - HALF_SIDE_CELLS / side,
+            columns - HALF_SIDE_CELLS / side,
+            rows + HALF_SIDE_CELLS / side,
+            columns + HALF_SIDE_CELLS / side,
+        ],
+        1,
+    )
     return boxes.clamp(0, 1) * (samples - 1)
 
 
 class SamSemantics(nn.Module):
-    """Masks of what stands out in each box of a grid, and the encoder's embedding, of a frozen network.
+    """Masks of the most conspicuous object in each box of a grid, and embeddings, by a frozen network.
 
-    Boxes, since LiteMedSAM knows little else; their order gives a mask its place. Images are stretched to the network's
-    square, so crops had better be square.
+    The prompts are boxes, because LiteMedSAM was trained with boxes. Mask k belongs to box k. Images are stretched to
+    the square input of the network, so square crops are preferable.
 
     Args:
-        network: With whatever adapters it learned.
-        side: Boxes along each side of the image.
+        network: A segment-anything network, with or without trained adapters.
+        side: Number of boxes along each side of the image.
     """
 
     boxes: Tensor
@@ -41,9 +56,9 @@ class SamSemantics(nn.Module):
         self.register_buffer("boxes", box_grid(side, network.image_size[0]), persistent=False)
 
     def features(self, image: Tensor) -> Tensor:
-        """Return the embedding ``(B, C, h, w)`` of stabilised counts ``(B, 1, H, W)``; gradients reach these."""
+        """Return the embedding ``(B, C, h, w)`` of stabilised counts ``(B, 1, H, W)``; gradients reach the counts."""
         square = F.interpolate(image, self.network.image_size, mode="bilinear", align_corners=False)
-        # Into [0, 1) without an upper end: a hot bladder neither saturates nor sets the scale for everything else.
+        # Map to [0, 1) smoothly: a hot bladder neither saturates nor changes the scale of the other pixels.
         return self.network.encode(1 - torch.exp(-square.clamp_min(0)))
 
     @torch.no_grad()
@@ -51,19 +66,19 @@ class SamSemantics(nn.Module):
         """Return soft masks ``(B, K, H, W)`` in [0, 1], without a gradient.
 
         Args:
-            features: What `features` gave.
-            size: Of the image, ``(H, W)``.
+            features: Embeddings from `features`, ``(B, C, h, w)``.
+            size: Size of the image, ``(H, W)``.
         """
         prompts = Prompts(boxes=self.boxes)
-        logits = [self.network.decode(one[None], prompts)[:, 0] for one in features]
+        logits = [self.network.decode(embedding[None], prompts)[:, 0] for embedding in features]
         return F.interpolate(torch.stack(logits), size, mode="bilinear", align_corners=False).sigmoid()
 
 
 class RandomSemantics(SamSemantics):
-    """The control: the same features, and masks that have nothing to do with the image, smooth and as many."""
+    """Control condition: the same features, but smooth random masks, equally many and independent of the image."""
 
     @torch.no_grad()
     def masks(self, features: Tensor, size: tuple[int, int]) -> Tensor:
-        """Return soft masks ``(B, K, H, W)`` drawn anew each time."""
+        """Return soft masks ``(B, K, H, W)``, drawn at random in every call."""
         noise = torch.randn(len(features), self.count, RANDOM_CELLS, RANDOM_CELLS, device=features.device)
         return (4 * F.interpolate(noise, size, mode="bicubic", align_corners=False) - 4).sigmoid()

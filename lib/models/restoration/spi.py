@@ -1,4 +1,4 @@
-"""Semantic prior integration: features scaled and shifted, place by place, as masks say."""
+"""Semantic prior integration (SPI): masks scale and shift features, position by position."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -7,15 +7,16 @@ HIDDEN = 32
 
 
 class SemanticModulation(nn.Module):
-    """``x (1 + scale(M)) + shift(M)``, both of two convolutions of the masks; the identity until they learn.
+    """``x (1 + scale(M)) + shift(M)``, where two convolutions of the masks M give scale and shift.
 
-    Without SPADE's normalisation, which would take the counts out of the features.
+    A new module is the identity. The normalisation of SPADE is left out, because it would remove the level of the
+    counts from the features.
 
     Args:
-        channels: Of the features.
-        masks: How many masks.
+        channels: Channels of the features.
+        masks: Number of masks.
     Source:
-        Park et al. 2019, SPADE, arXiv:1903.07291; in the place that arXiv:2503.02321 calls SPI (reconstruction).
+        Park et al. 2019, SPADE, arXiv:1903.07291, as a reconstruction of the module that arXiv:2503.02321 calls SPI.
     """
 
     def __init__(self, channels: int, masks: int) -> None:
@@ -26,11 +27,11 @@ class SemanticModulation(nn.Module):
         nn.init.zeros_(self.scale_shift.bias)  # type: ignore[arg-type] - it has one
 
     def forward(self, x: Tensor, masks: Tensor) -> Tensor:
-        """Return the modulated features.
+        """Return the modulated features, ``(B, C, h, w)``.
 
         Args:
-            x: ``(B, C, h, w)``.
-            masks: ``(B, K, H, W)``, on a grid as fine or finer.
+            x: Features, ``(B, C, h, w)``.
+            masks: ``(B, K, H, W)``, at the resolution of the features or finer.
         """
         masks = F.adaptive_avg_pool2d(masks, (x.shape[2], x.shape[3]))
         scale, shift = self.scale_shift(self.shared(masks)).chunk(2, dim=1)

@@ -1,4 +1,4 @@
-"""Segment-anything networks: parts, assembly, adapters and the weights they stand on."""
+"""Segment-anything networks: parts, assembly, LoRA adapters and published weights."""
 
 from lib.models.sam.build import sam_tiny, sam_vit_b
 from lib.models.sam.network import PromptedNetwork

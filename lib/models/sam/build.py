@@ -1,4 +1,4 @@
-"""Sizes of the segment-anything network by name, on their published weights."""
+"""Named sizes of the segment-anything network, with their published weights."""
 
 from __future__ import annotations
 
@@ -14,82 +14,82 @@ from torch import Tensor, nn
 from lib.models.sam.foundation import (
     LITE_MEDSAM_SHA256,
     NoFoundation,
-    existing,
+    check_exists,
+    find_lite_medsam,
     fold_batch_norm,
-    lite_medsam,
     load_foundation,
 )
-from lib.models.sam.lora import adapt
+from lib.models.sam.lora import add_adapters
 from lib.models.sam.network import PromptedNetwork
 from lib.models.sam.tiny_vit import STRIDE, TinyViT
 
 EMBED_DIM, MASK_CHANNELS = 256, 16
 VIT_PATCH, VIT_SIZE = 16, 1024
 VIT_MEAN, VIT_DEVIATION = 0.449, 0.226
-"""Of grey images: the mean over the three colours that SAM was trained with."""
+"""Mean and standard deviation of a grey image: averages over the three colour channels of SAM's training images."""
 RANK = 4
 TINY_LAYERS = r"layers\.[23]\..*\.qkv"
-"""The eight blocks at the embedding's scale: no gradient goes through the stages before, half of the encoder's time."""
+"""The eight blocks at the scale of the embedding; earlier stages, half of the encoder's time, need no gradient."""
 
 
 def sam_tiny(image_size: int = 256, *, rank: int = RANK, foundation: str | Path | None = None) -> PromptedNetwork:
-    """Return TinyViT with SAM's decoder, 9.8 M parameters, on LiteMedSAM's weights.
+    """Build TinyViT with the decoder of SAM, 9.8 M parameters, with the weights of LiteMedSAM.
 
     Args:
-        image_size: Samples of an image's side, a multiple of 4; the weights were trained at 256.
-        rank: Of the adapters.
-        foundation: The weights' file; None takes the one that the package of `lib.models.sam.foundation` carries.
+        image_size: Samples along each side of an image, a multiple of 4; the weights were trained at 256.
+        rank: Rank of the LoRA adapters.
+        foundation: File of the weights; None for the file in the package that `lib.models.sam.foundation` names.
     Raises:
-        NoFoundation: If the weights are not there or not whole.
-        ValueError: If the size or the rank cannot be.
+        NoFoundation: If the weights are missing or damaged.
+        ValueError: If `image_size` or `rank` is out of its range.
     """
     network = _assemble(TinyViT(EMBED_DIM), image_size, STRIDE)
-    load_foundation(network, foundation_of("sam_tiny", foundation), _tiny_names, LITE_MEDSAM_SHA256)
-    return _adapted(network, rank, TINY_LAYERS)
+    load_foundation(network, find_foundation("sam_tiny", foundation), _rename_tiny, LITE_MEDSAM_SHA256)
+    return _with_adapters(network, rank, TINY_LAYERS)
 
 
 def sam_vit_b(image_size: int = 512, *, rank: int = RANK, foundation: str | Path | None = None) -> PromptedNetwork:
-    """Return SAM ViT-B, 93.7 M parameters.
+    """Build SAM ViT-B, 93.7 M parameters.
 
     Args:
-        image_size: Samples of an image's side, a multiple of 16; positional embeddings are resized from 1024.
-        rank: Of the adapters.
-        foundation: ``sam_vit_b_01ec64.pth`` or a file of the same names, such as MedSAM's.
+        image_size: Samples along each side of an image, a multiple of 16; positional embeddings are resized from 1024.
+        rank: Rank of the LoRA adapters.
+        foundation: ``sam_vit_b_01ec64.pth``, or a file with the same weight names such as MedSAM's.
     Raises:
-        NoFoundation: If the weights are not there or not whole.
-        ValueError: If the size or the rank cannot be.
+        NoFoundation: If the weights are missing or damaged.
+        ValueError: If `image_size` or `rank` is out of its range.
     Source:
         Kirillov et al. 2023, arXiv:2304.02643.
     """
-    path = foundation_of("sam_vit_b", foundation)
-    network = _assemble(vit_b(image_size), image_size, VIT_PATCH, normalise=(VIT_MEAN, VIT_DEVIATION))
-    load_foundation(network, path, partial(resized_positions, side=image_size // VIT_PATCH))
-    return _adapted(network, rank)
+    path = find_foundation("sam_vit_b", foundation)
+    network = _assemble(build_vit_b(image_size), image_size, VIT_PATCH, normalise=(VIT_MEAN, VIT_DEVIATION))
+    load_foundation(network, path, partial(resize_positions, side=image_size // VIT_PATCH))
+    return _with_adapters(network, rank)
 
 
-def foundation_of(model: str, given: str | Path | None = None) -> Path:
-    """Return the file of the weights below a network, which is there, if not known to be whole.
+def find_foundation(model: str, given: str | Path | None = None) -> Path:
+    """Return the file of a network's published weights; the file exists, but its content is not checked.
 
     Args:
         model: "sam_tiny" or "sam_vit_b".
-        given: The file; None takes what a package carries.
+        given: The file; None for the file in an installed package.
     Raises:
-        NoFoundation: If there is no such file, with what to do.
+        NoFoundation: If the file does not exist; the message says what to do.
     """
     if not given and model != "sam_tiny":
-        raise NoFoundation(f"{model} needs the file of SAM's weights: set `foundation` of the task in app.toml")
-    return existing(Path(given)) if given else lite_medsam()
+        raise NoFoundation(f"{model} needs a file of SAM's weights: set `foundation` of the task in app.toml")
+    return check_exists(Path(given)) if given else find_lite_medsam()
 
 
-def vit_b(image_size: int = VIT_SIZE) -> ImageEncoderViT:
-    """Return SAM's ViT-B encoder for square images, 89.7 M parameters at 1024 samples a side."""
+def build_vit_b(image_size: int = VIT_SIZE) -> ImageEncoderViT:
+    """Build the ViT-B encoder of SAM for square images, 89.7 M parameters at 1024 samples along each side."""
     _check_size(image_size, VIT_PATCH)
     return ImageEncoderViT(
         depth=12,
         embed_dim=768,
         img_size=image_size,
         mlp_ratio=4,
-        norm_layer=partial(nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type] - the package does the same
+        norm_layer=partial(nn.LayerNorm, eps=1e-6),  # type: ignore[arg-type] - as in the package
         num_heads=12,
         patch_size=VIT_PATCH,
         qkv_bias=True,
@@ -100,13 +100,13 @@ def vit_b(image_size: int = VIT_SIZE) -> ImageEncoderViT:
     )
 
 
-def resized_positions(state: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
-    """Return an encoder's weights with its positional embeddings for `side` x `side` patches.
+def resize_positions(state: Mapping[str, Tensor], side: int) -> dict[str, Tensor]:
+    """Return the weights of an encoder with its positional embeddings resized to `side` x `side` patches.
 
     Args:
-        state: Weights by name; absolute embeddings ``(1, h, w, C)`` and, of the layers that see the whole image,
-            relative ones ``(2 h - 1, C)``.
-        side: Patches along each side of the image.
+        state: Weights by name. Absolute embeddings are ``(1, h, w, C)``; relative embeddings of the layers with global
+            attention are ``(2 h - 1, C)``.
+        side: Number of patches along each side of the image.
     Source:
         Zhang & Liu 2023, SAMed, arXiv:2304.13785, which resizes both for 512 samples.
     """
@@ -147,13 +147,14 @@ def _check_size(image_size: int, stride: int) -> None:
         raise ValueError(f"image_size must be a multiple of {stride}, got {image_size}")
 
 
-def _adapted(network: PromptedNetwork, rank: int, layers: str = "qkv") -> PromptedNetwork:
+def _with_adapters(network: PromptedNetwork, rank: int, layers: str = "qkv") -> PromptedNetwork:
     with torch.random.fork_rng(devices=[]):
-        # The same adapters at every start: an untrained network is then one and the same everywhere.
+        # Use a fixed seed, so that the initial adapters are the same in every process.
         torch.manual_seed(0)
-        network.image_encoder = adapt(network.image_encoder, rank, layers)
+        network.image_encoder = add_adapters(network.image_encoder, rank, layers)
     return network.eval()
 
 
-def _tiny_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def _rename_tiny(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Convert the weights of LiteMedSAM to the names of this project's TinyViT."""
     return {name.replace("patch_embed.seq.", "patch_embed."): value for name, value in fold_batch_norm(state).items()}

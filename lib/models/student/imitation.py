@@ -1,4 +1,4 @@
-"""A student beside the frozen encoder that it learns to see like."""
+"""A student together with the frozen encoder of its teacher, for learning the teacher's features."""
 
 from __future__ import annotations
 
@@ -14,55 +14,57 @@ from lib.models.blocks.conv import CONVOLUTIONS
 from lib.models.blocks.partial import PartialState
 from lib.models.sam.network import PromptedNetwork
 
-TRIAL_SIDE = 64
+PROBE_SIDE = 64
 
 
-class Seeing(Protocol):
-    """A network that can be asked for its features."""
+class FeatureNetwork(Protocol):
+    """A network that returns features."""
 
     def encode(self, x: Tensor) -> Tensor:
         """Return the coarsest features ``(B, E, *s)``."""
         ...
 
-    def answer(self, x: Tensor) -> tuple[Any, Tensor]:
-        """Return logits and the coarsest features."""
+    def forward_with_features(self, x: Tensor) -> tuple[Any, Tensor]:
+        """Return logits ``(B, K, *S)`` and the coarsest features ``(B, E, *s)``."""
         ...
 
 
-def width_of(network: nn.Module, spatial_dims: int, in_channels: int) -> int:
-    """Return the channels of a network's coarsest features."""
+def feature_channels(network: nn.Module, spatial_dims: int, in_channels: int) -> int:
+    """Return the number of channels of the coarsest features of a network."""
     training = network.training
     with torch.no_grad():
-        trial = torch.zeros(1, in_channels, *[TRIAL_SIDE] * spatial_dims, device=_device_of(network))
-        features = cast(Seeing, network.eval()).encode(trial)
+        probe = torch.zeros(1, in_channels, *[PROBE_SIDE] * spatial_dims, device=_device_of(network))
+        features = cast(FeatureNetwork, network.eval()).encode(probe)
     network.train(training)
     return features.shape[1]
 
 
 @dataclass(frozen=True, eq=False)
-class Views:
-    """What student and teacher made of a batch.
+class FeaturePair:
+    """Features of student and teacher for a batch.
 
     Args:
-        ours: The student's features, projected to the teacher's width, ``(B, E, *s)``.
-        theirs: The teacher's, ``(B, E, *s')``, without a gradient.
-        logits: The student's, as its `forward` gives them; None where they were not asked for.
+        student: Features of the student, projected to the channels of the teacher, ``(B, E, *s)``.
+        teacher: Features of the teacher, ``(B, E, *s')``, without a gradient.
+        logits: Logits of the student, as its `forward` returns them; None if not requested.
     """
 
-    ours: Tensor
-    theirs: Tensor
+    student: Tensor
+    teacher: Tensor
     logits: Any = None
 
 
 class Imitation(PartialState):
-    """A student, a projection of its features, and a teacher's encoder, frozen and not in the state.
+    """A student, a projection of its features, and the frozen encoder of a teacher, which is not in the state dict.
 
     Args:
-        student: Learns.
-        teacher: A `PromptedNetwork`, shown the middle channel at its own size, or a network with `encode`.
+        student: Network that is trained.
+        teacher: Network whose features the student learns. A `PromptedNetwork` gets the middle channel, resized to its
+            image size; any other network needs a method `encode`.
         spatial_dims: 2 or 3.
-        in_channels: Of the student.
-        channels: Those of the student's channels that a teacher with `encode` takes; absent, all.
+        in_channels: Input channels of the student.
+        channels: Indices of the student's input channels that a teacher other than a `PromptedNetwork` gets; None for
+            all.
     """
 
     frozen: ClassVar[str] = "teacher"
@@ -79,38 +81,38 @@ class Imitation(PartialState):
         super().__init__()
         self.student, self.teacher = student, teacher.eval().requires_grad_(False)
         self.middle, self.channels = in_channels // 2, list(channels or range(in_channels))
-        ours, theirs = width_of(student, spatial_dims, in_channels), self._width(spatial_dims)
-        self.projection = CONVOLUTIONS[spatial_dims](ours, theirs, 1)
+        student_channels = feature_channels(student, spatial_dims, in_channels)
+        self.projection = CONVOLUTIONS[spatial_dims](student_channels, self._teacher_channels(spatial_dims), 1)
 
-    def forward(self, image: Tensor, *, answer: bool = False) -> Views:
-        """Return the features of both, and the student's logits if asked for."""
-        network = cast(Seeing, self.student)
-        logits, features = network.answer(image) if answer else (None, network.encode(image))
+    def forward(self, image: Tensor, *, with_logits: bool = False) -> FeaturePair:
+        """Return the features of student and teacher, and the logits of the student if `with_logits`."""
+        network = cast(FeatureNetwork, self.student)
+        logits, features = network.forward_with_features(image) if with_logits else (None, network.encode(image))
         with torch.no_grad():
-            theirs = self._shown(image)
-        return Views(self.projection(features), theirs, logits)
+            teacher = self._teacher_features(image)
+        return FeaturePair(self.projection(features), teacher, logits)
 
     def train(self, mode: bool = True) -> Imitation:
-        """Put what learns into training mode; the teacher stays as it is."""
+        """Set the mode of the student and the projection; the teacher stays in evaluation mode."""
         super().train(mode)
         self.teacher.eval()
         return self
 
-    def _shown(self, image: Tensor) -> Tensor:
+    def _teacher_features(self, image: Tensor) -> Tensor:
         if not isinstance(self.teacher, PromptedNetwork):
-            return cast(Seeing, self.teacher).encode(image[:, self.channels])
+            return cast(FeatureNetwork, self.teacher).encode(image[:, self.channels])
         middle = image[:, self.middle : self.middle + 1]
         if middle.shape[2:] != self.teacher.image_size:
             middle = F.interpolate(middle, self.teacher.image_size, mode="bilinear", align_corners=False)
         return self.teacher.encode(middle)
 
-    def _width(self, spatial_dims: int) -> int:
+    def _teacher_channels(self, spatial_dims: int) -> int:
         if isinstance(self.teacher, PromptedNetwork):
-            trial = torch.zeros(1, 1, *self.teacher.image_size, device=_device_of(self.teacher))
-            return self.teacher.encode(trial).shape[1]
-        return width_of(self.teacher, spatial_dims, len(self.channels))
+            probe = torch.zeros(1, 1, *self.teacher.image_size, device=_device_of(self.teacher))
+            return self.teacher.encode(probe).shape[1]
+        return feature_channels(self.teacher, spatial_dims, len(self.channels))
 
 
 def _device_of(network: nn.Module) -> torch.device:
-    """Return where a network lies: a teacher that has answered may lie elsewhere than the student begins."""
+    """Return the device of a network; a teacher that was used before may be on another device than a new student."""
     return next(network.parameters()).device

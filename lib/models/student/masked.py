@@ -1,4 +1,4 @@
-"""A student that fills in what was hidden of an image."""
+"""Masked image modelling: a student learns to reconstruct hidden blocks of an image."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from lib.models.student.conv import RAISED
-from lib.models.student.imitation import TRIAL_SIDE, Seeing, width_of
+from lib.models.student.conv import TRANSPOSED_CONVOLUTIONS
+from lib.models.student.imitation import PROBE_SIDE, FeatureNetwork, feature_channels
 
 
 class MaskedImages(nn.Module):
-    """A student, a value to hide with, and one layer from its coarsest features back to the image.
+    """A student, a learned value for hidden samples, and one layer that reconstructs the image from its features.
 
-    Blocks are hidden in the image and not left out of a sequence, so that convolutions and scans can be taught as
-    transformers are.
+    Blocks are hidden in the image and not removed from a sequence, so that networks of convolutions and scans can be
+    trained in the same way as transformers.
 
     Args:
-        student: Learns.
+        student: Network that is trained.
         spatial_dims: 2 or 3.
-        in_channels: Of the student.
-        block: Side of what is hidden at a time, in samples.
+        in_channels: Input channels of the student.
+        block: Side of a hidden block, in samples.
     Source:
-        Xie et al. 2022, SimMIM, arXiv:2111.09886; the lesson is He et al. 2022, MAE, arXiv:2111.06377.
+        Xie et al. 2022, SimMIM, arXiv:2111.09886; the training task is from He et al. 2022, MAE, arXiv:2111.06377.
     """
 
     def __init__(self, student: nn.Module, *, spatial_dims: int, in_channels: int, block: int = 16) -> None:
@@ -32,25 +32,26 @@ class MaskedImages(nn.Module):
         self.student, self.block = student, block
         self.hidden = nn.Parameter(torch.full((1, in_channels, *[1] * spatial_dims), 0.5))
         with torch.no_grad():
-            image = torch.zeros(1, in_channels, *[TRIAL_SIDE] * spatial_dims)
-            stride = TRIAL_SIDE // cast(Seeing, student.eval()).encode(image).shape[2]
-        self.head = RAISED[spatial_dims](
-            width_of(student, spatial_dims, in_channels), in_channels, stride, stride=stride
+            image = torch.zeros(1, in_channels, *[PROBE_SIDE] * spatial_dims)
+            stride = PROBE_SIDE // cast(FeatureNetwork, student.eval()).encode(image).shape[2]
+        self.head = TRANSPOSED_CONVOLUTIONS[spatial_dims](
+            feature_channels(student, spatial_dims, in_channels), in_channels, stride, stride=stride
         )
 
-    def forward(self, image: Tensor, share: float) -> tuple[Tensor, Tensor]:
-        """Return the image as it was guessed, ``(B, C, *S)``, and where it was hidden, bool ``(B, 1, *S)``.
+    def forward(self, image: Tensor, fraction: float) -> tuple[Tensor, Tensor]:
+        """Return the reconstructed image, ``(B, C, *S)``, and the mask of the hidden samples, bool ``(B, 1, *S)``.
 
         Args:
             image: ``(B, C, *S)``.
-            share: Of the blocks that are hidden.
+            fraction: Fraction of the blocks to hide.
         """
         blocks = [-(-size // self.block) for size in image.shape[2:]]
         drawn = torch.rand(len(image), 1, *blocks, device=image.device)
-        # As many in every image: the k-th smallest draw is the bar.
-        count = max(1, round(share * drawn[0].numel()))
-        bar = drawn.flatten(1).kthvalue(count).values.view(-1, *[1] * (drawn.ndim - 1))
-        where = F.interpolate((drawn <= bar).float(), scale_factor=float(self.block), mode="nearest").bool()
-        where = where[(..., *(slice(size) for size in image.shape[2:]))]
-        guessed = self.head(cast(Seeing, self.student).encode(torch.where(where, self.hidden.to(image), image)))
-        return guessed[(..., *(slice(size) for size in image.shape[2:]))], where
+        # Hide the same number of blocks in every image: those with the k smallest random numbers.
+        count = max(1, round(fraction * drawn[0].numel()))
+        threshold = drawn.flatten(1).kthvalue(count).values.view(-1, *[1] * (drawn.ndim - 1))
+        mask = F.interpolate((drawn <= threshold).float(), scale_factor=float(self.block), mode="nearest").bool()
+        mask = mask[(..., *(slice(size) for size in image.shape[2:]))]
+        masked_image = torch.where(mask, self.hidden.to(image), image)
+        reconstructed = self.head(cast(FeatureNetwork, self.student).encode(masked_image))
+        return reconstructed[(..., *(slice(size) for size in image.shape[2:]))], mask

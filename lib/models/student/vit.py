@@ -1,4 +1,4 @@
-"""The transformer student: ViT-Tiny/16 and a light mask decoder."""
+"""Transformer student: ViT-Tiny/16 with a small mask decoder."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PATCH = 16
 
 
 class StudentViT(nn.Module):
-    """Patches of 16 samples, transformer blocks, and a decoder that meets the image again at 1/4.
+    """Vision transformer with patches of 16 samples, and a decoder that adds image features at 1/4 of the resolution.
 
-    Places are sines of the position, so an image may have any size.
+    The position encoding is sinusoidal, so an image can have any size.
 
     Args:
-        embed: Image to patches, ``(B, E, H/16, W/16)``.
-        blocks: Of the tokens ``(B, L, E)``.
-        norm: Of the last tokens.
-        detail: Image to features at 1/4, where a patch is too coarse.
-        up: Tokens to features at 1/4.
-        mix: Of their sum.
-        head: Features at 1/4 to logits at full resolution; its bias has one number per class.
+        embed: Maps an image to patch embeddings, ``(B, E, H/16, W/16)``.
+        blocks: Transformer blocks on tokens ``(B, L, E)``.
+        norm: Normalisation of the last tokens.
+        detail: Maps an image to features at 1/4, for details that are smaller than a patch.
+        up: Maps tokens to features at 1/4.
+        mix: Module on the sum of both features.
+        head: Maps features at 1/4 to logits at full resolution; its bias has one element per class.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class StudentViT(nn.Module):
 
     @property
     def classifier(self) -> nn.Module:
-        """The layer that makes the logits."""
+        """The layer that computes the logits."""
         return self.head
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return logits ``(B, K, H, W)`` of the image ``x (B, C, H, W)``."""
-        return self.answer(x)[0]
+        return self.forward_with_features(x)[0]
 
-    def answer(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return logits and last tokens in one pass."""
+    def forward_with_features(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the logits ``(B, K, H, W)`` and the last tokens ``(B, E, H/16, W/16)`` in one pass."""
         padded = pad_to_multiple(x, PATCH)
         tokens = self.encode(padded)
         return crop(self.head(self.mix(self.up(tokens) + self.detail(padded))), x.shape[2:]), tokens
@@ -63,12 +63,12 @@ class StudentViT(nn.Module):
         """Return the last tokens ``(B, E, H/16, W/16)`` of an image ``(B, C, H, W)``."""
         patches = self.embed(pad_to_multiple(x, PATCH))
         height, width = patches.shape[2:]
-        tokens = patches.flatten(2).transpose(1, 2) + places(height, width, patches.shape[1]).to(patches)
+        tokens = patches.flatten(2).transpose(1, 2) + position_encoding(height, width, patches.shape[1]).to(patches)
         return self.norm(self.blocks(tokens)).transpose(1, 2).unflatten(2, (height, width))
 
 
-def places(height: int, width: int, channels: int) -> torch.Tensor:
-    """Return sines and cosines of row and column, ``(H W, E)``, a quarter of the channels each.
+def position_encoding(height: int, width: int, channels: int) -> torch.Tensor:
+    """Return the position encoding ``(H W, E)``: sine and cosine of row and column, a quarter of the channels each.
 
     Source:
         Vaswani et al. 2017, arXiv:1706.03762, in two dimensions.
@@ -94,13 +94,13 @@ def build_vit(
         in_channels: Channels of the image.
         out_channels: Classes.
         embed_dim: Channels of a token, a multiple of 4.
-        depth: Blocks.
-        heads: Of the attention.
-        detail_channels: Channels of the decoder, at 1/4.
+        depth: Number of transformer blocks.
+        heads: Number of attention heads.
+        detail_channels: Channels of the decoder, at 1/4 of the resolution.
     """
     blocks = [TransformerBlock(embed_dim, 4 * embed_dim, heads, qkv_bias=True) for _ in range(depth)]
     for block in blocks:
-        # MONAI's block has it whether or not there is something to attend to.
+        # MONAI's block has this layer even without cross-attention; it would be an unused weight.
         del block.norm_cross_attn
     quarter = PATCH // 4
     return StudentViT(

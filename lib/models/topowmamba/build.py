@@ -1,9 +1,9 @@
 """The builder of TopoWMamba and its named sizes.
 
-The paper states the blocks, the five stages and the deep supervision. Depths, channels, which stages carry which block,
-the wavelet, kernels and states are not public: each is an argument, and the defaults are this project's. Where the
-lineage is twice as wide (a scan's expansion of 2, skips laid side by side) they take the narrow form: at 256x256 the
-base size then needs half the time.
+The paper specifies the blocks, the five stages and the deep supervision. It does not specify depths, channels, the
+blocks of each stage, the wavelet, kernels and states; these are arguments, and the defaults are this project's. Related
+networks use a scan expansion of 2 and concatenated skips. The defaults are an expansion of 1 and added skips, which
+halves the time of the base size at 256x256.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any
 from torch import nn
 
 from lib.models.blocks.conv import ConvUnit, ResidualBlock
-from lib.models.blocks.layout import lay_channels_last
+from lib.models.blocks.layout import convert_to_channels_last
 from lib.models.blocks.patches import PatchEmbed, PatchMerge
 from lib.models.blocks.ss2d import SelectiveScanBlock, VSSBlock, drop_rates
 from lib.models.topowmamba.decoder import Decoder
@@ -31,16 +31,16 @@ STAGES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class BlockOptions:
-    """What the blocks of every stage have in common.
+    """Options that the blocks of all stages share.
 
     Args:
         d_state: States per channel of a scan.
-        expand: Ratio of a scan's inner channels to the stage's.
-        wmb_design: ``"residual"`` or ``"split"``.
-        wavelet: Name of the wavelet.
-        wavelet_kernel: Kernel of the depthwise convolution on the bands, in their samples.
-        snake_kernel: Samples along a snake.
-        snake_ratio: How many times narrower than the stage a branch of SCVSS is.
+        expand: Ratio of the inner channels of a scan to the channels of the stage.
+        wmb_design: Design of the wavelet Mamba block, ``"residual"`` or ``"split"``.
+        wavelet: PyWavelets name of the wavelet.
+        wavelet_kernel: Kernel size of the depthwise convolution on the bands, in samples of a band.
+        snake_kernel: Number of samples along a snake convolution.
+        snake_ratio: Ratio of the channels of the stage to the channels of a branch of SCVSS.
     """
 
     d_state: int = 16
@@ -59,7 +59,7 @@ class _StageBuilder:
     drop_rates: Iterator[float]
 
     def blocks(self, channels: int, depth: int, kind: str, wmb: bool) -> list[nn.Module]:
-        """Return a stage's blocks: of an SCVSS stage the last is SCVSS, and those before it are VSS."""
+        """Build the blocks of a stage; in an SCVSS stage the last block is SCVSS and the other blocks are VSS."""
         kinds = [kind] * depth if kind != "scvss" else ["vss"] * (depth - 1) + ["scvss"]
         return [self._block(channels, kind, wmb) for kind in kinds]
 
@@ -114,23 +114,23 @@ def topowmamba(
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
         out_channels: Classes.
-        channels: Channels at 1/2 (the stem), 1/4, 1/8, 1/16 and 1/32.
-        full_channels: Channels at full resolution, of the raw image's skip and of the last residual block.
-        depths: Blocks per stage at 1/4 to 1/32.
-        stage_blocks: Kind of each of those stages: ``"conv"`` (residual convolutions), ``"vss"``, or ``"scvss"``
-            (its last block SCVSS, those before it VSS).
-        wmb_stages: Whether the scans of each of those stages are wavelet Mamba blocks.
-        stem_kernel: Kernel of the stem's convolution, in samples.
-        add_skips: Add the encoder's features to the decoder's instead of concatenating them.
-        drop_path: Drop probability of the deepest block; it grows linearly to it.
-        deep_supervision: In training, return logits at 1, 1/2, 1/4 and 1/8.
-        use_wmb: False puts a plain scan wherever WMB would be (the ablation).
-        use_scvss: False puts a VSS block wherever SCVSS would be (the ablation).
+        channels: Channels at 1/2 (the stem), 1/4, 1/8, 1/16 and 1/32 of the resolution.
+        full_channels: Channels at full resolution: of the skip from the image and of the last residual block.
+        depths: Number of blocks per stage, at 1/4 to 1/32.
+        stage_blocks: Kind of block per stage, at 1/4 to 1/32: ``"conv"`` (residual convolutions), ``"vss"``, or
+            ``"scvss"`` (the last block is SCVSS, the other blocks are VSS).
+        wmb_stages: Whether the scans are wavelet Mamba blocks, per stage at 1/4 to 1/32.
+        stem_kernel: Kernel size of the convolution of the stem, in samples.
+        add_skips: Whether to add the features of the encoder to those of the decoder instead of concatenating them.
+        drop_path: Drop probability of the deepest block; the probability increases linearly with the depth.
+        deep_supervision: Whether to return logits at 1, 1/2, 1/4 and 1/8 in training.
+        use_wmb: False replaces every WMB by a plain scan (ablation).
+        use_scvss: False replaces every SCVSS block by a VSS block (ablation).
         block_options: Fields of `BlockOptions`.
     Returns:
-        The network, freshly initialised.
+        The network with new, untrained weights.
     Raises:
-        ValueError: If an argument is out of its range, or lists differ in length.
+        ValueError: If an argument is out of its range, or the lists have the wrong length.
         TypeError: If an argument is unknown.
     """
     _check(channels, depths, stage_blocks, wmb_stages)
@@ -145,7 +145,7 @@ def topowmamba(
     stem = ConvUnit(spatial_dims, in_channels, channels[0], stem_kernel, normalise=False, stride=2)
     heads = STAGES if deep_supervision else 1
     decoder = Decoder(spatial_dims, (full_channels, *channels), out_channels, heads=heads, add_skips=add_skips)
-    return lay_channels_last(TopoWMamba(Encoder(full, stem, stages), decoder))
+    return convert_to_channels_last(TopoWMamba(Encoder(full, stem, stages), decoder))
 
 
 def _check(
@@ -160,28 +160,28 @@ def _check(
         if len(values) != STAGES:
             raise ValueError(f"{name} needs {STAGES} entries (1/4 to 1/32), got {tuple(values)}")
     if unknown := set(stage_blocks) - set(KINDS):
-        raise ValueError(f"no block {', '.join(sorted(unknown))}; there are {', '.join(KINDS)}")
+        raise ValueError(f"unknown stage_blocks {', '.join(sorted(unknown))}; use {', '.join(KINDS)}")
 
 
 def topowmamba_tiny(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
-    """Build the size for a laptop's processor and for tests."""
+    """Build the smallest size, for the CPU of a laptop and for tests."""
     options: dict[str, Any] = {"channels": (16, 32, 48, 64, 96), "full_channels": 8} | _LIGHT | overrides
     return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 
 def topowmamba_small(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
-    """Build the size that trains on a few processor cores and is served by default."""
+    """Build the size that trains on a few CPU cores and is served by default."""
     options: dict[str, Any] = {"channels": (32, 64, 96, 160, 224)} | _LIGHT | overrides
     return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 
 def topowmamba_base(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> TopoWMamba:
-    """Build the published skeleton's size, 48 to 768 channels with 16 states per channel."""
+    """Build the size of the published network, 48 to 768 channels with 16 states per channel."""
     return topowmamba(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **overrides)
 
 
-# A scan without native kernels is most of a step, so the light sizes keep it from the stage at 1/4, where sequences
-# are longest, and hold one state per channel.
+# Without native kernels a scan takes most of the time of a step. So the small sizes have no scan at 1/4, where
+# sequences are longest, and one state per channel.
 _LIGHT = {
     "depths": (1, 1, 1, 1),
     "stage_blocks": ("conv", "scvss", "scvss", "vss"),

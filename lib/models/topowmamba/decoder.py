@@ -1,4 +1,4 @@
-"""The multi-scale decoder: transposed convolutions, residual blocks, and a head at every fine scale."""
+"""Multi-scale decoder: transposed convolutions, residual blocks, and heads at the fine scales."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lib.models.blocks.conv import ResidualBlock, convolution
 
 
 class UpBlock(nn.Module):
-    """Double the resolution, put the encoder's features beside, and mix them in a residual block.
+    """Double the resolution, combine with the features of the encoder, and apply a residual block.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the coarse features.
-        skip_channels: Channels of the encoder's features and of the output.
-        add_skips: Add the encoder's features instead of concatenating them; at full resolution that halves the time
-            of the block.
+        skip_channels: Channels of the features of the encoder, and of the output.
+        add_skips: Whether to add the features of the encoder instead of concatenating them, which halves the time of
+            the block at full resolution.
     """
 
     def __init__(self, spatial_dims: int, in_channels: int, skip_channels: int, *, add_skips: bool = False) -> None:
@@ -36,14 +36,14 @@ class UpBlock(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Climb from the coarsest features to the image's resolution.
+    """Upsample from the coarsest features to the resolution of the image.
 
     Args:
         spatial_dims: 2 or 3.
-        channels: Channels of the encoder's features, finest first.
+        channels: Channels of the features of the encoder, finest first.
         out_channels: Classes.
-        heads: How many scales carry a head, from 1 on: 1 without deep supervision, 4 for 1, 1/2, 1/4, 1/8.
-        add_skips: Add the encoder's features instead of concatenating them.
+        heads: Number of scales with a head, finest first: 1 without deep supervision, 4 for 1, 1/2, 1/4 and 1/8.
+        add_skips: Whether to add the features of the encoder instead of concatenating them.
     """
 
     def __init__(
@@ -66,11 +66,11 @@ class Decoder(nn.Module):
         """Return logits at the `scales` finest scales, finest first.
 
         Args:
-            features: The encoder's features, finest first.
-            scales: How many logits to compute; a served network needs one.
+            features: Features of the encoder, finest first.
+            scales: Number of scales with logits; inference needs one.
         """
-        x, climbed = features[-1], []
+        x, decoded = features[-1], []
         for up, skip in zip(self.ups, reversed(features[:-1]), strict=True):
             x = up(x, skip)
-            climbed.append(x)
-        return [head(y) for head, y in zip(self.heads[:scales], reversed(climbed), strict=False)]
+            decoded.append(x)
+        return [head(y) for head, y in zip(self.heads[:scales], reversed(decoded), strict=False)]

@@ -1,4 +1,4 @@
-"""The five-stage encoder: a stem at 1/2, and four stages at 1/4 to 1/32."""
+"""Encoder with five stages: a stem at 1/2 and four stages at 1/4 to 1/32 of the resolution."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ STRIDE = 32
 
 
 class Encoder(nn.Module):
-    """Run a stem and stages one after the other and keep what each leaves for the decoder.
+    """Run the stem and the stages in order, and return the features of all scales for the decoder.
 
     Args:
-        full: Part that keeps the resolution and sees the raw image.
-        stem: Part that halves the raw image's resolution.
-        stages: Parts that each halve the resolution of the one before, in order.
+        full: Module that maps the image to features at full resolution.
+        stem: Module that maps the image to features at half the resolution.
+        stages: Modules, each of which halves the resolution of its input, in order.
     """
 
     def __init__(self, full: nn.Module, stem: nn.Module, stages: Sequence[nn.Module]) -> None:

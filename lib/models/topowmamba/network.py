@@ -1,4 +1,4 @@
-"""TopoWMamba assembled: an encoder, a decoder, and the padding that lets an image have any size."""
+"""TopoWMamba: an encoder and a decoder, with padding so that an image can have any size."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from lib.models.topowmamba.encoder import STRIDE, Encoder
 
 
 class TopoWMamba(nn.Module):
-    """The network as its two parts; it knows no sizes.
+    """A network of an encoder and a decoder; the builder chooses their sizes.
 
-    An image of any size is padded to a multiple of 32 by replication, and the logits are cropped back.
+    An image of any size is padded to a multiple of 32 by replication, and the logits are cropped to its size.
 
     Args:
-        encoder: Image to features.
-        decoder: Features to logits.
+        encoder: Maps an image to features.
+        decoder: Maps features to logits.
     """
 
     def __init__(self, encoder: Encoder, decoder: Decoder) -> None:
@@ -27,7 +27,7 @@ class TopoWMamba(nn.Module):
 
     @property
     def classifier(self) -> nn.Module:
-        """The layer that makes the finest logits."""
+        """The layer that computes the logits at full resolution."""
         return self.decoder.heads[0]
 
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
@@ -37,10 +37,10 @@ class TopoWMamba(nn.Module):
             ``(B, K, *S)``; in training with deep supervision a list at 1, 1/2, 1/4 and 1/8, finest first, of shape
             ``ceil(S / 2**i)``.
         """
-        return self.answer(x)[0]
+        return self.forward_with_features(x)[0]
 
-    def answer(self, x: torch.Tensor) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor]:
-        """Return logits, as `forward` does, and coarsest features in one pass."""
+    def forward_with_features(self, x: torch.Tensor) -> tuple[torch.Tensor | list[torch.Tensor], torch.Tensor]:
+        """Return the logits as `forward` does, and the coarsest features ``(B, E, *S / 32)``, in one pass."""
         heads = len(self.decoder.heads) if self.training else 1
         features = self.encoder(channels_last(pad_to_multiple(x, STRIDE)))
         outputs = crop_outputs(self.decoder(features, heads), x.shape[2:])

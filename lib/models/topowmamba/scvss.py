@@ -1,4 +1,4 @@
-"""The snake-convolution state-space block (SCVSS): a scan beside convolutions that follow a tube."""
+"""Snake-convolution state-space block (SCVSS): a scan in parallel with convolutions that follow a tube."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from lib.ops.snake_conv import DynamicSnakeConv
 class SCVSSBlock(nn.Module):
     """``Conv3x3(x + DropPath(mixer(LN x)) + Fuse[cat(Conv3x3 x, Snake_axis x for every axis)])``.
 
-    The closing convolution starts near the identity, so that a fresh block passes its input on as a VSSBlock does.
+    The last convolution is initialised near the identity, so that a new block is close to a VSSBlock.
 
     Args:
         spatial_dims: 2 or 3.
         channels: Channels of the input and the output.
-        mixer: The token mixer, ``(B, C, *S) -> (B, C, *S)``.
-        snake_ratio: How many times narrower than `channels` the branches are, behind a 1x1 convolution; 1 is the
-            lineage, without that convolution, and its seven full convolutions would be most of a small network.
-        kernel_size: Samples along a snake.
-        drop_path: Probability of dropping the mixer's branch.
+        mixer: Token mixer, ``(B, C, *S) -> (B, C, *S)``.
+        snake_ratio: Ratio of `channels` to the channels of a branch, which a 1x1 convolution reduces. With 1 there is
+            no such convolution, as in related networks, but the seven convolutions then dominate a small network.
+        kernel_size: Number of samples along a snake convolution.
+        drop_path: Probability of dropping the branch of the mixer.
     Raises:
-        ValueError: If `snake_ratio` leaves a branch fewer than two channels.
+        ValueError: If a branch would have fewer than two channels.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class SCVSSBlock(nn.Module):
         super().__init__()
         width = channels // snake_ratio
         if width < 2:
-            raise ValueError(f"snake_ratio {snake_ratio} leaves {width} of {channels} channels")
+            raise ValueError(f"snake_ratio {snake_ratio} leaves {width} of {channels} channels, but 2 are needed")
         self.norm = ChannelNorm(channels)
         self.mixer = mixer
         self.drop_path = DropPath(drop_path)

@@ -1,6 +1,6 @@
-"""The wavelet Mamba block (WMB): a selective scan that also works on an image's frequency bands.
+"""Wavelet Mamba block (WMB): a selective scan combined with the wavelet bands of an image.
 
-The paper states a "hierarchical frequency decomposition" and no more; both public designs of the idea are here.
+The paper only says "hierarchical frequency decomposition", so this module has both public designs of that idea.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ DESIGNS = ("residual", "split")
 
 
 class Scale(nn.Module):
-    """A learned factor per channel, which its owner applies where that costs nothing.
+    """A learned factor per channel; the module that contains it applies the factor.
 
     Args:
         spatial_dims: 2 or 3.
-        channels: Channels of the input.
-        value: The factor at the start.
+        channels: Number of factors.
+        value: Initial value of the factors.
     """
 
     def __init__(self, spatial_dims: int, channels: int, value: float) -> None:
@@ -31,16 +31,16 @@ class Scale(nn.Module):
 
 
 class ResidualWaveletMixer(nn.Module):
-    """Add a convolution of the bands to the scan: ``s0 scan(x) + IDWT(s1 DWConv_k(DWT(x)))``, s0 = 1, s1 = 0.1.
+    """Scan plus a convolution of the bands: ``s0 scan(x) + IDWT(s1 DWConv_k(DWT(x)))``, initially s0 = 1, s1 = 0.1.
 
     Args:
         spatial_dims: 2 or 3.
         channels: Channels of the input and the output.
-        scan: The scan, ``(B, C, *S) -> (B, C, *S)``.
-        wavelet: Name of the wavelet, for `lib.ops.wavelet`.
-        kernel_size: Kernel of the depthwise convolution, in samples of a band.
+        scan: Scan module, ``(B, C, *S) -> (B, C, *S)``.
+        wavelet: PyWavelets name of the wavelet.
+        kernel_size: Kernel size of the depthwise convolution, in samples of a band.
     Source:
-        He et al. 2024, MobileMamba, arXiv:2411.15941 (its wavelet branch).
+        He et al. 2024, MobileMamba, arXiv:2411.15941 (wavelet branch).
     """
 
     def __init__(
@@ -57,10 +57,10 @@ class ResidualWaveletMixer(nn.Module):
         """Return the mixed image, ``(B, C, *S)``."""
         bands = dwt(x, self.wavelet)
         count, channels = bands.shape[2], bands.shape[1]
-        # The kernel leaves the bands of a position side by side, so all channels of a band come before the next band's;
-        # parameters keep the bands of a channel together. Scaling the filters is scaling what they give.
+        # The wavelet kernel stores all channels of a band before the next band, but the parameters store all bands of a
+        # channel together, so reorder the filters. Scale the filters, which has the same effect as scaling the output.
         filters = (self.conv.weight * self.wavelet_scale.weight.unsqueeze(1)).unflatten(0, (channels, count))
-        # By hand, since the bands of one image alone, whose batch has no stride of its own, do not tell their layout.
+        # Set the layout explicitly, because torch cannot infer it from the strides if the batch has a single image.
         filters = channels_last(filters.transpose(0, 1).flatten(0, 1))
         by_band = bands.transpose(1, 2).flatten(1, 2)
         convolve = F.conv2d if x.ndim == 4 else F.conv3d
@@ -70,19 +70,19 @@ class ResidualWaveletMixer(nn.Module):
 
 
 class SplitWaveletMixer(nn.Module):
-    """Scan the low band, convolve the high bands under a gate drawn from it, and invert.
+    """Scan the low band, convolve the high bands with a gate computed from the low band, and invert the transform.
 
-    ``low' = scan(low)``, ``high' = DWConv_k(high) * sigmoid(Conv_1(low'))``, ``out = IDWT(low', high')``. The scan runs
-    on ``1 / 2**d`` of the positions, which makes this the cheap design.
+    ``low' = scan(low)``, ``high' = DWConv_k(high) * sigmoid(Conv_1(low'))``, ``out = IDWT(low', high')``. This design
+    is the faster one, because the scan runs on ``1 / 2**d`` of the positions.
 
     Args:
         spatial_dims: 2 or 3.
         channels: Channels of the input and the output.
-        scan: The scan, ``(B, C, *S) -> (B, C, *S)``.
-        wavelet: Name of the wavelet, for `lib.ops.wavelet`.
-        kernel_size: Kernel of the depthwise convolution, in samples of a band.
+        scan: Scan module, ``(B, C, *S) -> (B, C, *S)``.
+        wavelet: PyWavelets name of the wavelet.
+        kernel_size: Kernel size of the depthwise convolution, in samples of a band.
     Source:
-        The idea of Zou et al. 2024, Wave-Mamba, arXiv:2408.01276; the gate is ours.
+        The idea is from Zou et al. 2024, Wave-Mamba, arXiv:2408.01276; the gate is this project's.
     """
 
     def __init__(
@@ -105,12 +105,12 @@ class SplitWaveletMixer(nn.Module):
 def wavelet_mixer(
     design: str, spatial_dims: int, channels: int, scan: nn.Module, *, wavelet: str = "haar", kernel_size: int = 5
 ) -> nn.Module:
-    """Return the mixer of a named design, ``"residual"`` or ``"split"``, around a scan.
+    """Build the mixer of a named design, ``"residual"`` or ``"split"``, with a scan.
 
     Raises:
-        ValueError: If there is no such design.
+        ValueError: If the design is unknown.
     """
     if design not in DESIGNS:
-        raise ValueError(f"no wavelet design {design!r}; there are {', '.join(DESIGNS)}")
+        raise ValueError(f"unknown wavelet design {design!r}; use one of {', '.join(DESIGNS)}")
     mixer = ResidualWaveletMixer if design == "residual" else SplitWaveletMixer
     return mixer(spatial_dims, channels, scan, wavelet=wavelet, kernel_size=kernel_size)

@@ -1,1 +1,1 @@
-"""The kernels in C++ for CPUs: built on first use, kept by the hash of their source."""
+"""C++ kernels for CPUs, built on first use and cached by the hash of their source."""

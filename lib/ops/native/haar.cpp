@@ -1,8 +1,9 @@
-// One level of the Haar transform and its inverse, channels-last: the same butterfly, read and written the other way.
+// One level of the Haar transform and its inverse, channels-last. Both use the same butterfly; only the offsets of reading
+// and writing are exchanged.
 
 #include <cstdint>
 
-// image (batch, D, H, W, C) with even sizes, two axes where dims is 2 (D = 1); bands (batch, D', H', W', 2^dims, C).
+// Image (batch, D, H, W, C) with even sizes, where D = 1 if dims is 2; bands (batch, D / 2, H / 2, W / 2, 2^dims, C).
 template <typename REAL, int DIMS, bool INVERSE>
 static void haar(const REAL *from, REAL *to, const int64_t *sizes, int64_t threads) {
   constexpr int CORNERS = 1 << DIMS;

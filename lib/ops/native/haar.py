@@ -1,4 +1,4 @@
-"""The C++ Haar transform as a pair of operators of torch, each the gradient of the other."""
+"""Haar transform in C++ and its inverse as torch operators; each is the gradient of the other."""
 
 import ctypes
 from typing import Any
@@ -9,8 +9,8 @@ from torch import Tensor
 from lib.ops.native.build import call, library
 
 
-def serves(x: Tensor) -> bool:
-    """Say whether the kernel can take a tensor: on a CPU, in single or double precision, not empty, and built."""
+def supports(x: Tensor) -> bool:
+    """Return whether the kernel is built and accepts a tensor: on a CPU, float32 or float64, and not empty."""
     return x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.numel() > 0 and bool(library())
 
 
@@ -44,7 +44,7 @@ def _run(source: Tensor, target: Tensor, image: Tensor, *, inverse: bool) -> Non
     batch, *shape, channels = image.shape
     sizes = (ctypes.c_int64 * 5)(batch, *[1] * (3 - len(shape)), *shape, channels)
     numbers = (ctypes.c_int64(n) for n in (len(shape), inverse, torch.get_num_threads()))
-    call("haar", source.dtype, *(ctypes.c_void_p(each.data_ptr()) for each in (source, target)), sizes, *numbers)
+    call("haar", source.dtype, *(ctypes.c_void_p(tensor.data_ptr()) for tensor in (source, target)), sizes, *numbers)
 
 
 @haar_op.register_fake

@@ -1,5 +1,5 @@
-// The selective scan on a CPU: vectors over channels, states in registers, a backward pass that recomputes its states.
-// A plain C interface without any of torch's, so that one build serves every version of torch.
+// Selective scan on a CPU: vectors over channels, states in registers, and a backward pass that recomputes the states.
+// The interface is plain C without headers of torch, so that one build works with every version of torch.
 
 #include <algorithm>
 #include <cstdint>
@@ -18,17 +18,18 @@
 #define BYTES 16
 #endif
 
-static const int MAX_STATES = 64;  // states a channel can have
-static const int MAX_RANKS = 256;  // ranks the steps can have
-static const int TILE = 32;        // tokens staged at a time, a multiple of four; native.py has it, too
-static const int STRIP = 32;       // channels of one task of the forward pass: two lines of the cache in float
+static const int MAX_STATES = 64;  // largest number of states per channel
+static const int MAX_RANKS = 256;  // largest rank of the steps
+static const int TILE = 32;        // tokens staged at a time, a multiple of four; equal to _TILE in native.py
+static const int STRIP = 32;       // channels of one task of the forward pass: two cache lines in float
 static const int SLAB = 64;        // channels of one task of the backward pass
-static const int ABREAST = BYTES < 64 ? 4 : 8;  // states that the registers hold, with what their decays need
+static const int ABREAST = BYTES < 64 ? 4 : 8;  // states that fit into the registers together with their decays
 static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 
-// Where ranks is 0 delta holds the steps (batch, L, E); else they are the product of dt (batch, L, G, ranks) and a weight,
-// once as (G, ranks, E / G) and once as (G, E / G, padded), its rows padded with zeros to whole vectors. The states in
-// front of every tile, starts (batch, tiles, N, E), are what a backward pass needs of a forward one; null if none comes.
+// If ranks is 0, delta holds the steps (batch, L, E). Otherwise delta holds dt (batch, L, G, ranks), and the steps are its
+// product with the weight. The weight is given twice: as (G, ranks, E / G), and as weight_rows (G, E / G, padded), whose
+// rows are padded with zeros to whole vectors. The forward pass stores the states before every tile in starts
+// (batch, tiles, N, E) for the backward pass; starts is null if there is no backward pass.
 #define PROBLEM(REAL, NAME)                                                                   \
   struct NAME(Problem) {                                                                      \
     const REAL *u, *delta, *weight, *weight_rows, *A, *B, *C, *D, *bias;                      \
@@ -41,9 +42,9 @@ static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
     REAL *du, *ddelta, *dweight, *dA, *dB, *dC, *dD, *dbias;                                  \
   };
 
-// exp2 without a library call: split off the integer by adding 1.5 * 2^mantissa, put it into the exponent, and take a
-// polynomial of the rest in [-1/2, 1/2]. Below the smallest normal number the result is that number, unless the caller
-// knows that it is SAFE from that. COUNT vectors go abreast, because each step waits for the one before.
+// exp2 without a library call: split off the integer part by adding 1.5 * 2^mantissa, add it to the exponent, and evaluate
+// a polynomial of the remainder in [-1/2, 1/2]. The argument is clamped to the range of normal numbers, unless the caller
+// guarantees with SAFE that it lies within. COUNT vectors are computed side by side to hide the latency of each step.
 #define EACH for (int i = 0; i < COUNT; i++)
 #define EXP2(REAL, INT, LANES, NAME, MAGIC, MANTISSA, LOWEST, ...)                            \
   template <bool SAFE, int COUNT> static inline void NAME(exp2)(NAME(vec) (&x)[COUNT]) {      \
@@ -69,10 +70,10 @@ static const double LOG2_E = 1.4426950408889634, LN_2 = 0.6931471805599453;
 #define RANGE 126
 PROBLEM(float, NAME)
 VECTORS(float, int32_t, LANES, NAME)
-// The polynomials in float are minimax of the relative error, 2e-9 at degree 6, 3e-8 with a table; the 7.5e-8 of
-// degree 5 would bias every step of a slow decay the same way.
+// The polynomials in float minimise the largest relative error: 2e-9 at degree 6, 3e-8 with a table. Degree 5 would have
+// an error of 7.5e-8, with the same sign in every step of a slow decay.
 #if BYTES == 64
-// AVX-512 splits off the integer and puts it back in one instruction each, without a clamp.
+// AVX-512 splits off the integer part with one instruction and adds it to the exponent with another, without a clamp.
 template <bool SAFE, int COUNT> static inline void exp2_f32(vec_f32 (&x)[COUNT]) {
   vec_f32 rest[COUNT], p[COUNT];
   EACH rest[i] = (vec_f32)_mm512_reduce_ps((__m512)x[i], _MM_FROUND_TO_NEG_INF), p[i] = vec_f32{} + 2.1702255423e-4f;
@@ -81,8 +82,9 @@ template <bool SAFE, int COUNT> static inline void exp2_f32(vec_f32 (&x)[COUNT])
   EACH x[i] = (vec_f32)_mm512_scalef_ps((__m512)p[i], (__m512)x[i]);
 }
 #elif BYTES == 32 && defined(__AVX2__)
-// AVX2 has few registers and half the loads: splitting off eighths, whose powers are a table that one instruction reads,
-// leaves a polynomial of degree 3, exactly 1 at 0. The entries lack what the shift adds back to their exponents: j << 20.
+// AVX2 has few registers and half the loads. So split off multiples of 1/8, look their powers up in a table with one
+// instruction, and use a polynomial of degree 3 that is exactly 1 at 0. The shift below adds j << 20 to the exponent of
+// entry j, so that amount is subtracted from the entries of the table.
 static const int32_t EIGHTHS[8] = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7,
                                    0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
 template <bool SAFE, int COUNT> static inline void exp2_f32(vec_f32 (&x)[COUNT]) {

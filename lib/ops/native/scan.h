@@ -1,12 +1,12 @@
 // The selective scan for one floating type; included once per type by scan.cpp, which defines REAL, LANES and NAME.
 //
 // A vector holds LANES channels of one token. Operands are channels-last: u, y (L, E); B, C (L, G, N); A transposed,
-// (N, E), and multiplied by log2(e). With an order (G, L) the groups are scans of one image: all read the tokens of
-// u (L, E / G) in their own order, and y (L, E / G) is the sum of what they answer.
+// (N, E), and multiplied by log2(e). With an order (G, L) the groups are scans of one image: every group reads the tokens
+// of u (L, E / G) in its own order, and y (L, E / G) is the sum of the outputs of the groups.
 
 #define vec NAME(vec)
 
-// A whole vector is read and written as one, not by memcpy: the compiler would pass its halves through the stack.
+// Read and write a whole vector at once, not by memcpy, because the compiler would copy its halves through the stack.
 static inline vec NAME(load)(const REAL *from, int64_t count) {
   if (count >= LANES) return *(const vec *)from;
   vec v = {};
@@ -27,7 +27,7 @@ static inline REAL NAME(sum)(vec v) {
 
 static inline vec NAME(absolute)(vec x) { return x < 0 ? -x : x; }
 
-// softplus(x) = max(x, 0) + 2 artanh(s) with t = exp(-|x|), s = t / (2 + t) <= 1/3; its slope is the logistic function.
+// softplus(x) = max(x, 0) + 2 artanh(s) with t = exp(-|x|), s = t / (2 + t) <= 1/3; the slope is the logistic function.
 template <bool SLOPE, int COUNT> static inline void NAME(softplus)(vec *x, vec *slope) {
   vec t[COUNT], s[COUNT], q[COUNT], series[COUNT];
   EACH t[i] = NAME(absolute)(x[i]) * (REAL)-LOG2_E;
@@ -42,8 +42,9 @@ static inline int64_t NAME(place)(const NAME(Problem) & p, int64_t group, int64_
   return p.order ? p.order[group * p.L + l] : l;
 }
 
-// One tile of tokens of one group, in the order of its scan, and what one vector of channels makes of them: staged in the
-// L1 cache, so that projection, softplus and memory overlap from token to token, and states then stay in registers.
+// One tile of tokens of one group, in the order of its scan, with the values of one vector of channels. The values are
+// staged in the L1 cache, so that projection, softplus and memory access overlap between tokens and the states can stay in
+// registers afterwards.
 struct NAME(Tile) {
   int64_t size, token[TILE];
   vec step[TILE], slope[TILE], input[TILE], sum[TILE];
@@ -55,15 +56,15 @@ static inline void NAME(enter)(const NAME(Problem) & p, NAME(Tile) & tile, int64
     tile.token[k] = batch * p.L + NAME(place)(p, group, std::min(from + k, p.L - 1));
 }
 
-// One vector of channels: the group's `first` and the next, `count` of them; `at` among those of all groups.
+// One vector of channels: `count` channels from `first` on within a group; `at` is the index of the first among all groups.
 struct NAME(Channels) {
   int64_t group, first, count, at;
   NAME(Channels)(const NAME(Problem) & p, int64_t group, int64_t first, int64_t last)
       : group(group), first(first), count(last - first), at(group * (p.E / p.G) + first) {}
 };
 
-// The rows of one tile, side by side and filled up to whole vectors. An image's tokens lie where the caches collide, in
-// columns of an image of 64 above all: so each is read once, whole, and written once.
+// The rows of one tile, contiguous and padded to whole vectors. The tokens of an image can map to the same cache sets, for
+// example along the columns of an image of 64 x 64. So every row is read once as a whole and written once.
 struct NAME(Rows) {
   int64_t first, width, padded, stride;
   std::vector<REAL> values;
@@ -84,7 +85,7 @@ struct NAME(Rows) {
   }
 };
 
-// The biased steps before softplus.
+// Compute the biased steps before softplus.
 static inline void NAME(raw_steps)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, NAME(Rows) & delta,
                                    int64_t block) {
   const vec bias = NAME(load)(p.bias + c.at, c.count);
@@ -105,7 +106,7 @@ static inline void NAME(raw_steps)(const NAME(Problem) & p, NAME(Tile) & tile, c
   }
 }
 
-// Fill the tile. Says whether no decay of this tile can leave the range of exp2: `steepest` is the largest |A| of a channel.
+// Fill the tile. Return whether every decay of this tile is in the range of exp2; `steepest` is the largest |A| per channel.
 template <bool SLOPE>
 static inline bool NAME(stage)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, NAME(Rows) & x,
                                NAME(Rows) & delta, int64_t block, vec steepest) {
@@ -117,7 +118,7 @@ static inline bool NAME(stage)(const NAME(Problem) & p, NAME(Tile) & tile, const
     const vec length = NAME(absolute)(tile.step[k]);
     reach = length > reach ? length : reach;
   }
-  // After the last token nothing decays and nothing enters.
+  // After the last token there is no decay and no input.
   for (int64_t k = tile.size; k < TILE; k++) tile.step[k] = tile.input[k] = vec{};
   bool safe = true;
   for (int i = 0; i < LANES; i++) safe &= reach[i] * steepest[i] < RANGE;
@@ -133,12 +134,12 @@ static inline vec NAME(steepest)(const NAME(Problem) & p, const NAME(Channels) &
   return most;
 }
 
-// Walk STATES states from `n` on through the tile. What they answer is added to its sums, or they and their decays
-// are kept.
+// Run STATES states from `n` on through the tile. Add their outputs to the sums of the tile, or with KEEP store the states
+// and their decays instead.
 template <int STATES, bool SAFE, bool KEEP>
 static inline void NAME(walk)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, int64_t n, vec *states,
                               vec (*kept)[STATES] = nullptr, vec (*decays)[STATES] = nullptr) {
-  constexpr int TOKENS = ABREAST / STATES;  // as many decays at a time as hide the latency of each
+  constexpr int TOKENS = ABREAST / STATES;  // tokens whose decays are computed at a time, enough to hide the latency
   vec h[STATES], A[STATES];
   for (int i = 0; i < STATES; i++) h[i] = states[n + i], A[i] = NAME(load)(p.A + (n + i) * p.E + c.at, c.count);
   for (int64_t k = 0; k < tile.size; k += TOKENS) {
@@ -176,7 +177,7 @@ static inline void NAME(walk_all)(const NAME(Problem) & p, NAME(Tile) & tile, co
     }
 }
 
-// Where the state n of some channels lies that holds in front of a tile.
+// Return the address of state n of some channels before a tile.
 static inline REAL *NAME(start)(const NAME(Problem) & p, const NAME(Channels) & c, int64_t batch, int64_t tile, int64_t n) {
   return p.starts + ((batch * ((p.L + TILE - 1) / TILE) + tile) * p.N + n) * p.E + c.at;
 }
@@ -207,15 +208,15 @@ static void NAME(forward_task)(const NAME(Problem) & p, int64_t batch, int64_t g
   }
 }
 
-// The gradients of COUNT states from `n` on, backwards through the tile: into the sums of B and C, and of the steps and
-// inputs of the tile, `dstep` and `dinput`. `later` holds what the tokens after the tile pass back.
+// Run COUNT states from `n` on backwards through the tile, and add to the gradients of B and C (`sumB`, `sumC`) and of the
+// steps and inputs of the tile (`dstep`, `dinput`). `later` holds the adjoint that the tokens after the tile pass back.
 template <int COUNT, bool SAFE>
 static inline void NAME(retrace)(const NAME(Problem) & p, NAME(Tile) & tile, const NAME(Channels) & c, int64_t n, vec *states,
                                  const vec *dy, vec *later, vec *dA, vec *sumB, vec *sumC, vec *dstep, vec *dinput) {
   vec kept[TILE][COUNT], decays[TILE][COUNT], h[COUNT], g[COUNT], A[COUNT], slopes[COUNT];
   NAME(walk)<COUNT, SAFE, true>(p, tile, c, n, states, kept, decays);
   for (int i = 0; i < COUNT; i++) {
-    // A holds A log2(e); the gradient of the step needs A itself.
+    // p.A holds A log2(e); the gradient of the step needs A itself.
     A[i] = NAME(load)(p.A + (n + i) * p.E + c.at, c.count) * (REAL)LN_2;
     h[i] = states[n + i], g[i] = later[n + i], slopes[i] = dA[n + i];
   }
@@ -241,7 +242,7 @@ static inline void NAME(retrace)(const NAME(Problem) & p, NAME(Tile) & tile, con
   for (int i = 0; i < COUNT; i++) later[n + i] = g[i], dA[n + i] = slopes[i];
 }
 
-// The gradients of the channels [first, last) of one group; dB and dC go to this task's own slice of the workspace.
+// Compute the gradients of the channels [first, last) of one group; dB, dC and ddt are this task's part of the workspace.
 static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) & d, int64_t batch, int64_t group,
                                 int64_t first, int64_t last, REAL *dB, REAL *dC, REAL *ddt) {
   const int64_t E = p.E, L = p.L, N = p.N, R = p.ranks, blocks = (last - first + LANES - 1) / LANES;
@@ -317,8 +318,8 @@ static void NAME(backward_task)(const NAME(Problem) & p, const NAME(Gradients) &
   }
 }
 
-// Run task(batch, group, first channel, last) over strips of `width` channels. The scans of one image add to the same
-// result, so one thread makes them all, in their order.
+// Run task(batch, group, first channel, last channel) over strips of `width` channels. The scans of one image add to the
+// same result, so one thread runs them all, in their order.
 template <class Task> static void NAME(share)(const NAME(Problem) & p, int64_t width, Task task) {
   const int64_t per_group = p.E / p.G, strips = (per_group + width - 1) / width;
   const int64_t abreast = p.order ? 1 : p.G, in_turn = p.G / abreast;
@@ -339,8 +340,8 @@ extern "C" int NAME(scan_forward)(const NAME(Problem) * p) {
   return 0;
 }
 
-// The slabs of channels do not depend on the number of threads, so neither does any sum. dA, dD, dbias and dweight come
-// out per image; dB, dC and the gradient of dt are added over slabs in their order.
+// The slabs of channels do not depend on the number of threads, so the sums do not depend on it either. dA, dD, dbias and
+// dweight are returned per image; dB, dC and the gradient of dt are summed over the slabs in order.
 extern "C" int NAME(scan_backward)(const NAME(Problem) * problem, const NAME(Gradients) * gradients) {
   const NAME(Problem) &p = *problem;
   const NAME(Gradients) &d = *gradients;

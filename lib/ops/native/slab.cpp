@@ -1,4 +1,4 @@
-// Windows of logits added up, weighted, in slices of a slab; and the class of the largest logit between its samples.
+// Weighted sum of windows of logits in a slab, and the class of the largest logit between the samples of two slices.
 
 #include <algorithm>
 #include <cstdint>
@@ -6,16 +6,16 @@
 typedef float vec __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int32_t pick __attribute__((vector_size(32)));
 
-// Axes are K, X, Y, Z. The slab keeps Y innermost; the window keeps Y or Z innermost. Before `fresh` along X, Y or Z
-// other windows have been: there the window is added, and elsewhere it is written.
+// Axes are K, X, Y, Z. The slab has Y innermost in memory; the window has Y or Z innermost. Where the index along X, Y or Z
+// is below `overlap`, earlier windows cover the sample and the window is added; elsewhere the window is written.
 struct Blend {
   const float *window;
   float *slab;
   const float *weights[3];
-  int64_t sizes[4], from[4], to[4], fresh[3], threads;
+  int64_t sizes[4], from[4], to[4], overlap[3], threads;
 };
 
-// Eight rows of eight, turned.
+// Transpose a block of eight rows of eight values.
 static inline void turn(vec *r) {
   vec t[8];
   for (int i = 0; i < 8; i += 2) {
@@ -76,7 +76,7 @@ extern "C" int blend_f32(const Blend *window) {
     for (int64_t x = 0; x < b.sizes[1]; x++) {
       const float *from = b.window + k * b.from[0] + x * b.from[1], weight = b.weights[0][x];
       float *to = b.slab + k * b.to[0] + x * b.to[1];
-      const int64_t z = x < b.fresh[0] ? Z : b.fresh[2], y = b.fresh[1];
+      const int64_t z = x < b.overlap[0] ? Z : b.overlap[2], y = b.overlap[1];
       part<false>(b, from, to, weight, 0, z, 0, Y);
       part<false>(b, from, to, weight, z, Z, 0, y);
       part<true>(b, from, to, weight, z, Z, y, Y);
@@ -84,17 +84,17 @@ extern "C" int blend_f32(const Blend *window) {
   return 0;
 }
 
-// A slice between two others, both (K, X, Y) in any layout; and samples of it, each between four of theirs.
+// A slice between two slices of logits, (K, X, Y) in any layout, and the positions at which it is sampled.
 struct Classes {
   const float *below, *above;
-  const int64_t *rows, *columns;  // the sample before each new one, along X and along Y
-  const float *down, *across;     // how far each lies towards the next
-  uint8_t *corners, *result;      // (X, Y) to work in; (rows, columns)
+  const int64_t *rows, *columns;  // index of the sample at or below each position, along X and along Y
+  const float *down, *across;     // distance of each position towards the next sample, in [0, 1]
+  uint8_t *corners, *result;      // workspace (X, Y); classes (height, width)
   int64_t K, X, Y, below_strides[3], above_strides[3], height, width, threads;
-  float share;                    // how far the slice lies towards `above`
+  float fraction;                 // distance of the slice from `below` towards `above`, in [0, 1]
 };
 
-static inline float between(float one, float other, float share) { return one + share * (other - one); }
+static inline float between(float one, float other, float fraction) { return one + fraction * (other - one); }
 
 static inline int64_t at(const int64_t *strides, int64_t k, int64_t x, int64_t y) {
   return k * strides[0] + x * strides[1] + y * strides[2];
@@ -102,7 +102,7 @@ static inline int64_t at(const int64_t *strides, int64_t k, int64_t x, int64_t y
 
 static const int BLOCK = 64;
 
-// The class of each sample in a part of a row; with Y innermost the compiler makes vectors of it.
+// Write the class of each sample in a part of a row. With Y innermost in memory the compiler vectorises the loop.
 template <bool INNERMOST>
 static void largest(const Classes &c, int64_t x, int64_t y, int64_t count) {
   const int64_t step = INNERMOST ? 1 : c.below_strides[2], other = INNERMOST ? 1 : c.above_strides[2];
@@ -112,7 +112,7 @@ static void largest(const Classes &c, int64_t x, int64_t y, int64_t count) {
     const float *below = c.below + at(c.below_strides, k, x, y), *above = c.above + at(c.above_strides, k, x, y);
 #pragma omp simd
     for (int64_t i = 0; i < count; i++) {
-      const float value = between(below[i * step], above[i * other], c.share);
+      const float value = between(below[i * step], above[i * other], c.fraction);
       const bool more = k == 0 || value > best[i];
       label[i] = more ? k : label[i];
       best[i] = more ? value : best[i];
@@ -121,7 +121,7 @@ static void largest(const Classes &c, int64_t x, int64_t y, int64_t count) {
   for (int64_t i = 0; i < count; i++) c.corners[x * c.Y + y + i] = label[i];
 }
 
-// Where the four samples around a place agree on a class, so does every mean of them.
+// Return the class at a position. Where the four samples around it have the same class, every weighted mean has it too.
 static uint8_t sampled(const Classes &c, int64_t row, int64_t column) {
   const int64_t x = c.rows[row], y = c.columns[column], right = y + 1 < c.Y, lower = x + 1 < c.X;
   const uint8_t *corner = c.corners + x * c.Y + y, label = corner[0];
@@ -130,7 +130,7 @@ static uint8_t sampled(const Classes &c, int64_t row, int64_t column) {
   int64_t found = 0;
   for (int64_t k = 0; k < c.K; k++) {
     const auto value = [&](int64_t i, int64_t j) {
-      return between(c.below[at(c.below_strides, k, i, j)], c.above[at(c.above_strides, k, i, j)], c.share);
+      return between(c.below[at(c.below_strides, k, i, j)], c.above[at(c.above_strides, k, i, j)], c.fraction);
     };
     const float upper = between(value(x, y), value(x, y + right), c.across[column]);
     const float under = between(value(x + lower, y), value(x + lower, y + right), c.across[column]);

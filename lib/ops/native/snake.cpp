@@ -1,5 +1,5 @@
-// The samples along bent strips, channels-last, and their gradients. Along a strip places are integers, so a sample
-// mixes two corners in 2-D and four in 3-D.
+// Samples along bent strips, channels-last, and their gradients. Positions along the axis of a strip are integers, so a
+// sample is interpolated from two corners in 2-D and four corners in 3-D.
 
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,8 @@ template <typename REAL> struct Strip {
 
   int64_t pixels() const { return size[0] * size[1] * size[2]; }
 
-  // Which rows of x a sample mixes, their shares, and what a share changes by with the place across each axis.
+  // Write the rows of x that a sample is interpolated from, their weights (share), and the derivatives of the weights with
+  // respect to the position along each other axis (slope). Return the number of rows.
   int corners(int64_t image, int64_t pixel, int64_t tap, int64_t *row, REAL *share, REAL slope[2][MAX_CORNERS]) const {
     const int64_t stride[3] = {size[1] * size[2], size[2], 1};
     const int64_t at[3] = {pixel / stride[0], pixel / stride[1] % size[1], pixel % size[2]};
@@ -26,7 +27,7 @@ template <typename REAL> struct Strip {
       if (other == axis) continue;
       const int64_t last = size[other] - 1;
       const REAL place = at[other] + curves[((image * pixels() + pixel) * across + seen) * taps + tap];
-      // In this order a NaN becomes 0 and reads no foreign memory.
+      // With comparisons in this order a NaN becomes 0, so no memory outside the image is read.
       const REAL positive = place > 0 ? place : 0, inside = positive < last ? positive : last;
       const int64_t low = std::min<int64_t>((int64_t)inside, std::max<int64_t>(last - 1, 0));
       const REAL part = inside - low, moves = place >= 0 && place <= last ? 1 : 0;
@@ -66,7 +67,7 @@ template <typename REAL> static void sample(const Strip<REAL> &s) {
 
 template <typename REAL> static void differentiate(const Strip<REAL> &s, const REAL *grad, REAL *dx, REAL *dcurves) {
   const int64_t across = s.dims - 1;
-  // Images share no row of x, so threads that each take images never add to the same number.
+  // Different images have different rows of x, so threads that process different images never add to the same element.
 #pragma omp parallel for num_threads(s.threads) schedule(static)
   for (int64_t image = 0; image < s.batch; image++) {
     memset(dx + image * s.pixels() * s.C, 0, s.pixels() * s.C * sizeof(REAL));

@@ -1,4 +1,4 @@
-"""The C++ sampling along bent strips as an operator of torch, with its gradient."""
+"""Sampling along bent strips in C++ as a torch operator, with its gradient."""
 
 import ctypes
 from typing import Any
@@ -17,20 +17,20 @@ class _Strip(ctypes.Structure):
     ]
 
 
-def serves(x: Tensor, curves: Tensor) -> bool:
-    """Say whether the kernel can take these: on a CPU, in single or double precision alike, not empty, and built."""
-    known = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
-    return known and x.dtype == curves.dtype and x.numel() > 0 and bool(library())
+def supports(x: Tensor, curves: Tensor) -> bool:
+    """Return whether the kernel is built and accepts the tensors: on a CPU, both float32 or both float64, not empty."""
+    fit = x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64)
+    return fit and x.dtype == curves.dtype and x.numel() > 0 and bool(library())
 
 
 @torch.library.custom_op("topolabel::snake_samples", mutates_args=(), device_types="cpu")
 def snake_op(x: Tensor, curves: Tensor, axis: int) -> Tensor:
-    """Return the samples along each curve, linear across the axis and clamped at the border.
+    """Return the samples along each curve, interpolated linearly across the axis and clamped at the border.
 
     Args:
         x: Image, contiguous, ``(B, *S, C)``.
-        curves: Distance of each of k samples from the axis, contiguous, ``(B, *S, d - 1, k)``.
-        axis: The axis of the strip, 0 for the first of S.
+        curves: Distance of each of the k samples from the axis, contiguous, ``(B, *S, d - 1, k)``, in samples.
+        axis: Spatial axis of the strip; 0 is the first axis of S.
     Returns:
         ``(B, *S, k, C)``.
     """
@@ -45,7 +45,7 @@ def snake_backward_op(grad: Tensor, x: Tensor, curves: Tensor, axis: int) -> tup
     """Return the gradients of `snake_op` with respect to its two tensors."""
     dx, dcurves = x.new_empty(x.shape), curves.new_empty(curves.shape)
     strip = _strip(x, curves, None, axis)
-    pointers = (ctypes.c_void_p(each.data_ptr()) for each in (grad, dx, dcurves))
+    pointers = (ctypes.c_void_p(tensor.data_ptr()) for tensor in (grad, dx, dcurves))
     call("snake_backward", x.dtype, ctypes.byref(strip), *pointers)
     return dx, dcurves
 

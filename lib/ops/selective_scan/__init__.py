@@ -1,4 +1,4 @@
-"""Export the selective scan, of a sequence and of an image; only here is an implementation chosen."""
+"""Selective scan of a sequence and of an image; this module chooses the implementation."""
 
 from torch import Tensor
 
@@ -23,15 +23,15 @@ def selective_scan(
 ) -> Tensor:
     """Return the selective scan of `u` by the fastest implementation for its device.
 
-    In C++ on a CPU with a compiler, in Triton on a GPU, by mamba-ssm on one without Triton, in PyTorch elsewhere.
-    Arguments, result and errors are those of `selective_scan_reference`.
+    The implementation is C++ on a CPU with a compiler, Triton on a GPU, mamba-ssm on a GPU without Triton, and PyTorch
+    elsewhere. Arguments, result and errors are those of `selective_scan_reference`.
     """
     scan = selective_scan_parallel
-    if native.serves(u, A):
+    if native.supports(u, A):
         scan = native.selective_scan_native
-    elif gpu.serves(u, A):
+    elif gpu.supports(u, A):
         scan = gpu.selective_scan_gpu
-    elif mamba.serves(u, A):
+    elif mamba.supports(u, A):
         scan = mamba.selective_scan_mamba
     return scan(u, delta, A, B, C, D, delta_bias=delta_bias, delta_softplus=delta_softplus)
 
@@ -47,14 +47,14 @@ def image_scan(
     delta_bias: Tensor,
     order: Tensor,
 ) -> Tensor:
-    """Return the sum of an image's scans by the fastest implementation for its device.
+    """Return the sum of the selective scans of an image by the fastest implementation for its device.
 
-    In C++ and in Triton nothing is copied into sequences or back. Arguments and result are those of
-    `image_scan_reference`.
+    The C++ and the Triton implementations read the image in place, without copies into sequences. Arguments and result
+    are those of `image_scan_reference`.
     """
     scan, ranks = image_scan_reference, dt.shape[-1]
-    if native.serves(u, A, ranks):
+    if native.supports(u, A, ranks):
         scan = native.image_scan_native
-    elif gpu.serves(u, A, ranks):
+    elif gpu.supports(u, A, ranks):
         scan = gpu.image_scan_gpu
     return scan(u, dt, dt_weight, A, B, C, D, delta_bias, order)

@@ -1,4 +1,4 @@
-"""The scans of one image in several orders, added up: the core of SS2D and SS3D."""
+"""Sum of the selective scans of one image in several orders: the core of SS2D and SS3D."""
 
 import torch
 from torch import Tensor
@@ -8,17 +8,18 @@ from lib.ops.selective_scan.parallel import selective_scan_parallel
 
 
 def scan_orders(shape: tuple[int, ...], device: torch.device | str = "cpu", *, paths: str = "axes") -> Tensor:
-    """Return the orders of the scans as places in the flattened image, int32 ``(K, L)`` with K = 2 len(S).
+    """Return the order of every scan as positions in the flattened image, int32 ``(K, L)`` with K = 2 len(S).
 
     Args:
-        shape: Spatial shape S of the image, two axes or three.
-        device: Where the table lies.
-        paths: A key of `PATHS`; every path is taken forwards, then every one backwards. ``"axes"`` is `cross_scan`.
+        shape: Spatial shape S of the image, with two or three axes.
+        device: Device of the returned tensor.
+        paths: A key of `PATHS`. The orders are all paths forwards, then all paths backwards; ``"axes"`` gives the
+            orders of `cross_scan`.
     Raises:
         ValueError: If `paths` is unknown.
     """
     if paths not in PATHS:
-        raise ValueError(f"unknown paths {paths!r}; there are {', '.join(PATHS)}")
+        raise ValueError(f"unknown paths {paths!r}; use one of {', '.join(PATHS)}")
     forward = PATHS[paths](tuple(shape))
     return torch.cat((forward, forward.flip(-1))).int().to(device)
 
@@ -34,21 +35,22 @@ def image_scan_reference(
     delta_bias: Tensor,
     order: Tensor,
 ) -> Tensor:
-    """Return the sum of K selective scans of one image, each in its own order, softplus on the biased steps.
+    """Return the sum of K selective scans of one image, every scan in its own order, with softplus on the biased steps.
 
-    Everything lies in the order of the image; a scan reads the image, and its own steps and matrices, through its
-    order, and adds its answer to the place it was read from.
+    All operands and the result have their tokens in the order of the image. A scan reads its operands through its order
+    and adds its output at the position that it read.
 
     Args:
-        u: Image, channels last, ``(B, L, E)``.
-        dt: What the step sizes are projected from, ``(B, L, K, R)``.
-        dt_weight: The projection of each scan, ``(K, E, R)``; its products are the steps before bias and softplus.
+        u: Image with channels last, ``(B, L, E)``.
+        dt: Low-rank step sizes, ``(B, L, K, R)``.
+        dt_weight: Projection of `dt` for every scan, ``(K, E, R)``; the products are the steps before bias and
+            softplus.
         A: State matrices, ``(K * E, N)``.
         B: Input matrices, ``(B, L, K, N)``.
         C: Output matrices, ``(B, L, K, N)``.
         D: Skip connections, ``(K * E,)``.
-        delta_bias: Added to the projected steps, ``(K * E,)``.
-        order: Each scan's places in turn, integers ``(K, L)``; every row holds every place once.
+        delta_bias: Bias of the projected steps, ``(K * E,)``.
+        order: Positions that every scan visits, in turn, integers ``(K, L)``; a row contains every position once.
     Returns:
         ``(B, L, E)``, dtype of ``u``.
     Source:
@@ -58,10 +60,10 @@ def image_scan_reference(
     sequences = u[:, order].permute(0, 1, 3, 2).flatten(1, 2)
     steps = torch.einsum("blkr,ker->kble", dt, dt_weight)
     steps = steps[scans, :, order].permute(2, 0, 3, 1).flatten(1, 2)
-    b, c = (each[:, order, scans].transpose(2, 3) for each in (B, C))
+    b, c = (matrix[:, order, scans].transpose(2, 3) for matrix in (B, C))
     y = selective_scan_parallel(sequences, steps, A, b, c, D, delta_bias=delta_bias, delta_softplus=True)
     y = y.unflatten(1, (len(order), -1)).transpose(2, 3)
-    back = torch.empty_like(order).scatter_(
+    inverse = torch.empty_like(order).scatter_(
         1, order, torch.arange(order.shape[1], device=order.device).expand_as(order)
     )
-    return y[:, scans, back].sum(1)
+    return y[:, scans, inverse].sum(1)

@@ -1,4 +1,4 @@
-"""The C++ scan as an operator of torch, with shapes for tracing and its gradient."""
+"""Selective scan in C++ as a torch operator, with fake shapes for tracing and with its gradient."""
 
 import ctypes
 from math import e, log2
@@ -25,8 +25,14 @@ class _Gradients(ctypes.Structure):
     _fields_ = [(name, ctypes.c_void_p) for name in ("dy", "du", "ddelta", "dweight", "dA", "dB", "dC", "dD", "dbias")]
 
 
-def serves(u: Tensor, A: Tensor, ranks: int = 0) -> bool:
-    """Say whether the C++ scan can take these operands: on a CPU, not empty, few enough states, and built."""
+def supports(u: Tensor, A: Tensor, ranks: int = 0) -> bool:
+    """Return whether the C++ scan accepts the operands and is built.
+
+    Args:
+        u: Input sequence; it must be on the CPU and not empty.
+        A: State matrix, ``(E, N)`` with N at most `MAX_STATES`.
+        ranks: Rank of low-rank step sizes, at most `MAX_RANKS`; 0 for full step sizes.
+    """
     small = A.shape[-1] <= MAX_STATES and ranks <= MAX_RANKS
     return u.device.type == "cpu" and u.numel() > 0 and small and library() is not None
 
@@ -54,19 +60,20 @@ def selective_scan_native(
         delta_bias: Added to `delta`, ``(E,)``.
         delta_softplus: Whether to pass the biased `delta` through softplus.
     Returns:
-        ``(B, E, L)``, dtype of ``u``, with E innermost in memory; computed in float32, or float64 where it comes in.
+        ``(B, E, L)``, dtype of ``u``, with E innermost in memory; computed in float32, or in float64 if an operand has
+        it.
     Raises:
         ValueError: If shapes disagree.
     Source:
-        Gu & Dao 2023, arXiv:2312.00752, section 3.3 (states in fast memory, recomputed in the backward pass; here from
-        those that the forward pass keeps of every 32nd token).
+        Gu & Dao 2023, arXiv:2312.00752, section 3.3 (states in fast memory, recomputed in the backward pass). Here the
+        backward pass recomputes them from the states that the forward pass stores at every 32nd token.
     """
     check_scan(u, delta, A, B, C)
     dtype = scan_dtype(u, delta, A)
-    D, bias = (A.new_zeros(len(A)) if each is None else each for each in (D, delta_bias))
+    D, bias = (A.new_zeros(len(A)) if operand is None else operand for operand in (D, delta_bias))
     operands = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
-    u_, delta_, *rest = (each.to(dtype).contiguous() for each in operands)
-    y, _ = scan_op(u_, delta_, None, *rest, None, delta_softplus, _learns(u_, delta_, *rest))
+    u_, delta_, *rest = (operand.to(dtype).contiguous() for operand in operands)
+    y, _ = scan_op(u_, delta_, None, *rest, None, delta_softplus, _needs_gradient(u_, delta_, *rest))
     return y.to(u.dtype).transpose(1, 2)
 
 
@@ -83,8 +90,8 @@ def image_scan_native(
 ) -> Tensor:
     """Return the sum of the scans of one image on a CPU; arguments and result are those of `image_scan_reference`."""
     dtype = scan_dtype(u, dt, A)
-    operands = [each.to(dtype).contiguous() for each in (u, dt, dt_weight, A, B, C, D, delta_bias)]
-    y, _ = scan_op(*operands, order.int().contiguous(), True, _learns(*operands))
+    operands = [operand.to(dtype).contiguous() for operand in (u, dt, dt_weight, A, B, C, D, delta_bias)]
+    y, _ = scan_op(*operands, order.int().contiguous(), True, _needs_gradient(*operands))
     return y.to(u.dtype)
 
 
@@ -104,9 +111,12 @@ def scan_op(
 ) -> tuple[Tensor, Tensor]:
     """Scan channels-last operands, contiguous and of one dtype: u and delta (B, L, E), B and C (B, L, G, N).
 
-    With an order, int32 (G, L), every group scans the tokens of u (B, L, E/G) in its own order and the results add up.
-    With a weight (G, E/G, R) delta is of low rank, (B, L, G, R), and the steps are its products with the weight.
-    To `keep` what the gradient needs gives the states before every tile of tokens, too; else that is empty.
+    With an order, int32 (G, L), every group scans the tokens of u (B, L, E/G) in its own order and the results are
+    added. With a weight (G, E/G, R), delta has low rank, (B, L, G, R), and the steps are its products with the weight.
+
+    Returns:
+        The scan, and the states before every tile of tokens, (B, tiles, N, E), which the gradient needs; an empty
+        tensor in place of the states unless `keep`.
     """
     y, starts = torch.empty_like(u), _starts(u, A, keep)
     problem, _alive = _problem(u, delta, weight, A, B, C, D, bias, y, starts if keep else None, order, use_softplus)
@@ -129,14 +139,15 @@ def scan_backward_op(
     order: Tensor | None,
     use_softplus: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Return the gradients of `scan_op` with respect to its eight tensors, of an absent weight an empty one."""
+    """Return the gradients of `scan_op` with respect to its eight tensors; an empty tensor for an absent weight."""
     problem, _alive = _problem(u, delta, weight, A, B, C, D, bias, None, starts, order, use_softplus)
-    du, ddelta, dB, dC = (torch.empty_like(each) for each in (u, delta, B, C))
-    # One row per image, so that no two threads add to the same number.
+    du, ddelta, dB, dC = (torch.empty_like(operand) for operand in (u, delta, B, C))
+    # One row per image, so that no two threads add to the same element.
     dA = u.new_empty(len(u), *A.t().shape)
     dD, dbias = u.new_empty(2, len(u), len(D)).unbind()
     dweight = u.new_empty(0) if weight is None else u.new_empty(len(u), *weight.transpose(1, 2).shape)
-    gradients = _Gradients(*(each.data_ptr() for each in (dy, du, ddelta, dweight, dA, dB, dC, dD, dbias)))
+    buffers = (dy, du, ddelta, dweight, dA, dB, dC, dD, dbias)
+    gradients = _Gradients(*(buffer.data_ptr() for buffer in buffers))
     call("scan_backward", u.dtype, ctypes.byref(problem), ctypes.byref(gradients))
     if weight is not None:
         dweight = dweight.sum(0).transpose(1, 2).contiguous()
@@ -162,7 +173,7 @@ def _(
     *_: Any,
 ) -> tuple[Tensor, ...]:
     tensors = (u, delta, u.new_empty(0) if weight is None else weight, A, B, C, D, bias)
-    return tuple(torch.empty_like(each) for each in tensors)
+    return tuple(torch.empty_like(tensor) for tensor in tensors)
 
 
 def _setup(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
@@ -184,12 +195,12 @@ def _backward(ctx: Any, dy: Tensor | None, _: None) -> tuple[Tensor | None, ...]
 scan_op.register_autograd(_backward, setup_context=_setup)
 
 
-def _learns(*tensors: Tensor) -> bool:
-    return torch.is_grad_enabled() and any(each.requires_grad for each in tensors)
+def _needs_gradient(*tensors: Tensor) -> bool:
+    return torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors)
 
 
 def _starts(u: Tensor, A: Tensor, keep: bool) -> Tensor:
-    """Return room for the states before every tile: (B, tiles, N, E), or empty."""
+    """Return an uninitialised buffer for the states before every tile, (B, tiles, N, E); empty unless `keep`."""
     shape = (len(u), -(-u.shape[1] // _TILE), *A.t().shape) if keep else (0,)
     return u.new_empty(*shape)
 
@@ -205,7 +216,7 @@ def _problem(
     bias: Tensor,
     *rest: Any,
 ) -> tuple[_Problem, list[Tensor | None]]:
-    """Return the operands as the kernels take them, and the tensors that must live as long."""
+    """Return the operands as the kernels expect them, and the tensors whose memory the returned pointers use."""
     y, starts, order, use_softplus = rest
     columns, ranks, padded, flat, rows = (A.t() * log2(e)).contiguous(), 0, 0, None, None
     if weight is not None:
@@ -213,7 +224,7 @@ def _problem(
         padded = -(-ranks // _LANES) * _LANES
         rows = F.pad(weight, (0, padded - ranks))
     operands = [u, delta, flat, rows, columns, B, C, D, bias, y, starts, order]
-    pointers = [None if each is None else each.data_ptr() for each in operands]
+    pointers = [None if operand is None else operand.data_ptr() for operand in operands]
     groups, states = B.shape[2:]
     sizes = (*u.shape[:2], len(A), groups, states, ranks, padded, int(use_softplus), torch.get_num_threads())
     return _Problem(*pointers, *sizes), operands

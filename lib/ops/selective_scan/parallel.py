@@ -1,8 +1,8 @@
-"""The selective scan for training on any device: chunked, in place, with a backward pass that recomputes its states.
+"""Selective scan in PyTorch for any device: chunked, in place, with a backward pass that recomputes the states.
 
-Everything runs tokens first, ``(L, B, G, N, E/G)``, so that a step of the recurrence is one call on contiguous rows.
-States exist for one segment at a time (a cache-sized run of tokens); between forward and backward only the inputs and
-one state per segment are kept.
+Tokens are the first axis, ``(L, B, G, N, E/G)``, so a step of the recurrence is one call on contiguous rows. States are
+stored for one segment at a time (a run of tokens that fits into the cache). Between the forward and the backward pass
+only the inputs and one state per segment are stored.
 """
 
 from math import e, log2
@@ -17,7 +17,7 @@ from lib.ops.selective_scan.reference import check_scan, scan_dtype
 from lib.ops.selective_scan.softplus import softplus
 
 _LOG2_E = log2(e)  # exp2 is four times as fast as exp on a CPU
-_SMALL_PRODUCT = 400  # below this many multiplications torch leaves BLAS for a slow loop
+_SMALL_PRODUCT = 400  # below this number of multiplications torch uses a slow loop instead of BLAS
 
 
 def selective_scan_parallel(
@@ -51,21 +51,21 @@ def selective_scan_parallel(
     """
     check_scan(u, delta, A, B, C)
     dtype, groups = scan_dtype(u, delta, A), B.shape[1]
-    x, steps, B, C = (_tokens_first(each.to(dtype)) for each in (u, delta, B, C))
-    x, steps = (each.unflatten(-1, (groups, -1)) for each in (x, steps))
+    x, steps, B, C = (_tokens_first(operand.to(dtype)) for operand in (u, delta, B, C))
+    x, steps = (operand.unflatten(-1, (groups, -1)) for operand in (x, steps))
     # In groups, with the channels innermost as in the states.
     A = A.to(dtype).unflatten(0, (groups, -1)).transpose(1, 2).contiguous()
-    # An absent skip or bias is zero: its cost is lost beside the states.
+    # Use zeros for an absent skip or bias: the cost is negligible compared with the states.
     D, bias = (
-        x.new_zeros(x.shape[2:]) if each is None else each.to(dtype).unflatten(0, (groups, -1))
-        for each in (D, delta_bias)
+        x.new_zeros(x.shape[2:]) if operand is None else operand.to(dtype).unflatten(0, (groups, -1))
+        for operand in (D, delta_bias)
     )
     y = _Scan.apply(x, steps, A, B, C, D, bias, delta_softplus)
     return y.flatten(-2).to(u.dtype).permute(1, 2, 0)
 
 
 def _tokens_first(x: Tensor) -> Tensor:
-    """Move the last axis of `x` to the front, contiguous; torch is fast where this is the transposition of a matrix."""
+    """Move the last axis of `x` to the front, contiguous; as a matrix transposition this is fast in torch."""
     if x.is_contiguous() and x.numel():
         return x.flatten(0, -2).t().contiguous().unflatten(1, x.shape[:-1])
     return x.movedim(-1, 0).contiguous()
@@ -82,12 +82,12 @@ def _decay(steps: Tensor, A2: Tensor) -> Tensor:
 
 
 def _chunk_decay(steps: Tensor, A2: Tensor, chunks: int) -> Tensor | None:
-    """Return the decay over each chunk, which is the decay of its summed steps; None where there is one chunk."""
+    """Return the decay over each chunk, which is the decay of its summed steps; None for a single chunk."""
     return None if chunks == 1 else _decay(steps.unflatten(0, (chunks, -1)).sum(1), A2)
 
 
 def _states(decay: Tensor, inputs: Tensor, B: Tensor, first: Tensor, carry: Tensor | None) -> Tensor:
-    """Return the states of a segment behind the state before it, ``(S + 1, B, G, N, E)``."""
+    """Return the state before a segment followed by the states of the segment, ``(S + 1, B, G, N, E)``."""
     states = torch.empty((len(inputs) + 1, *first.shape), dtype=first.dtype, device=first.device)
     states[0] = first
     torch.mul(inputs.unsqueeze(-2), B.unsqueeze(-1), out=states[1:])
@@ -112,10 +112,10 @@ def _sum_channels(states: Tensor, weights: Tensor) -> Tensor:
 
 
 class _Scan(torch.autograd.Function):
-    """The scan on tokens-first operands.
+    """The scan of operands whose first axis is the tokens.
 
     Shapes: u and delta ``(L, B, G, E)``, A ``(G, N, E)``, B and C ``(L, B, G, N)``, D and bias ``(G, E)``, where E
-    counts the channels of one group.
+    is the number of channels of one group.
     """
 
     @staticmethod
@@ -125,7 +125,7 @@ class _Scan(torch.autograd.Function):
         row = u.shape[1:3] + A.shape[1:]
         segments = plan(u.shape[0], row.numel(), CPU_BUDGET if u.device.type == "cpu" else ACCELERATOR_BUDGET)
         A2, y, state, starts = A * _LOG2_E, torch.empty_like(u), u.new_zeros(row), []
-        # Autocast would send the products to bfloat16; the states need float32.
+        # Autocast would compute the products in bfloat16, but the states need float32.
         with torch.autocast(u.device.type, enabled=False):
             for start, stop, chunks in segments:
                 here = slice(start, stop)
@@ -142,17 +142,17 @@ class _Scan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Run ``lam_l = C_l dy_l + a_{l+1} lam_{l+1}``, the same recurrence with time reversed, segment by segment."""
+        """Solve ``lam_l = C_l dy_l + a_{l+1} lam_{l+1}``, the recurrence with time reversed, segment by segment."""
         u, delta, A, B, C, D, bias, *starts = ctx.saved_tensors
         dy, A2 = _tokens_first(grads[0].movedim(0, -1)), A * _LOG2_E
-        du, ddelta, dB, dC = (torch.empty_like(each) for each in (u, delta, B, C))
-        dA, dD, dbias = (torch.zeros_like(each) for each in (A, D, bias))
+        du, ddelta, dB, dC = (torch.empty_like(operand) for operand in (u, delta, B, C))
+        dA, dD, dbias = (torch.zeros_like(operand) for operand in (A, D, bias))
         later, next_step = u.new_zeros(u.shape[1:3] + A.shape[1:]), torch.zeros_like(delta[:1])
         with torch.autocast(u.device.type, enabled=False):
             for (start, stop, chunks), state in zip(reversed(ctx.segments), reversed(starts), strict=True):
                 here = slice(start, stop)
                 x, dy_here = u[here], dy[here]
-                # One token more than the segment has: the adjoint decays by the step that follows.
+                # Append the step after the segment, because the adjoint decays by the step of the following token.
                 following = torch.cat((_step_sizes(delta[here], bias, ctx.use_softplus), next_step))
                 steps, next_step = following[:-1], following[:1]
                 decay, inputs = _decay(following, A2), steps * x

@@ -1,4 +1,4 @@
-"""The linear recurrence ``h_t = a_t h_{t-1} + b_t``, in place and chunk by chunk, in either direction."""
+"""Linear recurrence ``h_t = a_t h_{t-1} + b_t``, solved in place and chunk by chunk, in either direction."""
 
 from math import isqrt
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Segment(NamedTuple):
-    """A run of tokens that is scanned at once: ``[start, stop)``, cut into `chunks` equal chunks."""
+    """A run of tokens ``[start, stop)`` that is scanned at once, divided into `chunks` chunks of equal length."""
 
     start: int
     stop: int
@@ -16,27 +16,27 @@ class Segment(NamedTuple):
 
 
 class Budget(NamedTuple):
-    """What one device likes: at most `numbers` in a working array, and no chunks for rows of `widest` or more."""
+    """Limits of a device: at most `numbers` elements in a working array; no chunks for rows of `widest` or more."""
 
     numbers: int
     widest: int
 
 
-# A CPU wants its working arrays in the cache; an accelerator wants few, large kernels.
+# On a CPU the working arrays should fit into the cache; an accelerator is fastest with few, large kernels.
 CPU_BUDGET = Budget(numbers=2**18, widest=4096)
 ACCELERATOR_BUDGET = Budget(numbers=2**26, widest=2**22)
 
 
 def plan(length: int, row: int, budget: Budget) -> list[Segment]:
-    """Cut a sequence into segments whose chunks divide them exactly, so that nothing is ever padded.
+    """Divide a sequence into segments of whole chunks, so that no padding is needed.
 
-    A segment of S tokens in c chunks takes 2 S/c + c calls, least at ``c = sqrt(2 S)``; a wide row hides the cost of a
-    call, and then one chunk, which needs no second sweep, is the fastest.
+    A segment of S tokens in c chunks takes 2 S/c + c calls, which is smallest at ``c = sqrt(2 S)``. For a wide row the
+    cost of a call is negligible, and a single chunk is fastest because it needs no second sweep.
 
     Args:
         length: Tokens in the sequence.
-        row: Numbers in the state of one token.
-        budget: What the device likes.
+        row: Elements in the state of one token.
+        budget: Limits of the device.
     Returns:
         Segments in order, covering ``[0, length)``.
     """
@@ -56,9 +56,9 @@ def scan_in_place(
 ) -> Tensor:
     """Replace `values` by the solution of the recurrence and return the state after its last token.
 
-    Chunks run abreast: a first sweep finds what each would add from rest, the carries then pass from chunk to chunk,
-    and a second sweep starts each chunk from its true state. Only products of decays occur, never their quotients or
-    logarithms, so nothing overflows.
+    Chunks are computed side by side. A first sweep computes the final state of each chunk from an initial state of
+    zero. The states are then passed from chunk to chunk, and a second sweep starts each chunk from its correct state.
+    Only products of decays occur, never quotients or logarithms, so nothing overflows.
 
     Args:
         decay: ``a``, ``(S, *row)``.
@@ -83,14 +83,14 @@ def scan_in_place(
             strict=True,
         )
     )[::order]
-    gained = pairs[0][1].clone()
+    from_zero = pairs[0][1].clone()
     for a, b in pairs[1:]:
-        torch.addcmul(b, a, gained, out=gained)
-    begin = torch.empty_like(gained)
+        torch.addcmul(b, a, from_zero, out=from_zero)
+    states = torch.empty_like(from_zero)
     state = first
-    for a, gain, slot in list(zip(chunk_decay.unbind(0), gained.unbind(0), begin.unbind(0), strict=True))[::order]:
-        slot.copy_(state)
-        state = torch.addcmul(gain, a, state, out=gain)
+    for a, end, start in list(zip(chunk_decay.unbind(0), from_zero.unbind(0), states.unbind(0), strict=True))[::order]:
+        start.copy_(state)
+        state = torch.addcmul(end, a, state, out=end)
     for a, b in pairs:
-        begin = torch.addcmul(b, a, begin, out=b)
+        states = torch.addcmul(b, a, states, out=b)
     return values[0 if reverse else -1]

@@ -1,4 +1,4 @@
-"""The selective scan as its plain recurrence: slow, differentiated by autograd, the yardstick of every faster one."""
+"""Selective scan as a plain recurrence: slow, differentiated by autograd, the reference for the faster versions."""
 
 import torch
 from torch import Tensor
@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 
 def check_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
-    """Refuse operands of a scan whose shapes disagree.
+    """Check that the shapes of the operands of a scan agree.
 
     Args:
         u: Input sequence, ``(B, E, L)``.
@@ -31,7 +31,7 @@ def check_scan(u: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> Non
 
 
 def scan_dtype(u: Tensor, delta: Tensor, A: Tensor) -> torch.dtype:
-    """Return the precision in which a scan computes: float32, or float64 where an operand has it."""
+    """Return the dtype in which a scan computes: float64 if an operand has it, otherwise float32."""
     widest = torch.promote_types(torch.promote_types(u.dtype, delta.dtype), A.dtype)
     return torch.promote_types(widest, torch.float32)
 
@@ -57,8 +57,8 @@ def selective_scan_reference(
         A: State matrix (negative in a stable model), ``(E, N)``.
         B: Input matrix, ``(B, G, N, L)``; channel e reads group ``e // (E / G)``.
         C: Output matrix, ``(B, G, N, L)``.
-        D: Skip connection, ``(E,)``.
-        delta_bias: Added to `delta`, ``(E,)``.
+        D: Skip connection, ``(E,)``; None for no skip connection.
+        delta_bias: Bias of `delta`, ``(E,)``; None for no bias.
         delta_softplus: Whether to pass the biased `delta` through softplus.
     Returns:
         ``(B, E, L)``, dtype of ``u``; computed in float32 at least.
@@ -69,17 +69,17 @@ def selective_scan_reference(
     """
     check_scan(u, delta, A, B, C)
     dtype = scan_dtype(u, delta, A)
-    x, steps, A, B, C = (each.to(dtype) for each in (u, delta, A, B, C))
+    x, steps, A, B, C = (operand.to(dtype) for operand in (u, delta, A, B, C))
     if delta_bias is not None:
         steps = steps + delta_bias.to(dtype)[:, None]
     if delta_softplus:
         steps = F.softplus(steps)
     per_group = u.shape[1] // B.shape[1]
-    B, C = (each.repeat_interleave(per_group, dim=1) for each in (B, C))
+    B, C = (matrix.repeat_interleave(per_group, dim=1) for matrix in (B, C))
     state = x.new_zeros(*u.shape[:2], A.shape[1])
     outputs = []
-    # unbind, because the gradient of indexing costs the whole sequence at every token
-    for step, value, b, c in zip(*(each.unbind(-1) for each in (steps, x, B, C)), strict=True):
+    # Use unbind, because the gradient of an index covers the whole sequence at every token.
+    for step, value, b, c in zip(*(operand.unbind(-1) for operand in (steps, x, B, C)), strict=True):
         state = torch.exp(step[..., None] * A) * state + (step * value)[..., None] * b
         outputs.append((state * c).sum(-1))
     y = torch.stack(outputs, dim=-1) if outputs else torch.zeros_like(x)

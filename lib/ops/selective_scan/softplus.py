@@ -1,4 +1,4 @@
-"""Softplus by polynomial, because that of torch costs more than the rest of a scan on a CPU."""
+"""Softplus by a polynomial, because the softplus of torch takes longer than the rest of a scan on a CPU."""
 
 from math import e, log2
 
@@ -10,15 +10,15 @@ _POWERS = (13, 11, 9, 7, 5, 3, 1)
 
 
 def softplus(x: Tensor) -> Tensor:
-    """Return ``log(1 + exp(x))``, without a gradient of its own.
+    """Return ``log(1 + exp(x))``; the function does not support autograd.
 
     With ``t = exp(-|x|)`` and ``s = t / (2 + t) <= 1/3``: ``softplus(x) = max(x, 0) + 2 artanh(s)``, and eight terms of
-    the series of artanh reach the precision of float32. Float64 takes the exact way.
+    the series of artanh reach the precision of float32. Float64 values use the exact function of torch.
 
     Args:
-        x: Any shape, float32 or float64; a cache-sized piece is ten times as fast as a large array.
+        x: ``(*)``, float32 or float64; an array that fits into the cache is ten times as fast as a large one.
     Returns:
-        Shape and dtype of ``x``, relative error below 5e-6 for ``|x| <= 80``.
+        ``(*)``, dtype of ``x``; the relative error is below 5e-6 for ``|x| <= 80``.
     """
     if x.dtype == torch.float64:
         return F.softplus(x)

@@ -1,1 +1,1 @@
-"""Show an admin the state of the served app, and carry out the admin's word."""
+"""The admin pages: show the state of the served app and run the actions of an admin."""

@@ -1,4 +1,4 @@
-"""Who may open the admin's pages, which app they show, and what their forms carry."""
+"""Dependencies of the admin pages: the required roles, the served app and the token of forms."""
 
 from typing import Annotated, cast
 
@@ -18,7 +18,7 @@ def served_app() -> TopoLabelApp:
 
 
 def form_token(request: Request) -> str:
-    """Return the token that a form of this request's user sends back; empty where sessions have none."""
+    """Return the token for a form on the requested page; empty on a server without the gate."""
     return str(getattr(request.state, "csrf", "") or "")
 
 

@@ -1,4 +1,4 @@
-"""Draw one label on its image; run as a process by `lib.server.admin.overlays`."""
+"""Draw a label over its image; `lib.server.admin.overlays` runs this module as a process."""
 
 import json
 import os
@@ -22,7 +22,7 @@ from lib.evaluation.overlay import Spot, write_overlay
 SMALL_PIXELS = 720
 SMALL_COLOURS = 128
 NICENESS = 5
-"""Pictures give way to whoever waits for an answer, as jobs do."""
+"""Niceness of the process: like jobs, it runs at a lower priority than the threads that answer requests."""
 
 
 def draw(
@@ -37,28 +37,30 @@ def draw(
     """Write ``<target>.png`` and the preview ``<target>-small.png``.
 
     Args:
-        image: The image's file.
-        label: The label's, on the same grid.
-        target: Where to, without suffix.
-        labels: Value of each class by name; without any, these are a rapid scan and its standard one.
-        title: Heading.
-        spots: ``{"ras_mm": [x, y, z], "text": ...}`` for each place to ring.
+        image: Path of the image.
+        label: Path of the label, on the same grid.
+        target: Path of the pictures, without suffix.
+        labels: Label value by class name; empty if the two files are a rapid and a standard bone scan.
+        title: Title of the picture.
+        spots: Positions to mark with a ring, as ``{"ras_mm": [x, y, z], "text": ...}``; coordinates in mm.
     Raises:
-        ValueError: If they cannot be read, or do not lie on one grid.
+        ValueError: If a file cannot be read, or image and label have different grids.
     """
     if not labels:
         return _draw_pair(image, label, target, title)
     scan, mask = load(image), load(label)
     if scan.voxels.shape != mask.voxels.shape:
-        raise ValueError(f"it lies on another grid than its image: {mask.voxels.shape} and {scan.voxels.shape}")
-    hu, affine = _canonical(scan)
+        raise ValueError(
+            f"the label has the grid {mask.voxels.shape}, its image has {scan.voxels.shape}: both must be equal"
+        )
+    intensities, affine = _canonical(scan)
     values, _ = _canonical(Volume(np.rint(mask.voxels).astype(np.uint8), scan.affine))
     spacing_mm = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
     places = [(np.linalg.inv(affine) @ (*spot["ras_mm"], 1.0))[:3].tolist() for spot in spots]
     rings = [Spot(place, spot["text"]) for place, spot in zip(places, spots, strict=True)]
     full, small = (target.with_name(f"{target.name}{end}.png") for end in ("", "-small"))
     with replacing(small) as preview, replacing(full) as file:
-        write_overlay(file, hu, values, None, spacing_mm, labels=labels, title=title, spots=rings)
+        write_overlay(file, intensities, values, None, spacing_mm, labels=labels, title=title, spots=rings)
         with Image.open(file) as picture:
             picture.thumbnail((SMALL_PIXELS, 8 * SMALL_PIXELS))
             picture.convert("RGB").quantize(SMALL_COLOURS).save(preview, optimize=True)
@@ -75,7 +77,7 @@ def _draw_pair(image: Path, label: Path, target: Path, title: str) -> None:
 
 
 def _canonical(volume: Volume) -> tuple[NDArray, NDArray]:
-    """Return voxels ``(X, Y, Z)`` in RAS order and their affine."""
+    """Return the voxels ``(X, Y, Z)`` in RAS+ order and their affine ``(4, 4)``."""
     voxels = volume.voxels.reshape((*volume.voxels.shape, 1)[:3])
     turned = nib.as_closest_canonical(nib.Nifti1Image(voxels, volume.affine))
     return np.asarray(turned.dataobj), np.asarray(turned.affine)

@@ -1,4 +1,4 @@
-"""How the admin's pages write times, durations, sizes and scores."""
+"""Format times, durations, sizes and scores for the admin pages."""
 
 import math
 from datetime import datetime
@@ -12,10 +12,10 @@ NOTHING = "-"
 
 
 def moment(value: float | str | None) -> Markup:
-    """Return a moment as HTML: ISO 8601 in the server's zone, with its offset.
+    """Return a point in time as HTML: ISO 8601 in the server's time zone, with its offset.
 
     Args:
-        value: Seconds since the epoch, or ISO 8601; what is neither is written as it is.
+        value: Seconds since the epoch, or a text in ISO 8601; other texts are returned unchanged.
     """
     if value in (None, ""):
         return Markup(NOTHING)
@@ -44,7 +44,7 @@ def duration(seconds: float | None) -> str:
 
 
 def size(count: float | None) -> str:
-    """Return a number of bytes."""
+    """Return a number of bytes as text with a binary unit."""
     if count is None:
         return NOTHING
     for unit, step in (("TiB", 1 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20)):
@@ -54,14 +54,14 @@ def size(count: float | None) -> str:
 
 
 def number(value: float | None, digits: int = 1, unit: str = "") -> str:
-    """Return a number with so many digits, a dash where there is none."""
+    """Return a number with `digits` decimal digits and a unit; a dash if there is no number."""
     if value is None or not math.isfinite(value):
         return NOTHING
     return f"{value:.{digits}f}{unit and ' ' + unit}"
 
 
 def interval(found: Interval | None) -> Markup:
-    """Return a mean as HTML, with its interval and the cases behind it."""
+    """Return a mean as HTML, with its bootstrap interval and its number of cases."""
     if found is None or not found.count:
         return Markup('<span class="quiet">not recorded</span>')
     cases = "1 case" if found.count == 1 else f"{found.count} cases"
@@ -71,9 +71,9 @@ def interval(found: Interval | None) -> Markup:
 
 
 def short(value: Any, length: int = 300) -> str:
-    """Return a text that is no longer than a page can bear."""
+    """Return a text, cut to `length` characters."""
     text = str(value)
     return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
-FILTERS = {each.__name__: each for each in (moment, duration, size, number, interval, short)}
+FILTERS = {function.__name__: function for function in (moment, duration, size, number, interval, short)}

@@ -1,6 +1,7 @@
-"""Pictures of saved labels on their images: made once each, in a process of their own, the oldest removed.
+"""Pictures of saved labels over their images: drawn once in a separate process and cached; the oldest are removed.
 
-A picture takes seconds of computing and gigabytes for a large study; the server must answer meanwhile, and stay small.
+A picture of a large study takes seconds and gigabytes. In a separate process it neither delays answers nor enlarges
+the server's memory.
 """
 
 import json
@@ -16,24 +17,24 @@ import lib
 from lib.server.refusals import Refused
 
 FOLDER = Path("model") / ".overlays"
-KEPT = 300
-WAITING = 8
-TURN_SECONDS, DRAW_SECONDS = 60, 120
-_turn = threading.Lock()
-_seats = threading.BoundedSemaphore(WAITING)
+MAX_FILES = 300
+MAX_WAITING = 8
+WAIT_SECONDS, DRAW_SECONDS = 60, 120
+_drawing = threading.Lock()
+_waiting = threading.BoundedSemaphore(MAX_WAITING)
 
 
 @dataclass(frozen=True)
 class Picture:
-    """What is to be drawn.
+    """A picture to draw.
 
     Args:
-        image: The image's file.
-        label: The label's file.
-        key: Names the picture; different for every image and label.
-        labels: Value of each class by name.
-        title: Heading.
-        spots: As `lib.server.admin.draw` takes them.
+        image: Path of the image.
+        label: Path of the label.
+        key: Name of the picture, unique per image and label.
+        labels: Label value by class name.
+        title: Title of the picture.
+        spots: Positions to mark with a ring, as in `lib.server.admin.draw.draw`.
     """
 
     image: Path
@@ -45,32 +46,32 @@ class Picture:
 
 
 def overlay(app_dir: Path, picture: Picture, *, small: bool) -> Path:
-    """Return the PNG of a label on its image; made now if it is not there.
+    """Return the path of the PNG of a label over its image; draw it if it does not exist yet.
 
     Args:
-        app_dir: The app's folder; pictures are kept below it.
-        picture: What is to be drawn.
-        small: Whether a preview will do.
+        app_dir: The app's folder; pictures are cached below it.
+        picture: The picture to draw.
+        small: Whether to return the small preview.
     Raises:
-        Refused: If it cannot be drawn, or too many wait for theirs.
+        Refused: NO_PICTURE if drawing fails or times out; BUSY if too many pictures wait.
     """
     folder = app_dir / FOLDER
     wanted = folder / f"{picture.key}{'-small' if small else ''}.png"
     if wanted.is_file():
         return wanted
-    if not _seats.acquire(blocking=False):
+    if not _waiting.acquire(blocking=False):
         raise _busy()
     try:
-        if not _turn.acquire(timeout=TURN_SECONDS):
+        if not _drawing.acquire(timeout=WAIT_SECONDS):
             raise _busy()
         try:
             if not wanted.is_file():
                 _draw(picture, folder / picture.key)
-                _sweep(folder)
+                _remove_oldest(folder)
         finally:
-            _turn.release()
+            _drawing.release()
     finally:
-        _seats.release()
+        _waiting.release()
     return wanted
 
 
@@ -83,18 +84,18 @@ def _draw(picture: Picture, target: Path) -> None:
             command, cwd=lib.REPOSITORY, capture_output=True, text=True, errors="replace", timeout=DRAW_SECONDS
         )
     except subprocess.TimeoutExpired:
-        reason = f"The picture was not drawn within {DRAW_SECONDS} s."
+        reason = f"Drawing the picture took longer than {DRAW_SECONDS} s."
         raise Refused(503, "NO_PICTURE", reason, "Open the study in a viewer.") from None
     if done.returncode:
-        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no reason is known"])[-1]
         raise Refused(422, "NO_PICTURE", f"The label cannot be drawn: {last[:300]}", "Open the study in a viewer.")
 
 
-def _sweep(folder: Path) -> None:
+def _remove_oldest(folder: Path) -> None:
     pictures = sorted(folder.glob("*.png"), key=lambda path: path.stat().st_mtime)
-    for path in pictures[:-KEPT]:
+    for path in pictures[:-MAX_FILES]:
         path.unlink(missing_ok=True)
 
 
 def _busy() -> Refused:
-    return Refused(503, "BUSY", "Other pictures are being drawn.", "Ask again in a minute.")
+    return Refused(503, "BUSY", "The server is drawing other pictures.", "Reload the page in a minute.")

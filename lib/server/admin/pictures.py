@@ -1,4 +1,4 @@
-"""The pictures of the admin's pages: plots as SVG, labels on their images as PNG."""
+"""The routes of pictures on the admin pages: plots as SVG, labels over their images as PNG."""
 
 from collections.abc import Callable, Sequence
 from hashlib import sha256
@@ -16,10 +16,10 @@ from lib.server.admin.state import history, labels, versions
 from lib.server.guard import check_name
 from lib.server.refusals import Refused
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.store.folder import Keeping
+from lib.tasks.store.folder import RecordingStore
 
-# A plot's address holds the stamp of what it shows, an overlay's the label's hash: neither ever changes.
-FOREVER = {"Cache-Control": "private, max-age=604800, immutable", "X-Content-Type-Options": "nosniff"}
+# The address of a plot contains a hash of its data, that of an overlay the label's hash: the content never changes.
+CACHE_HEADERS = {"Cache-Control": "private, max-age=604800, immutable", "X-Content-Type-Options": "nosniff"}
 PLOTS: dict[str, Callable[[Sequence, plots.Theme], str]] = {
     "efficiency": plots.efficiency,
     "drift": plots.drift,
@@ -29,7 +29,7 @@ router = APIRouter(prefix=PREFIX, include_in_schema=False)
 
 
 def stamp(*shown: Sequence) -> str:
-    """Return a short hash of what plots show."""
+    """Return a short hash of the data of plots."""
     return sha256(repr(shown).encode()).hexdigest()[:12]
 
 
@@ -37,53 +37,55 @@ def stamp(*shown: Sequence) -> str:
 def plot(app: App, user: Reviewer, kind: str, task: str, theme: str = "dark") -> Response:
     """Draw a plot of a task."""
     if kind not in PLOTS or theme not in plots.THEMES:
-        raise Refused(404, "NO_SUCH_PLOT", "There is no such plot.", f"There is {', '.join(PLOTS)}.")
+        raise Refused(404, "NO_SUCH_PLOT", "There is no such plot.", f"Use one of {', '.join(PLOTS)}.")
     with refusing(404, "NO_SUCH_TASK"):
         spec = app.spec.task(task)
     if kind == "proposals":
         shown: Sequence = history.weeks(labels.window(app.ledger), spec.name)
     else:
         shown = history.points(versions.task(app.app_dir, app.spec, spec.name))
-    return Response(PLOTS[kind](shown, plots.THEMES[theme]), media_type="image/svg+xml", headers=FOREVER)
+    return Response(PLOTS[kind](shown, plots.THEMES[theme]), media_type="image/svg+xml", headers=CACHE_HEADERS)
 
 
 @router.get("/overlay.png")
 def overlay_of(app: App, user: Reviewer, image: str, label: str, small: bool = False) -> FileResponse:
-    """Show a label that the ledger knows on the image that it was drawn on.
+    """Show a label that is recorded in the ledger over its image.
 
     Args:
-        app: The app.
+        app: The served app.
         user: A reviewer.
         image: Name of the image.
         label: SHA-256 of the label.
-        small: Whether a preview will do.
+        small: Whether to return the small preview.
     """
     check_name(image, "image")
     row = labels.find(app.ledger, image, label)
     if row is None:
-        raise Refused(404, "NO_SUCH_LABEL", f"'{image}' has no such label.", "See the list of labels.")
-    files = _image_of(app, row), _kept(app, row)
-    # Two studies may have the same label, byte by byte: an empty one, for one.
+        raise Refused(404, "NO_SUCH_LABEL", f"The study '{image}' has no such label.", "See the Labels page.")
+    files = _image_path(app, row), _label_path(app, row)
+    # The key includes the image: two studies may have the same label, for example an empty one.
     spots = labels.spots(row)
     key = sha256(f"{image}\0{row.body.get('image')}\0{label}\0{spots}".encode()).hexdigest()
     title = ", ".join(filter(None, (image, str(row.body["tag"]), str(row.body.get("who") or ""))))
     picture = Picture(*files, key, app.spec.tasks[0].label_values, title, spots)
-    return FileResponse(overlay(Path(app.app_dir), picture, small=small), media_type="image/png", headers=FOREVER)
+    return FileResponse(overlay(Path(app.app_dir), picture, small=small), media_type="image/png", headers=CACHE_HEADERS)
 
 
-def _image_of(app: TopoLabelApp, row: Row) -> Path:
+def _image_path(app: TopoLabelApp, row: Row) -> Path:
     store, image = app.datastore(), row.subject
     uri = store.get_image_uri(image) if image in store.list_images() else ""
     if not uri:
-        raise Refused(404, "NO_SUCH_IMAGE", f"There is no study '{image}' any more.", "See the list of labels.")
+        raise Refused(404, "NO_SUCH_IMAGE", f"The study '{image}' no longer exists.", "See the Labels page.")
     path = Path(uri)
-    if isinstance(store, Keeping) and store.labels.hash(path) != row.body.get("image"):
-        raise Refused(409, "OTHER_IMAGE", f"'{image}' is not the image that was labelled.", "Label the new one.")
+    if isinstance(store, RecordingStore) and store.labels.hash(path) != row.body.get("image"):
+        reason = f"The image '{image}' has changed since it was labelled."
+        raise Refused(409, "OTHER_IMAGE", reason, "Label the new image.")
     return path
 
 
-def _kept(app: TopoLabelApp, row: Row) -> Path:
+def _label_path(app: TopoLabelApp, row: Row) -> Path:
     found = [path for name in row.body.get("files", {}) if (path := Path(app.app_dir) / name).is_file()]
     if not found:
-        raise Refused(404, "GONE", "The label's file is gone.", "Run `python -m lib ledger verify`.")
+        reason = "The file of this label version is missing."
+        raise Refused(404, "GONE", reason, "Run `python -m lib ledger verify` on the server.")
     return found[0]

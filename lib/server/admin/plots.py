@@ -1,6 +1,6 @@
-"""Plots as SVG, drawn once for what they show: accuracy against labels, accuracy against time, fate of proposals.
+"""Draw the plots of the Versions page as SVG: accuracy by labels, accuracy by version, and changes in proposals.
 
-A shape says what became of a version as well as a colour does.
+The outcome of a version is shown by the shape of its marker, not by colour alone. Drawn plots are cached.
 """
 
 import threading
@@ -21,12 +21,12 @@ from lib.jobs.gate import DICE, METRICS, PSNR
 from lib.server.admin.state.history import Point, Week
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.4, 3.1
-KEPT = 64
+MAX_CACHED = 64
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours of a plot: as in ``admin.css``."""
+    """Colours of a plot, equal to those in ``admin.css``."""
 
     ink: str
     faint: str
@@ -39,7 +39,7 @@ THEMES = {
     "dark": Theme("#c3ccd6", "#93a0ae", "#2a333d", "#6cb6ff", "#f0b35a"),
     "light": Theme("#1f2730", "#55606c", "#d3dae1", "#0b62b5", "#9a5b00"),
 }
-# Settings of the library are one per process.
+# matplotlib's settings are global to the process.
 _drawing = threading.Lock()
 _SETTINGS: dict[Any, Any] = {
     "svg.fonttype": "none",
@@ -50,23 +50,23 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MAX_CACHED)
 def efficiency(points: Sequence[Point], theme: Theme) -> str:
-    """Return the held-out score against the labels that a version learned from."""
+    """Return a plot of the held-out score by the number of training labels."""
 
     def draw(axes: Axes) -> None:
         places = [float(point.labels) for point in points]
         _series(axes, places, points, [point.score for point in points], theme.first, f"mean {_metric(points)}")
-        axes.set_xlabel("labels learned from")
+        axes.set_xlabel("training labels")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _score_axis(axes, _metric(points))
 
     return _svg(draw, theme)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MAX_CACHED)
 def drift(points: Sequence[Point], theme: Theme) -> str:
-    """Return held-out scores of one version after the other: Dice and clDice, or what images are judged by."""
+    """Return a plot of the held-out scores by version: Dice and clDice, or the metric of restored images."""
 
     def draw(axes: Axes) -> None:
         places = [float(number) for number in range(1, len(points) + 1)]
@@ -77,16 +77,16 @@ def drift(points: Sequence[Point], theme: Theme) -> str:
         days = [f"{point.created:%m-%d}" if point.created else "?" for point in points]
         step = max(1, len(points) // 8)
         axes.set_xticks(places[::step], days[::step])
-        axes.set_xlabel("versions in order, by the day they were made")
+        axes.set_xlabel("versions in order, with the day of training")
         _score_axis(axes, _metric(points))
         _legend(axes, theme)
 
     return _svg(draw, theme)
 
 
-@lru_cache(maxsize=KEPT)
+@lru_cache(maxsize=MAX_CACHED)
 def proposals(weeks: Sequence[Week], theme: Theme) -> str:
-    """Return the median volume that was changed in proposals, and the share accepted as they were, by week."""
+    """Return a plot by week: the median volume changed in proposals and the share accepted unchanged."""
 
     def draw(axes: Axes) -> None:
         places = list(range(len(weeks)))
@@ -94,15 +94,15 @@ def proposals(weeks: Sequence[Week], theme: Theme) -> str:
         edits = [week.work.median_edit_ml or 0.0 for week in weeks]
         axes.bar(places, edits, 0.55, color=theme.first, label="median change, ml")
         axes.set_xticks(places[::step], [f"{week.begins:%m-%d}" for week in weeks][::step])
-        axes.set_xlabel("week that begins on")
+        axes.set_xlabel("first day of the week")
         axes.set_ylabel("ml")
         axes.set_xlim(-0.7, max(len(weeks), 4) - 0.3)
         share = axes.twinx()
         shares = [100 * (week.work.unchanged or 0.0) for week in weeks]
-        share.plot(places, shares, "D--", color=theme.second, label="accepted as they were, %", markersize=6)
+        share.plot(places, shares, "D--", color=theme.second, label="accepted unchanged, %", markersize=6)
         share.set_ylim(-4, 104)
         share.set_ylabel("%")
-        _dress(share, theme)
+        _style(share, theme)
         _legend(axes, theme, share)
 
     return _svg(draw, theme)
@@ -119,10 +119,10 @@ def _series(
     dashes: str = "-",
     shift: float = 0.0,
 ) -> None:
-    """Draw scores with intervals; filled marks were let into service, hollow ones were not."""
+    """Draw scores with intervals; a filled marker is a published version, a hollow marker any other."""
     known = [(x + shift, p, s) for x, p, s in zip(places, points, scores, strict=True) if isfinite(s.mean)]
-    went = [(x, score.mean) for x, point, score in known if point.published]
-    axes.plot([x for x, _ in went], [y for _, y in went], dashes, color=colour, linewidth=1.8)
+    published = [(x, score.mean) for x, point, score in known if point.published]
+    axes.plot([x for x, _ in published], [y for _, y in published], dashes, color=colour, linewidth=1.8)
     for x, point, score in known:
         if isfinite(score.low):
             axes.plot([x, x], [score.low, score.high], color=colour, linewidth=1.4, alpha=0.75)
@@ -147,7 +147,7 @@ def _score_axis(axes: Axes, metric: str) -> None:
 
 
 def _legend(axes: Axes, theme: Theme, *more: Axes) -> None:
-    handles = [handle for each in (axes, *more) for handle in each.get_legend_handles_labels()[0]]
+    handles = [handle for part in (axes, *more) for handle in part.get_legend_handles_labels()[0]]
     axes.legend(
         handles=handles,
         labelcolor=theme.ink,
@@ -162,7 +162,7 @@ def _legend(axes: Axes, theme: Theme, *more: Axes) -> None:
     )
 
 
-def _dress(axes: Axes, theme: Theme) -> None:
+def _style(axes: Axes, theme: Theme) -> None:
     axes.patch.set_alpha(0)
     axes.tick_params(colors=theme.faint, length=0)
     for label in (axes.xaxis.label, axes.yaxis.label):
@@ -179,7 +179,7 @@ def _svg(draw: Callable[[Axes], None], theme: Theme) -> str:
         axes.grid(axis="y", color=theme.line, linewidth=0.8)
         axes.set_axisbelow(True)
         draw(axes)
-        _dress(axes, theme)
+        _style(axes, theme)
         out = StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None})
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""Fill the templates of the admin's pages: everything escaped, nothing from elsewhere, every refusal a page as well."""
+"""Render the admin pages: values are escaped, nothing is loaded from other sites, and refusals are pages too."""
 
 import time
 from collections.abc import Callable, Coroutine, Iterator
@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.server.admin.access import TOKEN_FIELD, form_token
 from lib.server.admin.formats import FILTERS
-from lib.server.auth.authority import Everybody
-from lib.server.auth.denied import Denied
+from lib.server.auth.authority import NoAuthAuthority
+from lib.server.auth.denied import AccessDenied
 from lib.server.auth.roles import Identity, Role
 from lib.server.refusals import Refused, refusal
 
@@ -31,7 +31,7 @@ PAGES = (
     ("/machine", "Machine", Role.ADMIN),
 )
 HEADERS = {
-    # No script, style or picture from anywhere else, no form sent elsewhere, no frame around a button.
+    # No scripts, styles or pictures of other sites, no forms sent to other sites, and no embedding in a frame.
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; "
     "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     "Cache-Control": "no-store",
@@ -53,20 +53,21 @@ def render(request: Request, template: str, status: int = 200, **facts: Any) -> 
     """Return a page.
 
     Args:
-        request: Where it is shown.
-        template: Its file in ``templates``.
+        request: The request.
+        template: File name of the template in ``templates``.
         status: HTTP status.
-        facts: What it shows.
+        facts: Values for the template.
     """
-    # Before any gate there is nobody, and the page is the gate's to keep.
-    who: Identity | None = request.scope.get("user")
-    role, signs_in = who.role if who else Role.ADMIN, getattr(request.app.state, "authority", Everybody()).enabled
+    # Without the gate (in tests) there is no user; access control is the task of the gate.
+    user: Identity | None = request.scope.get("user")
+    role = user.role if user else Role.ADMIN
+    requires_sign_in = getattr(request.app.state, "authority", NoAuthAuthority()).enabled
     common = {
         "base": request.scope.get("root_path", "").rstrip("/") + PREFIX,
         "pages": [(path, label) for path, label, needed in PAGES if role >= needed],
-        "who": who.name if who and signs_in else "",
+        "user": user.name if user and requires_sign_in else "",
         "login": request.scope.get("root_path", "").rstrip("/") + "/login",
-        "decides": role >= Role.ADMIN,
+        "is_admin": role >= Role.ADMIN,
         "now": time.time(),
         "token": form_token(request),
         "token_field": TOKEN_FIELD,
@@ -76,31 +77,33 @@ def render(request: Request, template: str, status: int = 200, **facts: Any) -> 
 
 @contextmanager
 def refusing(status: int, code: str) -> Iterator[None]:
-    """Answer a `ValueError` of the block, which says what is wrong, as a refusal.
+    """Turn a `ValueError` of the block into a refusal with the same reason.
 
     Args:
-        status: HTTP status.
-        code: Stable name of the reason.
+        status: HTTP status of the refusal.
+        code: Stable error code.
+    Raises:
+        Refused: If the block raises a `ValueError`.
     """
     try:
         yield
     except ValueError as error:
         text = str(error)
-        raise Refused(status, code, f"{text[:1].upper()}{text[1:]}.", "Go back and look at what there is.") from None
+        raise Refused(status, code, f"{text[:1].upper()}{text[1:]}.", "Go back and reload the page.") from None
 
 
 class PageRoute(APIRoute):
-    """A route whose refusals and faults are pages for people, with what to do."""
+    """A route that answers refusals and faults with a page that names the next step."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        """Return the framework's handler, with its exceptions answered here."""
+        """Return the framework's handler; exceptions become pages."""
         handler = super().get_route_handler()
 
         async def answered(request: Request) -> Response:
             try:
                 return await handler(request)
-            except (HTTPException, RequestValidationError, Denied):
-                raise  # who may not come in is answered where that is decided
+            except (HTTPException, RequestValidationError, AccessDenied):
+                raise  # the gate and the framework answer these
             except Exception as error:
                 refused = refusal(error, f"{request.method} {request.url.path}")
                 return render(request, "refused.html", refused.status, refused=refused.body)

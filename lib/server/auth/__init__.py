@@ -1,1 +1,1 @@
-"""Know who asks, and let each route be used by those whose role allows it."""
+"""Authenticate the sender of each request and check that the sender's role allows the route."""

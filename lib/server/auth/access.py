@@ -1,4 +1,4 @@
-"""Who may use a server: chosen once, by options of `serve` or by the environment."""
+"""The access settings of a server: given once, by options of `serve` or by environment variables."""
 
 import ipaddress
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ AUDIENCE_VARIABLE = "TOPOLABEL_OIDC_AUDIENCE"
 OPEN_VARIABLE = "TOPOLABEL_OPEN"
 ENABLE_VARIABLE = "MONAI_LABEL_AUTH_ENABLE"
 REALM_VARIABLE = "MONAI_LABEL_AUTH_REALM_URI"
-MONAI_LABELS_REALM = "http://localhost:8080/realms/monailabel"
+DEFAULT_REALM = "http://localhost:8080/realms/monailabel"
 YES = ("1", "true", "yes", "on")
 
 
 class BadAccess(ValueError):
-    """Raised for a choice that would let in more people than its maker means, with what to do."""
+    """Raised for access settings that would admit more people than intended; the message gives the next step."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """The choice: a users file, a provider, or neither.
+    """Access settings: a users file, an OIDC provider, or no sign-in.
 
     Args:
-        users: Users file; empty for none.
-        realm: Address of an OIDC provider's realm; empty for none.
-        audience: What its tokens must be for, if not for MONAI_LABEL_AUTH_CLIENT_ID.
-        open: Whether others on the network may come in without signing in.
+        users: Path of the users file; empty for none.
+        realm: Address of the OIDC provider's realm; empty for none.
+        audience: Audience that the provider's tokens must name; empty to require MONAI_LABEL_AUTH_CLIENT_ID.
+        open: Whether other machines on the network may use the server without signing in.
     """
 
     users: str = ""
@@ -36,50 +36,50 @@ class Access:
 
     def __post_init__(self) -> None:
         if self.users and self.realm:
-            raise BadAccess("give a users file or an OIDC realm, not both")
+            raise BadAccess("a users file and an OIDC realm are both set: give one of them, not both")
 
     @classmethod
-    def of(cls, environment: Mapping[str, str]) -> "Access":
-        """Return what an environment says; MONAI Label's own variables turn the provider on."""
+    def from_environment(cls, environment: Mapping[str, str]) -> "Access":
+        """Return the settings in `environment`; MONAI Label's own variables enable the OIDC provider."""
         enabled = environment.get(ENABLE_VARIABLE, "").lower() in YES
-        realm = environment.get(REALM_VARIABLE, "") or MONAI_LABELS_REALM
+        realm = environment.get(REALM_VARIABLE, "") or DEFAULT_REALM
         users, audience = environment.get(USERS_VARIABLE, ""), environment.get(AUDIENCE_VARIABLE, "")
         return cls(users, realm if enabled else "", audience, environment.get(OPEN_VARIABLE, "").lower() in YES)
 
     def variables(self) -> dict[str, str]:
-        """Return the variables that say this choice to the processes of a server."""
-        said = {USERS_VARIABLE: self.users and str(Path(self.users).expanduser().resolve())}
-        said |= {REALM_VARIABLE: self.realm, ENABLE_VARIABLE: "true" if self.realm else ""}
-        said |= {AUDIENCE_VARIABLE: self.audience, OPEN_VARIABLE: "true" if self.open else ""}
-        return {name: value for name, value in said.items() if value}
+        """Return the environment variables that pass these settings to the processes of a server."""
+        values = {USERS_VARIABLE: self.users and str(Path(self.users).expanduser().resolve())}
+        values |= {REALM_VARIABLE: self.realm, ENABLE_VARIABLE: "true" if self.realm else ""}
+        values |= {AUDIENCE_VARIABLE: self.audience, OPEN_VARIABLE: "true" if self.open else ""}
+        return {name: value for name, value in values.items() if value}
 
     @property
-    def signs_in(self) -> bool:
-        """Whether people sign in."""
+    def requires_sign_in(self) -> bool:
+        """Whether users must sign in."""
         return bool(self.users or self.realm)
 
     def check(self, host: str) -> None:
-        """Refuse to serve the network without knowing who asks.
+        """Refuse to serve the network without sign-in, unless `open` is set.
 
         Args:
             host: Address to listen on.
         Raises:
-            BadAccess: If everybody who reaches that address would be the admin, or the users file will not do.
+            BadAccess: If all users on the network would be admin, or the users file is invalid or empty.
         """
         if self.users:
             from lib.server.auth.users import read_users
 
             if not read_users(Path(self.users)):
                 raise BadAccess(f"{self.users} has no users: run `python -m lib users add {self.users} NAME`")
-        if not (self.signs_in or self.open or is_loopback(host)):
+        if not (self.requires_sign_in or self.open or is_loopback(host)):
             raise BadAccess(
-                f"{host} is reached from the network, and everybody there would be the admin: give --users FILE or "
-                "--oidc URL, or --open if that is what you want"
+                f"{host} is reachable from the network, and every user there would be admin: give --users FILE or "
+                "--oidc URL, or --open to allow this"
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether an address or name is of this machine only."""
+    """Return whether an address or host name can be reached from this machine only."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,4 +1,4 @@
-"""Put the gate before an application, and whoever knows its users behind the gate."""
+"""Add authentication to an application: the gate, the sign-in routes and the authority that knows the users."""
 
 import os
 from pathlib import Path
@@ -9,46 +9,46 @@ from monailabel.endpoints.user.auth import get_current_user
 from starlette.middleware import Middleware
 
 from lib.server.auth.access import ENABLE_VARIABLE, REALM_VARIABLE, Access
-from lib.server.auth.authority import Authority, Everybody, LocalUsers
+from lib.server.auth.authority import Authority, LocalUsersAuthority, NoAuthAuthority
 from lib.server.auth.gate import Gate
-from lib.server.auth.oidc import Provider, Realm
-from lib.server.auth.routes import current_user, denied_page, role_names, router
+from lib.server.auth.oidc import OidcAuthority, Realm
+from lib.server.auth.routes import current_user, role_names, router, show_access_denied
 from lib.server.auth.throttle import Throttle
 from lib.server.auth.users import UsersFile
 
 
 def attach(app: FastAPI) -> Middleware:
-    """Give an application the routes to sign in, and its handlers the user that the gate let pass.
+    """Add the sign-in routes to an application and give its handlers the authenticated user.
 
     Args:
-        app: The application, the routes that the new ones come before not yet in it.
+        app: The application; routes that must match after the sign-in routes are not yet added.
     Returns:
-        The gate, to be put among the application's middleware.
+        The gate, for the application's list of middleware.
     """
-    access = chosen()
-    app.state.authority, app.state.throttle = authority_of(access), Throttle()
+    access = configured_access()
+    app.state.authority, app.state.throttle = build_authority(access), Throttle()
     app.dependency_overrides[get_current_user] = current_user
     app.include_router(router)
-    return Middleware(Gate, authority=app.state.authority, page=denied_page, is_open=access.open)
+    return Middleware(Gate, authority=app.state.authority, page=show_access_denied, is_open=access.open)
 
 
-def chosen() -> Access:
-    """Return what the environment says, and MONAI Label's settings, which a file may hold."""
-    theirs = {REALM_VARIABLE: settings.MONAI_LABEL_AUTH_REALM_URI}
-    theirs[ENABLE_VARIABLE] = str(settings.MONAI_LABEL_AUTH_ENABLE).lower()
-    return Access.of(os.environ | theirs)
+def configured_access() -> Access:
+    """Return the access settings of the environment and of MONAI Label's settings, which may come from a file."""
+    monailabel_variables = {REALM_VARIABLE: settings.MONAI_LABEL_AUTH_REALM_URI}
+    monailabel_variables[ENABLE_VARIABLE] = str(settings.MONAI_LABEL_AUTH_ENABLE).lower()
+    return Access.from_environment(os.environ | monailabel_variables)
 
 
-def authority_of(access: Access) -> Authority:
-    """Return who knows the users of a server.
+def build_authority(access: Access) -> Authority:
+    """Return the authority for the given access settings.
 
     Args:
-        access: What was chosen.
+        access: The access settings of the server.
     """
     if access.users:
-        return LocalUsers(UsersFile(Path(access.users)))
+        return LocalUsersAuthority(UsersFile(Path(access.users)))
     if not access.realm:
-        return Everybody()
+        return NoAuthAuthority()
     realm = Realm(
         uri=access.realm,
         client=settings.MONAI_LABEL_AUTH_CLIENT_ID,
@@ -58,4 +58,4 @@ def authority_of(access: Access) -> Authority:
         roles=role_names(),
         timeout_s=float(settings.MONAI_LABEL_AUTH_TIMEOUT),
     )
-    return Provider(realm)
+    return OidcAuthority(realm)

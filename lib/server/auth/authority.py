@@ -1,4 +1,4 @@
-"""Whoever knows who somebody is: nobody (all are one admin), a users file, or a provider elsewhere."""
+"""Authorities, which identify users: without sign-in (every user is admin) or by a users file."""
 
 import logging
 from collections.abc import Callable
@@ -7,8 +7,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
-from lib.server.auth.denied import Denied, not_signed_in
-from lib.server.auth.roles import GIVEN, Identity, Role
+from lib.server.auth.denied import AccessDenied, not_signed_in
+from lib.server.auth.roles import ASSIGNABLE_ROLES, Identity, Role
 from lib.server.auth.sessions import Session, Sessions
 from lib.server.auth.users import BadUsers, User, UsersFile
 
@@ -17,73 +17,73 @@ logger = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Checking a password takes 64 MiB and a core by design; the framework's threads belong to those who are in.
+# A password check takes 64 MiB and one core by design. It must not occupy the framework's threads.
 _limiter = anyio.CapacityLimiter(2)
 
 
 class Authority(Protocol):
-    """Tells who somebody is; every method but `describe` and `sign_out` raises `Denied` where it cannot."""
+    """Identifies users; all methods except `describe` and `sign_out` raise `AccessDenied` if that fails."""
 
     enabled: bool
 
     def describe(self) -> dict[str, Any]:
-        """Return what viewers ask before they sign in: ``enabled``, ``client_id``, ``realm``."""
+        """Return what viewers need to know before sign-in: ``enabled``, ``client_id``, ``realm``."""
         ...
 
-    async def grant(self, name: str, password: str, /) -> dict[str, Any]:
+    async def issue_token(self, name: str, password: str, /) -> dict[str, Any]:
         """Return a bearer token as ``{access_token, token_type}``."""
         ...
 
-    async def open(self, name: str, password: str, /) -> str:
-        """Begin a browser's session and return the secret for its cookie."""
+    async def open_session(self, name: str, password: str, /) -> str:
+        """Open a browser session and return the secret for its cookie."""
         ...
 
-    async def bearer(self, token: str, /) -> Identity:
-        """Return who a bearer token is of."""
+    async def identify_bearer(self, token: str, /) -> Identity:
+        """Return the user of a bearer token."""
         ...
 
-    async def session(self, secret: str, /) -> Identity:
-        """Return who a browser's session is of."""
+    async def identify_session(self, secret: str, /) -> Identity:
+        """Return the user of a browser session."""
         ...
 
     def sign_out(self, secret: str, /) -> None:
-        """End what a secret opens, where it can be ended."""
+        """End the session of a secret, if there is one."""
         ...
 
 
-class Everybody:
-    """The authority of a machine that only its owner reaches: everybody is the admin, as MONAI Label has it."""
+class NoAuthAuthority:
+    """The authority of a server without sign-in: every user is admin, as in MONAI Label."""
 
     enabled = False
 
     def describe(self) -> dict[str, Any]:
-        """Say that nobody signs in."""
+        """Report that sign-in is disabled."""
         return {"enabled": False, "client_id": "", "realm": ""}
 
-    async def grant(self, name: str, password: str) -> dict[str, Any]:
-        """Return no token: none is needed."""
+    async def issue_token(self, name: str, password: str) -> dict[str, Any]:
+        """Return an empty answer: no token is needed."""
         return {"access_token": None, "token_type": None}
 
-    async def open(self, name: str, password: str) -> str:
-        """Return a secret that opens nothing."""
+    async def open_session(self, name: str, password: str) -> str:
+        """Return an empty secret: there are no sessions."""
         return ""
 
-    async def bearer(self, token: str) -> Identity:
+    async def identify_bearer(self, token: str) -> Identity:
         """Return the admin."""
         return Identity("admin", Role.ADMIN)
 
-    session = bearer
+    identify_session = identify_bearer
 
     def sign_out(self, secret: str) -> None:
-        """End nothing."""
+        """Do nothing: there are no sessions."""
 
 
-class LocalUsers:
-    """An authority that asks a users file, at every request: who is removed from it is out at once.
+class LocalUsersAuthority:
+    """The authority of a users file. It checks the file at every request, so a removed user is locked out at once.
 
     Args:
-        file: The users.
-        sessions: Who is in.
+        file: The users file.
+        sessions: The open sessions; new ones if not given.
     """
 
     enabled = True
@@ -92,52 +92,53 @@ class LocalUsers:
         self.file, self.sessions = file, sessions or Sessions()
 
     def describe(self) -> dict[str, Any]:
-        """Say that people sign in, at no realm but this server."""
+        """Report that users sign in at this server, without an OIDC realm."""
         return {"enabled": True, "client_id": "", "realm": ""}
 
-    async def grant(self, name: str, password: str) -> dict[str, Any]:
-        """Return a token that is a session's secret."""
-        secret = await self.open(name, password)
+    async def issue_token(self, name: str, password: str) -> dict[str, Any]:
+        """Return a token: the secret of a new session."""
+        secret = await self.open_session(name, password)
         return {"access_token": secret, "token_type": "bearer", "expires_in": int(self.sessions.life_s)}
 
-    async def open(self, name: str, password: str) -> str:
-        """Begin a session."""
-        user = await in_thread(_trusted, lambda: self.file.check(name, password))
+    async def open_session(self, name: str, password: str) -> str:
+        """Open a session and return its secret."""
+        user = await run_in_thread(_read_users_file, lambda: self.file.check(name, password))
         if user is None:
             raise wrong_password()
         return self.sessions.open(Session(name, user.password))
 
-    async def bearer(self, token: str) -> Identity:
-        """Return who a session is of, with the role that they have now."""
+    async def identify_bearer(self, token: str) -> Identity:
+        """Return the user of a session, with the role that the users file gives now."""
         session = self.sessions.find(token)
-        user: User | None = _trusted(self.file.users).get(session.name) if session else None
-        # A new password ends the sessions of the old one.
-        if session is None or user is None or user.password != session.stamp:
-            raise not_signed_in("SESSION_OVER", "The session is over.")
-        return Identity(session.name, GIVEN[user.role])
+        user: User | None = _read_users_file(self.file.users).get(session.name) if session else None
+        # A new password ends the sessions that were opened with the old one.
+        if session is None or user is None or user.password != session.credential:
+            raise not_signed_in("SESSION_OVER", "The session has ended.")
+        return Identity(session.name, ASSIGNABLE_ROLES[user.role])
 
-    session = bearer
+    identify_session = identify_bearer
 
     def sign_out(self, secret: str) -> None:
         """End a session."""
         self.sessions.close(secret)
 
 
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Return what a function returns that waits or computes for long, without keeping others waiting."""
+async def run_in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a slow function in a thread, so that other requests are not delayed, and return its result."""
     return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=_limiter)
 
 
-def wrong_password() -> Denied:
-    """Return the refusal of a name and password, which does not say which of them is wrong."""
-    return Denied(401, "WRONG_PASSWORD", "Name or password is wrong.", "Try again, or ask an admin.")
+def wrong_password() -> AccessDenied:
+    """Return the refusal of a name and password; it does not reveal which of the two is wrong."""
+    reason = "The user name or the password is wrong."
+    return AccessDenied(401, "WRONG_PASSWORD", reason, "Try again, or ask an admin for a new password.")
 
 
-def _trusted(ask: Callable[[], T]) -> T:
-    """Return what the users file tells, or refuse everybody until it is in order."""
+def _read_users_file(read: Callable[[], T]) -> T:
+    """Return the result of `read`; deny access to all users while the users file is invalid."""
     try:
-        return ask()
+        return read()
     except BadUsers as error:
-        logger.error("nobody is let in: %s", error)
-        remedy = "The admin finds in the log what to mend."
-        raise Denied(503, "USERS_FILE", "The users file is not in order.", remedy) from None
+        logger.error("all sign-ins are refused: %s", error)
+        remedy = "Ask the admin to correct the users file; the server's log names the error."
+        raise AccessDenied(503, "USERS_FILE", "The users file of the server is invalid.", remedy) from None

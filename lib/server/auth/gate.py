@@ -1,4 +1,4 @@
-"""The one place where every request shows who sends it, before any route of the application sees it."""
+"""The gate: middleware that authenticates every request and checks its role before a route handles it."""
 
 from collections.abc import Awaitable, Callable
 from urllib.parse import quote
@@ -10,42 +10,42 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.server.auth.access import is_loopback
 from lib.server.auth.authority import Authority
-from lib.server.auth.denied import Denied, not_signed_in
-from lib.server.auth.roles import NEARBY, TABLE, Identity, Role, row_of
+from lib.server.auth.denied import AccessDenied, not_signed_in
+from lib.server.auth.roles import LOCAL_WITHOUT_SIGN_IN, TABLE, Identity, Role, find_row
 from lib.server.auth.sessions import form_token
 
 COOKIE = "topolabel-session"
 FORM_COOKIE = "topolabel-form"
-PROXIED = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
+PROXY_HEADERS = ("forwarded", "x-forwarded-for", "x-real-ip", "via")
 
 
 class Gate:
-    """ASGI middleware, behind the guard, that lets a request pass to the route whose role its sender has.
+    """ASGI middleware, behind the guard, that passes a request on only if its sender has the role of the route.
 
     Args:
-        app: The application behind it.
-        authority: Who knows the senders.
-        page: Shows a browser why it may not see what it asked for.
-        is_open: Whether others on the network may come in where nobody signs in.
+        app: The application behind the gate.
+        authority: Identifies the senders.
+        page: Returns the page that explains a refusal to a browser.
+        is_open: Whether a server without sign-in accepts requests from other machines.
     """
 
     def __init__(
         self,
         app: ASGIApp,
         authority: Authority,
-        page: Callable[[Request, Denied], Awaitable[Response]],
+        page: Callable[[Request, AccessDenied], Awaitable[Response]],
         is_open: bool = False,
     ) -> None:
         self.app, self.authority, self.is_open, self.page = app, authority, is_open, page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let one request pass, its sender in ``scope["user"]``, or refuse it and write that to the log."""
+        """Pass one request on, with its sender in ``scope["user"]``, or refuse it and log the refusal."""
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
         elif scope["type"] == "http":
             await self._http(scope, receive, send)
         else:
-            # No route of the table is a websocket.
+            # The table has no websocket routes.
             await receive()
             await send({"type": "websocket.close", "code": 1008})
 
@@ -53,58 +53,60 @@ class Gate:
         scope["user"] = None
         try:
             self._check_address(scope)
-            needed = role_for(scope)
+            needed = required_role(scope)
             if needed > Role.ANYONE:
                 scope["user"] = await identify(self.authority, Headers(scope=scope))
                 _check_role(scope, needed)
-            # For the forms of pages, as `checked_form` wants it back.
+            # Pages put this token into their forms; `checked_form` verifies it.
             scope.setdefault("state", {})["csrf"] = form_token(form_seed(Request(scope)))
             await self.app(scope, receive, send)
-        except Denied as denied:
+        except AccessDenied as error:
             request = Request(scope)
-            denied.log(request, scope["user"].name if scope["user"] else "nobody")
-            if not is_page(request):
+            error.log(request, scope["user"].name if scope["user"] else "anonymous")
+            if not wants_page(request):
                 raise
-            answer = to_login(request) if denied.status == 401 else await self.page(request, denied)
+            answer = redirect_to_login(request) if error.status == 401 else await self.page(request, error)
             await answer(scope, receive, send)
 
     def _check_address(self, scope: Scope) -> None:
-        if self.authority.enabled or self.is_open or is_near(scope):
+        if self.authority.enabled or self.is_open or is_local_request(scope):
             return
-        reason = "This server answers its own machine only: nobody signs in here, and everybody would be the admin."
-        raise Denied(403, "NOT_OPEN", reason, "The admin starts it with --users FILE, --oidc URL or --open.")
+        reason = "This server has no sign-in, so it accepts requests from its own machine only."
+        remedy = "Ask the admin to start the server with --users FILE, --oidc URL or --open."
+        raise AccessDenied(403, "NOT_OPEN", reason, remedy)
 
 
-def role_for(scope: Scope) -> Role:
-    """Return the least role for a request.
+def required_role(scope: Scope) -> Role:
+    """Return the lowest role that may send a request.
 
     Raises:
-        Denied: If its route is not in the table.
+        AccessDenied: If the route of the request is not in the table.
     """
-    row = row_of(scope)
+    row = find_row(scope)
     if row is None:
-        # What no route takes is answered with 404, to those who are known only.
+        # An address without a route is answered with 404, but only to signed-in users.
         return Role.SIGNED_IN
     if row not in TABLE:
-        raise Denied(403, "NO_ROLE_SET", f"{row} is not in the table of roles.", "Its maker adds it there.")
-    return Role.ANYONE if row in NEARBY and is_near(scope) else TABLE[row]
+        remedy = "Ask the developers to add the route to lib/server/auth/roles.py."
+        raise AccessDenied(403, "NO_ROLE_SET", f"{row} is not in the table of roles.", remedy)
+    return Role.ANYONE if row in LOCAL_WITHOUT_SIGN_IN and is_local_request(scope) else TABLE[row]
 
 
-def is_near(scope: Scope) -> bool:
-    """Say whether a request comes from this machine, and for nobody elsewhere."""
+def is_local_request(scope: Scope) -> bool:
+    """Return whether a request comes from this machine and was not forwarded by a proxy."""
     client, headers = scope.get("client"), Headers(scope=scope)
-    # A proxy on this machine asks for the whole network.
-    return (not client or is_loopback(client[0])) and not any(name in headers for name in PROXIED)
+    # A proxy on this machine forwards requests of the whole network.
+    return (not client or is_loopback(client[0])) and not any(name in headers for name in PROXY_HEADERS)
 
 
 async def identify(authority: Authority, headers: Headers) -> Identity:
-    """Return who sends a request, by its bearer token or else its cookie.
+    """Return the sender of a request, by its bearer token or else its cookie.
 
     Raises:
-        Denied: If neither is there and somebody must sign in, or what is there is not good.
+        AccessDenied: If sign-in is required and the token or cookie is missing or invalid.
     """
     if not authority.enabled:
-        return await authority.bearer("")
+        return await authority.identify_bearer("")
     sent = headers.getlist("authorization")
     if len(sent) > 1:
         raise not_signed_in("BAD_TOKEN", "The request has two Authorization headers.")
@@ -112,30 +114,30 @@ async def identify(authority: Authority, headers: Headers) -> Identity:
         scheme, _, token = sent[0].strip().partition(" ")
         if scheme.lower() != "bearer":
             raise not_signed_in("BAD_TOKEN", "Authorization is not a bearer token.")
-        return await authority.bearer(token.strip())
-    if secret := cookie_of(headers):
-        return await authority.session(secret)
-    raise not_signed_in("NOT_SIGNED_IN", "Nobody is signed in.")
+        return await authority.identify_bearer(token.strip())
+    if secret := session_cookie(headers):
+        return await authority.identify_session(secret)
+    raise not_signed_in("NOT_SIGNED_IN", "The request has no token and no session cookie.")
 
 
-def cookie_of(headers: Headers) -> str:
-    """Return the secret of a browser's session, empty if none is sent."""
+def session_cookie(headers: Headers) -> str:
+    """Return the secret in the session cookie; empty if the request has none."""
     return cookie_parser(headers.get("cookie", "")).get(COOKIE, "")
 
 
 def form_seed(request: Request) -> str:
-    """Return what only the browser that shows a page sends: its session's secret, or a cookie of the page."""
-    return cookie_of(request.headers) or request.cookies.get(FORM_COOKIE, "")
+    """Return a value that only this browser sends: the session's secret, or else the form cookie."""
+    return session_cookie(request.headers) or request.cookies.get(FORM_COOKIE, "")
 
 
-def is_page(request: Request) -> bool:
-    """Say whether a browser asks for a page to show, and not a viewer or a script for data."""
-    asked = request.method == "GET" and "authorization" not in request.headers
-    return asked and "text/html" in request.headers.get("accept", "")
+def wants_page(request: Request) -> bool:
+    """Return whether a browser requests a page, as opposed to a viewer or script that requests data."""
+    from_browser = request.method == "GET" and "authorization" not in request.headers
+    return from_browser and "text/html" in request.headers.get("accept", "")
 
 
-def to_login(request: Request) -> RedirectResponse:
-    """Return the way to the login page, and from there back."""
+def redirect_to_login(request: Request) -> RedirectResponse:
+    """Return a redirect to the login page, which leads back to the requested page."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
     return RedirectResponse(f"/login?next={quote(wanted)}", 303, {"Cache-Control": "no-store"})
 
@@ -144,5 +146,5 @@ def _check_role(scope: Scope, needed: Role) -> None:
     has: Role = scope["user"].role
     if has < needed:
         named = has.name.lower() if has >= Role.USER else "none"
-        reason = f"{row_of(scope)} needs the role {needed.name.lower()}; yours is {named}."
-        raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed=needed.name.lower())
+        reason = f"{find_row(scope)} needs the role {needed.name.lower()}; your role is {named}."
+        raise AccessDenied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed=needed.name.lower())

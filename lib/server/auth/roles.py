@@ -1,4 +1,4 @@
-"""The one table of roles: who may use which route."""
+"""The table of roles: the lowest role that may use each route."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -9,7 +9,7 @@ from starlette.types import Scope
 
 
 class Role(IntEnum):
-    """What somebody may do; each may do what those before it may."""
+    """The roles of users, lowest first; a role may use all routes of the lower roles."""
 
     ANYONE = 0
     SIGNED_IN = 1
@@ -19,11 +19,11 @@ class Role(IntEnum):
     ADMIN = 5
 
 
-GIVEN = {role.name.lower(): role for role in (Role.USER, Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)}
-"""The roles that people are given, by MONAI Label's words for them."""
+ASSIGNABLE_ROLES = {role.name.lower(): role for role in (Role.USER, Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)}
+"""The roles that an admin can assign to a user, by name."""
 
 TABLE = {
-    # To come in
+    # Sign in and out
     "GET /auth/": Role.ANYONE,
     "POST /auth/token": Role.ANYONE,
     "GET /auth/token/valid": Role.SIGNED_IN,
@@ -32,11 +32,11 @@ TABLE = {
     "GET /login/style.css": Role.ANYONE,
     "POST /logout": Role.SIGNED_IN,
     "GET /favicon.ico": Role.ANYONE,
-    # For those who watch over the server
+    # Monitor the server
     "GET /health": Role.ANYONE,
     "GET /ready": Role.ANYONE,
     "GET /metrics": Role.ADMIN,
-    # To look, and to be shown a proposal
+    # View studies and labels, and request proposals
     "GET /": Role.USER,
     "GET /docs": Role.USER,
     "GET /openapi.json": Role.USER,
@@ -59,7 +59,7 @@ TABLE = {
     "GET /train/": Role.USER,
     "GET /batch/infer": Role.USER,
     "GET /scoring/": Role.USER,
-    # To add to the store
+    # Add images and labels
     "PUT /datastore/": Role.ANNOTATOR,
     "PUT /datastore/image": Role.ANNOTATOR,
     "PUT /datastore/image/info": Role.ANNOTATOR,
@@ -67,7 +67,7 @@ TABLE = {
     "PUT /datastore/label/info": Role.ANNOTATOR,
     "PUT /datastore/updatelabelinfo": Role.ANNOTATOR,
     "GET /datastore/dataset": Role.ANNOTATOR,
-    # To judge what there is
+    # Review labels and versions
     "GET /admin": Role.REVIEWER,
     "GET /admin/live": Role.REVIEWER,
     "GET /admin/versions": Role.REVIEWER,
@@ -79,7 +79,7 @@ TABLE = {
     "POST /scoring/": Role.REVIEWER,
     "POST /scoring/{method}": Role.REVIEWER,
     "DELETE /scoring/": Role.REVIEWER,
-    # To take away, to set the machine to work, to see what it says
+    # Delete, train, promote, and read the log
     "GET /admin/annotators": Role.ADMIN,
     "GET /admin/machine": Role.ADMIN,
     "POST /admin/train": Role.ADMIN,
@@ -103,53 +103,53 @@ TABLE = {
     "DELETE /model/{model}": Role.ADMIN,
     "GET /logs/": Role.ADMIN,
     "GET /logs/gpu": Role.ADMIN,
-    # What is refused to everybody: the archive is read only
+    # Refused for every role: the DICOMweb archive is read-only
     "POST /proxy/{path}": Role.ADMIN,
     "PUT /proxy/{path}": Role.ADMIN,
     "PATCH /proxy/{path}": Role.ADMIN,
     "DELETE /proxy/{path}": Role.ADMIN,
 }
-"""The least role per method and path template; a route that is not here is refused to everybody."""
+"""The lowest role per method and path template; a route without a row is refused for every role."""
 
-NEARBY = frozenset({"GET /metrics"})
-"""Rows that programs of this machine need no sign-in for: Prometheus keeps no session."""
+LOCAL_WITHOUT_SIGN_IN = frozenset({"GET /metrics"})
+"""Rows that need no sign-in for requests from this machine: Prometheus cannot sign in."""
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Somebody who asks.
+    """The authenticated sender of a request.
 
     Args:
-        name: As the ledger calls them.
-        role: The highest that they have.
+        name: The user's name, as written to the ledger.
+        role: The user's highest role.
     """
 
     name: str
     role: Role
 
 
-def row_of(scope: Scope) -> str | None:
-    """Return the row of the route that a request will be given to, None where no route takes it.
+def find_row(scope: Scope) -> str | None:
+    """Return the table row of the route that will handle a request, None if no route matches.
 
-    The application's own matching in its own order, so that no spelling of an address finds another route than the
-    one whose role was asked for.
+    Routes are matched as the application's router matches them, in the same order. So no spelling of an address can
+    reach a route other than the one whose role is checked.
 
     Args:
-        scope: An HTTP request's, with the application.
+        scope: The ASGI scope of an HTTP request, with the application.
     """
-    asked = dict(scope)
+    request = dict(scope)
     for route in iter_route_contexts(scope["app"].routes):
-        match, _ = route.matches(asked)
+        match, _ = route.matches(request)
         if match is Match.FULL:
             return _row(scope["method"], str(route.path_format or route.path))
     return None
 
 
-def rows(app_routes: list) -> set[str]:
-    """Return the rows of all routes of an application."""
+def list_rows(app_routes: list) -> set[str]:
+    """Return the table rows of all routes of an application."""
     found = set()
     for route in iter_route_contexts(app_routes):
-        # A mount takes every method; a GET of Starlette's answers HEAD as well.
+        # A mount matches every method. A GET route of Starlette also answers HEAD.
         methods = set(route.methods or {"GET"})
         found |= {_row(method, str(route.path_format or route.path)) for method in methods}
     return {row for row in found if not row.startswith("HEAD ") or row in TABLE or f"GET {row[5:]}" not in found}

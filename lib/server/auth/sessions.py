@@ -1,4 +1,4 @@
-"""Who has signed in: sessions under secrets that only their owners know, and tokens that forms carry back."""
+"""Sessions of signed-in users, each found by its secret, and the tokens that protect forms."""
 
 import hashlib
 import hmac
@@ -15,25 +15,25 @@ _FORM_KEY = secrets.token_bytes(32)
 
 @dataclass(frozen=True)
 class Session:
-    """One that signed in.
+    """The session of a signed-in user.
 
     Args:
-        name: Who.
-        stamp: What must still be so for the session to hold: the hash of their password, or the provider's token.
-        renewal: What the provider gives a new token for.
+        name: The user's name.
+        credential: Hash of the user's password, or the provider's access token; the session is valid while this is.
+        refresh_token: The provider's refresh token; empty if there is none.
     """
 
     name: str
-    stamp: str
-    renewal: str = ""
+    credential: str
+    refresh_token: str = ""
 
 
 class Sessions:
-    """Sessions of one server's life, in memory: a restart signs everybody out.
+    """The open sessions, kept in memory: a restart of the server signs all users out.
 
     Args:
-        life_s: How long one lasts.
-        clock: The time, in seconds.
+        life_s: Lifetime of a session, in seconds.
+        clock: Returns the time in seconds.
     """
 
     def __init__(self, life_s: float = LIFE_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -42,24 +42,24 @@ class Sessions:
         self._lock = threading.Lock()
 
     def open(self, session: Session) -> str:
-        """Begin a session and return its secret; the oldest of too many of one name ends."""
+        """Open a session and return its secret; a user with too many sessions loses the oldest."""
         secret = secrets.token_urlsafe(32)
         with self._lock:
             now = self._clock()
-            self._open = {key: each for key, each in self._open.items() if each[0] > now}
-            theirs = [key for key, (_, each) in self._open.items() if each.name == session.name]
-            for key in theirs[: max(0, len(theirs) - MAX_PER_NAME + 1)]:
+            self._open = {key: entry for key, entry in self._open.items() if entry[0] > now}
+            same_user = [key for key, (_, other) in self._open.items() if other.name == session.name]
+            for key in same_user[: max(0, len(same_user) - MAX_PER_NAME + 1)]:
                 del self._open[key]
             self._open[_digest(secret)] = (now + self.life_s, session)
         return secret
 
     def find(self, secret: str) -> Session | None:
-        """Return the session of a secret while it lasts."""
+        """Return the session of a secret, None if there is none or it has expired."""
         expires, session = self._open.get(_digest(secret), (0.0, None))
         return session if expires > self._clock() else None
 
-    def renew(self, secret: str, session: Session) -> None:
-        """Put a session in the place of the one of that secret, which ends when it would have ended."""
+    def replace(self, secret: str, session: Session) -> None:
+        """Replace the session of a secret; the time of expiry stays the same."""
         with self._lock:
             if held := self._open.get(_digest(secret)):
                 self._open[_digest(secret)] = (held[0], session)
@@ -71,19 +71,19 @@ class Sessions:
 
 
 def form_token(seed: str) -> str:
-    """Return what a page's form carries back, so that no other page can send it.
+    """Return the token of a form, which proves that a page of this server sent the form.
 
     Args:
-        seed: What only this browser sends: the secret of its session, or a cookie of the page.
+        seed: A value that only this browser sends: the secret of its session, or the form cookie.
     """
     return hmac.new(_FORM_KEY, seed.encode(), hashlib.sha256).hexdigest()
 
 
-def form_is_ours(seed: str, sent: str) -> bool:
-    """Say whether a form carries the token of this browser."""
+def is_valid_form_token(seed: str, sent: str) -> bool:
+    """Return whether `sent` is the form token of `seed`."""
     return hmac.compare_digest(form_token(seed).encode(), sent.encode())
 
 
 def _digest(secret: str) -> str:
-    # What lies in memory opens nothing, and a look-up's time tells nothing about a secret.
+    # Only digests are kept: memory reveals no secret, and neither does the time of a look-up.
     return hashlib.sha256(secret.encode()).hexdigest()

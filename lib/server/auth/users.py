@@ -1,4 +1,4 @@
-"""The users file of a single machine: names, argon2 hashes and roles as TOML."""
+"""The users file: names, argon2 password hashes and roles as TOML."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import tomli_w
 from argon2 import PasswordHasher
 from argon2.exceptions import Argon2Error, InvalidHashError
 
-from lib.server.auth.roles import GIVEN
+from lib.server.auth.roles import ASSIGNABLE_ROLES
 
 MIN_PASSWORD = 10
 MAX_PASSWORD = 1024
@@ -22,46 +22,46 @@ _hasher = PasswordHasher()
 
 
 class BadUsers(ValueError):
-    """Raised for a users file that cannot be trusted, with the reason."""
+    """Raised for an invalid users file or entry, with the reason."""
 
 
 @dataclass(frozen=True)
 class User:
-    """An entry of the file.
+    """A user of the file.
 
     Args:
-        role: user, annotator, reviewer or admin.
-        password: Its argon2 hash.
+        role: The role: user, annotator, reviewer or admin.
+        password: The argon2id hash of the password.
     """
 
     role: str
     password: str
 
     def __post_init__(self) -> None:
-        if self.role not in GIVEN:
-            raise BadUsers(f"there is no role '{self.role}', only {', '.join(GIVEN)}")
+        if self.role not in ASSIGNABLE_ROLES:
+            raise BadUsers(f"there is no role '{self.role}': use one of {', '.join(ASSIGNABLE_ROLES)}")
         if not isinstance(self.password, str) or not self.password.startswith("$argon2id$"):
-            raise BadUsers("a password is kept as its argon2id hash: use `python -m lib users add`")
+            raise BadUsers("a password is not an argon2id hash: set it with `python -m lib users add`")
 
 
 class UsersFile:
-    """A users file, read anew whenever it changed.
+    """A users file, read again whenever it has changed.
 
     Args:
-        path: The file.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._read: tuple[tuple[int, int, int], Mapping[str, User]] | None = None
-        # Somebody unknown takes as long to refuse as a wrong password.
-        self._nobody = _hasher.hash(os.urandom(16))
+        # Checked for unknown names, so that refusing them takes as long as refusing a wrong password.
+        self._unknown_user_hash = _hasher.hash(os.urandom(16))
 
     def users(self) -> Mapping[str, User]:
-        """Return who is in it now.
+        """Return the users that are in the file now.
 
         Raises:
-            BadUsers: If it cannot be read or trusted: then nobody is let in, and not those of yesterday.
+            BadUsers: If the file cannot be read or is invalid; users that were read before are not used.
         """
         try:
             found = self.path.stat()
@@ -73,75 +73,75 @@ class UsersFile:
         return self._read[1]
 
     def check(self, name: str, password: str) -> User | None:
-        """Return the user of a name and password, None if either is wrong; the time it takes does not say which."""
+        """Return the user of a name and password, None if either is wrong; the duration does not reveal which."""
         user = self.users().get(name)
         try:
-            _hasher.verify(user.password if user else self._nobody, password[: MAX_PASSWORD + 1])
+            _hasher.verify(user.password if user else self._unknown_user_hash, password[: MAX_PASSWORD + 1])
         except (Argon2Error, InvalidHashError):
             return None
         return user
 
 
 def read_users(path: Path) -> dict[str, User]:
-    """Return the users of a file.
+    """Return the users of a file by name.
 
     Args:
-        path: The file.
+        path: Path of the file.
     Raises:
-        BadUsers: If it is not TOML of users, or others on this machine may read or change it: its hashes are all that
-            somebody needs to try passwords at leisure.
+        BadUsers: If the file is not a valid TOML table of users, or other accounts of this machine may read or change
+            it: with the hashes an attacker could try passwords without limit.
     """
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode
             if mode & (S_IRWXO | S_IWGRP):
-                raise BadUsers(f"{path} is open to others on this machine: run `chmod 600 {path}`")
+                raise BadUsers(f"other accounts of this machine may read or change {path}: run `chmod 600 {path}`")
             content = tomllib.load(file)
         found = {name: User(**fields) for name, fields in content.pop("users", {}).items()}
     except OSError as error:
         raise BadUsers(f"{path} cannot be read: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, TypeError, AttributeError) as error:
-        raise BadUsers(f"{path} is no users file: {error}") from None
+        raise BadUsers(f"{path} is not a valid users file: {error}") from None
     if content:
-        raise BadUsers(f"{path} has '{next(iter(content))}'; only [users.NAME] tables belong there")
+        raise BadUsers(f"{path} has the key '{next(iter(content))}': remove it; only [users.NAME] tables are allowed")
     return found
 
 
 def add_user(path: Path, name: str, password: str, role: str) -> None:
-    """Add a user or give one a new password and role; their sessions end.
+    """Add a user, or replace a user's password and role; the user's sessions end.
 
     Args:
-        path: The file; made where there is none.
-        name: Letters, digits and ``. @ + - _``.
-        password: In the clear; its hash is kept.
-        role: user, annotator, reviewer or admin.
+        path: Path of the users file; created if missing.
+        name: Name of letters, digits and ``. @ + - _``.
+        password: The password in plain text; only its hash is stored.
+        role: The role: user, annotator, reviewer or admin.
     Raises:
-        BadUsers: If something of this will not do.
+        BadUsers: If the name, password or role is invalid.
     """
     if not _NAME.fullmatch(name) or name != name.strip():
-        raise BadUsers(f"'{name}' is no name: letters, digits and . @ + - _, at most 64")
+        raise BadUsers(f"'{name}' is not a valid name: use at most 64 letters, digits and . @ + - _")
     if not MIN_PASSWORD <= len(password) <= MAX_PASSWORD:
-        raise BadUsers(f"a password has at least {MIN_PASSWORD} characters")
+        raise BadUsers(f"the password must have {MIN_PASSWORD} to {MAX_PASSWORD} characters: choose another one")
     users = read_users(path) if path.exists() else {}
     _write(path, users | {name: User(role, _hasher.hash(password))})
 
 
 def remove_user(path: Path, name: str) -> None:
-    """Remove a user; their sessions end.
+    """Remove a user; the user's sessions end.
 
     Raises:
-        BadUsers: If there is none of that name.
+        BadUsers: If the file has no user of that name.
     """
     users = read_users(path)
     if name not in users:
-        raise BadUsers(f"there is no user '{name}' in {path}")
-    _write(path, {each: user for each, user in users.items() if each != name})
+        raise BadUsers(f"there is no user '{name}' in {path}: run `python -m lib users list {path}` for the names")
+    _write(path, {other: user for other, user in users.items() if other != name})
 
 
 def _write(path: Path, users: Mapping[str, User]) -> None:
-    """Replace the file in one step; a server that reads it meanwhile sees the old or the new one."""
+    """Replace the file atomically: a server that reads it at the same time sees the old or the new file."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    # mkstemp makes files that only their owner may read.
+    # mkstemp creates files that only their owner may read.
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "wb") as file:
         tomli_w.dump({"users": {name: asdict(user) for name, user in sorted(users.items())}}, file)

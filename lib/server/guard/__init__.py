@@ -1,4 +1,4 @@
-"""What stands before every route: who may ask from where, how much and how often, and for what names."""
+"""Check every request before a route handles it: host, origin, rate, size, address and names."""
 
 from lib.server.guard.guard import Guard
 from lib.server.guard.names import check_name

@@ -1,4 +1,4 @@
-"""The guard itself: every check before a route, every exception an answer."""
+"""The guard: middleware that runs all checks before a route and turns every exception into an answer."""
 
 import logging
 
@@ -10,7 +10,7 @@ from lib.server.guard.limits import MAX_UPLOAD_BYTES, Body, check_headers
 from lib.server.guard.names import check_address, check_query
 from lib.server.guard.origins import Origins
 from lib.server.guard.rates import Rates
-from lib.server.log import asked
+from lib.server.log import current_request
 from lib.server.refusals import Refused, refusal
 
 logger = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ class Guard:
     """ASGI middleware around MONAI Label's application.
 
     Args:
-        app: What it guards.
-        max_bytes: Largest body that brings a file.
-        origins: Who may ask; anyone by any name, but no foreign page, if not given.
-        rates: How often; as `Rates` has it if not given.
+        app: The application behind the guard.
+        max_bytes: Largest body of a file upload, in bytes.
+        origins: Allowed host names and pages; if not given, any host name and no foreign page.
+        rates: Allowed rates of requests; the defaults of `Rates` if not given.
     """
 
     def __init__(
@@ -37,17 +37,17 @@ class Guard:
         self.origins, self.rates = origins or Origins(), rates or Rates()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, whatever happens behind."""
+        """Answer one request, also if the application raises an exception."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         started, body = False, Body(scope, receive, self.max_bytes)
 
-        async def watched(message: Message) -> None:
+        async def send_after_drain(message: Message) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                # Most answers before the end of a body are refusals, and the connection closes after them.
+                # An answer before the end of the body is mostly a refusal, and the connection closes after it.
                 await body.drain()
             await send(message)
 
@@ -58,23 +58,23 @@ class Guard:
             check_address(scope)
             check_query(scope)
             body.check_length()
-            await self.app(scope, body.receive, watched)
+            await self.app(scope, body.receive, send_after_drain)
         except ClientDisconnect:
-            logger.info("%s %s: the client left before it had sent all", scope["method"], scope["path"])
+            logger.info("%s %s: the client disconnected before the end of the body", scope["method"], scope["path"])
         except Exception as error:
             if started:
                 raise
             refused = refusal(error, f"{scope['method']} {scope['path']}")
-            await answer(refused)(scope, receive, watched)
+            await answer(refused)(scope, receive, send_after_drain)
 
 
 def answer(refused: Refused) -> JSONResponse:
-    """Return a refusal as an answer, and remember its code for the log.
+    """Return the HTTP answer of a refusal, and keep its code for the log.
 
     Args:
-        refused: Why.
+        refused: The refusal.
     """
-    request = asked()
+    request = current_request()
     request.code = refused.body["code"]
     body = {**refused.body, "request_id": request.id}
     return JSONResponse(body, refused.status, refused.headers)

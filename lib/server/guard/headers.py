@@ -1,14 +1,14 @@
-"""What the server tells browsers about its pages: what they may load, and who may frame them."""
+"""Security headers of answers: what pages may load, and which pages may embed them."""
 
 _BASE = "object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'self'"
 POLICY = f"default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; {_BASE}"
-# OHIF's codecs are WebAssembly in workers that it makes of blobs, and its index has scripts in line.
+# OHIF runs its WebAssembly codecs in workers made from blobs, and its index page has inline scripts.
 OHIF_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; worker-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     f"connect-src 'self' data: blob:; {_BASE}"
 )
-# FastAPI's pages of the interface, and MONAI Label's of the log, take their scripts from these.
+# FastAPI's API pages and MONAI Label's log page load their scripts from these hosts.
 DOCS_POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net; worker-src 'self' blob:; "
     "style-src 'self' 'unsafe-inline' https://cdn.jsdelivr.net https://fonts.googleapis.com; "
@@ -30,6 +30,6 @@ FOR_ALL = {
 
 
 def headers_for(path: str) -> dict[str, str]:
-    """Return the headers of whatever is answered at an address; a page that sets its own keeps them."""
+    """Return the security headers for an address; a page that sets its own headers keeps them."""
     below = next((policy for start, policy in _BELOW.items() if path == start or path.startswith(f"{start}/")), POLICY)
     return FOR_ALL | {"Content-Security-Policy": _EXACT.get(path, below)}

@@ -1,4 +1,4 @@
-"""How much one request may hold, in its headers and in its body as it streams in."""
+"""Limits of one request: the size of its address, its headers and its body, checked while the body arrives."""
 
 import asyncio
 import contextlib
@@ -10,55 +10,59 @@ from lib.server.refusals import Refused
 
 MAX_UPLOAD_BYTES = 4 << 30
 MAX_BODY_BYTES = 1 << 20
-"""Of a request that brings no file."""
+"""Largest body of a request without a file."""
 MAX_PATH_BYTES = 2 << 10
 MAX_QUERY_BYTES = 8 << 10
 MAX_HEADERS = 64
 MAX_HEADER_BYTES = 16 << 10
 STALLED_SECONDS = 60.0
 DRAINED_BYTES, DRAINED_SECONDS = 16 << 20, 2.0
-"""Of a refused body that is read all the same: a client that still sends would see its connection break instead."""
+"""How much of a refused body is still read. Otherwise a client that is still sending sees a broken connection."""
 _UPLOADS = re.compile(r"PUT /(?:datastore(?:/image|/label)?|session)/?|POST /infer/[^/]+/?")
 
 
 def is_upload(scope: Scope) -> bool:
-    """Say whether a request is one that may bring a file."""
+    """Return whether a request may upload a file."""
     return _UPLOADS.fullmatch(f"{scope['method']} {scope['path']}") is not None
 
 
 def check_headers(scope: Scope) -> None:
-    """Refuse an address or headers longer than any client of ours sends."""
+    """Refuse an address or headers that are longer than any known client sends.
+
+    Raises:
+        Refused: ADDRESS_TOO_LONG or HEADERS_TOO_LARGE.
+    """
     path, query = scope.get("raw_path") or scope["path"].encode(), scope.get("query_string", b"")
     if len(path) > MAX_PATH_BYTES or len(query) > MAX_QUERY_BYTES:
-        reason = f"An address may have {MAX_PATH_BYTES} bytes and {MAX_QUERY_BYTES} in its query."
+        reason = f"The address is too long: the limits are {MAX_PATH_BYTES} bytes, and {MAX_QUERY_BYTES} in the query."
         raise Refused(414, "ADDRESS_TOO_LONG", reason, "Send long values in the body.")
     headers = scope["headers"]
     if len(headers) > MAX_HEADERS or sum(len(name) + len(value) for name, value in headers) > MAX_HEADER_BYTES:
-        reason = f"A request may have {MAX_HEADERS} headers of {MAX_HEADER_BYTES} bytes in all."
-        raise Refused(431, "HEADERS_TOO_LARGE", reason, "Remove cookies and headers of other sites.")
+        reason = f"The headers are too large: the limits are {MAX_HEADERS} headers and {MAX_HEADER_BYTES} bytes in all."
+        raise Refused(431, "HEADERS_TOO_LARGE", reason, "Delete cookies of other sites and remove unneeded headers.")
 
 
 class Body:
-    """The body of one request, counted as it arrives: a chunked one announces no length.
+    """The body of one request. Its bytes are counted as they arrive, since a chunked body announces no length.
 
     Args:
-        scope: The request.
-        receive: Where it comes from.
-        max_upload_bytes: Largest body that brings a file.
-        stalled_seconds: How long nothing may come of an unfinished body.
+        scope: ASGI scope of the request.
+        receive: Returns the next ASGI message of the request.
+        max_upload_bytes: Largest body of a file upload, in bytes.
+        stalled_seconds: Timeout of one part of the body, in seconds.
     """
 
     def __init__(
         self, scope: Scope, receive: Receive, max_upload_bytes: int, stalled_seconds: float = STALLED_SECONDS
     ) -> None:
         self._headers = headers = dict(scope["headers"])
-        # Forms that are no files are held in memory, whatever their size.
+        # Only files of a multipart form are written to disk; all other bodies are held in memory.
         with_file = is_upload(scope) and headers.get(b"content-type", b"").lower().startswith(b"multipart/form-data")
         self._max_bytes = max_upload_bytes if with_file else min(MAX_BODY_BYTES, max_upload_bytes)
         self._receive, self._stalled_seconds, self._received, self._open = receive, stalled_seconds, 0, True
 
     def check_length(self) -> None:
-        """Refuse a body that announces too much.
+        """Refuse a body whose Content-Length is above the limit.
 
         Raises:
             Refused: TOO_LARGE.
@@ -68,18 +72,18 @@ class Body:
             raise self._too_large()
 
     async def receive(self) -> Message:
-        """Return the next part.
+        """Return the next part of the body.
 
         Raises:
-            Refused: If it is too much, or does not come.
+            Refused: TOO_LARGE if the body is above the limit; STALLED if no part arrives in time.
         """
         if not self._open:
             return await self._receive()
         try:
             message = await asyncio.wait_for(self._receive(), self._stalled_seconds)
         except TimeoutError:
-            reason = f"Nothing came for {self._stalled_seconds:g} s."
-            raise Refused(408, "STALLED", reason, "Send it again over a better line.") from None
+            reason = f"No data arrived for {self._stalled_seconds:g} s."
+            raise Refused(408, "STALLED", reason, "Send the request again over a more stable connection.") from None
         self._received += len(message.get("body", b""))
         self._open = bool(message.get("more_body", False))
         if self._received > self._max_bytes:
@@ -87,7 +91,7 @@ class Body:
         return message
 
     async def drain(self) -> None:
-        """Read what is on its way, within bounds, unless the client waits for a word before it sends."""
+        """Read and discard the rest of the body, within limits, unless the client waits for "100 Continue"."""
         drained = 0
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAINED_SECONDS):
@@ -97,5 +101,5 @@ class Body:
                     self._open = bool(message.get("more_body", False))
 
     def _too_large(self) -> Refused:
-        reason = f"This request may hold {self._max_bytes / 2**20:g} MiB."
+        reason = f"The body is too large: the limit of this request is {self._max_bytes / 2**20:g} MiB."
         return Refused(413, "TOO_LARGE", reason, "Crop the image, or store it as int16.")

@@ -1,4 +1,4 @@
-"""From where a request may come: under which name of this server, and from whose pages."""
+"""Check the origin of a request: the host name it uses for this server, and the page that sends it."""
 
 import os
 import re
@@ -11,23 +11,23 @@ from starlette.types import Scope
 from lib.server.refusals import Refused
 
 HOSTS_VARIABLE = "TOPOLABEL_HOSTS"
-"""Names, separated by commas, under which the server is asked; not set, any, or on loopback those of loopback."""
+"""Host names of this server, separated by commas. If not set: any name, or on loopback the names of loopback."""
 ORIGINS_VARIABLE = "TOPOLABEL_CORS_ORIGINS"
-"""Origins, separated by commas, whose pages may use this server; with MONAI Label's own variable it cannot start."""
+"""Origins whose pages may use this server, separated by commas. MONAI Label's own variable prevents its start."""
 _READING = ("GET", "HEAD", "OPTIONS")
 _HOST = re.compile(r"(?P<name>[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<port>\d{1,5}))?")
 
 
 @dataclass(frozen=True)
 class Origins:
-    """Who may ask.
+    """The host names of this server and the foreign pages that may use it.
 
     Args:
-        hosts: Names under which this server is asked; empty for any. A foreign page cannot name one of them, so it
-            cannot let its own name point to this machine and read the answers.
-        pages: Origins, such as ``https://viewer.example``, whose pages may read and change things here.
+        hosts: Host names of this server; empty for any. They protect against DNS rebinding, where a foreign page lets
+            its own host name resolve to this machine to read the answers.
+        pages: Origins, such as ``https://viewer.example``, whose pages may read and change data on this server.
     Raises:
-        ValueError: If a page is no origin: a wildcard is none.
+        ValueError: If an entry of `pages` is not an origin; wildcards are not allowed.
     """
 
     hosts: tuple[str, ...] = ()
@@ -37,11 +37,11 @@ class Origins:
         for page in self.pages:
             parts = urlsplit(page)
             if parts.scheme not in ("http", "https") or not parts.netloc or "*" in page or page.count("/") > 2:
-                raise ValueError(f"{ORIGINS_VARIABLE}: {page!r} is no origin such as https://viewer.example")
+                raise ValueError(f"{ORIGINS_VARIABLE}: {page!r} is not an origin such as https://viewer.example")
 
     @classmethod
-    def of(cls, environment: Mapping[str, str] = os.environ) -> "Origins":
-        """Return what the environment says."""
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Origins":
+        """Return the settings of the environment."""
         hosts, pages = (environment.get(name, "").split(",") for name in (HOSTS_VARIABLE, ORIGINS_VARIABLE))
         return cls(
             tuple(host.strip().lower() for host in hosts if host.strip()),
@@ -49,24 +49,26 @@ class Origins:
         )
 
     def check(self, scope: Scope) -> None:
-        """Refuse a request under a foreign name, and one that changes things for a foreign page.
+        """Refuse a request with an unknown host name, and a change requested by a foreign page.
 
         Raises:
             Refused: UNKNOWN_HOST or FOREIGN_PAGE.
         """
-        named = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
-        host = _HOST.fullmatch(named[0]) if len(named) == 1 else None
+        names = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+        host = _HOST.fullmatch(names[0]) if len(names) == 1 else None
         if host is None or (self.hosts and host["name"] not in self.hosts):
-            reason = f"This server is not called {', '.join(named)[:80]!r}."
-            raise Refused(421, "UNKNOWN_HOST", reason, f"Ask under its own name, or add the name to {HOSTS_VARIABLE}.")
+            reason = f"The host name {', '.join(names)[:80]!r} does not belong to this server."
+            remedy = f"Use the server's own host name, or add this name to {HOSTS_VARIABLE}."
+            raise Refused(421, "UNKNOWN_HOST", reason, remedy)
         if scope["method"] not in _READING and self._is_foreign(scope, host.group()):
-            reason = "A page of another site asked for this."
-            raise Refused(403, "FOREIGN_PAGE", reason, f"Open the viewer from here, or add it to {ORIGINS_VARIABLE}.")
+            reason = "The request was sent by a page of another site."
+            remedy = f"Open the viewer from this server, or add the site to {ORIGINS_VARIABLE}."
+            raise Refused(403, "FOREIGN_PAGE", reason, remedy)
 
     def _is_foreign(self, scope: Scope, host: str) -> bool:
         headers = {name: value.decode("latin-1").lower() for name, value in scope["headers"]}
         origin = headers.get(b"origin")
         if origin is None:
-            # Browsers that send no origin say here what they mean; other clients say nothing at all.
+            # A browser that sends no Origin header sends this one; other clients send neither.
             return headers.get(b"sec-fetch-site", "none") not in ("none", "same-origin")
         return origin not in self.pages and origin.partition("://")[2] != host

@@ -1,4 +1,4 @@
-"""How often one client may ask, by what it asks for."""
+"""Rate limits per client and kind of request."""
 
 import math
 import os
@@ -14,30 +14,30 @@ from lib.server.guard.limits import is_upload
 from lib.server.refusals import Refused
 
 RATES_VARIABLE = "TOPOLABEL_RATES"
-"""Other rates than `RATES`, such as ``infer=100/minute,upload=10/minute``."""
+"""Rates that replace those of `RATES`, such as ``infer=100/minute,upload=10/minute``."""
 RATES = {"upload": "600/minute", "infer": "3000/minute", "rest": "12000/minute"}
-"""A department behind one address, each viewer loading a study slice by slice, stays below these."""
+"""A department behind one address, whose viewers load studies slice by slice, stays below these rates."""
 UNLIMITED = ("/health", "/ready")
 
 
 class Rates:
-    """Counts of what each client asked for.
+    """Counts the requests of every client.
 
     Args:
-        rates: By kind, what is allowed instead of `RATES`.
+        rates: Allowed rate by kind of request; the rate in `RATES` for kinds that are not given.
     Raises:
-        ValueError: If there is no such kind, or the rate is none.
+        ValueError: If a kind does not exist or a rate is invalid.
     """
 
     def __init__(self, rates: Mapping[str, str] | None = None) -> None:
         if unknown := set(rates or {}) - set(RATES):
-            raise ValueError(f"{RATES_VARIABLE}: there is no kind {', '.join(unknown)}; there is {', '.join(RATES)}")
+            raise ValueError(f"{RATES_VARIABLE}: there is no kind {', '.join(unknown)}: use one of {', '.join(RATES)}")
         self._items: dict[str, RateLimitItem] = {k: parse(v) for k, v in (RATES | dict(rates or {})).items()}
         self._window = SlidingWindowCounterRateLimiter(MemoryStorage())
 
     @classmethod
-    def of(cls, environment: Mapping[str, str] = os.environ) -> "Rates":
-        """Return what the environment says."""
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Rates":
+        """Return the settings of the environment."""
         pairs = [pair.partition("=") for pair in environment.get(RATES_VARIABLE, "").split(",") if pair.strip()]
         return cls({kind.strip(): rate.strip() for kind, _, rate in pairs})
 
@@ -54,7 +54,7 @@ class Rates:
         if not self._window.hit(item, kind, client):
             seconds = max(1, math.ceil(self._window.get_window_stats(item, kind, client).reset_time - time.time()))
             reason = f"More than {item.amount} requests of the kind '{kind}' came from {client}."
-            remedy = f"Ask again in {seconds} s; the server's {RATES_VARIABLE} says how often one may."
+            remedy = f"Send the request again in {seconds} s; {RATES_VARIABLE} on the server sets the allowed rate."
             raise Refused(429, "TOO_MANY_REQUESTS", reason, remedy, retry_after=seconds)
 
 

@@ -1,14 +1,14 @@
-"""The routes: ours, which stand in for MONAI Label's own or beside them, and the rest of MONAI Label's in threads."""
+"""The routes of the server: TopoLabel's own, which replace or extend MONAI Label's, and the rest of MONAI Label's."""
 
 from fastapi import APIRouter
 
 from lib.server.routes import datastore, health, infer, logs, ohif, proxy, sessions
-from lib.server.routes.theirs import routes_beside
+from lib.server.routes.monailabel_routes import remaining_routes
 
-OURS = [module.router for module in (infer, datastore, sessions, logs, ohif, proxy, health)]
+OWN_ROUTERS = [module.router for module in (infer, datastore, sessions, logs, ohif, proxy, health)]
 
 router = APIRouter()
-for each in [*OURS, routes_beside(OURS)]:
-    router.include_router(each)
+for part in [*OWN_ROUTERS, remaining_routes(OWN_ROUTERS)]:
+    router.include_router(part)
 
 __all__ = ["router"]

@@ -1,4 +1,4 @@
-"""The store: whatever is put into it was checked, and whatever is got from it lies in it."""
+"""The routes of the datastore: images and labels are checked before they are stored, and only stored files are sent."""
 
 import filecmp
 import os
@@ -15,22 +15,22 @@ from lib.data.formats import stem
 from lib.server.guard.names import check_name
 from lib.server.guard.values import read_object
 from lib.server.refusals import Refused
-from lib.server.routes.aside import kept_aside
+from lib.server.routes.quarantine import quarantine_rejected
 from lib.server.routes.request import (
-    FILES,
+    FILE_EXECUTOR,
     Annotator,
     Reader,
-    app_at_work,
     image_path,
     label_path,
+    served_app,
     stored_suffixes,
     uploaded,
-    who,
+    user_fields,
 )
 from lib.tasks.kinds import kind_of
 
-OWNED = ("strategy", "ts", "name", "path")
-"""What the server itself keeps with an image or a label."""
+SERVER_KEYS = ("strategy", "ts", "name", "path")
+"""Keys that the server itself writes to the info of an image or a label."""
 MAX_INFO_BYTES = 64 << 10
 CHECKSUMS = ("SHA256", "SHA512", "MD5")
 
@@ -45,23 +45,25 @@ async def add_image(
     image: str = "",
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, str]:
-    """Store an image that the gate lets pass; a name that is taken keeps its image and labels."""
-    app = app_at_work()
+    """Store an image that passes the input checks; an existing image of the same name and its labels stay unchanged."""
+    app = served_app()
     name = image or stem(Path(Path(file.filename or "").name))
     check_name(name, "image")
 
     def work(_: float) -> dict[str, str]:
-        facts = _info(params, "params") | who(user)
+        info = _read_info(params, "params") | user_fields(user)
         with uploaded(file, name, stored_suffixes(app)) as path:
             app.kind.check_image(path)
             stored = app.datastore().get_image_uri(name) if name in app.datastore().list_images() else ""
             if stored and not filecmp.cmp(stored, path, shallow=False):
-                raise Refused(409, "NAME_TAKEN", f"'{name}' is another image of the store.", "Choose another name.")
+                raise Refused(
+                    409, "NAME_TAKEN", f"The store has another image named '{name}'.", "Send it under another name."
+                )
             if not stored:
-                app.datastore().add_image(name, str(path), facts)
+                app.datastore().add_image(name, str(path), info)
         return {"image": name}
 
-    return await FILES.run(work)
+    return await FILE_EXECUTOR.run(work)
 
 
 @router.put("/datastore/label", summary="Save a label")
@@ -72,8 +74,8 @@ async def save_label(
     tag: str = DefaultLabelTag.FINAL.value,
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, Any]:
-    """Store a label that lies on its image's grid and in the app's values; what to look at in it is in the answer."""
-    app = app_at_work()
+    """Store a label with its image's grid and the app's label values; the answer lists the findings."""
+    app = served_app()
     tag = tag or DefaultLabelTag.FINAL.value
     check_name(tag, "tag")
 
@@ -83,33 +85,33 @@ async def save_label(
         with uploaded(label, image, stored_suffixes(app)) as path:
             sent, task = options.get("label_info"), app.spec.tasks[0]
             kind = kind_of(task)
-            with kept_aside(app.app_dir, image, path):
-                voxels = kind.accept_label(path, uri, task, sent if isinstance(sent, list) else [])
+            with quarantine_rejected(app.app_dir, image, path):
+                voxels = kind.check_submitted_label(path, uri, task, sent if isinstance(sent, list) else [])
                 findings = kind.inspect_label(voxels, uri, task)
-                told = options.get("findings")
-                options["findings"] = [*(told if isinstance(told, list) else []), *findings]
-                saved = app.datastore().save_label(image, str(path), tag, options | who(user))
+                client_findings = options.get("findings")
+                options["findings"] = [*(client_findings if isinstance(client_findings, list) else []), *findings]
+                saved = app.datastore().save_label(image, str(path), tag, options | user_fields(user))
         if tag == DefaultLabelTag.FINAL.value:
-            app.finished(image)
+            app.release_lease(image)
         return {**(app.on_save_label(image, saved) or {}), "image": image, "label": saved, "findings": findings}
 
-    return await FILES.run(work)
+    return await FILE_EXECUTOR.run(work)
 
 
 @router.get("/datastore/image", summary="Download a study", response_class=FileResponse)
 def get_image(user: Reader, image: str) -> FileResponse:
     """Send the file of a study."""
-    return _send(image_path(app_at_work(), image))
+    return _send(image_path(served_app(), image))
 
 
-@router.head("/datastore/image", summary="Check whether a study is there")
+@router.head("/datastore/image", summary="Check whether a study exists")
 def has_image(user: Reader, image: str, check_sum: str | None = None) -> dict[str, str]:
-    """Say that a study is there, and that its file has a checksum, ``SHA256:...`` or the like."""
-    path = image_path(app_at_work(), image)
+    """Answer 200 if the study exists and, if a checksum such as ``SHA256:...`` is given, its file has that checksum."""
+    path = image_path(served_app(), image)
     method, _, digest = (check_sum or "").rpartition(":")
     method = method or CHECKSUMS[0]
     if method not in CHECKSUMS:
-        raise Refused(400, "BAD_CHECKSUM", f"{method[:20]!r} is not computed.", f"Use one of {', '.join(CHECKSUMS)}.")
+        raise Refused(400, "BAD_CHECKSUM", f"{method[:20]!r} is not supported.", f"Use one of {', '.join(CHECKSUMS)}.")
     if digest and file_checksum(path, algo=method) != f"{method}:{digest}":
         raise Refused(404, "OTHER_CONTENT", f"'{image}' has another checksum.", "Send the file again.")
     return {}
@@ -118,63 +120,66 @@ def has_image(user: Reader, image: str, check_sum: str | None = None) -> dict[st
 @router.get("/datastore/label", summary="Download a label", response_class=FileResponse)
 def get_label(user: Reader, label: str, tag: str) -> FileResponse:
     """Send the file of a label."""
-    return _send(label_path(app_at_work(), label, tag))
+    return _send(label_path(served_app(), label, tag))
 
 
-@router.head("/datastore/label", summary="Check whether a label is there")
+@router.head("/datastore/label", summary="Check whether a label exists")
 def has_label(user: Reader, image: str, tag: str) -> dict[str, str]:
-    """Say that a label is there."""
-    label_path(app_at_work(), image, tag)
+    """Answer 200 if the label exists."""
+    label_path(served_app(), image, tag)
     return {}
 
 
-@router.put("/datastore/image/info", summary="Add to what is known of a study")
+@router.put("/datastore/image/info", summary="Add info to a study")
 def put_image_info(user: Annotator, image: str, info: Annotated[str, Form()] = "{}") -> None:
-    """Keep facts with a study."""
-    app = app_at_work()
+    """Store additional info of a study."""
+    app = served_app()
     image_path(app, image)
-    app.datastore().update_image_info(image, _info(info, "info") | who(user))
+    app.datastore().update_image_info(image, _read_info(info, "info") | user_fields(user))
 
 
-@router.put("/datastore/label/info", summary="Add to what is known of a label")
+@router.put("/datastore/label/info", summary="Add info to a label")
 def put_label_info(user: Annotator, label: str, tag: str, info: Annotated[str, Form()] = "{}") -> None:
-    """Keep facts with a label."""
-    app = app_at_work()
+    """Store additional info of a label."""
+    app = served_app()
     label_path(app, label, tag)
-    app.datastore().update_label_info(label, tag, _info(info, "info") | who(user))
+    app.datastore().update_label_info(label, tag, _read_info(info, "info") | user_fields(user))
 
 
 @router.put("/datastore/updatelabelinfo", include_in_schema=False)
 def update_label_info(user: Annotator, label: str, tag: str, params: Annotated[str, Form()] = "{}") -> None:
-    """Do the same at the address that it had before."""
+    """Store additional info of a label, under the old address of this route."""
     put_label_info(user, label, tag, params)
 
 
 @router.get("/datastore/dataset", summary="Download all labelled studies as a ZIP archive", response_class=FileResponse)
 async def get_dataset(user: Annotator, background_tasks: BackgroundTasks, limit_cases: int = 0) -> FileResponse:
     """Send the studies that have a final label, with their labels."""
-    store = app_at_work().datastore()
+    store = served_app().datastore()
 
     def work(_: float) -> str:
         if not isinstance(store, LocalDatastore) or not store.datalist():
-            raise Refused(404, "NOTHING_LABELLED", "No study has a final label here.", "Submit a label first.")
+            raise Refused(404, "NOTHING_LABELLED", "No study of this store has a final label.", "Submit a label first.")
         return store.get_dataset_archive(limit_cases)
 
-    archive = await FILES.run(work)
+    archive = await FILE_EXECUTOR.run(work)
     background_tasks.add_task(os.unlink, archive)
     return FileResponse(archive, media_type="application/zip", filename="dataset.zip")
 
 
-def _info(text: str, what: str) -> dict[str, Any]:
+def _read_info(text: str, what: str) -> dict[str, Any]:
     info = read_object(text, what)
-    if taken := [key for key in OWNED if key in info]:
-        raise Refused(400, "NOT_YOURS", f"{', '.join(taken)} is kept by the server.", "Choose another key.")
+    if reserved := [key for key in SERVER_KEYS if key in info]:
+        reason = f"Only the server may write {', '.join(reserved)}."
+        raise Refused(400, "NOT_YOURS", reason, "Use another key.")
     if len(text) > MAX_INFO_BYTES:
-        raise Refused(413, "TOO_LARGE", f"{what} may have {MAX_INFO_BYTES} characters.", "Keep less with it.")
+        reason = f"{what} has more than {MAX_INFO_BYTES} characters."
+        raise Refused(413, "TOO_LARGE", reason, "Send less info.")
     return info
 
 
 def _send(path: str) -> FileResponse:
     if not Path(path).is_file():
-        raise Refused(404, "NO_SUCH_FILE", "The store holds a folder and no file of it.", "Fetch it from the archive.")
+        reason = "The store has this image as a folder of DICOM files, not as one file."
+        raise Refused(404, "NO_SUCH_FILE", reason, "Download it from the archive.")
     return FileResponse(path, media_type=get_mime_type(path), filename=Path(path).name)

@@ -1,4 +1,4 @@
-"""Whether the server lives, whether it can do its work, and its figures for Prometheus."""
+"""The routes for monitoring: liveness, readiness and metrics for Prometheus."""
 
 import os
 import shutil
@@ -11,47 +11,48 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from lib.jobs.queue.job import DONE, ERROR, GOING, STOPPED
-from lib.server.metrics import REGISTRY, Gauges
+from lib.jobs.queue.job import DONE, ERROR, STOPPED, UNFINISHED
+from lib.server.metrics import REGISTRY, CallbackGauge
 from lib.server.refusals import Refused
-from lib.server.routes.infer import CLICKS, FETCHES, IMAGES
-from lib.server.routes.request import FILES, app_at_work
+from lib.server.routes.infer import CLICK_EXECUTOR, FETCH_EXECUTOR, IMAGE_EXECUTOR
+from lib.server.routes.request import FILE_EXECUTOR, served_app
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer
 
 MIN_FREE_BYTES = 1 << 30
-LANES = (IMAGES, CLICKS, FETCHES, FILES)
-STATES = (*GOING, DONE, ERROR, STOPPED)
+EXECUTORS = (IMAGE_EXECUTOR, CLICK_EXECUTOR, FETCH_EXECUTOR, FILE_EXECUTOR)
+STATES = (*UNFINISHED, DONE, ERROR, STOPPED)
 
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/health", summary="Whether the server lives")
+@router.get("/health", summary="Return whether the server process runs")
 async def health() -> dict[str, str]:
-    """Answer, without looking at anything."""
+    """Answer at once, without any checks."""
     return {"status": "alive"}
 
 
-@router.get("/ready", summary="Whether the server can do its work", responses={503: {"description": "Not ready"}})
+@router.get("/ready", summary="Return whether the server is ready", responses={503: {"description": "Not ready"}})
 def ready() -> JSONResponse:
-    """Say that models are there, the disk takes files and the ledger can be read; 503 with the reasons if not."""
-    reasons = list(_reasons(app_at_work()))
+    """Check that weights exist, the disks are writable and the ledger is readable; answer 503 with reasons if not."""
+    reasons = list(_reasons(served_app()))
     if reasons:
-        raise Refused(503, "NOT_READY", " ".join(reasons), "Mend what is named; no restart is needed.", reasons=reasons)
+        remedy = "Correct the faults listed in the reason; no restart is needed."
+        raise Refused(503, "NOT_READY", " ".join(reasons), remedy, reasons=reasons)
     return JSONResponse({"status": "ready"})
 
 
-@router.get("/metrics", summary="Figures for Prometheus", response_class=Response)
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
 def metrics() -> Response:
-    """Return the figures in Prometheus' own format."""
+    """Return the metrics in the text format of Prometheus."""
     return Response(generate_latest(REGISTRY), media_type=CONTENT_TYPE_LATEST)
 
 
 def _reasons(app: TopoLabelApp) -> Iterator[str]:
     for name, task in app.infers.items():
         if task.get_path() is None:
-            yield f"{name} has no weights."
+            yield f"The model {name} has no weights."
     folders = [Path(app.app_dir)]
     if not app.studies.startswith(("http://", "https://")):
         folders.append(Path(app.studies))
@@ -70,28 +71,32 @@ def _disk(what: str, folder: Path) -> Iterator[str]:
             os.fsync(file.fileno())
         free = shutil.disk_usage(folder).free
     except OSError as error:
-        yield f"The disk of the {what} takes no file: {error.strerror}."
+        yield f"No file can be written to the disk of the {what}: {error.strerror}."
         return
     if free < MIN_FREE_BYTES:
-        yield f"The disk of the {what} has {free / 2**20:.0f} MiB left."
+        yield f"The disk of the {what} has only {free / 2**20:.0f} MiB of free space."
 
 
 def _jobs() -> Iterator[tuple[str, float]]:
-    counts = Counter(job.status for job in app_at_work().queue.jobs.list())
+    counts = Counter(job.status for job in served_app().queue.jobs.list())
     yield from ((state, counts[state]) for state in STATES)
 
 
 def _cached() -> Iterator[tuple[str, float]]:
     clickers: dict[int, Clicker] = {}
-    for task in app_at_work().infers.values():
+    for task in served_app().infers.values():
         if isinstance(task, ClickInfer):
             clickers[id(task.clicker)] = task.clicker
-    yield "embeddings", sum(each.embeddings.counts.held_bytes for each in clickers.values())
-    yield "volumes", sum(each.volumes.counts.held_bytes for each in clickers.values())
-    yield "proposals", app_at_work().proposals.held_bytes
+    yield "embeddings", sum(clicker.embeddings.counts.held_bytes for clicker in clickers.values())
+    yield "volumes", sum(clicker.volumes.counts.held_bytes for clicker in clickers.values())
+    yield "proposals", served_app().proposals.held_bytes
 
 
-Gauges("topolabel_running", "Requests at work", "lane", lambda: ((lane.name, lane.running) for lane in LANES))
-Gauges("topolabel_waiting", "Requests that wait", "lane", lambda: ((lane.name, lane.waiting) for lane in LANES))
-Gauges("topolabel_jobs", "Jobs by state", "state", _jobs)
-Gauges("topolabel_cache_bytes", "What is kept in memory for the next request", "cache", _cached)
+CallbackGauge(
+    "topolabel_running", "Running requests", "lane", lambda: ((lane.name, lane.running) for lane in EXECUTORS)
+)
+CallbackGauge(
+    "topolabel_waiting", "Waiting requests", "lane", lambda: ((lane.name, lane.waiting) for lane in EXECUTORS)
+)
+CallbackGauge("topolabel_jobs", "Jobs by state", "state", _jobs)
+CallbackGauge("topolabel_cache_bytes", "Bytes of the in-memory caches", "cache", _cached)

@@ -1,4 +1,4 @@
-"""Inference: checked first, then in its turn at the device, never in the way of who only asks."""
+"""The routes of inference and active learning: inference runs in bounded executors, so other requests stay fast."""
 
 import json
 from collections.abc import Iterator
@@ -17,29 +17,31 @@ from lib.server.guard.values import check_values, read_object
 from lib.server.refusals import Refused
 from lib.server.routes.request import (
     Reader,
-    app_at_work,
     check_annotator,
+    check_known,
     image_path,
     label_path,
-    one_of,
-    signed,
+    served_app,
     uploaded,
+    with_client_id,
 )
-from lib.server.turns import Turns
+from lib.server.turns import BoundedExecutor
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
 from lib.tasks.serving.served_infer import QUEUED
-from lib.tasks.strategies.leasing import ASKED_BY, nothing_left
+from lib.tasks.strategies.leasing import ANNOTATOR_KEY, no_study_answer
 
-# What a request's own address and session say, its params may not say again.
+# Keys that are set from the request's address and session; params must not override them.
 RESERVED = ("image", "model", "session", "description", UPLOADED, STORED, QUEUED)
-IMAGES, CLICKS = Turns("images", at_once=1, waiting=32), Turns("clicks", at_once=48, waiting=64)
-"""One image at a time takes the device; clicks do not wait for it, nor for another slice that is being embedded."""
-FETCHES = Turns("fetches", at_once=8, waiting=64)
-"""Before that, a study may have to come from its archive."""
+IMAGE_EXECUTOR = BoundedExecutor("images", at_once=1, waiting=32)
+"""Whole images: only one at a time uses the device."""
+CLICK_EXECUTOR = BoundedExecutor("clicks", at_once=48, waiting=64)
+"""Clicks: they wait neither for a whole image nor for the embedding of another slice."""
+FETCH_EXECUTOR = BoundedExecutor("fetches", at_once=8, waiting=64)
+"""Preparation of a request: a study may have to be fetched from its archive."""
 
-ANSWERS = ("multipart/form-data", "application/octet-stream", "application/gzip", "application/dicom")
-"""What it answers with beside JSON."""
+CONTENT_TYPES = ("multipart/form-data", "application/octet-stream", "application/gzip", "application/dicom")
+"""Content types of the answers besides JSON."""
 
 router = APIRouter()
 
@@ -47,8 +49,8 @@ router = APIRouter()
 @router.post(
     "/infer/{model}",
     tags=["Infer"],
-    summary="Segment a study, a session's image or an uploaded one",
-    responses={200: {"content": {kind: {} for kind in ANSWERS}}},
+    summary="Segment a study, the image of a session or an uploaded image",
+    responses={200: {"content": {kind: {} for kind in CONTENT_TYPES}}},
 )
 async def infer(
     request: Request,
@@ -62,14 +64,14 @@ async def infer(
     label: Annotated[UploadFile | None, File()] = None,
     output: ResultType | None = None,
 ) -> Any:
-    """Answer as MONAI Label does: ``output`` is image, json, dicom_seg, or both parts of a multipart answer.
+    """Run a model and answer as MONAI Label does: ``output`` is image, json or dicom_seg, else a multipart answer.
 
-    Clicks mend a mask that comes with them as ``label``, or the stored label whose tag the params name as ``mend``.
+    Clicks correct the mask that is sent as ``label``, or the stored label whose tag is given as ``mend`` in params.
     """
-    app = app_at_work()
-    one_of(model, app.infers, "model")
+    app = served_app()
+    check_known(model, app.infers, "model")
     if output == ResultType.dicom_seg and isinstance(app.datastore(), LocalDatastore):
-        raise Refused(400, "NO_DICOM_STORE", "DICOM SEG needs a DICOMweb store.", "Ask for output=image.")
+        raise Refused(400, "NO_DICOM_STORE", "DICOM SEG needs a DICOMweb store.", "Use output=image.")
 
     def prepare(_: float) -> dict[str, Any]:
         options = _options(params, output)
@@ -80,35 +82,38 @@ async def infer(
         elif file is None:
             image_path(app, image)
             if app.is_blank(image) and not app.infers[model].needs_clicks:
-                reason = f"'{image}' was drawn by lot to be labelled without a proposal: so time saved is measured."
-                raise Refused(409, "BLANK_CASE", reason, "Draw it by hand or with clicks, and save it as any other.")
-        return options | _stored(app, image, options.pop("mend", None))
+                reason = (
+                    f"'{image}' was selected at random to be labelled without a proposal, to measure the time saved."
+                )
+                remedy = "Segment it by hand or with clicks, and save the label as usual."
+                raise Refused(409, "BLANK_CASE", reason, remedy)
+        return options | _stored_label(app, image, options.pop("mend", None))
 
     def work(waited: float) -> Any:
-        with _file(file, image, SUFFIXES) as source, _file(label, "") as mask:
-            told = options | ({UPLOADED: mask} if mask else {}) | {QUEUED: waited}
+        with _upload_or(file, image, SUFFIXES) as source, _upload_or(label, "") as mask:
+            sent = json.dumps(options | ({UPLOADED: mask} if mask else {}) | {QUEUED: waited})
             session = "" if file else session_id
-            return run_inference(background_tasks, model, source, session, json.dumps(told), None, None, output)  # type: ignore[arg-type]
+            return run_inference(background_tasks, model, source, session, sent, None, None, output)  # type: ignore[arg-type]
 
-    options = await FETCHES.run(prepare)
-    lane = CLICKS if app.infers[model].needs_clicks else IMAGES
-    return await lane.run(work, request.is_disconnected)
+    options = await FETCH_EXECUTOR.run(prepare)
+    executor = CLICK_EXECUTOR if app.infers[model].needs_clicks else IMAGE_EXECUTOR
+    return await executor.run(work, request.is_disconnected)
 
 
-@router.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="The study to label next")
+@router.post("/activelearning/{strategy}", tags=["ActiveLearning"], summary="Return the study to label next")
 def next_study(request: Request, user: Reader, strategy: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Return the study that a strategy chooses and that nobody else has, or say why there is none.
+    """Return the study that a strategy selects and no other annotator has leased, or the reason why there is none.
 
-    Whoever asks again skips what they had. Annotators are known by their sign-in, else by ``client_id``, else by where
-    they ask from.
+    An annotator who asks again skips the study leased before. Annotators are identified by their sign-in, else by
+    ``client_id``, else by the client's network address.
     """
     check_values(params)
-    app = app_at_work()
-    one_of(strategy, app.strategies, "strategy")
-    asked = signed(params, user)
-    asked[ASKED_BY] = asked.get(ASKED_BY) or (request.client.host if request.client else "")
-    found = activelearning.sample(strategy, asked, user.username)
-    return found or nothing_left(len(app.datastore().get_unlabeled_images()), app.leases)
+    app = served_app()
+    check_known(strategy, app.strategies, "strategy")
+    options = with_client_id(params, user)
+    options[ANNOTATOR_KEY] = options.get(ANNOTATOR_KEY) or (request.client.host if request.client else "")
+    study = activelearning.sample(strategy, options, user.username)
+    return study or no_study_answer(len(app.datastore().get_unlabeled_images()), app.leases)
 
 
 def _options(params: str, output: ResultType | None) -> dict[str, Any]:
@@ -119,8 +124,8 @@ def _options(params: str, output: ResultType | None) -> dict[str, Any]:
         tag = str(options.get("label_tag") or DefaultLabelTag.ORIGINAL.value)
         check_name(tag, "label_tag")
         if tag == DefaultLabelTag.FINAL.value:
-            remedy = "Look at it, then submit it with PUT /datastore/label."
-            raise Refused(400, "NOT_BY_A_PERSON", "A final label is what a person submits.", remedy)
+            remedy = "Check the proposal in a viewer, then submit it with PUT /datastore/label."
+            raise Refused(400, "NOT_BY_A_PERSON", "Only an annotator may save a final label.", remedy)
     return options
 
 
@@ -132,14 +137,14 @@ def _check_session(app: TopoLabelApp, session_id: str) -> None:
 
 
 @contextmanager
-def _file(file: UploadFile | None, otherwise: str, suffixes: tuple[str, ...] = ()) -> Iterator[str]:
-    """Yield the path of what came, else what there is without it."""
+def _upload_or(file: UploadFile | None, default: str, suffixes: tuple[str, ...] = ()) -> Iterator[str]:
+    """Yield the path of an uploaded file, or `default` if there is no upload."""
     if file is None:
-        yield otherwise
+        yield default
         return
     with uploaded(file, "upload", suffixes) if suffixes else uploaded(file, "mask") as path:
         yield str(path)
 
 
-def _stored(app: TopoLabelApp, image: str, tag: Any) -> dict[str, str]:
+def _stored_label(app: TopoLabelApp, image: str, tag: Any) -> dict[str, str]:
     return {STORED: label_path(app, image, str(tag))} if tag else {}

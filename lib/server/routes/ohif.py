@@ -1,4 +1,4 @@
-"""The OHIF that comes with MONAI Label, told which server it is on."""
+"""The route of MONAI Label's OHIF viewer, which gets the server's address in a cookie."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +13,7 @@ from lib.server.routes.request import Reader
 
 FOLDER = Path(monailabel.endpoints.__file__).parent / "static" / "ohif"
 SERVER_COOKIE = "MONAILABEL_SERVER_URL"
-"""Where OHIF's panel looks for its server's address; without it the port is 8000, whatever the page's own is."""
+"""Cookie in which OHIF's panel looks for the server's address; without it the panel assumes port 8000."""
 
 router = APIRouter(tags=["Others"])
 _files = StaticFiles(directory=FOLDER)
@@ -21,12 +21,12 @@ _files = StaticFiles(directory=FOLDER)
 
 @router.get("/ohif/{path:path}", include_in_schema=False)
 def ohif(request: Request, user: Reader, path: str) -> FileResponse:
-    """Return a file of the viewer, and its page for an address that only the viewer knows."""
-    with suppress(OSError):  # a name too long for any file
+    """Return a file of the viewer, or the viewer's page for an address that the viewer itself handles."""
+    with suppress(OSError):  # the name is too long for a file
         found, facts = _files.lookup_path(path)
         if facts is not None and Path(found).is_file():
             return FileResponse(found)
     page = FileResponse(FOLDER / "index.html")
-    # Percent-encoded, as the panel writes it itself.
+    # Percent-encoded, as the panel itself writes the cookie.
     page.set_cookie(SERVER_COOKIE, quote(str(request.base_url), safe=""), samesite="strict")
     return page

@@ -1,4 +1,4 @@
-"""The way to the DICOMweb server behind, for viewers: reading, and nothing but DICOMweb."""
+"""A read-only proxy to the DICOMweb server, for viewers."""
 
 import re
 from collections.abc import Iterator
@@ -26,43 +26,45 @@ router = APIRouter()
 
 @router.api_route("/proxy/dicom/{path:path}", methods=["GET", "HEAD"], include_in_schema=False)
 def read(user: Reader, request: Request, path: str) -> StreamingResponse:
-    """Send what the DICOMweb server answers.
+    """Return the answer of the DICOMweb server.
 
     Args:
-        user: Anybody who may read.
-        request: Its query goes along.
-        path: ``studies/...``, or the same below ``qido`` or ``wado``.
+        user: A user with the role to read.
+        request: The request; its query is passed on.
+        path: DICOMweb path ``studies/...``, optionally below ``qido`` or ``wado``.
     """
     service, _, rest = path.partition("/")
     if service not in ("qido", "wado"):
         service, rest = "", path
     if not settings.MONAI_LABEL_STUDIES.startswith(("http://", "https://")):
-        raise Refused(404, "NO_ARCHIVE", "The studies are a folder: there is no DICOMweb server.", "Use /datastore/.")
+        reason = "The studies are in a folder: there is no DICOMweb server."
+        raise Refused(404, "NO_ARCHIVE", reason, "Use /datastore/.")
     if not _PATH.fullmatch(rest):
-        raise Refused(403, "NOT_DICOMWEB", "This is no address of DICOMweb that is read here.", "Ask for studies/...")
+        reason = "The address is not a DICOMweb address that this proxy supports."
+        raise Refused(403, "NOT_DICOMWEB", reason, "Use an address below studies/, series or instances.")
     answer = requests.request(
         request.method,
         _address(service, rest),
         params=request.url.query,
         headers={name: request.headers[name] for name in SENT if name in request.headers},
-        auth=_user(),
+        auth=_credentials(),
         stream=True,
         allow_redirects=False,
         timeout=(settings.MONAI_LABEL_DICOMWEB_READ_TIMEOUT, settings.MONAI_LABEL_DICOMWEB_PROXY_TIMEOUT),
     )
     if answer.is_redirect:
         answer.close()
-        reason = "The DICOMweb server points to another address."
-        raise Refused(502, "ARCHIVE_REDIRECTS", reason, "Start the server with that address.")
+        reason = "The DICOMweb server redirects to another address."
+        raise Refused(502, "ARCHIVE_REDIRECTS", reason, "Ask the admin to start the server with that address.")
     headers = {name: answer.headers[name] for name in KEPT if name in answer.headers}
-    return StreamingResponse(_pieces(answer), answer.status_code, headers)
+    return StreamingResponse(_stream(answer), answer.status_code, headers)
 
 
 @router.api_route("/proxy/{path:path}", methods=["POST", "PUT", "PATCH", "DELETE"], include_in_schema=False)
 def change(user: Reader, path: str) -> None:
-    """Refuse to change the archive: a label that came this way would be in nobody's ledger."""
-    remedy = "Submit labels with PUT /datastore/label; they reach the archive as DICOM SEG."
-    raise Refused(405, "ARCHIVE_READ_ONLY", "The archive is only read through here.", remedy, headers={"Allow": "GET"})
+    """Refuse to change the archive: the ledger would not record a label that is stored this way."""
+    remedy = "Submit labels with PUT /datastore/label; the server stores them in the archive as DICOM SEG."
+    raise Refused(405, "ARCHIVE_READ_ONLY", "This proxy is read-only.", remedy, headers={"Allow": "GET"})
 
 
 def _address(service: str, path: str) -> str:
@@ -71,13 +73,13 @@ def _address(service: str, path: str) -> str:
     return "/".join([settings.MONAI_LABEL_STUDIES.rstrip("/"), *filter(None, [(prefix or "").strip("/")]), path])
 
 
-def _user() -> tuple[str, str] | None:
+def _credentials() -> tuple[str, str] | None:
     name = settings.MONAI_LABEL_DATASTORE_USERNAME or settings.MONAI_LABEL_DICOMWEB_USERNAME
     password = settings.MONAI_LABEL_DATASTORE_PASSWORD or settings.MONAI_LABEL_DICOMWEB_PASSWORD
     return (name, password) if name and password else None
 
 
-def _pieces(answer: requests.Response) -> Iterator[bytes]:
+def _stream(answer: requests.Response) -> Iterator[bytes]:
     with answer:
-        # As it came: what is compressed stays so, as its headers say.
+        # Not decoded: the headers that are passed on name the encoding.
         yield from answer.raw.stream(PIECE_BYTES, decode_content=False)

@@ -1,4 +1,4 @@
-"""What several routes ask of a request: who sent it, what app it is for, and what it brought."""
+"""Helpers of several routes: the served app, the user's role, paths in the store, and uploaded files."""
 
 import shutil
 import tempfile
@@ -13,49 +13,53 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 
 from lib.data.formats import SUFFIXES
-from lib.server.auth.attach import chosen
-from lib.server.auth.denied import Denied
+from lib.server.auth.attach import configured_access
+from lib.server.auth.denied import AccessDenied
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
-from lib.server.turns import Turns
+from lib.server.turns import BoundedExecutor
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.segmentation.kind import VOLUME_PATTERNS
 
-VOLUMES = tuple(pattern.lstrip("*") for pattern in VOLUME_PATTERNS)
-FILES = Turns("files", at_once=2, waiting=64)
-"""Turns of whatever reads uploads: several large ones at once would fill the memory."""
+VOLUME_SUFFIXES = tuple(pattern.lstrip("*") for pattern in VOLUME_PATTERNS)
+FILE_EXECUTOR = BoundedExecutor("files", at_once=2, waiting=64)
+"""Threads of requests that read uploads: several large uploads at once would fill the memory."""
 
 Reader = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_USER))]
 Annotator = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR))]
 Admin = Annotated[User, Depends(RBAC(settings.MONAI_LABEL_AUTH_ROLE_ADMIN))]
 
 
-def app_at_work() -> TopoLabelApp:
-    """Return the app that is served."""
+def served_app() -> TopoLabelApp:
+    """Return the app that this server serves."""
     app = app_instance()
-    # By name: MONAI Label's loader may have read the class anew.
-    assert type(app).__name__ == TopoLabelApp.__name__, "the guard stands before TopoLabel's apps only"
+    # Compared by name: MONAI Label's loader may have loaded the class a second time.
+    assert type(app).__name__ == TopoLabelApp.__name__, "this server serves TopoLabel apps only"
     return cast(TopoLabelApp, app)
 
 
-def one_of(name: str, known: Iterable[str], what: str) -> None:
-    """Refuse a name that names nothing.
+def check_known(name: str, known: Iterable[str], what: str) -> None:
+    """Refuse a name that does not exist.
 
+    Args:
+        name: Name from the client.
+        known: Names that exist.
+        what: Kind of the name, such as "model"; part of the error code.
     Raises:
-        Refused: NO_SUCH_MODEL or the like.
+        Refused: NO_SUCH_MODEL, NO_SUCH_STRATEGY and so on.
     """
     if name not in known:
         reason = f"There is no {what} {name[:80]!r}."
-        raise Refused(404, f"NO_SUCH_{what.upper()}", reason, f"There is {', '.join(known)}.")
+        raise Refused(404, f"NO_SUCH_{what.upper()}", reason, f"Use one of {', '.join(known)}.")
 
 
 def image_path(app: TopoLabelApp, image: str) -> str:
-    """Return the path of a study of the store.
+    """Return the path of a study in the store.
 
     Raises:
         Refused: NO_SUCH_IMAGE.
     """
-    # A name that MONAI Label does not know it takes for a path of this machine.
+    # MONAI Label takes an unknown name for a path on this machine.
     check_name(image, "image")
     uri = app.datastore().get_image_uri(image)
     if not uri or not Path(uri).exists():
@@ -65,7 +69,7 @@ def image_path(app: TopoLabelApp, image: str) -> str:
 
 
 def label_path(app: TopoLabelApp, image: str, tag: str) -> str:
-    """Return the path of a label of the store.
+    """Return the path of a label in the store.
 
     Raises:
         Refused: NO_SUCH_LABEL.
@@ -73,56 +77,56 @@ def label_path(app: TopoLabelApp, image: str, tag: str) -> str:
     check_name(image, "label")
     check_name(tag, "tag")
     store = app.datastore()
-    found = store.get_label_by_image_id(image, tag)
-    uri = store.get_label_uri(found, tag) if found else ""
+    label = store.get_label_by_image_id(image, tag)
+    uri = store.get_label_uri(label, tag) if label else ""
     if not uri or not Path(uri).is_file():
         reason = f"'{image}' has no label '{tag}'."
         raise Refused(404, "NO_SUCH_LABEL", reason, "List the labels with GET /datastore/?output=all.")
     return uri
 
 
-def who(user: User) -> dict[str, Any]:
-    """Return what is kept of a person beside what they did."""
+def user_fields(user: User) -> dict[str, Any]:
+    """Return the field with the user's name for stored info; empty for a user without a name."""
     return {"user": user.username} if user.username else {}
 
 
-def signed(params: dict[str, Any] | None, user: User) -> dict[str, Any]:
-    """Return what a client sends under the name of who signed in; where nobody does, as the client calls itself."""
-    return {**(params or {}), **({"client_id": user.username} if chosen().signs_in else {})}
+def with_client_id(params: dict[str, Any] | None, user: User) -> dict[str, Any]:
+    """Return `params` with the signed-in user as ``client_id``; unchanged on a server without sign-in."""
+    return {**(params or {}), **({"client_id": user.username} if configured_access().requires_sign_in else {})}
 
 
 def check_annotator(user: User) -> None:
-    """Refuse to store something for somebody who may look only.
+    """Refuse a user who may not store labels.
 
     Raises:
-        Denied: ROLE_NEEDED.
+        AccessDenied: ROLE_NEEDED.
     """
     if settings.MONAI_LABEL_AUTH_ROLE_ANNOTATOR not in user.roles:
         reason = "Saving a label needs the role annotator."
-        raise Denied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed="annotator")
+        raise AccessDenied(403, "ROLE_NEEDED", reason, "Ask an admin for that role.", needed="annotator")
 
 
 def stored_suffixes(app: TopoLabelApp) -> tuple[str, ...]:
-    """Return the suffixes of what the app's store keeps."""
+    """Return the suffixes of the image files that the app's store accepts."""
     return tuple(pattern.lstrip("*") for pattern in app.kind.image_patterns)
 
 
 @contextmanager
-def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = VOLUMES) -> Iterator[Path]:
-    """Yield an upload as a file of a name, and remove it.
+def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = VOLUME_SUFFIXES) -> Iterator[Path]:
+    """Yield the path of an uploaded file in a temporary folder, and remove it afterwards.
 
     Args:
-        file: What came; of its own name the suffix alone is looked at.
-        name: How to call it.
-        suffixes: Which it may have.
+        file: The upload; only the suffix of its file name is used.
+        name: Name of the temporary file, without suffix.
+        suffixes: Accepted suffixes.
     Raises:
         Refused: NOT_AN_IMAGE.
     """
-    sent = (file.filename or "").lower()
-    suffix = next((each for each in suffixes if sent.endswith(each)), "")
+    filename = (file.filename or "").lower()
+    suffix = next((option for option in suffixes if filename.endswith(option)), "")
     if not suffix:
-        known = next((each for each in SUFFIXES if sent.endswith(each)), "no known suffix")
-        reason = f"'{Path(sent).name[-80:]}' has {known}, which is not taken here."
+        known = next((option for option in SUFFIXES if filename.endswith(option)), "no known suffix")
+        reason = f"The file '{Path(filename).name[-80:]}' has {known}, which this route does not accept."
         raise Refused(415, "NOT_AN_IMAGE", reason, f"Send one of {', '.join(suffixes)}.")
     with tempfile.TemporaryDirectory(prefix="topolabel-") as folder:
         path = Path(folder) / f"{name}{suffix}"

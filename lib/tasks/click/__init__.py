@@ -1,1 +1,1 @@
-"""Answer clicks: what viewers ask, what is kept of a slice between clicks, and the masks."""
+"""Answer clicks: read requests, cache images and slice embeddings between clicks, and compute masks."""

@@ -1,4 +1,4 @@
-"""Clicks on an image in, a mask on its very grid out; what a click needs again is kept for the next one."""
+"""Turn clicks on an image into a mask on the grid of the image; cache embeddings for the next click."""
 
 import threading
 import time
@@ -13,40 +13,40 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lib.data.pipeline import window
+from lib.data.pipeline import apply_window
 from lib.jobs.watch import Watch
-from lib.models.inference.engine import device_of
+from lib.models.inference.engine import select_device
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import Answer, ClickPredictor, Plane
 from lib.ops.frame import Frame
 from lib.tasks.click.cache import Cache
-from lib.tasks.click.drawing import Drawing, Earlier
+from lib.tasks.click.drawing import Drawing, EarlierMasks
 from lib.tasks.click.prefetch import Prefetch
-from lib.tasks.click.request import Asked
-from lib.tasks.click.volumes import Opened, Volumes
+from lib.tasks.click.request import ClickRequest
+from lib.tasks.click.volumes import ImageCache, OpenedImage
 from lib.tasks.serving.follower import Follower
-from lib.tasks.serving.niceness import thread_gives_way
+from lib.tasks.serving.niceness import lower_thread_priority
 from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
 from lib.tasks.spec import TaskSpec, load_app
 
 EMBEDDING_BYTES = 512 << 20
 DECODERS = 4
-"""Threads; a decoder's steps are too small for many cores."""
+"""Decoder threads; one decoder step is too small to use many cores."""
 NEIGHBOURS = (1, -1, 2, -2)
-"""Slices that are embedded ahead, as seen from the one that was clicked."""
+"""Offsets, from the clicked slice, of the slices that are embedded in the background."""
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
-    """What was drawn.
+class DrawnMask:
+    """The mask of one request.
 
     Args:
         label: uint8, in the source's shape and voxel order.
-        affine: The source's, ``(4, 4)``, voxel index to RAS+ mm.
-        slices: Those that hold anything, rising.
-        encode_seconds: Spent on embeddings, waiting for another request's among them.
-        decode_seconds: Spent on the rest.
-        encoded: Slices that had to be embedded for this request; 0 where all were at hand.
+        affine: Affine of the source, ``(4, 4)``, voxel index to RAS+ mm.
+        slices: Indices of the slices with at least one labelled voxel, ascending.
+        encode_seconds: Time for embeddings, including the time to wait for an embedding of another request.
+        decode_seconds: Time for everything else.
+        encoded: Number of embeddings computed for this request; 0 if all were cached.
         version: The version of the weights that answered.
     """
 
@@ -61,7 +61,7 @@ class Drawn:
 
 @dataclass
 class _Meter(threading.local):
-    """What the request of this thread took so far."""
+    """Time and embeddings that the current request of this thread has used so far."""
 
     seconds: float = 0.0
     encoded: int = 0
@@ -72,17 +72,17 @@ class _Meter(threading.local):
 
 
 class Clicker:
-    """Answer clicks with whatever version of a task's weights is served at that moment.
+    """Answer clicks with the version of a task's weights that is served when the request arrives.
 
-    Threads share it, and what one of them had embedded serves all. A mask depends on its request alone.
+    The object is thread-safe, and all threads share its embeddings. A mask depends on its request only.
 
     Args:
-        task: A task of kind "click".
-        weights: Asked before every answer for the version to serve.
-        device: Where the network runs; None takes a GPU if there is one.
-        watch: Told of every image that a version answered or failed on.
-        embedding_bytes: What kept embeddings may take.
-        ahead: Whether neighbouring slices are embedded while nobody waits.
+        task: Task of kind "click".
+        weights: Returns the version to serve; called before every answer.
+        device: Device of the network; None selects a GPU if there is one.
+        watch: Receives every image that a version answered or failed on.
+        embedding_bytes: Size limit of the embedding cache, in bytes.
+        prefetch: Whether neighbouring slices are embedded while no request is being answered.
     """
 
     def __init__(
@@ -93,17 +93,17 @@ class Clicker:
         device: str | torch.device | None = None,
         watch: Watch | None = None,
         embedding_bytes: int = EMBEDDING_BYTES,
-        ahead: bool = True,
+        prefetch: bool = True,
     ) -> None:
-        self.task, self.volumes = task, Volumes()
+        self.task, self.volumes = task, ImageCache()
         self.embeddings: Cache[Tensor] = Cache(embedding_bytes, lambda tensor: tensor.nbytes)
         self._watch = watch or Watch(lambda version, reason: None)
-        self._device = device_of(device)
-        self._ahead, self._prefetch = ahead, Prefetch()
-        # Few threads compute for the many that wait, since each keeps the room that it computed in. An encoder takes
-        # every core, so one at a time.
-        self._encoder = ThreadPoolExecutor(1, "encode", initializer=thread_gives_way)
-        self._decoders = ThreadPoolExecutor(DECODERS, "decode", initializer=thread_gives_way)
+        self._device = select_device(device)
+        self._prefetches, self._prefetch = prefetch, Prefetch()
+        # Few threads compute, because every thread keeps the memory that it computed in. One encoder pass uses all
+        # cores, so only one runs at a time.
+        self._encoder = ThreadPoolExecutor(1, "encode", initializer=lower_thread_priority)
+        self._decoders = ThreadPoolExecutor(DECODERS, "decode", initializer=lower_thread_priority)
         self._meter = _Meter()
         self._follower = Follower(weights, self._load, self._watch, self._forget)
 
@@ -116,61 +116,63 @@ class Clicker:
         device: str | torch.device | None = None,
         watch: Watch | None = None,
         embedding_bytes: int = EMBEDDING_BYTES,
-        ahead: bool = True,
+        prefetch: bool = True,
     ) -> "Clicker":
         """Return a clicker that follows the champion of a task.
 
         Args:
-            app_dir: The app's folder.
-            task: One of its tasks, or its name.
-            device: Where the network runs; None takes a GPU if there is one.
-            watch: Told of every image that a version answered or failed on.
-            embedding_bytes: What kept embeddings may take.
-            ahead: Whether neighbouring slices are embedded while nobody waits.
+            app_dir: Folder of the app.
+            task: Task of the app, or its name.
+            device: Device of the network; None selects a GPU if there is one.
+            watch: Receives every image that a version answered or failed on.
+            embedding_bytes: Size limit of the embedding cache, in bytes.
+            prefetch: Whether neighbouring slices are embedded while no request is being answered.
         """
         spec = load_app(app_dir).task(task) if isinstance(task, str) else task
         weights = partial(served_weights, app_dir, spec)
-        return cls(spec, weights, device=device, watch=watch, embedding_bytes=embedding_bytes, ahead=ahead)
+        return cls(spec, weights, device=device, watch=watch, embedding_bytes=embedding_bytes, prefetch=prefetch)
 
     def prepare(self) -> None:
-        """Begin to load what is served, for the first click; see `Follower.prepare`."""
+        """Start to load the served version, so that it is ready for the first click; see `Follower.prepare`."""
         self._follower.prepare()
 
     def release(self, idle_seconds: float = 0.0) -> bool:
-        """Let go of the network and of what it made if nobody asked for so long; see `Follower.release`."""
+        """Release the network and its embeddings if no request came for `idle_seconds`; see `Follower.release`."""
         return self._follower.release(idle_seconds)
 
-    def open(self, path: str | Path) -> Opened:
-        """Return an image that may be clicked on.
+    def open(self, path: str | Path) -> OpenedImage:
+        """Return an image that passed the input gate.
 
         Raises:
-            InputRejected: If the gate refuses it.
+            InputRejected: If the input gate rejects the image.
         """
         return self.volumes.open(path)
 
-    def draw(self, opened: Opened, asked: Asked, values: Mapping[str, int], earlier: Earlier | None = None) -> Drawn:
+    def draw(
+        self, opened: OpenedImage, request: ClickRequest, values: Mapping[str, int], earlier: EarlierMasks | None = None
+    ) -> DrawnMask:
         """Return the mask of a request.
 
         Args:
             opened: The image.
-            asked: What was marked on it.
-            values: The value of each label.
-            earlier: Masks to mend, by label and slice; slices without a click stay as they are.
+            request: The clicks and boxes on it.
+            values: Label value by label name.
+            earlier: Masks to correct, by label and slice; slices without a click stay as they are.
         Raises:
-            NoWeights: If nothing serves the task.
+            NoWeights: If no version of the task can be served.
         """
         served, predictor = self._follower.current(opened.digest)
         start = time.perf_counter()
         self._meter.reset()
         plane = partial(self._plane, opened, served.name)
-        with self._prefetch.first(), self._watch.over(served.name, opened.digest):
-            masks = Drawing(predictor, opened, plane, asked, earlier or {}).draw(values)
+        with self._prefetch.paused(), self._watch.observe(served.name, opened.digest):
+            masks = Drawing(predictor, opened, plane, request, earlier or {}).draw(values)
             label = opened.stack.to_source(masks)
-        self._follower.used()
-        if self._ahead and asked.slice_index is not None:
-            self._prefetch.want(self._steps(opened, predictor, plane, asked.slice_index))
+        self._follower.mark_used()
+        if self._prefetches and request.slice_index is not None:
+            self._prefetch.schedule(self._prefetch_steps(opened, predictor, plane, request.slice_index))
         encode = self._meter.seconds
-        return Drawn(
+        return DrawnMask(
             label=label,
             affine=opened.volume.affine,
             slices=tuple(sorted(index for index, mask in masks.items() if mask.any())),
@@ -180,32 +182,32 @@ class Clicker:
             version=served.name,
         )
 
-    def _plane(self, opened: Opened, version: str, index: int) -> Plane:
-        image = window(opened.stack.plane(index), self.task.image.window_hu)
-        key = opened.digest, index, self.task.image.window_hu, version
+    def _plane(self, opened: OpenedImage, version: str, index: int) -> Plane:
+        image = apply_window(opened.stack.plane(index), self.task.image.window)
+        key = opened.digest, index, self.task.image.window, version
         return Plane(image, opened.stack.spacing_mm, key)
 
-    def _steps(
-        self, opened: Opened, predictor: ClickPredictor, plane: Callable[[int], Plane], index: int
+    def _prefetch_steps(
+        self, opened: OpenedImage, predictor: ClickPredictor, plane: Callable[[int], Plane], index: int
     ) -> Iterator[Callable[[], object]]:
-        """Yield what the next click on a neighbour will want: the same frames there."""
-        for neighbour in (index + away for away in NEIGHBOURS):
+        """Yield the steps that embed the frames of this request on the neighbouring slices."""
+        for neighbour in (index + offset for offset in NEIGHBOURS):
             if 0 <= neighbour < len(opened.stack):
                 for frame in self._meter.frames:
                     yield lambda at=neighbour, where=frame: predictor.embedding(plane(at), where)
 
-    def _keep(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
-        """Keep what a predictor makes, and tell its embeddings, which are made one at a time, from its first looks."""
+    def _cached(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
+        """Return a cached tensor of the predictor; embeddings are computed in the encoder thread and are timed."""
         frame = key[-1] if isinstance(key, tuple) else None
         if not isinstance(frame, Frame):
-            return self.embeddings.keep(key, make)
+            return self.embeddings.get_or_make(key, make)
 
         def encode() -> Tensor:
             self._meter.encoded += 1
             return self._encoder.submit(make).result()
 
         start = time.perf_counter()
-        embedding = self.embeddings.keep(key, encode)
+        embedding = self.embeddings.get_or_make(key, encode)
         self._meter.seconds += time.perf_counter() - start
         self._meter.frames[frame] = None
         return embedding
@@ -215,9 +217,9 @@ class Clicker:
 
     def _load(self, served: ServedWeights) -> ClickPredictor:
         network = build_network(self.task, served.path)
-        assert isinstance(network, PromptedNetwork), "a click task's networks are"
-        return ClickPredictor(network, device=self._device, keep=self._keep, run=self._decode)
+        assert isinstance(network, PromptedNetwork), "a click task has a prompted network"
+        return ClickPredictor(network, device=self._device, cache=self._cached, run=self._decode)
 
     def _forget(self) -> None:
-        self._prefetch.want()
-        self.embeddings.drop()
+        self._prefetch.schedule()
+        self.embeddings.clear()

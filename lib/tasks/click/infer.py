@@ -1,4 +1,4 @@
-"""A click task as MONAI Label's infer tasks: for one slice, for a volume, and for several labels."""
+"""MONAI Label infer tasks of a click task: one slice, one volume, or several labels."""
 
 import logging
 import time
@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lib.data.pipeline import IGNORE
-from lib.tasks.click.clicker import Clicker, Drawn
-from lib.tasks.click.request import Asked, asked_for_labels, asked_for_one
-from lib.tasks.click.volumes import Opened
+from lib.tasks.click.clicker import Clicker, DrawnMask
+from lib.tasks.click.request import ClickRequest, parse_label_clicks, parse_object_clicks
+from lib.tasks.click.volumes import OpenedImage
 from lib.tasks.serving.result import RESULT_SUFFIXES, centroids, result_dtype, result_suffix, write_result
 from lib.tasks.serving.served_infer import ServedInfer
 from lib.tasks.spec import TaskSpec
@@ -23,11 +23,11 @@ from lib.tasks.spec import TaskSpec
 logger = logging.getLogger(__name__)
 
 UPLOADED, STORED = "uploaded_mask", "stored_mask"
-"""Paths of a mask to mend, which the server alone sets: one that came with the request, one of the store."""
+"""Request keys, set by the server only, for the path of a mask to correct: an uploaded mask, or a stored label."""
 
 
 class Mode(Enum):
-    """What a click is answered for, and what that is called."""
+    """What one request segments; the value is the suffix of the infer task's name."""
 
     SLICE = "2d"
     VOLUME = "3d"
@@ -38,10 +38,10 @@ class ClickInfer(ServedInfer):
     """Answer the clicks of one task in one mode.
 
     Args:
-        app_dir: The app's folder.
+        app_dir: Folder of the app.
         task: The task.
-        mode: What for.
-        clicker: Shared by the task's modes.
+        mode: What a request segments.
+        clicker: Clicker that all modes of the task share.
     """
 
     needs_clicks = True
@@ -57,36 +57,36 @@ class ClickInfer(ServedInfer):
         self.mode, self.clicker, self.name = mode, clicker, f"{task.name}_{mode.value}"
 
     def prepare(self) -> None:
-        """Begin to load the network: the libraries that it needs take seconds."""
+        """Start to load the network; importing its libraries takes seconds."""
         self.clicker.prepare()
 
     def release(self, idle_seconds: float) -> bool:
-        """Let go of the network if nobody asked for so long; see `Clicker.release`."""
+        """Release the network if no request came for `idle_seconds`; see `Clicker.release`."""
         return self.clicker.release(idle_seconds)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
         """Answer the clicks of a request.
 
         Args:
-            request: ``image`` is a path; clicks as in `lib.tasks.click.request`; what the result is to be as for
+            request: ``image`` is a path; clicks as in `lib.tasks.click.request`; options of the result as for
                 `SegmentationInfer`.
         Returns:
-            The label file (None if not asked for), and ``label_names``, ``latencies`` (seconds, and whether every
-            embedding was at hand), ``centroids``, ``version``, ``notes``.
+            The label file (None if not requested), and ``label_names``, ``latencies`` (seconds, and whether every
+            embedding was cached), ``centroids``, ``version``, ``notes``.
         Raises:
-            InputRejected: If the gate refuses the image, or the clicks are none.
-            NoWeights: If nothing serves the task.
-            RequestError: If the request asks for a result that is not offered.
+            InputRejected: If the input gate rejects the image, or the clicks are not valid.
+            NoWeights: If no version of the task can be served.
+            RequestError: If the request names an unsupported result option.
         """
         start = time.perf_counter()
-        # As OHIF copies it, voxel by voxel, unless the client wants another.
+        # OHIF copies the NRRD voxel by voxel; other clients may request another format.
         suffix, dtype = result_suffix({"result_extension": RESULT_SUFFIXES[0], **request}), result_dtype(request)
         opened = self.clicker.open(request["image"])
         read = time.perf_counter()
         earlier = next((request[key] for key in (UPLOADED, STORED) if request.get(key)), None)
-        asked = self._asked(request, opened, mending=earlier is not None)
-        masks = self._earlier(opened, asked, earlier, by_name=bool(request.get(STORED)))
-        drawn = self.clicker.draw(opened, asked, self.values, masks)
+        clicks = self._parse(request, opened, correcting=earlier is not None)
+        masks = self._earlier(opened, clicks, earlier, by_name=bool(request.get(STORED)))
+        drawn = self.clicker.draw(opened, clicks, self.values, masks)
         before, file = time.perf_counter(), None
         if request.get("result_write_to_file", True):
             file = write_result(drawn.label, drawn.affine, suffix, dtype)
@@ -95,17 +95,17 @@ class ClickInfer(ServedInfer):
         logger.info("%s: %s with version %s in %s", self.name, opened.digest[:8], drawn.version, params["latencies"])
         return file, params
 
-    def _asked(self, request: Mapping[str, Any], opened: Opened, *, mending: bool) -> Asked:
+    def _parse(self, request: Mapping[str, Any], opened: OpenedImage, *, correcting: bool) -> ClickRequest:
         shape, labels = opened.stack.shape, self.task.labels
         if self.mode is Mode.LABELS:
-            return asked_for_labels(request, shape, labels, mending=mending)
+            return parse_label_clicks(request, shape, labels, correcting=correcting)
         one_slice = self.mode is Mode.SLICE
-        return asked_for_one(request, shape, self.task.object, labels, one_slice=one_slice, mending=mending)
+        return parse_object_clicks(request, shape, self.task.object, labels, one_slice=one_slice, correcting=correcting)
 
     def _earlier(
-        self, opened: Opened, asked: Asked, path: str | None, *, by_name: bool
+        self, opened: OpenedImage, clicks: ClickRequest, path: str | None, *, by_name: bool
     ) -> dict[str, dict[int, Tensor]]:
-        """Return the masks to mend, bool ``(H, W)`` by label and slice."""
+        """Return the masks to correct, bool ``(H, W)`` by label and slice."""
         if path is None:
             return {}
         label = opened.label(path)
@@ -113,12 +113,12 @@ class ClickInfer(ServedInfer):
             return {
                 name: {index: plane == value for index, plane in label.items()} for name, value in self.values.items()
             }
-        # A client sends the one segment that it shows; the store has all of them.
-        value = self.task.label_values.get(asked.label) if by_name else None
+        # A client uploads only the segment that it shows; a label of the store has all segments.
+        value = self.task.label_values.get(clicks.label) if by_name else None
         chosen = {k: (plane > 0) & (plane != IGNORE) if value is None else plane == value for k, plane in label.items()}
         return {self.task.object: chosen}
 
-    def _facts(self, drawn: Drawn, seconds: dict[str, float]) -> dict[str, Any]:
+    def _facts(self, drawn: DrawnMask, seconds: dict[str, float]) -> dict[str, Any]:
         stages = {"encode": drawn.encode_seconds, "decode": drawn.decode_seconds, **seconds}
         latencies: dict[str, float | bool] = {stage: round(value, 4) for stage, value in stages.items()}
         return {
@@ -131,7 +131,7 @@ class ClickInfer(ServedInfer):
 
 
 def _centroids(label: NDArray[np.uint8], slices: tuple[int, ...], values: Mapping[str, int]) -> dict[str, list[str]]:
-    """Return `centroids`, looking only where something is: a volume is large and a click is quick."""
+    """Return `centroids`, computed on the labelled slices only, because a whole volume would take too long."""
     if not slices:
         return {}
     if label.ndim == 2:

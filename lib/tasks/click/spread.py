@@ -1,4 +1,4 @@
-"""From the slices that were clicked to their neighbours, until the object fades."""
+"""Follow an object from its clicked slices to neighbouring slices until the object ends."""
 
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
@@ -8,23 +8,24 @@ from torch import Tensor
 from lib.models.sam.predictor import Answer
 
 LEAST_OVERLAP, MOST_GROWTH = 0.2, 4.0
-"""Of 3341 steps between the true slices of procedural labels, 0.1 % overlap less and under 1 % grow more."""
+"""Limits of one step: of 3341 steps in procedural labels, 0.1 % overlap less and under 1 % grow more."""
 Step = Callable[[int, Answer], Answer]
-"""What is found on a slice, given what was found on the one before."""
-Reached = tuple[int, Answer, int]
-"""A slice, what is found there, and how many slices away it was clicked."""
+"""Returns the mask on a slice, from its index and the mask on the slice before."""
+SpreadSlice = tuple[int, Answer, int]
+"""Slice index, mask on that slice, and distance in slices to the clicked slice."""
 
 
-def spread(clicked: Mapping[int, Answer], step: Step, first: int, last: int) -> Iterator[Reached]:
-    """Yield what is found on the clicked slices and on their neighbours, every slice once.
+def spread(clicked: Mapping[int, Answer], step: Step, first: int, last: int) -> Iterator[SpreadSlice]:
+    """Yield the masks on the clicked slices and on their neighbours, every slice once.
 
-    Between two clicked slices each is answered by the nearer one; where one of them fades before, the upper goes on.
+    Between two clicked slices, each slice follows from the nearer one. If the object ends on the way up from the lower
+    clicked slice, the walk down from the upper one continues into that half.
 
     Args:
-        clicked: What is found on the clicked slices.
-        step: Goes on to a neighbour.
-        first: The lowest slice to look at.
-        last: The highest.
+        clicked: Masks on the clicked slices.
+        step: Follows the object to a neighbouring slice.
+        first: Lowest slice index.
+        last: Highest slice index.
     """
     indices = sorted(clicked)
     yield from ((index, clicked[index], 0) for index in indices)
@@ -38,28 +39,28 @@ def spread(clicked: Mapping[int, Answer], step: Step, first: int, last: int) -> 
     yield from _walk(indices[-1], clicked[indices[-1]], range(indices[-1] + 1, last + 1), step)
 
 
-def faded(before: Tensor, after: Tensor) -> bool:
-    """Say whether what is found on a slice is no longer what was found on the one before.
+def has_faded(before: Tensor, after: Tensor) -> bool:
+    """Return whether the object of one slice does not continue on the next slice.
 
-    It is gone, lies elsewhere (the smaller of the two overlaps the other by less than `LEAST_OVERLAP`), or has run out
-    into its surroundings (`MOST_GROWTH` times the area).
+    The next mask is empty, lies elsewhere (the overlap is less than `LEAST_OVERLAP` of the smaller mask), or has leaked
+    into the surroundings (more than `MOST_GROWTH` times the area).
 
     Args:
-        before: ``(H, W)`` bool, not empty.
-        after: The next slice's.
+        before: Mask on one slice, ``(H, W)`` bool, not empty.
+        after: Mask on the next slice, ``(H, W)`` bool.
     """
-    was, now = int(before.sum()), int(after.sum())
-    if now == 0 or now > MOST_GROWTH * was:
+    area_before, area_after = int(before.sum()), int(after.sum())
+    if area_after == 0 or area_after > MOST_GROWTH * area_before:
         return True
-    return int((before & after).sum()) < LEAST_OVERLAP * min(was, now)
+    return int((before & after).sum()) < LEAST_OVERLAP * min(area_before, area_after)
 
 
-def _walk(start: int, answer: Answer, slices: range, step: Step) -> Iterator[Reached]:
+def _walk(start: int, answer: Answer, slices: range, step: Step) -> Iterator[SpreadSlice]:
     if not answer.mask.any():
         return
     for index in slices:
         found = step(index, answer)
-        if faded(answer.mask, found.mask):
+        if has_faded(answer.mask, found.mask):
             return
         yield index, found, abs(index - start)
         answer = found

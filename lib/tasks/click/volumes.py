@@ -1,4 +1,4 @@
-"""Images that people click on: read and checked once, and kept while they do."""
+"""Cache of images that users click on: each image is read and checked once."""
 
 import hashlib
 from dataclasses import dataclass
@@ -11,19 +11,19 @@ from lib.data.formats import Volume
 from lib.data.pipeline import load_label
 from lib.data.validate import check
 from lib.data.volumes.stack import Stack
-from lib.tasks.click.cache import Cache, Counts
+from lib.tasks.click.cache import Cache, CacheCounts
 
 MAX_BYTES = 1 << 30
 
 
 @dataclass(frozen=True, eq=False)
-class Opened:
-    """An image that the gate let pass.
+class OpenedImage:
+    """An image that passed the input gate.
 
     Args:
-        volume: Its voxels.
-        stack: Its slices.
-        digest: SHA-256 of voxels and geometry: the same for the same image, wherever its file lies.
+        volume: Voxels and affine of the image.
+        stack: Slices of the image.
+        digest: SHA-256 of voxels and geometry; it does not depend on where the file is.
     """
 
     volume: Volume
@@ -31,49 +31,49 @@ class Opened:
     digest: str
 
     def label(self, path: str | Path) -> dict[int, Tensor]:
-        """Return the slices ``(H, W)`` of a label file that hold anything.
+        """Return the slices ``(H, W)`` of a label file that are not empty, by index.
 
         Raises:
-            InputRejected: If it is no label on the grid of the image.
+            InputRejected: If the file is not a label on the grid of the image.
         """
         return self.stack.masks(load_label(path, self.volume.voxels.shape, self.volume.affine))
 
 
-class Volumes:
-    """Opened images, as many as fit. Threads share it.
+class ImageCache:
+    """Cache of opened images; thread-safe.
 
     Args:
-        max_bytes: What their voxels may take; a larger image is read anew for each click.
+        max_bytes: Limit for the bytes of all voxels; a larger image is read again for every click.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
-        self._cache: Cache[Opened] = Cache(max_bytes, lambda opened: opened.stack.nbytes)
+        self._cache: Cache[OpenedImage] = Cache(max_bytes, lambda opened: opened.stack.nbytes)
 
-    def open(self, path: str | Path) -> Opened:
-        """Return the image of a file, or of a folder of one DICOM series, as it is now.
+    def open(self, path: str | Path) -> OpenedImage:
+        """Return the image of a file, or of a folder with one DICOM series; a file that changed is read again.
 
         Raises:
-            InputRejected: If the gate refuses it.
+            InputRejected: If the input gate rejects the image.
         """
         path = Path(path)
-        return self._cache.keep(_state(path), lambda: _opened(path))
+        return self._cache.get_or_make(_file_state(path), lambda: _open(path))
 
     @property
-    def counts(self) -> Counts:
-        """What is kept."""
+    def counts(self) -> CacheCounts:
+        """Usage of the cache."""
         return self._cache.counts
 
 
-def _state(path: Path) -> tuple[object, ...]:
-    """Return what changes when a file does; one that is not there is no state, and the gate will say so."""
+def _file_state(path: Path) -> tuple[object, ...]:
+    """Return path, modification times and sizes, which change with the files; the input gate reports missing files."""
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    known = [file.stat() for file in files if file.exists()]
-    return (str(path), *((each.st_mtime_ns, each.st_size) for each in known))
+    stats = [file.stat() for file in files if file.exists()]
+    return (str(path), *((stat.st_mtime_ns, stat.st_size) for stat in stats))
 
 
-def _opened(path: Path) -> Opened:
+def _open(path: Path) -> OpenedImage:
     volume = check(path)
     voxels = volume.voxels
     content = hashlib.sha256(np.ascontiguousarray(voxels.T).data)
     content.update(f"{voxels.dtype.str} {voxels.shape} {volume.affine.tolist()}".encode())
-    return Opened(volume, Stack(volume), content.hexdigest())
+    return OpenedImage(volume, Stack(volume), content.hexdigest())

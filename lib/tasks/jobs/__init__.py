@@ -1,1 +1,1 @@
-"""What the queue does for an app, and how MONAI Label's routes speak of it."""
+"""Run an app's jobs from the queue and connect MONAI Label's routes to the queue."""

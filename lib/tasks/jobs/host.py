@@ -1,4 +1,4 @@
-"""What jobs need of the app that they run for: its tasks, its studies, its queue."""
+"""The interface through which jobs use their app: its tasks, studies and queue."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,14 +15,14 @@ from lib.tasks.training.train import RecipeTrain
 
 
 class JobHost(Protocol):
-    """The app, as jobs see it; `lib.tasks.app.TopoLabelApp` is one.
+    """The part of an app that jobs use; `lib.tasks.app.TopoLabelApp` implements it.
 
     Attributes:
         app_dir: The app's folder.
-        studies: Folder of studies, or the address of a DICOMweb server.
-        spec: What app.toml declares.
-        queue: The jobs.
-        ledger: The records.
+        studies: Folder of studies, or the URL of a DICOMweb server.
+        spec: Specification of the app.
+        queue: Queue of the app's jobs.
+        ledger: Ledger of the app.
     """
 
     app_dir: str
@@ -33,34 +33,34 @@ class JobHost(Protocol):
 
     @property
     def case_scores(self) -> Mapping[str, CaseScores]:
-        """The scores of cases, by task."""
+        """Case scores by task name."""
         ...
 
     @property
     def infers(self) -> Mapping[str, ServedInfer]:
-        """The infer tasks, by name."""
+        """Infer tasks by name."""
         ...
 
     @property
     def trainers(self) -> Mapping[str, RecipeTrain]:
-        """The train tasks, by name."""
+        """Train tasks by name."""
         ...
 
     @property
     def scorings(self) -> Mapping[str, ScoringMethod]:
-        """The scoring methods, by name."""
+        """Scoring methods by name."""
         ...
 
     def datastore(self) -> Datastore:
-        """Return the studies."""
+        """Return the store of studies."""
         ...
 
     def info(self) -> dict[str, Any]:
-        """Return what MONAI Label lists of the app."""
+        """Return MONAI Label's facts about the app."""
         ...
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
-        """Answer one inference request."""
+        """Run one inference request and return the result."""
         ...
 
     def scoring(self, request: dict[str, Any], datastore: Datastore | None = None) -> Any:

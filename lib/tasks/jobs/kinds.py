@@ -1,4 +1,4 @@
-"""What each kind of job does: the app is opened in the job's own process, and asked as MONAI Label would."""
+"""The kinds of job: each function opens the app in the job's process and calls it as MONAI Label does."""
 
 import logging
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from monailabel.interfaces.utils.app import app_instance
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.job import SUBMITTED, Job
 from lib.jobs.queue.run import Kind, Run
-from lib.jobs.recorded import recorded
+from lib.jobs.recorded import record_job
 from lib.learning.loop import progress
 from lib.tasks.jobs.host import JobHost
-from lib.tasks.segmentation.batch_infer import OneByOne
+from lib.tasks.segmentation.batch_infer import SequentialBatchInfer
 from lib.tasks.serving.result import first
 from lib.tasks.strategies.case_scores import SCORING, CaseScores
-from lib.tasks.strategies.score_cases import ScoreCases, Standing
+from lib.tasks.strategies.score_cases import ScoreCases, ScoringProgress
 from lib.tasks.strategies.scorer import Scorer
 
 logger = logging.getLogger(__name__)
@@ -27,55 +27,57 @@ BATCH_INFER = "batch_infer"
 
 
 def train(run: Run) -> dict[str, Any]:
-    """Train a task; an interrupted training goes on from its last checkpoint."""
+    """Train a task; an interrupted training resumes from its last checkpoint."""
     app, job = _app(), run.job
 
-    def report(standing: progress.Standing) -> None:
-        eta = standing.eta_seconds if standing.eta_seconds < float("inf") else None
-        facts = {"fraction": standing.step / standing.steps, "text": str(standing), "eta_seconds": eta}
-        run.tell(facts | {"epoch": standing.epoch, "step": standing.step})
+    def report(state: progress.TrainingProgress) -> None:
+        eta = state.eta_seconds if state.eta_seconds < float("inf") else None
+        facts = {"fraction": state.step / state.steps, "text": str(state), "eta_seconds": eta}
+        run.report_progress(facts | {"epoch": state.epoch, "step": state.step})
 
     trainer = app.trainers[job.subject]
     return trainer({**job.request, "device": run.device}, app.datastore(), run=run_name(job), report=report)
 
 
 def batch_infer(run: Run) -> dict[str, Any]:
-    """Infer many studies; after an interruption, those that are left."""
+    """Run inference on many studies; after an interruption, on the remaining ones."""
     app, done = _app(), list(run.job.progress.get("done", ()))
 
-    def tell(image: str, total: int) -> None:
+    def report_progress(image: str, total: int) -> None:
         done.append(image)
-        run.tell({"done": done, "fraction": len(done) / total, "text": f"study {len(done)} of {total}"})
+        run.report_progress({"done": done, "fraction": len(done) / total, "text": f"study {len(done)} of {total}"})
 
     before = {image: {"label": image} for image in done}
     with _recorded(app, run):
-        answer = OneByOne(done, tell)({**run.job.request, "device": run.device}, app.datastore(), app.infer)
+        answer = SequentialBatchInfer(done, report_progress)(
+            {**run.job.request, "device": run.device}, app.datastore(), app.infer
+        )
     return before | answer
 
 
 def scoring(run: Run) -> dict[str, Any]:
-    """Score predicted labels against final ones, or cases for the strategies of a task."""
+    """Score predicted labels against final labels, or score cases for the strategies of a task."""
     app = _app()
     method = app.scorings.get(run.job.subject)
     with _recorded(app, run):
-        answer: Any = _case_scores(app, run, method) if isinstance(method, CaseScores) else app.scoring(run.job.request)
+        answer: Any = _score_cases(app, run, method) if isinstance(method, CaseScores) else app.scoring(run.job.request)
     return answer
 
 
-def _case_scores(app: JobHost, run: Run, method: CaseScores) -> dict[str, Any]:
-    """Score cases one by one; a training that waits has the device first, and a successor goes on behind it."""
+def _score_cases(app: JobHost, run: Run, method: CaseScores) -> dict[str, Any]:
+    """Score cases. If a training waits for the device, end early and submit a job for the remaining cases."""
 
-    def tell(standing: Standing) -> None:
-        run.tell({"fraction": standing.fraction, "text": str(standing), "eta_seconds": standing.eta_seconds})
+    def report_progress(state: ScoringProgress) -> None:
+        run.report_progress({"fraction": state.fraction, "text": str(state), "eta_seconds": state.eta_seconds})
 
-    def gives_way() -> bool:
-        return any(job.kind == TRAIN and job.status == SUBMITTED for job in app.queue.jobs.list(going=True))
+    def training_waits() -> bool:
+        return any(job.kind == TRAIN and job.status == SUBMITTED for job in app.queue.jobs.list(unfinished=True))
 
     scorer = Scorer(app.app_dir, method.task, device=run.device)
-    work = ScoreCases(method.scores, scorer, tell, gives_way)
-    answer = work.run(method.studies(app.datastore(), scorer.maker))
+    work = ScoreCases(method.scores, scorer, report_progress, training_waits)
+    answer = work.run(method.studies(app.datastore(), scorer.source))
     if answer["gave_way"]:
-        app.queue.submit(SCORING, method.name, method.request(scorer.maker.version), origin=run.job.origin)
+        app.queue.submit(SCORING, method.name, method.request(scorer.source.version), origin=run.job.origin)
     return answer
 
 
@@ -83,17 +85,17 @@ KINDS: dict[str, Kind] = {TRAIN: train, BATCH_INFER: batch_infer, SCORING: scori
 
 
 def run_name(job: Job) -> str:
-    """Return the name of a train job's run and version; names sort by age."""
+    """Return the name of a train job's run and version; names sort by creation time."""
     return f"{datetime.fromtimestamp(job.created, UTC):%Y%m%d-%H%M%S}-{job.id[:6]}"
 
 
 def devices(job: Job) -> Sequence[str]:
-    """Return the devices that will do for a job: the one it asks for, else any GPU, else the CPU."""
-    asked = str(first(job.request.get("device")) or "")
-    if not torch.cuda.is_available() or asked.startswith("cpu"):
+    """Return the devices that a job may use: the requested one, or else any GPU, or else the CPU."""
+    requested = str(first(job.request.get("device")) or "")
+    if not torch.cuda.is_available() or requested.startswith("cpu"):
         return ["cpu"]
-    every = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    return [each for each in every if asked.startswith(each)] or every
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [gpu for gpu in gpus if requested.startswith(gpu)] or gpus
 
 
 def _app() -> JobHost:
@@ -102,4 +104,4 @@ def _app() -> JobHost:
 
 def _recorded(app: JobHost, run: Run) -> AbstractContextManager[dict[str, Any]]:
     resumed = run.job.fraction > 0
-    return recorded(app.ledger, run.job.subject, run.job.id, kind=run.job.kind, resumed=resumed)
+    return record_job(app.ledger, run.job.subject, run.job.id, kind=run.job.kind, resumed=resumed)

@@ -1,1 +1,1 @@
-"""Tasks that restore rapid scans: from counts to the counts that a whole scan is expected to show."""
+"""Tasks of kind "restoration": estimate the expected counts of a standard scan from a rapid scan."""

@@ -1,4 +1,4 @@
-"""Tasks of kind "restoration": what `lib.tasks.kinds.TaskKind` asks of a kind."""
+"""The kind "restoration", as `lib.tasks.kinds.TaskKind` defines a kind of task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +12,7 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.scintigraphy.pairs import Pair, read_pair
 from lib.data.scintigraphy.scans import read_scan
-from lib.jobs.gate import Judged
+from lib.jobs.gate import JudgedCase
 from lib.jobs.judge_scans import judge_scans
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
@@ -26,19 +26,19 @@ from lib.tasks.spec import TaskSpec
 
 
 class Restoration:
-    """A scan with few counts in, the expected counts of a whole scan out; its labels are standard scans."""
+    """Tasks that estimate a standard scan from a rapid scan; the label of a rapid scan is its standard scan."""
 
     image_patterns: tuple[str, ...] = (*VOLUME_PATTERNS, "*.dcm", "*.png")
-    # How far a standard scan lies from a restored one is no measure of a person's work.
-    answers_are_drafts, answers_alone, serves_slicer = False, True, False
+    # The difference between a standard scan and a restored scan does not measure the work of an annotator.
+    answers_are_drafts, needs_no_clicks, serves_slicer = False, True, False
     example: tuple[str, str] = "Restore a scan", "restored.nii.gz"
 
     def check_image(self, path: str | Path) -> None:
-        """Refuse a file that is not a planar scan of counts."""
+        """Reject a file that is not a planar scan of counts."""
         read_scan(path)
 
     def infer_tasks(self, app_dir: str | Path, task: TaskSpec) -> Mapping[str, ServedInfer]:
-        """Return the one infer task of a task."""
+        """Return the single infer task."""
         return {task.name: RestorationInfer(app_dir, task)}
 
     def infer_file(
@@ -48,21 +48,21 @@ class Restoration:
         return restore_file(app_dir, task, image, output)
 
     def scoring_methods(self, task: TaskSpec) -> Mapping[str, ScoringMethod]:
-        """Return nothing: restored scans are judged by the gate alone."""
+        """Return no scoring method: only the gate judges restored scans."""
         return {}
 
-    def accept_label(
+    def check_submitted_label(
         self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
     ) -> NDArray[Any]:
-        """Return the counts of a standard scan that matches its rapid scan.
+        """Return the counts of a standard scan, after checking that it matches its rapid scan.
 
         Raises:
-            InputRejected: If the two are not a pair.
+            InputRejected: If the two scans are not a pair.
         """
         return read_pair(Pair(Path(image).name, Path(image), path))[1].counts
 
     def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
-        """Return no findings: a standard scan is measured, not drawn."""
+        """Return no findings, because a standard scan is measured and not drawn."""
         return []
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
@@ -79,6 +79,8 @@ class Restoration:
         )
         return result, None
 
-    def judge(self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device) -> list[Judged]:
-        """Return the gate's metric, and time, of each pair."""
+    def judge(
+        self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
+    ) -> list[JudgedCase]:
+        """Return the metric of the gate, and the time, of every pair."""
         return judge_scans(network, cases, task.gate.metric, device=device)

@@ -1,1 +1,1 @@
-"""Tasks of kind "segmentation": an image in, a label on its grid out."""
+"""Tasks of kind "segmentation": label an image on its own grid."""

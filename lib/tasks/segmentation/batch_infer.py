@@ -1,4 +1,4 @@
-"""Inference over many studies, one that fails not taking the others with it."""
+"""Batch inference over many studies; a study that fails does not stop the others."""
 
 import logging
 from collections.abc import Callable, Collection
@@ -12,19 +12,21 @@ from lib.data.findings import InputRejected
 logger = logging.getLogger(__name__)
 
 
-class OneByOne(BatchInferTask):
-    """MONAI Label's batch inference on one device, one study at a time.
+class SequentialBatchInfer(BatchInferTask):
+    """MONAI Label's batch inference, on one device, one study after the other.
 
     Args:
-        done: Studies to leave out, for they were inferred before an interruption.
-        tell: Told of each study, as it is done, with how many there are in all.
+        done: Studies to skip, because they were inferred before an interruption.
+        on_study_done: Called after every study, with its name and the total number of studies.
     """
 
-    def __init__(self, done: Collection[str] = (), tell: Callable[[str, int], object] = lambda *_: None) -> None:
-        self._done, self._tell = frozenset(done), tell
+    def __init__(
+        self, done: Collection[str] = (), on_study_done: Callable[[str, int], object] = lambda *_: None
+    ) -> None:
+        self._done, self._on_study_done = frozenset(done), on_study_done
 
     def get_images(self, request: dict[str, Any], datastore: Datastore) -> list[str]:
-        """Return the studies that a request names and the store has: another name would be taken for a path."""
+        """Return the requested studies that exist in the store; MONAI Label would use any other name as a path."""
         known = set(datastore.list_images()) - self._done
         return [image for image in super().get_images(request, datastore) if image in known]
 
@@ -32,11 +34,11 @@ class OneByOne(BatchInferTask):
         """Infer the studies that a request names.
 
         Args:
-            request: ``model``; ``images`` is "all", "labeled", "unlabeled" or a list of ids.
-            datastore: Where results are saved.
-            infer: The app's inference.
+            request: ``model``; ``images`` is "all", "labeled", "unlabeled" or a list of study names.
+            datastore: Store for the results.
+            infer: Inference function of the app.
         Returns:
-            By study: the answer, or ``{"error": reason}``.
+            By study: the result, or ``{"error": reason}``.
         """
 
         images = self.get_images(request, datastore)
@@ -46,14 +48,14 @@ class OneByOne(BatchInferTask):
             try:
                 return infer(one, store)
             except InputRejected as error:
-                logger.warning("%s is left out: %s", image, error)
+                logger.warning("batch inference skips %s: %s", image, error)
                 return {"error": str(error)}
             except Exception as error:
-                logger.exception("%s failed", image)
+                logger.exception("batch inference of %s failed", image)
                 return {"error": f"{type(error).__name__}: {error}"}
             finally:
-                self._tell(image, len(images) + len(self._done))
+                self._on_study_done(image, len(images) + len(self._done))
 
-        # multi_gpu counts GPUs and divides by their number, also when there is none.
+        # With multi_gpu, MONAI Label divides by the number of GPUs, which may be 0.
         plain = {**request, "images": images, "multi_gpu": False, "max_workers": 1}
         return super().__call__(plain, datastore, guarded)

@@ -1,4 +1,4 @@
-"""A task as MONAI Label's infer task: a request in, a label file on the source grid and its facts out."""
+"""MONAI Label infer task of a segmentation task: write a label file on the source grid and return its facts."""
 
 import logging
 import time
@@ -9,7 +9,7 @@ from monailabel.interfaces.tasks.infer_v2 import InferType
 
 from lib.tasks.segmentation.segmenter import Segmenter
 from lib.tasks.serving.result import centroids, result_dtype, result_suffix, write_result
-from lib.tasks.serving.served_infer import ServedInfer, watch_over
+from lib.tasks.serving.served_infer import ServedInfer, watch_for_failures
 from lib.tasks.spec import TaskSpec
 
 logger = logging.getLogger(__name__)
@@ -19,16 +19,16 @@ class SegmentationInfer(ServedInfer):
     """Answer inference requests of one task.
 
     Args:
-        app_dir: The app's folder.
+        app_dir: Folder of the app.
         task: The task.
     """
 
     def __init__(self, app_dir: str | Path, task: TaskSpec) -> None:
         super().__init__(app_dir, task, type=InferType.SEGMENTATION, labels=task.label_values)
-        self.segmenter = Segmenter.from_task(app_dir, task, watch=watch_over(app_dir, task))
+        self.segmenter = Segmenter.from_task(app_dir, task, watch=watch_for_failures(app_dir, task))
 
     def release(self, idle_seconds: float) -> bool:
-        """Let go of the network if nobody asked for so long; see `Segmenter.release`."""
+        """Release the network if no request came for `idle_seconds`; see `Segmenter.release`."""
         return self.segmenter.release(idle_seconds)
 
     def __call__(self, request: dict[str, Any]) -> tuple[str | None, dict[str, Any]]:
@@ -38,12 +38,12 @@ class SegmentationInfer(ServedInfer):
             request: ``image`` is a path; ``result_extension``, ``result_dtype``, ``result_compress`` and
                 ``result_write_to_file`` are optional.
         Returns:
-            The label file (None if not asked for), and ``label_names``, ``latencies``, ``centroids``, ``version``,
-            ``notes`` (what memory did not allow).
+            The label file (None if not requested), and ``label_names``, ``latencies``, ``centroids``, ``version``,
+            ``notes`` (deviations from the request, for example for lack of memory).
         Raises:
-            InputRejected: If the gate refuses the image.
-            NoWeights: If nothing serves the task.
-            RequestError: If the request asks for a result that is not offered.
+            InputRejected: If the input gate rejects the image.
+            NoWeights: If no version of the task can be served.
+            RequestError: If the request names an unsupported result option.
         """
         start = time.perf_counter()
         suffix, dtype = result_suffix(request), result_dtype(request)

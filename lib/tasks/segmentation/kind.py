@@ -1,4 +1,4 @@
-"""Tasks of kind "segmentation": what `lib.tasks.kinds.TaskKind` asks of a kind."""
+"""The kind "segmentation", as `lib.tasks.kinds.TaskKind` defines a kind of task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,37 +10,37 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import save_label
+from lib.data.pipeline import write_label
 from lib.data.validate import check
-from lib.jobs.gate import Judged
+from lib.jobs.gate import JudgedCase
 from lib.jobs.judge import judge
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
 from lib.tasks.segmentation.infer import SegmentationInfer
 from lib.tasks.segmentation.learn import TrainingRun, learn_labels
 from lib.tasks.segmentation.segmenter import Segmenter
-from lib.tasks.segmentation.submission import accept_label, inspect_submitted_label
+from lib.tasks.segmentation.submission import check_submitted_label, find_label_faults
 from lib.tasks.serving.served_infer import ServedInfer
 from lib.tasks.spec import TaskSpec
 from lib.tasks.strategies.scoring import DicePerClass
 
 VOLUME_PATTERNS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
-"""Files of a folder that are volumes."""
+"""File patterns of volumes in a folder."""
 
 
 class Segmentation:
-    """An image in, a label of all classes out."""
+    """Tasks that label all classes of an image."""
 
     image_patterns: tuple[str, ...] = VOLUME_PATTERNS
-    answers_are_drafts, answers_alone, serves_slicer = True, True, True
+    answers_are_drafts, needs_no_clicks, serves_slicer = True, True, True
     example: tuple[str, str] = "Segment a study", "label.nii.gz"
 
     def check_image(self, path: str | Path) -> None:
-        """Refuse an image that the input gate refuses."""
+        """Reject an image that does not pass the input gate."""
         check(path)
 
     def infer_tasks(self, app_dir: str | Path, task: TaskSpec) -> Mapping[str, ServedInfer]:
-        """Return the one infer task of a task."""
+        """Return the single infer task."""
         return {task.name: SegmentationInfer(app_dir, task)}
 
     def infer_file(
@@ -48,27 +48,29 @@ class Segmentation:
     ) -> dict[str, Any]:
         """Segment one image into a file."""
         result = Segmenter.from_task(app_dir, task).segment(image, progress=progress)
-        save_label(result.label, result.affine, output)
+        write_label(result.label, result.affine, output)
         return {"output": str(output), "model": result.version, "seconds": result.seconds, "labels": result.labels}
 
     def scoring_methods(self, task: TaskSpec) -> Mapping[str, ScoringMethod]:
         """Return Dice per class."""
         return {"dice": DicePerClass(task.label_values)}
 
-    def accept_label(
+    def check_submitted_label(
         self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
     ) -> NDArray[Any]:
-        """Check a submitted label; see `submission.accept_label`."""
-        return accept_label(path, image, task, label_info)
+        """Check a submitted label; see `submission.check_submitted_label`."""
+        return check_submitted_label(path, image, task, label_info)
 
     def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
-        """Return the findings on an accepted label; see `submission.inspect_submitted_label`."""
-        return inspect_submitted_label(label, image, task)
+        """Return the findings on an accepted label; see `submission.find_label_faults`."""
+        return find_label_faults(label, image, task)
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
-        """Train on labelled cases; whole volumes choose the epoch."""
+        """Train on labelled cases; the epoch with the best Dice on whole validation volumes is kept."""
         return learn_labels(task, network, run)
 
-    def judge(self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device) -> list[Judged]:
-        """Return Dice, clDice and time of each case."""
+    def judge(
+        self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
+    ) -> list[JudgedCase]:
+        """Return Dice, clDice and time of every case."""
         return judge(network, cases, task.image, task.labels, device=device)

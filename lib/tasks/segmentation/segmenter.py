@@ -1,4 +1,4 @@
-"""One image in, its labels on the very same grid out; the same for the server, the command line and the tests."""
+"""Segment an image on its own grid, for the server and the command line."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lib.data.pipeline import Reading, read, window
+from lib.data.pipeline import Reading, apply_window, read
 from lib.data.validate import check
 from lib.jobs.watch import Watch, check_finite
-from lib.models.inference.engine import device_of
+from lib.models.inference.engine import select_device
 from lib.models.inference.predictor import Predictor
 from lib.tasks.serving.follower import Follower
-from lib.tasks.serving.teacher import moved_on
+from lib.tasks.serving.teacher import find_teacher_mismatch
 from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
 from lib.tasks.spec import SEGMENTATION, TaskSpec, load_app, require_kind
 
@@ -25,17 +25,17 @@ Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, eq=False)
-class Segmentation:
+class SegmentedImage:
     """Labels of one image.
 
     Args:
         label: uint8, in the source's shape and voxel order.
-        affine: The source's, ``(4, 4)``, voxel index to RAS+ mm.
-        seconds: Time per stage: check, read, infer, restore.
-        version: The version of the weights that answered.
-        labels: The value of each class, by name.
-        reading: The image as the network saw it.
-        notes: What had to be done otherwise than asked, such as fewer windows at once where memory ran out.
+        affine: Affine of the source, ``(4, 4)``, voxel index to RAS+ mm.
+        seconds: Time per stage, in s: check, read, infer, restore.
+        version: Name of the version that segmented the image.
+        labels: Label value by class name.
+        reading: The preprocessed image that the network received.
+        notes: Deviations from the normal procedure, for example smaller batches of windows for lack of memory.
     """
 
     label: NDArray[np.uint8]
@@ -48,17 +48,17 @@ class Segmentation:
 
 
 class Segmenter:
-    """Segment images with whatever version of a task's weights is served at that moment.
+    """Segment images with the version of a task's weights that is served when the request arrives.
 
-    Threads may share it. An answer comes from one version as a whole; see `lib.tasks.serving.follower`.
+    The object is thread-safe. One image is segmented by one version; see `lib.tasks.serving.follower`.
 
     Args:
         task: The task.
-        weights: Asked before every image for the version to serve.
-        device: Where the network runs; None takes a GPU if there is one.
-        watch: Told of every image that a version answered or failed on.
-        student: Answers where the network finds no memory.
-        remark: What there is to tell of a version that answered; empty for nothing.
+        weights: Returns the version to serve; called before every image.
+        device: Device of the network; None selects a GPU if there is one.
+        watch: Receives every image that a version segmented or failed on.
+        student: Segments the image if memory is too small for the network.
+        version_note: Returns a note about a version for ``notes``; empty for no note.
     """
 
     def __init__(
@@ -69,11 +69,11 @@ class Segmenter:
         device: str | torch.device | None = None,
         watch: Watch | None = None,
         student: "Segmenter | None" = None,
-        remark: Callable[[ServedWeights], str] = lambda served: "",
+        version_note: Callable[[ServedWeights], str] = lambda served: "",
     ) -> None:
-        self.task, self.student, self._remark = task, student, remark
+        self.task, self.student, self._version_note = task, student, version_note
         self._watch = watch or Watch(lambda version, reason: None)
-        self._device = device_of(device)
+        self._device = select_device(device)
         self._follower = Follower(weights, self._load, self._watch)
 
     @classmethod
@@ -88,58 +88,63 @@ class Segmenter:
         """Return a segmenter that follows the champion of a task.
 
         Args:
-            app_dir: The app's folder.
-            task: One of its tasks, or its name.
-            device: Where the network runs; None takes a GPU if there is one.
-            watch: Told of every image that a version answered or failed on.
+            app_dir: Folder of the app.
+            task: Task of the app, or its name.
+            device: Device of the network; None selects a GPU if there is one.
+            watch: Receives every image that a version segmented or failed on.
         Raises:
-            SpecError: If the task does not segment.
+            SpecError: If the task is not of kind "segmentation".
         """
         app = load_app(app_dir)
         task = app.task(task) if isinstance(task, str) else task
         require_kind(task, SEGMENTATION, "segment an image")
         student = None if task.student is None else cls.from_task(app_dir, task.student, device=device)
 
-        def remark(served: ServedWeights) -> str:
-            why = moved_on(app_dir, app, task, served.card)
-            return f"its teacher moved on: {why}" if why else ""
+        def version_note(served: ServedWeights) -> str:
+            reason = find_teacher_mismatch(app_dir, app, task, served.card)
+            return f"its teacher was replaced: {reason}" if reason else ""
 
         return cls(
-            task, lambda: served_weights(app_dir, task), device=device, watch=watch, student=student, remark=remark
+            task,
+            lambda: served_weights(app_dir, task),
+            device=device,
+            watch=watch,
+            student=student,
+            version_note=version_note,
         )
 
-    def segment(self, path: str | Path, progress: Progress | None = None) -> Segmentation:
+    def segment(self, path: str | Path, progress: Progress | None = None) -> SegmentedImage:
         """Return the labels of an image.
 
         Args:
-            path: A file in any format the gate accepts, or a folder of one DICOM series.
-            progress: Called with (slices done, slices in all).
+            path: File in a format that the input gate accepts, or folder with one DICOM series.
+            progress: Called with (slices done, total slices).
         Raises:
-            InputRejected: If the gate refuses the image.
-            NoWeights: If nothing serves the task.
-            torch.OutOfMemoryError: If not even one window fits and there is no student.
+            InputRejected: If the input gate rejects the image.
+            NoWeights: If no version of the task can be served.
+            torch.OutOfMemoryError: If memory is too small for one window and there is no student.
         """
         clock, notes = _Clock(), []
         source = check(path)
-        clock.lap("check")
+        clock.end_stage("check")
         reading = read(source, self.task.image)
-        volume = window(reading.hu, self.task.image.window_hu)
-        clock.lap("read")
+        volume = apply_window(reading.intensities, self.task.image.window)
+        clock.end_stage("read")
         served, predictor = self._follower.current(str(path))
         try:
-            with self._watch.over(served.name, str(path)):
+            with self._watch.observe(served.name, str(path)):
                 slabs = ((start, check_finite(slab)) for start, slab in predictor.slabs(volume, progress, notes))
-                label = reading.restore(clock.laps("infer", "restore", slabs))
+                label = reading.restore(clock.split("infer", "restore", slabs))
         except torch.OutOfMemoryError:
             if self.student is None:
                 raise
             label = None
         if label is None:
-            return self._by_student(path, progress, notes)
-        clock.lap("restore")
-        self._follower.used()
-        notes += filter(None, [self._remark(served)])
-        return Segmentation(
+            return self._segment_by_student(path, progress, notes)
+        clock.end_stage("restore")
+        self._follower.mark_used()
+        notes += filter(None, [self._version_note(served)])
+        return SegmentedImage(
             label=label,
             affine=reading.source_affine,
             seconds=clock.seconds,
@@ -150,15 +155,15 @@ class Segmenter:
         )
 
     def release(self, idle_seconds: float = 0.0) -> bool:
-        """Let go of the network, and of the student's, if nobody asked for so long; see `Follower.release`."""
+        """Release the networks of task and student if no request came for `idle_seconds`; see `Follower.release`."""
         student = self.student is not None and self.student.release(idle_seconds)
         return self._follower.release(idle_seconds) or student
 
-    def _by_student(self, path: str | Path, progress: Progress | None, notes: list[str]) -> Segmentation:
+    def _segment_by_student(self, path: str | Path, progress: Progress | None, notes: list[str]) -> SegmentedImage:
         assert self.student is not None
         answer = self.student.segment(path, progress)
-        told = f"memory ran out: the student '{self.student.task.name}' answered"
-        return replace(answer, notes=(*notes, told, *answer.notes))
+        note = f"memory ran out: the student '{self.student.task.name}' answered"
+        return replace(answer, notes=(*notes, note, *answer.notes))
 
     def _load(self, served: ServedWeights) -> Predictor:
         image = self.task.image
@@ -167,18 +172,20 @@ class Segmenter:
 
 
 class _Clock:
+    """Time per stage."""
+
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
-    def lap(self, stage: str) -> None:
+    def end_stage(self, stage: str) -> None:
         now = time.perf_counter()
         self.seconds[stage] = self.seconds.get(stage, 0.0) + now - self._last
         self._last = now
 
-    def laps(self, making: str, using: str, items: Iterable[Item]) -> Iterator[Item]:
-        """Pass items on, and keep the time that making them took apart from the time that using them took."""
+    def split(self, producing: str, consuming: str, items: Iterable[Item]) -> Iterator[Item]:
+        """Yield items; add the time to produce them to one stage and the time to consume them to another."""
         for item in items:
-            self.lap(making)
+            self.end_stage(producing)
             yield item
-            self.lap(using)
+            self.end_stage(consuming)

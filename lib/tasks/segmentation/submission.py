@@ -1,4 +1,4 @@
-"""A label that somebody submits: on the grid of its image, in the values of the app, and what to look at in it."""
+"""Check a submitted label: its grid, its values, and faults that the annotator should review."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,37 +10,36 @@ from numpy.typing import NDArray
 
 from lib.data.findings import reject
 from lib.data.formats import load, read_header
-from lib.data.pipeline import IGNORE, load_label, save_label
+from lib.data.pipeline import IGNORE, load_label, write_label
 from lib.evaluation.faults import inspect_label, not_checked
 from lib.tasks.spec import TaskSpec
 
 logger = logging.getLogger(__name__)
 
 CHECK_SECONDS = 10.0
-"""After which no further check of a label begins: whoever submits it waits."""
+"""Time in s after which no further check of a label starts, because the annotator waits for the answer."""
 
 
-def accept_label(
+def check_submitted_label(
     path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
 ) -> NDArray[Any]:
-    """Refuse a label that nobody could train on, and bring its values into the order of the task's labels.
+    """Reject a label that cannot be used for training, and map its values to the values of the task's labels.
 
-    Slicer numbers the segments of a submitted label by their position on its screen, whatever values they came with,
-    and tells their names beside it.
+    Slicer numbers the segments of a submitted label by their position on the screen and sends their names separately.
 
     Args:
-        path: The label file; rewritten where values move.
-        image: The image it belongs to.
-        task: Whose labels these are.
-        label_info: ``{"name": ..., "idx": ...}`` per value, as Slicer sends them; may be empty.
+        path: The label file; rewritten if values change.
+        image: Image of the label.
+        task: Task that declares the labels.
+        label_info: ``{"name": ..., "idx": ...}`` per value, as Slicer sends it; may be empty.
     Returns:
-        Its values, in the image's shape.
+        Label values, in the shape of the image.
     Raises:
-        InputRejected: If it cannot be read, has another grid than its image, or unknown values or names.
+        InputRejected: If the label cannot be read, has another grid than its image, or unknown values or names.
     """
     header = read_header(path)
     if header.components != 1 or len(header.spatial_shape) > 3:
-        reason = f"The label '{path.name}' has several layers."
+        reason = f"The label '{path.name}' has several layers; one layer is expected."
         raise reject("WRONG_DIMENSION", reason, "Export it as one label map, without overlapping segments.")
     grid = read_header(image)
     voxels = load_label(path, grid.spatial_shape, grid.affine)
@@ -48,20 +47,20 @@ def accept_label(
     unknown = sorted(set(np.unique(renamed).tolist()) - {0, IGNORE, *task.label_values.values()})
     if unknown:
         known = ", ".join(f"{value} {name}" for name, value in task.label_values.items())
-        reason = f"The label holds the values {unknown}, which name nothing."
-        raise reject("LABEL_VALUES", reason, f"Use 0 background, {known}, {IGNORE} ignore.")
+        reason = f"The label has the values {unknown}, which are not values of this task."
+        raise reject("LABEL_VALUES", reason, f"Use only these values: 0 background, {known}, {IGNORE} ignore.")
     if not np.array_equal(renamed, voxels):
-        save_label(renamed, header.affine, path)
+        write_label(renamed, header.affine, path)
     return renamed
 
 
-def inspect_submitted_label(label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
-    """Return what a person should look at in a label, as plain data; it refuses nothing and raises nothing.
+def find_label_faults(label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
+    """Return the faults of a label that the annotator should review, JSON-safe; reject nothing and raise nothing.
 
     Args:
-        label: What `accept_label` returned.
-        image: The image it belongs to.
-        task: Whose labels these are.
+        label: Label values from `check_submitted_label`, in the shape of the image.
+        image: Image of the label.
+        task: Task that declares labels and expected topology.
     """
     try:
         volume = load(image)
@@ -74,8 +73,8 @@ def inspect_submitted_label(label: NDArray[Any], image: str | Path, task: TaskSp
             expected=task.topology,
             seconds=CHECK_SECONDS,
         )
-    except Exception as error:  # a person's work is saved, whatever the check of it stumbles on
-        logger.exception("the label of %s was not checked", image)
+    except Exception as error:  # a label is saved even if the check fails
+        logger.exception("the check of the label of %s failed", image)
         found = [not_checked(f"The check failed: {type(error).__name__}.")]
     return [fault.as_dict() for fault in found]
 
@@ -90,7 +89,7 @@ def _renamed(
         if not isinstance(index, int) or not 0 < index < IGNORE or index not in present:
             continue
         if name not in values:
-            reason = f"The segment '{name}' is none of this app's labels."
-            raise reject("LABEL_NAMES", reason, f"Rename or remove it; the labels are {', '.join(values)}.")
+            reason = f"The segment '{name}' is not a label of this task."
+            raise reject("LABEL_NAMES", reason, f"Rename the segment to one of: {', '.join(values)}; or remove it.")
         table[index] = values[name]
     return table[voxels]

@@ -1,1 +1,1 @@
-"""Load the served version of a task, follow its champion, write its answers."""
+"""Load the served version of a task, replace it when the champion changes, and write inference results."""

@@ -1,4 +1,4 @@
-"""A task's served student as an ONNX file for other programs, in float32 or int8, with what that changes."""
+"""Export the served student of a task to ONNX in float32 or int8, and measure the agreement of int8 with float32."""
 
 from pathlib import Path
 from statistics import fmean
@@ -10,7 +10,7 @@ from torch import nn
 
 from lib.data.cases import Case, find_cases
 from lib.data.files.atomic import replacing
-from lib.data.pipeline import ImageSpec, read, window
+from lib.data.pipeline import ImageSpec, apply_window, read
 from lib.learning.loop.validation import case_dice
 from lib.models.inference.onnx import OnnxNetwork, export, quantise
 from lib.models.inference.predictor import Predictor
@@ -19,51 +19,51 @@ from lib.tasks.serving.weights import build_network, served_weights
 from lib.tasks.spec import SpecError, load_app
 
 CASES, WINDOWS = 16, 8
-"""How many images, and how many windows of each, tell the ranges of activations."""
+"""Number of images, and of windows per image, from which the int8 ranges of activations are measured."""
 
 
 def export_student(app_dir: str | Path, task: str, out: Path, *, images: Path | None = None) -> dict[str, Any]:
-    """Write the served version of a student as ONNX.
+    """Write the served version of a student to an ONNX file.
 
     Args:
         app_dir: The app's folder.
-        task: The student's task.
+        task: Name of the student's task.
         out: File to write.
-        images: Folder of images to find int8's ranges on; None writes float32.
+        images: Folder of images from which the int8 ranges of activations are measured; None writes float32.
     Returns:
-        JSON-safe: the file, its size in MB, the version and, of int8, ``agreement``: its Dice with float32 on the
-        images, by class.
+        JSON-safe: the file, its size in MB, the version and, for int8, ``agreement``: Dice between the int8 and the
+        float32 labels of the images, by class.
     Raises:
-        SpecError: If the task's network is no convolutional student.
-        ValueError: If there is no image to find ranges on.
+        SpecError: If the task's network is not a convolutional student.
+        ValueError: If the folder has no image.
     """
     spec = load_app(app_dir).task(task)
     served = served_weights(app_dir, spec)
     network = build_network(spec, served.path)
     if not isinstance(network, StudentConv):
-        raise SpecError(f"task '{task}' is a {spec.model}: only student_conv is exported")
-    model, told = export(network, len(spec.image.slice_offsets), spec.dimension), {}
+        raise SpecError(f"task '{task}' has the model {spec.model}: name a task with the model student_conv")
+    model, facts = export(network, len(spec.image.slice_offsets), spec.dimension), {}
     if images is not None:
         cases = find_cases(images)[:CASES]
         if not cases:
-            raise ValueError(f"there is no image in {images} to find the ranges of activations on")
-        model = quantise(model, [each for case in cases for each in windows(case, spec.image, network.stride)])
-        told["agreement"] = agreement(network, model, cases, spec.image, spec.labels)
+            raise ValueError(f"{images} has no image: int8 needs images to measure the ranges of activations")
+        model = quantise(model, [patch for case in cases for patch in windows(case, spec.image, network.stride)])
+        facts["agreement"] = agreement(network, model, cases, spec.image, spec.labels)
     with replacing(out) as partial:
         partial.write_bytes(model)
-    return {"output": str(out), "version": served.name, "megabytes": round(len(model) / 1e6, 2), **told}
+    return {"output": str(out), "version": served.name, "megabytes": round(len(model) / 1e6, 2), **facts}
 
 
 def windows(case: Case, spec: ImageSpec, stride: int, count: int = WINDOWS) -> list[torch.Tensor]:
-    """Return windows ``(1, C, *roi)`` from the middle of a case, evenly along its last axis.
+    """Return windows ``(1, C, *roi)`` from the middle of a case, evenly spaced along its last axis.
 
     Args:
-        case: An image.
-        spec: How it is read.
-        stride: Sides are cut to multiples of this.
-        count: How many.
+        case: A case; only its image is read.
+        spec: Spacing, window and roi for reading it.
+        stride: The sides of a window are cut to multiples of this, in voxels.
+        count: Number of windows of a 2-D roi; a 3-D roi gives one window.
     """
-    volume = window(read(case.image, spec).hu, spec.window_hu)[0]
+    volume = apply_window(read(case.image, spec).intensities, spec.window)[0]
     sides = [
         max(stride, min(side, size) // stride * stride) for side, size in zip(spec.roi, volume.shape, strict=False)
     ]
@@ -73,22 +73,22 @@ def windows(case: Case, spec: ImageSpec, stride: int, count: int = WINDOWS) -> l
         return [volume[None, None, ..., low[2] : low[2] + sides[2]]]
     places = np.linspace(0, volume.shape[-1] - 1, count).round().astype(int)
     near = [np.clip(place + np.array(spec.slice_offsets), 0, volume.shape[-1] - 1) for place in places]
-    return [volume[..., each].movedim(-1, 0)[None].contiguous() for each in near]
+    return [volume[..., indices].movedim(-1, 0)[None].contiguous() for indices in near]
 
 
 def agreement(
     network: nn.Module, model: bytes, cases: list[Case], spec: ImageSpec, labels: tuple[str, ...]
 ) -> dict[str, float]:
-    """Return the Dice of a graph's labels with those of the network it came from, the mean over cases by class."""
-    assert isinstance(network, StudentConv), "what was exported"
-    sides = [
-        Predictor(each, roi=spec.roi, slice_offsets=spec.slice_offsets)
-        for each in (network, OnnxNetwork(network, model))
+    """Return Dice between the labels of an ONNX model and of its source network: the mean over cases, by class."""
+    assert isinstance(network, StudentConv), "only a StudentConv is exported"
+    predictors = [
+        Predictor(runner, roi=spec.roi, slice_offsets=spec.slice_offsets)
+        for runner in (network, OnnxNetwork(network, model))
     ]
     scores = []
     for case in cases:
-        volume = window(read(case.image, spec).hu, spec.window_hu)
-        whole, small = (side.labels(volume).numpy() for side in sides)
-        scores.append(case_dice(small, whole, labels))
+        volume = apply_window(read(case.image, spec).intensities, spec.window)
+        reference, exported = (predictor.labels(volume).numpy() for predictor in predictors)
+        scores.append(case_dice(exported, reference, labels))
     found = {name: [score[name] for score in scores if score[name] is not None] for name in labels}
     return {name: round(fmean(values), 4) for name, values in found.items() if values}

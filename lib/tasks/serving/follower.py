@@ -1,4 +1,4 @@
-"""Follow the champion of a task: what it loads into, in the background, from one answer to the next."""
+"""Load the champion version of a task, and replace it in the background when another version becomes champion."""
 
 import threading
 import time
@@ -11,22 +11,21 @@ import torch
 from lib.jobs.watch import Watch
 from lib.tasks.serving.weights import ServedWeights
 
-PATIENCE_SECONDS = 3.0
-"""So long an image waits for a new version that is being loaded; then the old one answers once more."""
+LOAD_WAIT_SECONDS = 3.0
+"""Longest time that a request waits for a new version to load; after it, the old version still answers."""
 Loaded = TypeVar("Loaded")
 
 
 class Follower(Generic[Loaded]):
-    """Hold what a task's served weights load into. Threads may share it.
+    """Hold the object loaded from a task's served weights, for example a predictor; thread-safe.
 
-    An answer comes from one version as a whole: a version that becomes champion is loaded in the background and answers
-    from one image to the next.
+    A version that becomes champion is loaded in the background. Each image is processed by one version only.
 
     Args:
-        weights: Asked before every image for the version to serve.
-        load: Makes of a version what answers.
-        watch: Told of a version that cannot be loaded.
-        changed: Called when another version begins to answer, and when there is none any more.
+        weights: Returns the version to serve; called before each image.
+        load: Loads a version and returns the object that processes images.
+        watch: Receives the errors of a version that cannot be loaded.
+        changed: Called when another version replaces the loaded one, and when the loaded one is released.
     """
 
     def __init__(
@@ -39,65 +38,67 @@ class Follower(Generic[Loaded]):
         self._weights, self._load, self._watch, self._changed = weights, load, watch, changed
         self._loading = threading.Lock()
         self._loaded: tuple[ServedWeights, Loaded] | None = None
-        self._coming: tuple[ServedWeights, Future[Loaded]] | None = None
+        self._pending: tuple[ServedWeights, Future[Loaded]] | None = None
         self._loader = ThreadPoolExecutor(1, "load")
         self._used = time.monotonic()
 
     def prepare(self) -> None:
-        """Begin to load what is served, for an image that may come; whatever is wrong, that image will be told."""
+        """Start to load the served version before the first image; that image's request reports any error."""
         with self._loading:
             if self._loaded is None:
                 self._begin(self._weights())
 
     def current(self, image: str = "") -> tuple[ServedWeights, Loaded]:
-        """Return the version that answers an image, and what it loaded into."""
-        # A pair is replaced as one object: a thread sees the old version or the new, never a mixture.
+        """Return the version to process an image with, and the object loaded from it."""
+        # Version and object are replaced together as one tuple, so a thread never sees a mixture of two versions.
         with self._loading:
             served, self._used = self._weights(), time.monotonic()
             if self._loaded is not None and self._loaded[0] == served:
                 return self._loaded
             former, future = self._loaded, self._begin(served)
-        wait([future], timeout=PATIENCE_SECONDS if former else None)
+        wait([future], timeout=LOAD_WAIT_SECONDS if former else None)
         if former and not future.done():
             return former
-        with self._watch.over(served.name, image, answers=False):
-            loaded = served, self._arrived(served, future)
+        with self._watch.observe(served.name, image, is_answer=False):
+            loaded = served, self._wait_for(served, future)
         with self._loading:
             if former is not None and self._loaded is former:
                 self._changed()
             self._loaded = loaded
         return loaded
 
-    def used(self) -> None:
-        """Note that it answered just now."""
+    def mark_used(self) -> None:
+        """Restart the idle time: the loaded version has just processed an image."""
         self._used = time.monotonic()
 
     def release(self, idle_seconds: float = 0.0) -> bool:
-        """Let go of what is loaded if nobody asked for so long, for a training that needs the memory.
+        """Free the memory of the loaded version for a training.
 
+        Args:
+            idle_seconds: Least time since the last image; a version used later than that stays loaded.
         Returns:
-            Whether there was something; the next image loads it again.
+            Whether a version was released; the next image loads it again.
         """
         with self._loading:
             if self._loaded is None or time.monotonic() - self._used < idle_seconds:
                 return False
-            self._loaded = self._coming = None
+            self._loaded = self._pending = None
             self._changed()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         return True
 
     def _begin(self, served: ServedWeights) -> "Future[Loaded]":
-        if self._coming is None or self._coming[0] != served:
-            self._coming = served, self._loader.submit(self._load, served)
-        return self._coming[1]
+        if self._pending is None or self._pending[0] != served:
+            self._pending = served, self._loader.submit(self._load, served)
+        return self._pending[1]
 
-    def _arrived(self, served: ServedWeights, future: "Future[Loaded]") -> Loaded:
+    def _wait_for(self, served: ServedWeights, future: "Future[Loaded]") -> Loaded:
         try:
             return future.result()
         except BaseException:
-            # The next image tries anew: what failed may have been the moment and not the version.
+            # The next image loads the version again: the error may be temporary.
             with self._loading:
-                if self._coming == (served, future):
-                    self._coming = None
+                if self._pending == (served, future):
+                    self._pending = None
             raise

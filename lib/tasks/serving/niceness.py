@@ -1,4 +1,4 @@
-"""Whoever computes gives way to whoever answers: what the kernel is told of threads and processes."""
+"""Run inference and jobs at a lower priority than HTTP handlers."""
 
 import os
 import sys
@@ -6,20 +6,20 @@ import threading
 
 import torch
 
-ANSWERS, JOBS = 5, 10
-"""Niceness of threads that compute what somebody waits for, and of jobs, which nobody does: five steps more are a third
-of the processor where both want all of it."""
+INFERENCE_NICENESS, JOB_NICENESS = 5, 10
+"""Niceness of inference threads, for whose result a user waits, and of background jobs. With five steps more, a thread
+gets a third of a core that both compete for."""
 
 
-def thread_gives_way() -> None:
-    """Have the kernel prefer others to this thread and to those that it starts; on Linux threads have a niceness."""
+def lower_thread_priority() -> None:
+    """Raise the niceness of this thread and of threads that it starts; only Linux has a niceness per thread."""
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + ANSWERS)
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + INFERENCE_NICENESS)
 
 
-def process_gives_way() -> None:
-    """Let this process run only where nobody waits for an answer, and leave half the cores free of it."""
-    os.nice(JOBS)
+def lower_process_priority() -> None:
+    """Raise the niceness of this process, and limit torch to half of the cores."""
+    os.nice(JOB_NICENESS)
     if "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(max(1, (os.cpu_count() or 1) // 2))

@@ -1,4 +1,4 @@
-"""What an infer task answers with: a label file as the request wants it, and where its classes lie."""
+"""Write inference results in the format that a request asks for, and find the centre of each class."""
 
 import os
 import tempfile
@@ -9,26 +9,26 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data.formats import SUFFIXES
-from lib.data.volumes.save import put_volume
+from lib.data.volumes.save import write_temporary_volume
 
 RESULT_SUFFIXES = (".nrrd", ".nii.gz", ".nii")
 RESULT_DTYPES = ("uint8", "uint16", "int16")
 
 
 class RequestError(ValueError):
-    """Raised for a request that asks for a result that is not offered."""
+    """Raised if a request asks for a format that is not available."""
 
 
 def first(value: Any) -> Any:
-    """Return item 0 of a list: list-valued options arrive whole when a client sends nothing."""
+    """Return the first item of a list: a client that sets no option sends the list of choices, the default first."""
     return value[0] if isinstance(value, list | tuple) and value else value
 
 
 def result_suffix(request: Mapping[str, Any]) -> str:
-    """Return the suffix that a request wants its label file to have; the image's own where it does not say.
+    """Return the file suffix that a request asks for, by default the suffix of the image.
 
     Raises:
-        RequestError: If it is not offered.
+        RequestError: If the suffix is not one of `RESULT_SUFFIXES`.
     """
     asked = first(request.get("result_extension"))
     if asked:
@@ -37,15 +37,15 @@ def result_suffix(request: Mapping[str, Any]) -> str:
             raise RequestError(f"result_extension is one of {', '.join(RESULT_SUFFIXES)}, not {asked!r}")
         return suffix
     name = str(request["image"]).lower()
-    own = next((s for s in SUFFIXES if name.endswith(s)), "")
-    return own if own in RESULT_SUFFIXES else ".nrrd"
+    suffix = next((s for s in SUFFIXES if name.endswith(s)), "")
+    return suffix if suffix in RESULT_SUFFIXES else ".nrrd"
 
 
 def result_dtype(request: Mapping[str, Any]) -> str:
-    """Return the type that a request wants its labels to have.
+    """Return the data type of label values that a request asks for, by default "uint8".
 
     Raises:
-        RequestError: If it is not offered.
+        RequestError: If the type is not one of `RESULT_DTYPES`.
     """
     dtype = first(request.get("result_dtype")) or "uint8"
     if dtype not in RESULT_DTYPES:
@@ -54,35 +54,35 @@ def result_dtype(request: Mapping[str, Any]) -> str:
 
 
 def write_result(label: NDArray[np.uint8], affine: ArrayLike, suffix: str, dtype: str) -> str:
-    """Return the path of a new temporary file that holds a label; whoever sends it removes it.
+    """Write a label to a new temporary file and return its path; the caller removes the file.
 
     Args:
-        label: On the source grid.
-        affine: Of that grid, ``(4, 4)``.
+        label: Label values on the source grid, ``(X, Y, Z)``.
+        affine: Affine of the source grid, ``(4, 4)``, in mm.
         suffix: One of `RESULT_SUFFIXES`.
         dtype: One of `RESULT_DTYPES`.
     """
     handle, path = tempfile.mkstemp(suffix=suffix)
     os.close(handle)
-    put_volume(np.asarray(label, dtype), affine, path)
+    write_temporary_volume(np.asarray(label, dtype), affine, path)
     return path
 
 
 def centroids(label: NDArray[np.uint8], values: Mapping[str, int], first_slice: int = 0) -> dict[str, list[str]]:
-    """Return the middle voxel of each class that is there.
+    """Return the voxel of each class that is nearest to the centre of mass of the class.
 
     Args:
         label: Label values, ``(X, Y)`` or ``(X, Y, Z)``.
-        values: The value of each class, by name.
-        first_slice: The place of the label's first slice along the third axis, where it is a part of a larger one.
+        values: Label value of each class by name.
+        first_slice: Index of the label's first slice along the third axis, if the label is a part of a volume.
     Returns:
-        Voxel indices by name, as strings, which is what OHIF reads.
+        Voxel indices by name of each class that has voxels; strings, because OHIF reads strings.
     """
     found = {}
     for name, value in values.items():
         voxels = np.argwhere(label == value)
         if len(voxels):
-            # The centre of a bent tube lies outside it; the voxel nearest to the centre does not.
+            # The centre of mass of a bent tube lies outside of it, so take the nearest voxel of the tube.
             nearest = voxels[np.argmin(((voxels - voxels.mean(axis=0)) ** 2).sum(axis=1))]
             nearest[2:] += first_slice
             found[name] = [str(int(index)) for index in nearest]

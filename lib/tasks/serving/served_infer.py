@@ -1,4 +1,4 @@
-"""What every infer task of an app has in common: how it is listed, what it is served with, when it lets go."""
+"""The base class of an app's infer tasks: listing, served weights and release of memory."""
 
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -7,27 +7,27 @@ from pathlib import Path
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
 from lib.jobs.watch import Watch
-from lib.tasks.serving.models import take_back
+from lib.tasks.serving.models import roll_back_failing_version
 from lib.tasks.serving.result import RESULT_SUFFIXES
 from lib.tasks.serving.weights import NoWeights, SchemaMismatch, served_weights
 from lib.tasks.spec import TaskSpec
 
 QUEUED = "queue_seconds"
-"""How long a request waited for its turn, which the server alone tells."""
+"""Key of a request with the seconds that it waited in the server's queue; only the server sets it."""
 
 
 class ServedInfer(InferTask):
-    """What every infer task of an app tells of itself.
+    """Base class of the infer tasks of an app.
 
-    MONAI Label's own BasicInferTask mis-indexes axes on the way back and runs random weights where there is no file, so
-    this adapts the interface below it.
+    MONAI Label's BasicInferTask confuses axes when it restores the source grid, and uses random weights if the file of
+    weights is missing. This class therefore implements the interface below BasicInferTask.
 
     Args:
         app_dir: The app's folder.
         task: The task.
-        type: What viewers offer it as.
-        labels: The value of each class, by name.
-        dimension: 2 if it answers for one slice, else 3.
+        type: MONAI Label's type of the infer task, by which viewers place it in their panels.
+        labels: Label value of each class by name.
+        dimension: 2 if the result is one slice, else 3.
     """
 
     needs_clicks = False
@@ -45,24 +45,24 @@ class ServedInfer(InferTask):
         )
 
     def is_valid(self) -> bool:
-        """Say that the task is listed; without weights it answers with the reason."""
+        """Return True: the task is listed even without weights, and a request then gets the reason as an error."""
         return True
 
     def get_path(self, validate: bool = True) -> str | None:
-        """Return the file of the served weights, None if there is none."""
+        """Return the file of the served weights, None if no weights can be served."""
         try:
             return str(served_weights(self.app_dir, self.task).path)
         except (NoWeights, SchemaMismatch):
             return None
 
     def prepare(self) -> None:
-        """Begin to load what the first request will need, where that is worth it."""
+        """Start to load what the first request needs; does nothing by default."""
 
     @abstractmethod
     def release(self, idle_seconds: float) -> bool:
-        """Let go of the network if nobody asked for so long; see `Follower.release`."""
+        """Free the memory of the network if it is idle for that long; see `Follower.release`."""
 
 
-def watch_over(app_dir: str | Path, task: TaskSpec) -> Watch:
-    """Return a watch that takes a failing version of a task back."""
-    return Watch(lambda version, reason: take_back(app_dir, task, version, reason))
+def watch_for_failures(app_dir: str | Path, task: TaskSpec) -> Watch:
+    """Return a watch that rolls back a version of a task that fails."""
+    return Watch(lambda version, reason: roll_back_failing_version(app_dir, task, version, reason))

@@ -1,7 +1,8 @@
-"""A student and its teacher: which version was learned from, and whether that one still serves.
+"""Check whether a student was trained from the version of its teacher that is served.
 
-A student is published only while the teacher it learned from serves. Once served it goes on serving when its teacher
-moves on, since it is as good as it was, and says so in its answers until a student of the new version takes its place.
+A student is published only while that version of its teacher is served. If its teacher's version changes later, the
+student stays in service: its quality has not changed. Its results carry a note until a student of the new teacher
+version replaces it.
 """
 
 from collections.abc import Mapping
@@ -16,54 +17,56 @@ from lib.tasks.serving.weights import (
     SchemaMismatch,
     ServedWeights,
     build_network,
+    find_weights,
     served_weights,
-    weights_named,
 )
 from lib.tasks.spec import AppSpec, TaskSpec
 
 TEACHER = "teacher"
-"""Where a card's notes name the teacher: its task, its version and the SHA-256 of its weights."""
+"""Key in a card's notes for the teacher: its task, its version and the SHA-256 of its weights."""
 
 
 class TeacherMismatch(ValueError):
-    """Raised for a student of another version of its teacher than the one that serves."""
+    """Raised for a student that was trained from a version of its teacher that is not the served one."""
 
 
 def teacher_of(app: AppSpec, task: TaskSpec) -> TaskSpec:
-    """Return the task that a student's task learns from."""
+    """Return the teacher task of a student task."""
     assert task.teacher is not None, "only a student has a teacher"
     return app.task(task.teacher)
 
 
 def load_teacher(app_dir: str | Path, teacher: TaskSpec, name: str) -> Teacher:
-    """Return a version of a teacher, ready to be learned from.
+    """Return a version of a teacher, loaded for distillation.
 
     Args:
         app_dir: The app's folder.
-        teacher: Its task.
-        name: The version's.
+        teacher: Task of the teacher.
+        name: Name of the version.
     Raises:
         ValueError: If there is no such version.
     """
-    weights = weights_named(app_dir, teacher, name)
+    weights = find_weights(app_dir, teacher, name)
     network = build_network(teacher, weights.path).requires_grad_(False)
     return Teacher(network, teacher.image, hash_file(weights.path))
 
 
-def told(app_dir: str | Path, teacher: TaskSpec, name: str) -> dict[str, str]:
-    """Return what a student's card keeps of its teacher."""
-    weights = weights_named(app_dir, teacher, name)
+def describe_teacher(app_dir: str | Path, teacher: TaskSpec, name: str) -> dict[str, str]:
+    """Return the entry of a student's card about its teacher: task, version and SHA-256 of the weights."""
+    weights = find_weights(app_dir, teacher, name)
     return {"task": teacher.name, "version": weights.name, "weights": hash_file(weights.path)}
 
 
-def moved_on(app_dir: str | Path, app: AppSpec, task: TaskSpec, card: Mapping[str, Any]) -> str:
-    """Return why a version is no student of the teacher that serves now; empty if it is one, or nobody's student.
+def find_teacher_mismatch(app_dir: str | Path, app: AppSpec, task: TaskSpec, card: Mapping[str, Any]) -> str:
+    """Return why a student does not match the served version of its teacher.
 
     Args:
         app_dir: The app's folder.
-        app: The app.
-        task: The student's task.
-        card: The version's.
+        app: Specification of the app.
+        task: Task of the student.
+        card: Card of the student's version.
+    Returns:
+        The reason; empty if the version matches, or if the task has no teacher.
     """
     if task.teacher is None:
         return ""
@@ -73,24 +76,25 @@ def moved_on(app_dir: str | Path, app: AppSpec, task: TaskSpec, card: Mapping[st
     except (NoWeights, SchemaMismatch) as error:
         return str(error)
     if learned.get("task") != teacher.name:
-        return f"it learned from '{learned.get('task', 'nobody')}', and '{teacher.name}' is its teacher in app.toml"
+        origin = f"from '{learned['task']}'" if "task" in learned else "without a teacher"
+        return f"it was trained {origin}, but its teacher in app.toml is '{teacher.name}'"
     if _same(learned, served):
         return ""
-    return f"it learned from version {learned['version']} of '{teacher.name}', which serves {served.name} by now"
+    return f"it was trained from version {learned['version']} of '{teacher.name}', but {served.name} is served now"
 
 
 def check_teacher(app_dir: str | Path, app: AppSpec, task: TaskSpec, name: str, card: Mapping[str, Any]) -> None:
-    """Refuse a student of another version of its teacher than the one that serves.
+    """Check that a student was trained from the served version of its teacher.
 
     Raises:
-        TeacherMismatch: With what it learned from, and what to do.
+        TeacherMismatch: If it was not; the message gives the reason and the next step.
     """
-    if why := moved_on(app_dir, app, task, card):
-        raise TeacherMismatch(f"version {name} of task '{task.name}' cannot be published: {why}; train it anew")
+    if why := find_teacher_mismatch(app_dir, app, task, card):
+        raise TeacherMismatch(f"version {name} of task '{task.name}' cannot be published: {why}; train the task again")
 
 
 def _same(learned: Mapping[str, str], served: ServedWeights) -> bool:
-    # A version is written once, so its name will do; the starter may be another one after an update.
+    # A version never changes, so its name identifies it. An update may replace the starter, so its hash is compared.
     if served.name != STARTER or learned["version"] != STARTER:
         return learned["version"] == served.name
     return learned["weights"] == hash_file(served.path)

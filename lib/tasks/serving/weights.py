@@ -1,4 +1,4 @@
-"""Which weights a task is served with: the champion among its versions, else the starter that came with the app."""
+"""Find the weights that serve a task: its champion version, or else the starter that the app comes with."""
 
 import json
 from collections.abc import Mapping
@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib.jobs.judge import broken_weight
-from lib.jobs.publish import Shelf
+from lib.jobs.judge import find_nonfinite_weight
+from lib.jobs.publish import TaskVersions
 from lib.jobs.watch import BrokenOutput
 from lib.models.weights import load_weights
 from lib.records.card import hash_labels
@@ -21,11 +21,11 @@ from lib.tasks.spec.kinds import KINDS
 
 
 class NoWeights(RuntimeError):
-    """Raised when a task has neither a champion nor a starter: a network of random weights answers nobody."""
+    """Raised when a task has neither a champion nor a starter; a network with random weights is never served."""
 
 
 class SchemaMismatch(ValueError):
-    """Raised for a version whose classes are not those of app.toml: its numbers would name the wrong parts."""
+    """Raised for a version whose classes are not those of app.toml: its label values would name wrong structures."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class ServedWeights:
     """A version of a task's weights.
 
     Args:
-        name: The version's name, or "starter".
-        path: The safetensors file.
-        card: What is recorded of its making.
+        name: Name of the version, or "starter".
+        path: Safetensors file of the weights.
+        card: Card of the version: how it was trained and judged.
     """
 
     name: str
@@ -48,41 +48,41 @@ def versions_dir(app_dir: str | Path, task: TaskSpec) -> Path:
     return Path(app_dir) / "model" / task.name
 
 
-def shelf(app_dir: str | Path, task: TaskSpec) -> Shelf:
-    """Return the versions of a task with the ledger that they are recorded in."""
+def open_task_versions(app_dir: str | Path, task: TaskSpec) -> TaskVersions:
+    """Return the store of a task's versions, with the ledger that records them."""
     app_dir = Path(app_dir)
     starter = _starter(app_dir, task).is_file()
-    return Shelf(app_dir, task.name, versions_dir(app_dir, task), Ledger.of(app_dir), starter)
+    return TaskVersions(app_dir, task.name, versions_dir(app_dir, task), Ledger.of(app_dir), starter)
 
 
 def check_schema(task: TaskSpec, name: str, card: Mapping[str, Any]) -> None:
-    """Refuse a version of other classes, or of the same in another order.
+    """Check that a version has the classes of its task, in the same order.
 
     Args:
         task: The task.
-        name: The version's name.
-        card: Its card; one without a schema passes, and its shape is checked when it is loaded.
+        name: Name of the version.
+        card: Card of the version. A card without a label schema passes: loading checks the shapes of the weights.
     Raises:
-        SchemaMismatch: With both lists, and what to do.
+        SchemaMismatch: If the classes differ; the message gives both lists and the next step.
     """
     if card.get("label_schema") in (None, "", hash_labels(task.labels)):
         return
-    theirs = ", ".join(card.get("labels", ())) or "other labels"
+    labels = ", ".join(card.get("labels", ())) or "other labels"
     raise SchemaMismatch(
-        f"version {name} of task '{task.name}' gives {theirs}, and app.toml declares {', '.join(task.labels)}: restore "
-        "the labels in app.toml, or train the task anew"
+        f"version {name} of task '{task.name}' gives {labels}, and app.toml declares {', '.join(task.labels)}: restore "
+        "the labels in app.toml, or train the task again"
     )
 
 
 def served_weights(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
-    """Return what serves a task now.
+    """Return the weights that serve a task now.
 
     Args:
         app_dir: The app's folder.
         task: The task.
     Raises:
-        NoWeights: If there is nothing to serve, with what to do.
-        SchemaMismatch: If what is served gives other labels than app.toml declares.
+        NoWeights: If the task has no weights; the message gives the next step.
+        SchemaMismatch: If the labels of the weights are not those of app.toml.
     """
     version = champion(versions_dir(app_dir, task))
     served = _as_served(version) if version is not None else _as_starter(app_dir, task)
@@ -90,8 +90,8 @@ def served_weights(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
     return served
 
 
-def weights_named(app_dir: str | Path, task: TaskSpec, name: str) -> ServedWeights:
-    """Return the weights of a version, or the starter's.
+def find_weights(app_dir: str | Path, task: TaskSpec, name: str) -> ServedWeights:
+    """Return the weights of a version or of the starter, by name.
 
     Raises:
         ValueError: If there is no such version.
@@ -111,7 +111,7 @@ def _as_starter(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
     if not weights.is_file():
         raise NoWeights(
             f"task '{task.name}' has no weights: put a starter at {STARTER}/{task.model}/weights.safetensors "
-            "(`make starter` trains those of the apps that come along) or train the task on labelled studies"
+            "(`make starter` trains the starters of the apps in this repository), or train the task on labelled studies"
         )
     card = weights.with_name(CARD)
     return ServedWeights(STARTER, weights, json.loads(card.read_text()) if card.is_file() else {})
@@ -126,18 +126,18 @@ def build_network(task: TaskSpec, weights: Path | None = None, *, seed: int = 0)
 
     Args:
         task: The task.
-        weights: Safetensors file to load; None leaves the network as it is initialised.
-        seed: Of that beginning.
+        weights: Safetensors file to load; None keeps the initial weights.
+        seed: Random seed of the initial weights.
     Raises:
-        WeightsMismatch: If the file's weights are those of another network.
-        BrokenOutput: If a weight holds values that are no numbers.
-        NoFoundation: If the weights that a prompted network stands on are not there.
+        WeightsMismatch: If the file has the weights of another network.
+        BrokenOutput: If a weight is not finite.
+        NoFoundation: If the foundation weights of a prompted network are missing.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = KINDS[task.kind].build_network(task)
     if weights is not None:
         load_weights(network, weights)
-        if name := broken_weight(network.state_dict()):
-            raise BrokenOutput(f"{weights.parent.name} cannot serve: {name} holds values that are no numbers")
+        if name := find_nonfinite_weight(network.state_dict()):
+            raise BrokenOutput(f"version {weights.parent.name} cannot be served: its weight {name} is not finite")
     return network.eval()

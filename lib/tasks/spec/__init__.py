@@ -1,4 +1,4 @@
-"""What an app.toml declares, read into frozen dataclasses."""
+"""The specification of an app: `app.toml` read into frozen dataclasses."""
 
 from lib.data.files.tables import SpecError
 from lib.tasks.spec.app import RANDOM, SCORED, AppSpec, load_app, read_app, scored_strategies

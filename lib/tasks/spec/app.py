@@ -1,4 +1,4 @@
-"""An app and its tasks: `app.toml` read into frozen dataclasses, every key and type checked."""
+"""Read an `app.toml` into an `AppSpec` and check every key and type."""
 
 import dataclasses
 import re
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from lib.data.files.tables import SpecError, build, listed, mapping, one_of, only
+from lib.data.files.tables import SpecError, as_table, build_dataclass, check_choice, check_keys, join_words
 from lib.jobs.policy import PolicySpec
 from lib.learning.recipes.distil import Distil
 from lib.records.split import HELD_OUT_PATIENTS
@@ -17,24 +17,24 @@ from lib.tasks.spec.task import TaskSpec
 
 RANDOM = "random"
 SCORED = ("foreground_random", "entropy", "mutual_information", "topology", "diversity", "entropy_diversity")
-"""The strategies of an app, and those of a task that declares `scores`."""
+"""`RANDOM` is a strategy of every app; `SCORED` are the strategies of a task with `scores`."""
 
 
 @dataclasses.dataclass(frozen=True)
 class AppSpec:
-    """An app.
+    """Specification of an app.
 
     Args:
-        name: Its name.
-        tasks: What it serves.
+        name: Name of the app.
+        tasks: Tasks that the app serves.
         description: One line for the viewer.
-        strategy: How the next case is chosen.
-        lease_minutes: How long a case that was given to one annotator is given to nobody else, from the last answer on.
-        control_share: Share of the cases that get no automatic proposal, drawn by lot: what they take longer is what
-            proposals save.
-        patient_pattern: Regular expression that finds the patient in an image's name, where no DICOM tag tells it.
-        held_out_patients: Patients that only judge, and without whom no new version is published by itself.
-        policy: When it trains by itself.
+        strategy: Name of the strategy that chooses the next case.
+        lease_minutes: Minutes for which a case is leased to one annotator, counted from the last inference on it.
+        control_share: Share of the cases, drawn at random, that get no automatic proposal. The additional time that
+            they take is the time that proposals save.
+        patient_pattern: Regular expression that finds the patient in an image's name if no DICOM tag has it.
+        held_out_patients: Number of held-out patients that a new version needs to be published automatically.
+        policy: When the app trains automatically.
     """
 
     name: str
@@ -48,28 +48,30 @@ class AppSpec:
     policy: PolicySpec = dataclasses.field(default_factory=PolicySpec)
 
     def task(self, name: str) -> TaskSpec:
-        """Return the task of that name.
+        """Return the task with a name.
 
         Raises:
-            SpecError: If there is none, with the names that exist.
+            SpecError: If there is no such task; the message lists the names that exist.
         """
         for task in self.tasks:
             if task.name == name:
                 return task
-        raise SpecError(f"no task '{name}' in app '{self.name}'; it has: {listed(t.name for t in self.tasks)}")
+        raise SpecError(
+            f"app '{self.name}' has no task '{name}'; its tasks are: {join_words(t.name for t in self.tasks)}"
+        )
 
     @property
-    def lessons(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of teacher and student: the second is trained after a version of the first was published."""
+    def teacher_student_pairs(self) -> tuple[tuple[str, str], ...]:
+        """Pairs (teacher, student) of task names: publishing a teacher's version makes its student due for training."""
         named = [(task.name, task.student) for task in self.tasks if task.student]
         taught = [(task.teacher, task.name) for task in self.tasks if task.teacher]
         return tuple(dict.fromkeys([*named, *taught]))
 
 
 def scored_strategies(tasks: Iterable[TaskSpec]) -> dict[str, tuple[TaskSpec, str]]:
-    """Return the strategies that rank by the scores of a task, each with its task and its plain name.
+    """Return the strategies that rank cases by the scores of a task: (task, name without prefix) by full name.
 
-    Where several tasks have scores, a name begins with that of the task.
+    If several tasks have scores, the full name begins with the task's name.
     """
     scored = [task for task in tasks if task.scores]
     prefix = {task.name: f"{task.name}_" if len(scored) > 1 else "" for task in scored}
@@ -77,25 +79,25 @@ def scored_strategies(tasks: Iterable[TaskSpec]) -> dict[str, tuple[TaskSpec, st
 
 
 def load_app(app_dir: str | Path) -> AppSpec:
-    """Return what ``<app_dir>/app.toml`` declares.
+    """Return the specification in ``<app_dir>/app.toml``.
 
     Args:
         app_dir: The app's folder.
     Raises:
-        SpecError: If the file is missing or not TOML, a key is unknown or missing, or a value cannot be.
+        SpecError: If the file is missing or not TOML, a key is unknown or missing, or a value is not allowed.
     """
     path = Path(app_dir) / "app.toml"
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise SpecError(f"there is no app.toml in {app_dir}") from None
+        raise SpecError(f"{app_dir} has no app.toml: name the folder of an app") from None
     except tomllib.TOMLDecodeError as error:
         raise SpecError(f"{path} is not TOML: {error}") from None
     try:
         app = read_app(table)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
-    # A file is named from where it is named: the app may be served from anywhere.
+    # Paths in app.toml are relative to the app's folder, whatever the working directory is.
     home = path.parent.absolute()
     tasks = tuple(
         dataclasses.replace(task, foundation=task.foundation and str(home / task.foundation)) for task in app.tasks
@@ -104,48 +106,50 @@ def load_app(app_dir: str | Path) -> AppSpec:
 
 
 def read_app(table: Mapping[str, Any]) -> AppSpec:
-    """Return the app that a parsed app.toml declares.
+    """Return the specification in a parsed app.toml.
 
     Args:
         table: ``{"app": {...}, "policy": {...}, "task": [{...}, ...]}``.
     Raises:
         SpecError: As `load_app`.
     """
-    only(table, {"app", "policy", "task"}, "the file")
+    check_keys(table, {"app", "policy", "task"}, "the file")
     declared = table.get("task", [])
     if not isinstance(declared, list) or not declared:
-        raise SpecError("needs at least one [[task]] block")
+        raise SpecError("the file has no [[task]] block: declare at least one task")
     tasks = tuple(_task(block, f"[[task]] {index}") for index, block in enumerate(declared, start=1))
     names = [task.name for task in tasks]
     if len(set(names)) < len(names):
-        raise SpecError(f"two tasks have one name: {listed(names)}")
-    head = mapping(table.get("app", {}), "[app]")
-    only(head, {field.name for field in dataclasses.fields(AppSpec)} - {"tasks", "policy"}, "[app]")
-    app = build(AppSpec, head, "[app]", tasks=tasks, policy=blocks.policy(mapping(table.get("policy", {}), "[policy]")))
-    one_of(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
+        raise SpecError(f"two tasks have the same name: {join_words(names)}")
+    head = as_table(table.get("app", {}), "[app]")
+    check_keys(head, {field.name for field in dataclasses.fields(AppSpec)} - {"tasks", "policy"}, "[app]")
+    app = build_dataclass(
+        AppSpec, head, "[app]", tasks=tasks, policy=blocks.policy(as_table(table.get("policy", {}), "[policy]"))
+    )
+    check_choice(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
     if not 0 <= app.control_share <= 0.5:
-        raise SpecError("[app] control_share: 0 to 0.5")
+        raise SpecError(f"[app] control_share: {app.control_share} is not between 0 and 0.5")
     if not 0 < app.lease_minutes < float("inf"):
-        raise SpecError("[app] lease_minutes: more than 0")
+        raise SpecError(f"[app] lease_minutes: {app.lease_minutes} is not a finite number above 0")
     if app.held_out_patients < 2:
-        raise SpecError("[app] held_out_patients: two at least, for one patient gives no interval")
+        raise SpecError("[app] held_out_patients: at least 2 are needed; one patient gives no bootstrap interval")
     try:
         re.compile(app.patient_pattern)
     except re.error as error:
-        raise SpecError(f"[app] patient_pattern is no regular expression: {error}") from None
+        raise SpecError(f"[app] patient_pattern is not a regular expression: {error}") from None
     for task in tasks:
         if task.student is not None:
             same = tuple(other.name for other in tasks if other is not task and other.labels == task.labels)
-            one_of(task.student, same, f"[[task]] ({task.name}) student")
-        _teacher(task, tasks)
+            check_choice(task.student, same, f"[[task]] ({task.name}) student")
+        _check_teacher(task, tasks)
     return app
 
 
 def _task(block: Any, where: str) -> TaskSpec:
-    block = dict(mapping(block, where))
+    block = dict(as_table(block, where))
     where = f"{where} ({block['name']})" if "name" in block else where
     if "kind" in block:
-        one_of(block["kind"], tuple(KINDS), f"{where} kind")
+        check_choice(block["kind"], tuple(KINDS), f"{where} kind")
     declaration, labels = KINDS[block.get("kind", SEGMENTATION)], block.get("labels", ())
     readers = {
         "image": blocks.image,
@@ -160,27 +164,30 @@ def _task(block: Any, where: str) -> TaskSpec:
     for key, read in readers.items():
         if key in block:
             place = f"{where} {key}"
-            parts[key] = read(mapping(block.pop(key), place), place)
-    task = build(TaskSpec, block, where, **parts)
-    one_of(task.model, tuple(declaration.networks), f"{where} model")
+            parts[key] = read(as_table(block.pop(key), place), place)
+    task = build_dataclass(TaskSpec, block, where, **parts)
+    check_choice(task.model, tuple(declaration.networks), f"{where} model")
     if not task.name.replace("_", "").replace("-", "").isalnum():
-        raise SpecError(f"{where} name: letters, digits, - and _ only, for it is part of an address")
+        raise SpecError(f"{where} name: use letters, digits, - and _ only; the name is part of a URL")
     if ("labels" in block and not task.labels) or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
-        raise SpecError(f"{where} labels: 1 to 254 different names")
+        raise SpecError(f"{where} labels: give 1 to 254 different names")
     declaration.check(task, where)
     return task
 
 
-def _teacher(task: TaskSpec, tasks: tuple[TaskSpec, ...]) -> None:
-    """Refuse a recipe without the teacher that it needs, or a teacher that cannot be learned from."""
+def _check_teacher(task: TaskSpec, tasks: tuple[TaskSpec, ...]) -> None:
+    """Check that a student has a teacher with the same labels and grid, and that no other task has a teacher."""
     where = f"[[task]] ({task.name}) teacher"
     distils = task.train is not None and isinstance(task.train.options, Distil)
     if distils != (task.teacher is not None):
-        raise SpecError(f"{where}: the recipe 'distil' needs one, and only that recipe")
+        raise SpecError(f"{where}: the recipe 'distil' needs a teacher; no other recipe takes one")
     if task.teacher is None:
         return
     able = tuple(other.name for other in tasks if other.teacher is None and other.labels == task.labels)
-    one_of(task.teacher, able, where)
-    theirs = next(other.image for other in tasks if other.name == task.teacher)
-    if (theirs.spacing_mm, theirs.crop_margin_mm) != (task.image.spacing_mm, task.image.crop_margin_mm):
-        raise SpecError(f"{where}: a student reads its images on the grid of its teacher; give both one spacing_mm")
+    check_choice(task.teacher, able, where)
+    teacher_image = next(other.image for other in tasks if other.name == task.teacher)
+    if (teacher_image.spacing_mm, teacher_image.crop_margin_mm) != (task.image.spacing_mm, task.image.crop_margin_mm):
+        raise SpecError(
+            f"{where}: a student reads images on the grid of its teacher; give both tasks the same spacing_mm and "
+            "crop_margin_mm"
+        )

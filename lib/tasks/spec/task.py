@@ -1,4 +1,4 @@
-"""One task of an app: its model, its labels and how it reads an image."""
+"""The specification of one task: its model, its labels and its image grid."""
 
 import dataclasses
 
@@ -9,31 +9,31 @@ from lib.models.sam.build import RANK
 from lib.tasks.spec.blocks import CountSpec, ScoreSpec, TrainSpec
 
 NO_IMAGE = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (1, 1))
-"""The `image` of a task that takes counts instead."""
+"""Value of `image` for a restoration task, which has `counts` instead."""
 
 
 @dataclasses.dataclass(frozen=True)
 class TaskSpec:
-    """One task: a model, the labels it gives (their values are 1, 2, ...) and how it reads an image.
+    """Specification of one task.
 
     Args:
-        name: What viewers show and requests name; a click task is offered as ``<name>_2d``, ``_3d`` and ``_labels``.
+        name: Name in viewers and requests; a click task is listed as ``<name>_2d``, ``_3d`` and ``_labels``.
         kind: A key of `lib.tasks.spec.kinds.KINDS`.
-        model: A key of `lib.models.BUILDERS` or, for clicks, of `lib.models.PROMPTED`.
-        labels: Class names in the order of their values; a task that restores has none.
+        model: Name of the network: a key of `networks` of the task's kind.
+        labels: Class names; their label values are 1, 2, ... in this order. A restoration task has none.
         image: Spacing, window and network input.
-        counts: How scans are taken, by a task that restores, which has no `image`.
-        train: Recipe and options; None where the task only infers.
-        gate: What a new version must show to be served.
-        topology: How many components, loops and cavities a label, or several together, may have.
+        counts: How scans are read by a restoration task, which has no `image`.
+        train: Recipe and options; None if the task only infers.
+        gate: Conditions that a new version must meet to be published.
+        topology: Numbers of components, loops and cavities that a label, or several labels together, may have.
         description: One line for the viewer.
-        student: The task, of the same labels, that answers where this one's network finds no memory.
-        teacher: The task whose served version this one learns from by the recipe "distil", read on the same grid.
-        object: What the labels are together: the one label of the click tasks that draw one thing.
-        foundation: File of the weights that a prompted network stands on, named from the app's folder; empty takes
-            those that a package carries.
-        rank: Of a prompted network's adapters.
-        scores: How cases are scored; None where no strategy asks for it.
+        student: Name of the task, with the same labels, that infers if this task's network runs out of memory.
+        teacher: Name of the task, on the same grid, from whose served version this task learns by the recipe "distil".
+        object: Name of the structure that the labels form together: the label of the click tasks with one label.
+        foundation: File of the foundation weights of a prompted network, relative to the app's folder; empty takes the
+            weights of an installed package.
+        rank: Rank of the LoRA adapters of a prompted network.
+        scores: How cases are scored for strategies; None if the task has no such strategies.
     """
 
     name: str
@@ -55,10 +55,10 @@ class TaskSpec:
 
     @property
     def label_values(self) -> dict[str, int]:
-        """The value of each class, by name; 0 is background."""
+        """Label value of each class by name; 0 is background."""
         return {name: value for value, name in enumerate(self.labels, start=1)}
 
     @property
     def dimension(self) -> int:
-        """Axes that the network sees, 2 or 3."""
+        """Number of spatial axes of the network's input, 2 or 3."""
         return len(self.image.roi)

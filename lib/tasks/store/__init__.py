@@ -1,1 +1,1 @@
-"""Where studies and labels are kept: a folder or a DICOMweb archive, every label checked before it is saved."""
+"""Store studies and labels in a folder or a DICOMweb archive, and record every saved label."""

@@ -1,4 +1,4 @@
-"""A DICOMweb server as the store: series fetched whole, labels kept here, sent there as DICOM SEG and read again."""
+"""A store on a DICOMweb server: it fetches whole series and exchanges labels as DICOM SEG."""
 
 import contextlib
 import logging
@@ -23,58 +23,58 @@ from pydicom.errors import InvalidDicomError
 
 from lib.data.findings import InputRejected, reject
 from lib.data.formats import load
-from lib.data.pipeline import save_label
+from lib.data.pipeline import write_label
 from lib.data.volumes.segmentation import read_segmentation
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
-from lib.tasks.store.folder import Keeping
+from lib.tasks.store.folder import RecordingStore
 from lib.tasks.store.proposals import Proposals
-from lib.tasks.store.whole_files import WholeFiles
+from lib.tasks.store.whole_files import AtomicDatastore
 
 logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
 REPLACES = "replaces"
-"""Key of a label's facts: the SEGs, by series, that the archive had of its image when it was saved here."""
+"""Key in a label's facts: series UIDs of the SEGs that the archive had of its image when the label was saved here."""
 
 
 @dataclass(frozen=True, order=True)
-class Segmentation:
-    """A DICOM SEG of the archive; the one made last is the greatest.
+class ArchivedSegmentation:
+    """A DICOM SEG of the archive; SEGs sort by their time of creation.
 
     Args:
-        made: Date and time of its content, as DICOM writes them.
+        created: Date and time of its content, as DICOM writes them.
         study: UID of its study.
-        series: UID of its series.
-        instance: Its own UID.
-        image: UID of the series that it segments; empty if it does not say.
+        series: UID of its own series.
+        instance: UID of the instance.
+        image: UID of the series that it segments; empty if the SEG names none.
     """
 
-    made: str
+    created: str
     study: str
     series: str
     instance: str
     image: str
 
 
-class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
-    """A DICOMweb server: a final label goes there by STOW, and its version stays here as it was submitted.
+class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
+    """A store on a DICOMweb server: it sends a final label there by STOW and keeps the submitted file here.
 
-    A SEG that another program makes of a series later counts as its final label from then on.
+    If another program later stores a SEG of a series, that SEG becomes the final label of the series.
 
     Args:
-        names: What the values of a label mean; set by `keeping`.
+        names: Class name of each label value; set by `attach_records`.
     """
 
     names: Mapping[int, str]
     _fetching: FileLock
-    _known: dict[str, list[Segmentation]]
+    _known: dict[str, list[ArchivedSegmentation]]
     _unusable: set[str]
-    # The archive is away or says no; the converter left no file, or none that is DICOM.
-    _refusals = (requests.RequestException, FileNotFoundError, InvalidDicomError)
+    # The archive does not answer or refuses the SEG; or the converter wrote no file, or no valid DICOM file.
+    _send_errors = (requests.RequestException, FileNotFoundError, InvalidDicomError)
 
     def get_image_uri(self, image_id: str) -> str:
-        """Return a series as NIfTI, empty if the server has none of that name; it is fetched whole or anew."""
+        """Return the NIfTI file of a series, empty if the server has none; a partial download is fetched again."""
         target = Path(self._datastore.image_path()) / f"{image_id}.nii.gz"
         if target.exists():
             return str(target)
@@ -82,72 +82,72 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
             return ""
         with self._fetching:
             if not target.exists():
-                # The NIfTI is made last: without it, the slices here are what a killed process left.
+                # The NIfTI is written last. Without it, slices here are an incomplete download of a killed process.
                 shutil.rmtree(target.parent / image_id, ignore_errors=True)
                 Path(super().get_image_uri(image_id)).unlink()
         return str(target)
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
-        """Return a label's file here, empty if there is none."""
-        return WholeFiles.get_label_uri(self, label_id, label_tag)
+        """Return the local file of a label, empty if there is none."""
+        return AtomicDatastore.get_label_uri(self, label_id, label_tag)
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
     ) -> str:
-        """Save a label; a final one is a study labelled from the next question on."""
+        """Save a label. After a final one, the next query lists the study as labelled."""
         if label_tag == FINAL:
-            label_info = {**(label_info or {}), "label_info": self._segments(label_filename, label_info or {})}
+            label_info = {**(label_info or {}), "label_info": self._describe_segments(label_filename, label_info or {})}
         saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
-        self._ask_anew()
+        self._clear_query_cache()
         return saved
 
     @cached(TTLCache(maxsize=16, ttl=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY))
-    def segmentations(self) -> dict[str, Segmentation]:
-        """Return the newest SEG of each series that is listed; what the archive once told of a SEG stays true.
+    def segmentations(self) -> dict[str, ArchivedSegmentation]:
+        """Return the newest SEG of each listed series, by series UID; metadata of a SEG are fetched once.
 
-        One that a label saved here replaces is older than that label's own, whatever their times say: the converter
-        writes whole seconds, and clocks differ.
+        A SEG that a label saved here replaces counts as older than that label's own SEG, whatever their times are:
+        the converter writes whole seconds, and clocks differ.
         """
-        newest: dict[str, tuple[bool, Segmentation]] = {}
+        newest: dict[str, tuple[bool, ArchivedSegmentation]] = {}
         for found in map(Dataset.from_json, self._client.search_for_series(search_filters={"Modality": "SEG"})):
             study, series = str(found.StudyInstanceUID), str(found.SeriesInstanceUID)
             if series not in self._known:
-                told = self._client.retrieve_series_metadata(study, series)
-                self._known[series] = [_described(Dataset.from_json(each), study, series) for each in told]
-            for each in self._known[series]:
-                ranked = each.series not in self.get_label_info(each.image, FINAL).get(REPLACES, ()), each
-                newest[each.image] = max(ranked, newest.get(each.image, ranked))
-        return {image: each for image, (_, each) in newest.items() if image in self.list_images()}
+                metadata = self._client.retrieve_series_metadata(study, series)
+                self._known[series] = [_parse_metadata(Dataset.from_json(one), study, series) for one in metadata]
+            for seg in self._known[series]:
+                ranked = seg.series not in self.get_label_info(seg.image, FINAL).get(REPLACES, ()), seg
+                newest[seg.image] = max(ranked, newest.get(seg.image, ranked))
+        return {image: seg for image, (_, seg) in newest.items() if image in self.list_images()}
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Return the series that have a final label."""
         return list(self.segmentations())
 
     def get_label_by_image_id(self, image_id: str, tag: str) -> str:
-        """Return the label's id, empty if there is none; a SEG that another program made meanwhile is read first."""
+        """Return the label's id, empty if there is none. A newer SEG of another program is read first."""
         if tag == FINAL and (newest := self.segmentations().get(image_id)):
-            self._take_in(newest)
+            self._adopt_segmentation(newest)
         return super().get_label_by_image_id(image_id, tag)
 
     def _download_labeled_data(self) -> None:
         newest = self.segmentations()
-        for image in set(WholeFiles.get_labeled_images(self, FINAL)) - newest.keys():
-            logger.info("%s: the archive has no SEG of it any more", image)
+        for image in set(AtomicDatastore.get_labeled_images(self, FINAL)) - newest.keys():
+            logger.info("%s: its final label is removed, because the archive no longer has a SEG of it", image)
             with self._saving:
-                WholeFiles.remove_label(self, image, FINAL)
+                AtomicDatastore.remove_label(self, image, FINAL)
                 self.refresh()
-                self.labels.forget(image, FINAL)
-        for each in newest.values():
-            self._take_in(each)
+                self.labels.record_removal(image, FINAL)
+        for seg in newest.values():
+            self._adopt_segmentation(seg)
 
-    def _take_in(self, seg: Segmentation) -> None:
-        """Make a SEG the final label of its series, if it is not: one that cannot be read is said so once, and left."""
+    def _adopt_segmentation(self, seg: ArchivedSegmentation) -> None:
+        """Make a SEG the final label of its series unless it already is. A SEG that cannot be read is logged once."""
         image, known = Path(self.get_image_uri(seg.image)), self.get_label_info(seg.image, FINAL)
         if known.get("SeriesInstanceUID") == seg.series or seg.instance in self._unusable or not image.is_file():
             return
         if seg.series in known.get(REPLACES, ()):
-            # A listing from before that label was saved, unless the label's own SEG is gone.
-            self._ask_anew()
+            # The listing may be older than the saved label: query again. If it is not, the label's own SEG is gone.
+            self._clear_query_cache()
             if self.segmentations().get(seg.image) != seg:
                 return
         data = self._client.retrieve_instance(seg.study, seg.series, seg.instance)
@@ -156,87 +156,89 @@ class ArchiveStore(Keeping, DICOMWebDatastore, WholeFiles):
             label = read_segmentation(data, slices, {name: value for value, name in self.names.items()})
         except InputRejected as error:
             self._unusable.add(seg.instance)
-            logger.warning("the SEG %s of %s is not taken for its label: %s", seg.series, seg.image, error)
+            logger.warning("%s: SEG %s of the archive cannot be its final label: %s", seg.image, seg.series, error)
             return
         with tempfile.TemporaryDirectory(prefix="topolabel-") as folder:
             affine = nib.load(image).affine  # type: ignore[attr-defined]
-            file = save_label(label, affine, Path(folder) / f"{seg.image}.nii.gz")
+            file = write_label(label, affine, Path(folder) / f"{seg.image}.nii.gz")
             with self._saving:
                 if self.get_label_info(seg.image, FINAL).get("SeriesInstanceUID") != known.get("SeriesInstanceUID"):
-                    return  # somebody saved one meanwhile
+                    return  # Another label was saved meanwhile.
                 facts = {"SeriesInstanceUID": seg.series, "StudyInstanceUID": seg.study}
                 facts[REPLACES] = known.get(REPLACES, [])
-                WholeFiles.save_label(self, seg.image, str(file), FINAL, facts)
-                self.labels.adopt(seg.image, image, FINAL, Path(self.get_label_uri(seg.image, FINAL)))
-        logger.info("%s: a SEG of another program, %s, is its final label now", seg.image, seg.series)
+                AtomicDatastore.save_label(self, seg.image, str(file), FINAL, facts)
+                self.labels.ensure_recorded(seg.image, image, FINAL, Path(self.get_label_uri(seg.image, FINAL)))
+        logger.info("%s: SEG %s of another program is now its final label", seg.image, seg.series)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Take a label out; a final one is the server's, which offers no removal to its clients."""
+        """Remove a label. A final label is stored by the archive, which offers its clients no removal."""
         if label_tag == FINAL:
-            told = "A final label is a DICOM SEG of the archive: remove it there, or submit another one"
-            raise MONAILabelException(MONAILabelError.INVALID_INPUT, told)
+            reason = "A final label is a DICOM SEG of the archive: remove it there, or submit another label"
+            raise MONAILabelException(MONAILabelError.INVALID_INPUT, reason)
         super().remove_label(label_id, label_tag)
 
-    def study_of(self, image_id: str) -> str:
-        """Return the UID of the study that a series belongs to, as viewers ask for it."""
+    def study_uid(self, image_id: str) -> str:
+        """Return the UID of the study that a series belongs to; viewers open images by it."""
         return self._dicom_info(image_id)["StudyInstanceUID"]
 
-    def _ask_anew(self) -> None:
-        """Let the archive be asked at the next question, however few seconds ago it was."""
+    def _clear_query_cache(self) -> None:
+        """Make the next query ask the archive, even if a cached answer is only seconds old."""
         for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
             lister.cache.clear()  # type: ignore[attr-defined]
 
-    def _hand_over(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
+    def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
         if label_tag == FINAL:
-            label_info = {**label_info, REPLACES: self._there_already(image_id)}
-        return super()._hand_over(image_id, file, label_tag, label_info, *rest)
+            label_info = {**label_info, REPLACES: self._existing_segmentations(image_id)}
+        return super()._store_label(image_id, file, label_tag, label_info, *rest)
 
-    def _there_already(self, image_id: str) -> list[str]:
-        """Return the SEGs of a series, by their own series, that the archive has at this moment."""
-        self._ask_anew()
+    def _existing_segmentations(self, image_id: str) -> list[str]:
+        """Return the series UIDs of the SEGs of an image that the archive has now."""
+        self._clear_query_cache()
         self.segmentations()
-        return sorted({each.series for told in self._known.values() for each in told if each.image == image_id})
+        return sorted({seg.series for known in self._known.values() for seg in known if seg.image == image_id})
 
-    def _segments(self, label_filename: str, label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Return what the segments of a label are called: MONAI Label takes the names by their order alone."""
+    def _describe_segments(self, label_filename: str, label_info: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Return name and value of each segment in a label: MONAI Label assigns the names by their order alone."""
         values = [value for value in np.unique(load(label_filename).voxels).astype(int).tolist() if value]
         if not values:
-            reason, remedy = "The label is empty, and a DICOM SEG cannot be.", "Label something, or leave it out."
+            reason = "The label is empty, but a DICOM SEG needs at least one segment."
+            remedy = "Label at least one voxel, or do not submit a label for this image."
             raise reject("EMPTY_LABEL", reason, remedy)
-        told = label_info.get("label_info")
-        known = {each.get("name"): each for each in told if isinstance(each, dict)} if isinstance(told, list) else {}
+        sent = label_info.get("label_info")
+        entries = sent if isinstance(sent, list) else []
+        known = {entry.get("name"): entry for entry in entries if isinstance(entry, dict)}
         named = [(value, self.names.get(value, "ignore")) for value in values]
         return [{**known.get(name, {}), "name": name, "idx": value} for value, name in named]
 
 
-def keeping(
+def attach_records(
     store: Datastore, labels: LabelVersions, proposals: Proposals, names: Mapping[int, str] | None = None
 ) -> Datastore:
-    """Return a store that keeps what is saved to it.
+    """Return the store, changed so that it keeps and records every label that is saved to it.
 
     Args:
-        store: A `FolderStore`, or MONAI Label's DICOMweb store; others (XNAT, DSA) are returned as they are.
-        labels: Where labels are kept.
-        proposals: What the server proposed.
-        names: What the values of a label mean, for DICOM SEG.
+        store: A `FolderStore`, or MONAI Label's DICOMweb store; others (XNAT, DSA) are returned unchanged.
+        labels: Keeps the versions of labels and records them in the ledger.
+        proposals: The latest proposals of the server.
+        names: Class name of each label value, for DICOM SEG.
     """
     if isinstance(store, DICOMWebDatastore):
-        # MONAI Label names its class amid its settings; the finished store becomes ours here.
+        # MONAI Label hard-codes the class of its DICOMweb store, so the class of the finished object is changed here.
         store.__class__ = ArchiveStore
         assert isinstance(store, ArchiveStore)
         store.names, store._known, store._unusable = names or {}, {}, set()
         store._fetching = FileLock(Path(store._datastore_path) / ".fetch.lock")
-    if isinstance(store, Keeping):
+    if isinstance(store, RecordingStore):
         store.labels, store.proposals = labels, proposals
         store._saving = FileLock(labels.app_dir / FOLDER / "labels.lock")
-        with contextlib.suppress(OSError):  # who saves a label is told
+        with contextlib.suppress(OSError):  # Saving a label reports this error.
             (labels.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         store.watch_moves()
     return store
 
 
-def _described(told: Dataset, study: str, series: str) -> Segmentation:
-    made = f"{told.get('ContentDate', '')}{told.get('ContentTime', '')}"
-    referred = told.get("ReferencedSeriesSequence") or []
+def _parse_metadata(metadata: Dataset, study: str, series: str) -> ArchivedSegmentation:
+    created = f"{metadata.get('ContentDate', '')}{metadata.get('ContentTime', '')}"
+    referred = metadata.get("ReferencedSeriesSequence") or []
     image = str(referred[0].SeriesInstanceUID) if referred else ""
-    return Segmentation(made, study, series, str(told.SOPInstanceUID), image)
+    return ArchivedSegmentation(created, study, series, str(metadata.SOPInstanceUID), image)

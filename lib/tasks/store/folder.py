@@ -1,4 +1,4 @@
-"""Studies whose saved labels are all kept: what every store has, and a folder."""
+"""Stores that keep and record every saved label: the base class, and the store in a folder."""
 
 import logging
 import os
@@ -12,24 +12,22 @@ from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.records.labels import LabelVersions
 from lib.tasks.store.proposals import Proposals
-from lib.tasks.store.whole_files import WholeFiles
+from lib.tasks.store.whole_files import AtomicDatastore
 
 logger = logging.getLogger(__name__)
 
 LINKS_VARIABLE = "TOPOLABEL_LINKED_FOLDERS"
-"""Folders, as in PATH, into which links in a folder of studies may lead."""
-
-
+"""Environment variable with the folders, separated as in PATH, that links in a folder of studies may point into."""
 UNSENT = "unsent"
-"""Tag in the ledger of a label that the archive did not take; the store has no label of this tag."""
+"""Tag in the ledger of a label that the archive did not accept; the store has no labels with this tag."""
 
 
 class NotStored(RuntimeError):
-    """Raised where the archive did not take a label that is kept here.
+    """Raised if the archive did not accept a label; the label's file is kept here.
 
     Args:
-        reason: What failed.
-        kept: The file, relative to the app's folder.
+        reason: Message of the error.
+        kept: Path of the kept file, relative to the app's folder.
     """
 
     def __init__(self, reason: str, kept: str) -> None:
@@ -37,59 +35,61 @@ class NotStored(RuntimeError):
         self.kept = kept
 
 
-class Keeping(WholeFiles):
-    """Keeps every label that is saved, before the store has it, and records it, before anybody is told.
+class RecordingStore(AtomicDatastore):
+    """Base of stores that keep a copy of every saved label and record the label in the ledger.
+
+    `save_label` copies the label before it changes the store, and records the label before it returns.
 
     Args:
-        labels: The versions; set by `lib.tasks.store.archive.keeping`.
-        proposals: What the server proposed; set by `lib.tasks.store.archive.keeping`.
+        labels: Keeps the versions of labels; set by `lib.tasks.store.archive.attach_records`.
+        proposals: The latest proposals of the server; set by `lib.tasks.store.archive.attach_records`.
     """
 
     labels: LabelVersions
     proposals: Proposals
     _saving: FileLock
-    _refusals: tuple[type[Exception], ...] = ()
+    _send_errors: tuple[type[Exception], ...] = ()
 
     def save_label(
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
     ) -> str:
-        """Save a label; when this returns, file, store and ledger have it on the disk."""
+        """Save a label. On return the kept file, the store and the ledger are on the disk."""
         image = Path(self.get_image_uri(image_id) or "")
         if not image.exists() or not image.name:
             raise ImageNotFoundException(f"Image {image_id} not found")
         file = Path(label_filename)
         origin = self.proposals.origin(image_id, file, label_info or {})
-        # One at a time, jobs in other processes included, so that the label recorded last is the one the store has.
+        # The lock covers jobs in other processes too, so that the store has the label that the ledger records last.
         with self._saving:
             for former in self.label_files(image_id, label_tag):
-                self.labels.adopt(image_id, image, label_tag, former)
-            kept = self.labels.keep(image_id, file)
+                self.labels.ensure_recorded(image_id, image, label_tag, former)
+            kept = self.labels.save_copy(image_id, file)
             try:
-                saved = self._hand_over(image_id, file, label_tag, label_info or {}, *rest)
-            except self._refusals as error:
+                saved = self._store_label(image_id, file, label_tag, label_info or {}, *rest)
+            except self._send_errors as error:
                 self.labels.record(image_id, image, UNSENT, kept, origin)
                 raise NotStored(str(error), kept.relative_to(self.labels.app_dir).as_posix()) from error
             self.labels.record(image_id, image, label_tag, kept, origin)
         return saved
 
-    def _hand_over(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
-        """Let the store have a label that is kept; called by one at a time."""
+    def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
+        """Save a kept label to the underlying store; the caller holds the lock."""
         return super().save_label(image_id, str(file), label_tag, label_info, *rest)
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
-        """Take a label out of the store; its versions stay."""
+        """Remove a label from the store; its kept versions stay."""
         with self._saving:
             known = self.label_files(label_id, label_tag)
             super().remove_label(label_id, label_tag)
             if known:
-                self.labels.forget(label_id, label_tag)
+                self.labels.record_removal(label_id, label_tag)
 
 
-class FolderStore(Keeping):
-    """A folder of studies; a link in it that leads elsewhere is no study, unless `LINKS_VARIABLE` names where to."""
+class FolderStore(RecordingStore):
+    """A folder of studies. A link that points out of it is ignored unless `LINKS_VARIABLE` allows its target."""
 
     def get_image_uri(self, image_id: str) -> str:
-        """Return the file of a study, empty if there is none."""
+        """Return the image file of a study, empty if there is none."""
         return self._within(super().get_image_uri(image_id))
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
@@ -97,7 +97,7 @@ class FolderStore(Keeping):
         return self._within(super().get_label_uri(label_id, label_tag))
 
     def datalist(self, full_path: bool = True) -> list[dict[str, Any]]:
-        """Return image and label of each study that has a final one."""
+        """Return image and label file of each study that has a final label."""
         pairs = super().datalist(full_path)
         return [pair for pair in pairs if not full_path or all(self._within(file) for file in pair.values())]
 
@@ -106,23 +106,29 @@ class FolderStore(Keeping):
         return {name: file for name, file in found.items() if self._within(os.path.join(path, file))}
 
     def _within(self, file: str) -> str:
-        """Return a file, or nothing if it lies neither in the store nor where links of it may lead."""
+        """Return a file, or an empty string if it lies outside the store and the allowed link targets."""
         if not file:
             return ""
         linked = filter(None, os.environ.get(LINKS_VARIABLE, "").split(os.pathsep))
         real, homes = Path(file).resolve(), [Path(home).resolve() for home in (self._datastore_path, *linked)]
         if any(real.is_relative_to(home) for home in homes):
             return file
-        logger.warning("%s leads out of the store and is left out; %s may allow it", file, LINKS_VARIABLE)
+        logger.warning(
+            "%s is ignored: it links to a file outside the store; add the target's folder to %s to allow it",
+            file,
+            LINKS_VARIABLE,
+        )
         return ""
 
-    def catch_up(self) -> None:
-        """Record the final labels that came by another way, those that a killed server could not record among them."""
+    def record_unrecorded_labels(self) -> None:
+        """Record final labels that the ledger lacks: those of other programs, or of a server that was killed."""
         try:
             with self._saving:
                 for image in self.list_images():
                     for label in self.label_files(image, DefaultLabelTag.FINAL.value):
-                        self.labels.adopt(image, Path(self.get_image_uri(image)), DefaultLabelTag.FINAL.value, label)
+                        self.labels.ensure_recorded(
+                            image, Path(self.get_image_uri(image)), DefaultLabelTag.FINAL.value, label
+                        )
         except OSError as error:
-            # Whoever only looks at studies needs no disk that can be written.
-            logger.warning("the labels of the store were not compared with the ledger: %s", error)
+            # A read-only disk must not keep the server from showing studies.
+            logger.warning("labels of the store were not compared with the ledger: %s", error)

@@ -1,4 +1,4 @@
-"""What the server proposed lately: whoever submits a label began with one of these."""
+"""Keep the latest proposal per image, so that a submitted label can be compared with the proposal it was made from."""
 
 import tempfile
 import threading
@@ -17,14 +17,14 @@ from lib.records.labels import PREDICTED, Origin
 MAX_BYTES = 256 << 20
 MAX_CASES = 10_000
 IDLE_SECONDS = 120.0
-"""Of a longer time without a sign of work, so much counts as work."""
+"""A longer pause between two events of an annotator counts as this much work."""
 PROMPTS = ("foreground", "background", "roi", "scribbles", "label", "slice")
-"""What viewers call clicks, boxes and strokes."""
+"""Names under which viewers send clicks, boxes and strokes."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """One answer: who gave it to which prompts, and the label file's content."""
+    """One inference result: the task and version that computed it, its prompts, and the content of the label file."""
 
     task: str
     version: str
@@ -35,21 +35,21 @@ class Proposal:
 
 @dataclass
 class Work:
-    """Work on an image: when its last sign came, and the seconds until then."""
+    """Work on an image: the time of its last event (s since 1970), and the seconds of work until then."""
 
     last: float
     seconds: float = 0.0
 
-    def until(self, now: float) -> float:
-        """Return the seconds of work until a moment, pauses cut out."""
+    def seconds_until(self, now: float) -> float:
+        """Return the seconds of work until a time, with pauses cut to `IDLE_SECONDS`."""
         return self.seconds + min(max(now - self.last, 0.0), IDLE_SECONDS)
 
 
 class Proposals:
-    """The latest proposal per image, the oldest forgotten beyond `MAX_BYTES`, and the work on it. Threads may share it.
+    """The latest proposal per image and the work on it; thread-safe. Beyond `MAX_BYTES` the oldest are dropped.
 
     Args:
-        is_blank: Says whether a study gets no proposal, to compare with.
+        is_blank: Returns whether a study gets no proposal; such studies are the control group.
     """
 
     def __init__(self, is_blank: Callable[[str], bool] = lambda image: False) -> None:
@@ -57,24 +57,24 @@ class Proposals:
         self._work: OrderedDict[str, Work] = OrderedDict()
         self._lock, self._is_blank = threading.Lock(), is_blank
 
-    def begin(self, image: str) -> None:
-        """Note that somebody begins to work on an image."""
+    def start_work(self, image: str) -> None:
+        """Note that an annotator starts to work on an image."""
         with self._lock:
-            self._begin(image, time.time())
+            self._start_work(image, time.time())
 
-    def _begin(self, image: str, now: float) -> None:
+    def _start_work(self, image: str, now: float) -> None:
         self._work[image] = Work(now)
         self._work.move_to_end(image)
         while len(self._work) > MAX_CASES:
             self._work.popitem(last=False)
 
     def remember(self, image: str, request: Mapping[str, Any], answer: Mapping[str, Any]) -> None:
-        """Keep an answer of the app's inference.
+        """Keep a result of the app's inference as the latest proposal for an image.
 
         Args:
             image: Name of the image.
-            request: What was asked.
-            answer: ``file`` and ``params`` with the version.
+            request: The inference request.
+            answer: The inference result: ``file``, and ``params`` with the version.
         """
         file = Path(answer.get("file") or "")
         content = file.read_bytes() if file.is_file() else b""
@@ -84,9 +84,9 @@ class Proposals:
             self._latest.pop(image, None)
             now, work = time.time(), self._work.get(image)
             if work is None:
-                self._begin(image, now)
+                self._start_work(image, now)
             else:
-                work.seconds, work.last = work.until(now), now
+                work.seconds, work.last = work.seconds_until(now), now
             suffix = "".join(file.suffixes[-2:]) if file.name.endswith(".gz") else file.suffix
             self._latest[image] = Proposal(str(request.get("model", "")), version, prompts, suffix, content)
             while self._held() > MAX_BYTES and len(self._latest) > 1:
@@ -94,21 +94,21 @@ class Proposals:
 
     @property
     def held_bytes(self) -> int:
-        """What the kept answers take."""
+        """Size of the kept proposals in bytes."""
         with self._lock:
             return self._held()
 
     def _held(self) -> int:
-        return sum(len(each.content) for each in self._latest.values())
+        return sum(len(proposal.content) for proposal in self._latest.values())
 
     def origin(self, image: str, label: Path, info: Mapping[str, Any]) -> Origin:
-        """Return how a label that is being saved came to be.
+        """Return the origin of a label that is being saved: its author, seconds of work and proposal.
 
         Args:
             image: Name of the image.
             label: The label's file.
-            info: What the client tells: ``user``, and ``seconds`` and ``findings`` if it knows them. MONAI Label itself
-                saves predictions with ``model`` and ``params``.
+            info: Facts from the client: ``user``, and optionally ``seconds`` and ``findings``. MONAI Label itself saves
+                predictions with ``model`` and ``params``.
         """
         params = info.get("params")
         if info.get("model") and isinstance(params, Mapping):
@@ -116,27 +116,27 @@ class Proposals:
         now = time.time()
         with self._lock:
             proposal, work = self._latest.get(image), self._work.get(image)
-            worked = None if work is None else round(work.until(now), 1)
+            worked = None if work is None else round(work.seconds_until(now), 1)
             if work is not None:
-                # What is done to the image from here on is other work.
-                self._begin(image, now)
-        told, findings = info.get("seconds"), info.get("findings")
-        seconds = float(told) if isinstance(told, int | float) and np.isfinite(told) else worked
+                # Further work on the image counts for the next label.
+                self._start_work(image, now)
+        sent, findings = info.get("seconds"), info.get("findings")
+        seconds = float(sent) if isinstance(sent, int | float) and np.isfinite(sent) else worked
         facts: dict[str, Any] = {"who": str(info.get("user") or ""), "seconds": seconds, "blank": self._is_blank(image)}
         facts["findings"] = findings if isinstance(findings, list) else []
         if proposal is None:
             return Origin(**facts)
-        made = {"task": proposal.task, "version": proposal.version, "prompts": proposal.prompts}
-        return Origin(**facts, **made, edit_ml=_edit_ml(proposal, label))
+        source = {"task": proposal.task, "version": proposal.version, "prompts": proposal.prompts}
+        return Origin(**facts, **source, edit_ml=_edit_ml(proposal, label))
 
 
 def _are_clicks(value: Any) -> bool:
-    """Say whether something is a list of points: clicks on several labels are sent under the labels' names."""
-    return isinstance(value, list) and all(isinstance(each, list) for each in value)
+    """Return whether a value is a list of points: clicks for several labels are sent under the labels' names."""
+    return isinstance(value, list) and all(isinstance(point, list) for point in value)
 
 
 def _edit_ml(proposal: Proposal, label: Path) -> float | None:
-    """Return the volume where a label differs from its proposal, None where they cannot be compared."""
+    """Return the volume in ml where a label differs from its proposal, None if they cannot be compared."""
     if not proposal.content:
         return None
     with tempfile.NamedTemporaryFile(suffix=proposal.suffix) as file:

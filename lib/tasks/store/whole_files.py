@@ -1,4 +1,4 @@
-"""MONAI Label's folder of studies, every file in it replaced whole."""
+"""MONAI Label's folder datastore with atomic writes."""
 
 import json
 import os
@@ -14,11 +14,11 @@ from monailabel.interfaces.exception import ImageNotFoundException
 from lib.data.files.atomic import replacing
 
 
-class WholeFiles(LocalDatastore):
-    """A folder whose images, labels and index are replaced whole: MONAI Label writes over them in place."""
+class AtomicDatastore(LocalDatastore):
+    """A folder datastore that replaces images, labels and index atomically; MONAI Label overwrites them in place."""
 
     def add_image(self, image_id: str, image_filename: str, image_info: dict[str, Any]) -> str:
-        """Put an image in its place: half of one would be a study, and keep the whole one out."""
+        """Add an image. A partly written file would be listed as a study and block the complete upload."""
         name, suffix = self._to_id(os.path.basename(image_filename))
         image_id = image_id or name
         target = Path(self._datastore.image_path()) / f"{image_id}{suffix}"
@@ -31,7 +31,7 @@ class WholeFiles(LocalDatastore):
         return image_id
 
     def save_label(self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any]) -> str:
-        """Put a label in its place; the one before stays whole until then."""
+        """Save a label; the former file stays intact until the new one replaces it."""
         _, suffix = self._to_id(os.path.basename(label_filename))
         target = Path(self._datastore.label_path(label_tag)) / f"{image_id}{suffix}"
         with FileLock(self._lock_file):
@@ -49,13 +49,13 @@ class WholeFiles(LocalDatastore):
         return image_id
 
     def label_files(self, image_id: str, label_tag: str) -> list[Path]:
-        """Return the label's files: one, or several of different suffixes that another program left."""
+        """Return the files of a label: one, or several with different suffixes if another program wrote some."""
         folder = Path(self._datastore.label_path(label_tag))
         names = [f"{image_id}{pattern.lstrip('*')}" for pattern in self._extensions]
         return [folder / name for name in names if (folder / name).is_file()]
 
     def watch_moves(self) -> None:
-        """See what another process replaces: it is moved into its place, and MONAI Label looks for other changes."""
+        """Watch for files that another process replaces by a move, which MONAI Label's watcher does not notice."""
         if self._auto_reload:
             self._handler.on_moved = self._on_moved
 
@@ -71,19 +71,19 @@ class WholeFiles(LocalDatastore):
                 return self._update_datastore_file(lock=False)
         index = Path(self._datastore_config_path)
         if index.is_file() and index.stat().st_mtime != self._config_ts:
-            self._take_in(LocalDatastoreModel.model_validate_json(index.read_text()))
+            self._merge_index(LocalDatastoreModel.model_validate_json(index.read_text()))
         with replacing(index) as file:
             file.write_text(json.dumps(self._datastore.model_dump(exclude={"base_path"}), indent=2, default=str))
         self._config_ts = index.stat().st_mtime
 
-    def _take_in(self, theirs: LocalDatastoreModel) -> None:
-        """Take over what another process, a job that infers, added since this one last read the index."""
-        ours = self._datastore.objects
-        for image, other in theirs.objects.items():
-            if not (Path(self._datastore.image_path()) / f"{image}{other.image.ext}").exists():
+    def _merge_index(self, index: LocalDatastoreModel) -> None:
+        """Add the entries that another process, such as a batch inference, wrote since this process read the index."""
+        objects = self._datastore.objects
+        for image, stored in index.objects.items():
+            if not (Path(self._datastore.image_path()) / f"{image}{stored.image.ext}").exists():
                 continue
-            mine = ours.setdefault(image, other)
-            mine.image.info = {**other.image.info, **mine.image.info}
-            for tag, label in other.labels.items():
-                if tag not in mine.labels and self.label_files(image, tag):
-                    mine.labels[tag] = label
+            entry = objects.setdefault(image, stored)
+            entry.image.info = {**stored.image.info, **entry.image.info}
+            for tag, label in stored.labels.items():
+                if tag not in entry.labels and self.label_files(image, tag):
+                    entry.labels[tag] = label

@@ -1,1 +1,1 @@
-"""Which study to label next: drawn, or ranked by scores that jobs computed; leased to one annotator at a time."""
+"""Choose the study to label next: at random or by scores that a job computed; lease it to one annotator."""

@@ -1,4 +1,4 @@
-"""What is known of a task's cases when somebody asks for the next one, and the job that finds out the rest."""
+"""Scores of a task's cases: read the stored scores, and submit the job that computes missing ones."""
 
 import logging
 from collections.abc import Iterable
@@ -10,33 +10,33 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE, GOING, Job
+from lib.jobs.queue.job import DONE, UNFINISHED, Job
 from lib.records.engine import LedgerUnavailable
-from lib.records.scores import CaseScore, Maker, Scores
+from lib.records.scores import CaseScore, Scores, ScoreSource
 from lib.records.versions import STARTER
 from lib.tasks.serving.weights import NoWeights
 from lib.tasks.spec import TaskSpec
 from lib.tasks.store.folder import FolderStore
-from lib.tasks.strategies.score_cases import Study, file_stamp, pooled
-from lib.tasks.strategies.scorer import maker_of
+from lib.tasks.strategies.score_cases import Study, file_stamp, select_pool
+from lib.tasks.strategies.scorer import current_score_source
 
 logger = logging.getLogger(__name__)
 
 SCORING = "scoring"
-ENOUGH_SHARE = 0.5
-"""Scores rank once so many cases have one: before, whichever was scored first would be labelled first."""
+MIN_SCORED_SHARE = 0.5
+"""Share of cases that need a score before scores rank; with fewer, the case scored first would be labelled first."""
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of a store's cases.
+class ScoreStatus:
+    """Scores of a store's cases, and how many the served version has scored.
 
     Args:
-        version: The version whose scores rank; empty if there are none.
-        scores: What it says, by case.
-        served: The version that is served; empty if none is.
-        scored: Cases without a label that the served one has scored, or could not.
-        of: Cases without a label that it is to score.
+        version: Version whose scores rank; empty if there are not enough scores.
+        scores: Scores of this version, by case.
+        served: Served version; empty if there is none.
+        scored: Number of cases without a label that the served version has scored or failed to score.
+        of: Number of cases without a label that the served version should score.
     """
 
     version: str
@@ -51,18 +51,18 @@ class Known:
         return self.scored < self.of
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What an answer says of it."""
+    def summary(self) -> dict[str, Any]:
+        """Fields for the answer to a request."""
         return {"scored": self.scored, "of": self.of, "pending": self.pending, "ranked_by": self.version}
 
 
 class CaseScores(ScoringMethod):
-    """The scores of one task: read here, computed by a job of kind "scoring" only.
+    """Scores of the cases of one task; this class reads them, and a job of kind "scoring" computes them.
 
     Args:
-        app_dir: The app's folder.
-        task: A task with scores.
-        queue: The app's.
+        app_dir: Folder of the app.
+        task: Task with scores.
+        queue: Job queue of the app.
     """
 
     def __init__(self, app_dir: str | Path, task: TaskSpec, queue: Queue) -> None:
@@ -71,94 +71,96 @@ class CaseScores(ScoringMethod):
 
     @property
     def name(self) -> str:
-        """What requests and the queue call it."""
+        """Name of this scoring method in requests and jobs."""
         return f"{self.task.name}_scores"
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Return what is known; `lib.tasks.jobs.kinds` does the computing."""
-        return self.known(datastore).told
+        """Return the status of the scores; `lib.tasks.jobs.kinds` computes scores."""
+        return self.status(datastore).summary
 
-    def known(self, datastore: Datastore) -> Known:
-        """Return the scores that rank now: the served version's, or an older one's that has more of them; or none."""
+    def status(self, datastore: Datastore) -> ScoreStatus:
+        """Return the scores that rank now: of the served version, or of an older version that has scored more cases."""
         try:
-            maker = maker_of(self.app_dir, self.task)
+            source = current_score_source(self.app_dir, self.task)
         except (NoWeights, ValueError) as error:
-            logger.warning("the cases of %s have no scores: %s", self.task.name, error)
-            return Known("", {}, "", 0, 0)
+            logger.warning("no scores for the cases of %s: %s", self.task.name, error)
+            return ScoreStatus("", {}, "", 0, 0)
         unlabelled = datastore.get_unlabeled_images()
-        wanted, scores = self._wanted(datastore, maker), self._of(maker, datastore)
-        scored = sum(image in scores and scores[image].done for image in wanted)
-        best, version = scores, maker.version
-        if scored < len(wanted):
-            for older in self.scores.versions(maker.task, maker.settings):
-                theirs = self._of(Maker(maker.task, older, maker.settings), datastore)
-                if _count(theirs, unlabelled) > _count(best, unlabelled):
-                    best, version = theirs, older
-        if _count(best, unlabelled) < max(1, ENOUGH_SHARE * len(wanted)):
+        pool, scores = self._pool(datastore, source), self._current_scores(source, datastore)
+        scored = sum(image in scores and scores[image].done for image in pool)
+        best, version = scores, source.version
+        if scored < len(pool):
+            for older in self.scores.versions(source.task, source.settings):
+                older_scores = self._current_scores(ScoreSource(source.task, older, source.settings), datastore)
+                if _count(older_scores, unlabelled) > _count(best, unlabelled):
+                    best, version = older_scores, older
+        if _count(best, unlabelled) < max(1, MIN_SCORED_SHARE * len(pool)):
             best, version = {}, ""
-        return Known(version, best, maker.version, scored, len(wanted))
+        return ScoreStatus(version, best, source.version, scored, len(pool))
 
-    def studies(self, datastore: Datastore, maker: Maker) -> list[Study]:
-        """Return what a job has to look at: cases without a label first, then the labelled ones."""
-        wanted = self._wanted(datastore, maker)
+    def studies(self, datastore: Datastore, source: ScoreSource) -> list[Study]:
+        """Return the studies for a scoring job: unlabelled studies first, then the labelled ones."""
+        pool = self._pool(datastore, source)
         labelled = sorted(set(datastore.list_images()) - set(datastore.get_unlabeled_images()))
 
         def study(image: str, labelled: bool) -> Study:
             return Study(image, stamp(datastore, image), lambda: datastore.get_image_uri(image), labelled)
 
-        return [*(study(image, False) for image in wanted), *(study(image, True) for image in labelled)]
+        return [*(study(image, False) for image in pool), *(study(image, True) for image in labelled)]
 
-    def ask(self, served: str, *, origin: str) -> Job | None:
-        """Submit a job for the scores that are missing, unless one is under way or ended without success.
+    def submit_missing(self, served: str, *, origin: str) -> Job | None:
+        """Submit a job for missing scores, unless a job for this version is queued, running, failed or was stopped.
 
-        What failed or was stopped waits for a person, who submits it by ``POST /scoring/{name}``.
+        After a failed or stopped job, a person submits the next one by ``POST /scoring/{name}``.
 
         Args:
-            served: The version that is served.
-            origin: Who asks.
+            served: The served version.
+            origin: User who requests the scores, or "policy".
         Returns:
-            The job; None if none is submitted.
+            The job; None if none was submitted.
         """
         try:
             last = [job for job in self.queue.jobs.list(SCORING) if job.subject == self.name][-1:]
-            if last and last[0].status not in (DONE, *GOING) and last[0].request.get("version") == served:
+            if last and last[0].status not in (DONE, *UNFINISHED) and last[0].request.get("version") == served:
                 return None
             return self.queue.submit(SCORING, self.name, self.request(served), origin=origin, once=True)
         except LedgerUnavailable as error:
-            logger.warning("the scores of %s are not asked for: %s", self.task.name, error)
+            logger.warning("no scoring job submitted for %s: %s", self.task.name, error)
             return None
 
     def request(self, served: str) -> dict[str, Any]:
-        """Return what a job is asked for."""
+        """Return the request of a scoring job."""
         return {"method": self.name, "version": served}
 
-    def heed_version(self) -> Job | None:
-        """Submit a job when a new version has come into service, once; what came with the app waits to be asked for."""
+    def submit_for_new_version(self) -> Job | None:
+        """Submit one job when a new version is served; the starter version is scored only after a user's request."""
         try:
-            maker = maker_of(self.app_dir, self.task)
+            source = current_score_source(self.app_dir, self.task)
         except (NoWeights, ValueError):
             return None
-        asked = [job.request.get("version") for job in self.queue.jobs.list(SCORING) if job.subject == self.name]
-        scored = maker.version in self.scores.versions(maker.task, maker.settings)
-        if scored or maker.version in asked or (maker.version == STARTER and not asked):
+        submitted = [job.request.get("version") for job in self.queue.jobs.list(SCORING) if job.subject == self.name]
+        scored = source.version in self.scores.versions(source.task, source.settings)
+        if scored or source.version in submitted or (source.version == STARTER and not submitted):
             return None
-        return self.ask(maker.version, origin="policy")
+        return self.submit_missing(source.version, origin="policy")
 
-    def _wanted(self, datastore: Datastore, maker: Maker) -> list[str]:
+    def _pool(self, datastore: Datastore, source: ScoreSource) -> list[str]:
         assert self.task.scores is not None
         unlabelled = sorted(datastore.get_unlabeled_images())
-        return pooled(datastore.list_images(), unlabelled, maker, self.task.scores.pool)
+        return select_pool(datastore.list_images(), unlabelled, source, self.task.scores.pool)
 
-    def _of(self, maker: Maker, datastore: Datastore) -> dict[str, CaseScore]:
-        """Return the scores of files that are as they were."""
-        known, there = self.scores.of(maker), set(datastore.list_images())
+    def _current_scores(self, source: ScoreSource, datastore: Datastore) -> dict[str, CaseScore]:
+        """Return the scores of files that have not changed since they were scored."""
+        known, images = self.scores.by_image(source), set(datastore.list_images())
         return {
-            image: score for image, (told, score) in known.items() if image in there and told == stamp(datastore, image)
+            image: score
+            for image, (scored_stamp, score) in known.items()
+            if image in images and scored_stamp == stamp(datastore, image)
         }
 
 
 def stamp(datastore: Datastore, image: str) -> str:
-    """Return what changes when a case's file does; a series of an archive never does."""
+    """Return a string that changes with the file of a case; empty for an archive, whose series never change."""
     return file_stamp(datastore.get_image_uri(image)) if isinstance(datastore, FolderStore) else ""
 
 

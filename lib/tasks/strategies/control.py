@@ -1,14 +1,14 @@
-"""Which studies are labelled without a proposal: a lot that all draw alike, so that time saved can be measured."""
+"""Assign studies at random to a control arm without proposals, so that the time saved by proposals can be measured."""
 
 from hashlib import sha256
 
 
 def is_blank(image: str, share: float) -> bool:
-    """Say whether a study belongs to the control arm.
+    """Return whether a study belongs to the control arm, and so gets no proposal; the same on every machine.
 
     Args:
-        image: Its name.
-        share: Of the studies that get no proposal, in [0, 1].
+        image: Name of the study.
+        share: Share of studies in the control arm, in [0, 1].
     """
-    lot = int.from_bytes(sha256(f"control:{image}".encode()).digest()[:8], "big")
-    return lot < share * 2**64
+    draw = int.from_bytes(sha256(f"control:{image}".encode()).digest()[:8], "big")
+    return draw < share * 2**64

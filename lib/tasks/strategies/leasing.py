@@ -1,4 +1,4 @@
-"""Which study to label next, and with whom the others are."""
+"""Offer every study to one annotator at a time."""
 
 import logging
 from abc import abstractmethod
@@ -13,16 +13,16 @@ from lib.records.leases import Leases
 
 logger = logging.getLogger(__name__)
 
-ASKED_BY = "client_id"
-"""What a request calls the annotator."""
+ANNOTATOR_KEY = "client_id"
+"""Key of the annotator in a request."""
 
 
-class Leasing(Strategy):
-    """Give the best study that is with nobody else.
+class LeasingStrategy(Strategy):
+    """Offer the first study of a ranking that is not leased to another annotator.
 
     Args:
         description: One line for viewers.
-        leases: Which study is with whom.
+        leases: Leases of studies to annotators.
     """
 
     def __init__(self, description: str, leases: Leases) -> None:
@@ -31,55 +31,57 @@ class Leasing(Strategy):
 
     @abstractmethod
     def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
-        """Return the studies without a final label, the one to label first in front."""
+        """Return the studies without a final label, in the order in which to label them."""
 
-    def told(self, datastore: Datastore) -> dict[str, Any]:
-        """Return what else an answer says; nothing unless there is something to say."""
+    def extra_fields(self, datastore: Datastore) -> dict[str, Any]:
+        """Return additional fields of the answer; none by default."""
         return {}
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any] | None:
-        """Return the next study for whoever asks.
+        """Return the next study for an annotator.
 
         Args:
             request: ``client_id`` is the annotator.
             datastore: The studies.
         Returns:
-            ``id`` and ``remaining``; None when every study has a final label, or is with somebody else.
+            ``id`` and ``remaining``; None if every study has a final label or is leased to another annotator.
         """
         images = sorted(datastore.get_unlabeled_images())
         order = self.ranked(images, request, datastore)
         while order:
-            image = self._offered(str(request.get(ASKED_BY) or ""), order)
+            image = self._lease_first(str(request.get(ANNOTATOR_KEY) or ""), order)
             if image is None:
                 return None
             if image in datastore.get_unlabeled_images():
                 logger.info("next study: %s, one of %d without a final label", image, len(images))
-                return {"id": image, "remaining": len(images), **self.told(datastore)}
-            # Somebody saved it between the list and the lease.
+                return {"id": image, "remaining": len(images), **self.extra_fields(datastore)}
+            # Another annotator saved a final label after the list of studies was read.
             self.leases.release(image)
             order.remove(image)
         return None
 
-    def _offered(self, who: str, order: list[str]) -> str | None:
+    def _lease_first(self, annotator: str, order: list[str]) -> str | None:
         try:
-            return self.leases.offer(who, order)
+            return self.leases.lease_next(annotator, order)
         except LedgerUnavailable as error:
-            # Work goes on; two may get one study, and both their labels are kept.
-            logger.warning("a study is given without a lease: %s", error)
+            # Two annotators may now get the same study; the labels of both are stored.
+            logger.warning("study %s is offered without a lease: %s", order[0], error)
             return order[0]
 
 
-def nothing_left(unlabelled: int, leases: Leases) -> dict[str, Any]:
-    """Return the answer where nobody can be given a study, with the reason.
+def no_study_answer(unlabelled: int, leases: Leases) -> dict[str, Any]:
+    """Return the answer if no study can be offered, with the reason.
 
     Args:
-        unlabelled: Studies without a final label.
-        leases: Which of them is with whom.
+        unlabelled: Number of studies without a final label.
+        leases: Leases of studies to annotators.
     """
-    told = "every study in the store has a final label: add studies, or open one by hand to correct it"
+    message = "every study in the store has a final label: add studies, or open a study by hand to correct its label"
     if unlabelled:
-        ends = [lease.until for lease in leases.held()]
-        told = f"all studies without a final label ({unlabelled}) are with other annotators"
+        ends = [lease.until for lease in leases.list_active()]
+        message = f"all studies without a final label ({unlabelled}) are with other annotators"
         if ends:
-            told += f"; the first is free again at {datetime.fromtimestamp(min(ends)):%H:%M}, unless it is worked on"
-    return {"id": "", "remaining": unlabelled, "message": told}
+            message += (
+                f"; the first lease ends at {datetime.fromtimestamp(min(ends)):%H:%M}, unless its annotator renews it"
+            )
+    return {"id": "", "remaining": unlabelled, "message": message}

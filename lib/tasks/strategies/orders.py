@@ -1,131 +1,131 @@
-"""In which order cases are worth labelling, by the scores that a version gave them."""
+"""Rank cases for labelling by the scores of one model version."""
 
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lib.evaluation.selection.diversity import k_centre, suggestive
+from lib.evaluation.selection.diversity import k_centre, suggestive_annotation
 from lib.records.scores import CaseScore
-from lib.tasks.strategies.draw import drawn
+from lib.tasks.strategies.draw import draw_by_weight
 
 TOPOLOGY = ("components", "centreline", "fragility")
 
 
 @dataclass(frozen=True)
-class Question:
-    """What is to be ordered, and by what.
+class RankingRequest:
+    """The cases to rank, and the data and options of the ranking.
 
     Args:
-        images: The cases without a final label, by name.
-        scores: What one version says of cases, labelled ones among them.
-        settled: Cases that are labelled, or with another annotator who will label them.
-        over: The aggregation of uncertainty, "top" or "roi".
-        label: A class to look at alone; empty for all.
-        rng: Draws, and breaks no ties: of equals the first by name comes first.
+        images: Names of the cases without a final label.
+        scores: Scores of one version by case, including labelled cases.
+        settled: Cases that are labelled or leased to another annotator.
+        aggregation: Aggregation of the uncertainty over voxels, "top" or "roi".
+        label: The only class to consider; empty for all classes.
+        rng: Random generator for draws; ties are broken by name, not at random.
     """
 
     images: Sequence[str]
     scores: Mapping[str, CaseScore]
     settled: Sequence[str]
-    over: str
+    aggregation: str
     label: str
     rng: random.Random
 
     def numbers(self, image: str) -> Mapping[str, Any]:
-        """Return the numbers of a case, or of the class in it that is looked at; none where it has no score."""
+        """Return the numbers of a case, or of the selected class in this case; empty if the case has no score."""
         score = self.scores.get(image)
-        told = (score.numbers if score else None) or {"all": {}, "classes": {}}
-        return told["classes"].get(self.label, {}) if self.label else told["all"]
+        numbers = (score.numbers if score else None) or {"all": {}, "classes": {}}
+        return numbers["classes"].get(self.label, {}) if self.label else numbers["all"]
 
-    def with_rest(self, first: Sequence[str]) -> list[str]:
-        """Return cases in their order, and behind them all others as they are drawn."""
+    def append_rest(self, first: Sequence[str]) -> list[str]:
+        """Return ranked cases, followed by all other cases in random order."""
         front = set(first)
-        return [*first, *drawn([image for image in self.images if image not in front], {}, self.rng)]
+        return [*first, *draw_by_weight([image for image in self.images if image not in front], {}, self.rng)]
 
 
-def foreground_random(question: Question) -> list[str]:
-    """Draw a class, then cases by how much of it was found in them: whoever draws so sees every class often."""
+def foreground_random(ranking: RankingRequest) -> list[str]:
+    """Draw a class, then draw cases by their predicted volume of that class, so that rare classes come up often."""
     volumes = {
-        image: {name: each["volume_ml"] for name, each in score.numbers["classes"].items()}
-        for image, score in question.scores.items()
-        if image in question.images and score.numbers
+        image: {name: numbers["volume_ml"] for name, numbers in score.numbers["classes"].items()}
+        for image, score in ranking.scores.items()
+        if image in ranking.images and score.numbers
     }
     classes = sorted({name for found in volumes.values() for name, volume in found.items() if volume > 0})
-    if question.label:
-        classes = [name for name in classes if name == question.label]
+    if ranking.label:
+        classes = [name for name in classes if name == ranking.label]
     if not classes:
-        return question.with_rest([])
-    name = question.rng.choice(classes)
-    known = [image for image in question.images if image in volumes]
-    return question.with_rest(drawn(known, {image: volumes[image][name] for image in known}, question.rng))
+        return ranking.append_rest([])
+    name = ranking.rng.choice(classes)
+    known = [image for image in ranking.images if image in volumes]
+    return ranking.append_rest(draw_by_weight(known, {image: volumes[image][name] for image in known}, ranking.rng))
 
 
-def entropy(question: Question) -> list[str]:
-    """Order by how uncertain the mean answer is."""
-    return _largest_first(question, f"entropy_{question.over}")
+def entropy(ranking: RankingRequest) -> list[str]:
+    """Rank by the entropy of the mean prediction."""
+    return _largest_first(ranking, f"entropy_{ranking.aggregation}")
 
 
-def mutual_information(question: Question) -> list[str]:
-    """Order by how much the answers contradict each other."""
-    return _largest_first(question, f"information_{question.over}")
+def mutual_information(ranking: RankingRequest) -> list[str]:
+    """Rank by the mutual information, that is, by the disagreement between the sampled predictions."""
+    return _largest_first(ranking, f"information_{ranking.aggregation}")
 
 
-def topology(question: Question) -> list[str]:
-    """Order by the mean rank in what the shape is unsure of: counts and shares of length have no common unit."""
-    names = [name for name in TOPOLOGY if any(_has(question, image, name) for image in question.images)]
-    known = [image for image in question.images if names and all(_has(question, image, name) for name in names)]
+def topology(ranking: RankingRequest) -> list[str]:
+    """Rank by the mean rank in the topology numbers; ranks, because counts and lengths have no common unit."""
+    names = [name for name in TOPOLOGY if any(_has(ranking, image, name) for image in ranking.images)]
+    known = [image for image in ranking.images if names and all(_has(ranking, image, name) for name in names)]
     ranks = dict.fromkeys(known, 0.0)
     for name in names:
-        values = [question.numbers(image)[name] for image in known]
+        values = [ranking.numbers(image)[name] for image in known]
         for image in known:
-            mine = question.numbers(image)[name]
-            ranks[image] += sum(value < mine for value in values) + sum(value == mine for value in values) / 2
-    return question.with_rest(sorted(known, key=lambda image: -ranks[image]))
+            own = ranking.numbers(image)[name]
+            ranks[image] += sum(value < own for value in values) + sum(value == own for value in values) / 2
+    return ranking.append_rest(sorted(known, key=lambda image: -ranks[image]))
 
 
-def diversity(question: Question) -> list[str]:
-    """Order so that each case is the farthest from those before it and from those that are settled."""
-    known = [image for image in _free(question) if _vector(question, image)]
-    order = k_centre([_vector(question, image) for image in known], _centres(question))
-    return question.with_rest([known[index] for index in order])
+def diversity(ranking: RankingRequest) -> list[str]:
+    """Rank so that every case is the farthest from the cases before it and from the settled cases (k-centre)."""
+    known = [image for image in _free(ranking) if _vector(ranking, image)]
+    order = k_centre([_vector(ranking, image) for image in known], _centres(ranking))
+    return ranking.append_rest([known[index] for index in order])
 
 
-def entropy_diversity(question: Question) -> list[str]:
-    """Order the most uncertain quarter as `diversity` does, then the rest by uncertainty."""
-    name = f"entropy_{question.over}"
-    known = [image for image in _free(question) if _vector(question, image) and _has(question, image, name)]
-    scores = [question.numbers(image)[name] for image in known]
-    order = suggestive(scores, [_vector(question, image) for image in known], _centres(question))
-    return question.with_rest([known[index] for index in order])
+def entropy_diversity(ranking: RankingRequest) -> list[str]:
+    """Rank the most uncertain quarter as `diversity` does, then the other cases by uncertainty."""
+    name = f"entropy_{ranking.aggregation}"
+    known = [image for image in _free(ranking) if _vector(ranking, image) and _has(ranking, image, name)]
+    scores = [ranking.numbers(image)[name] for image in known]
+    order = suggestive_annotation(scores, [_vector(ranking, image) for image in known], _centres(ranking))
+    return ranking.append_rest([known[index] for index in order])
 
 
-Order = Callable[[Question], list[str]]
+Order = Callable[[RankingRequest], list[str]]
 ORDERS: dict[str, Order] = {
-    each.__name__: each
-    for each in (foreground_random, entropy, mutual_information, topology, diversity, entropy_diversity)
+    order.__name__: order
+    for order in (foreground_random, entropy, mutual_information, topology, diversity, entropy_diversity)
 }
-"""The strategies that rank by scores; `lib.tasks.spec.SCORED` has their names in the order viewers show."""
+"""Strategies that rank by scores; `lib.tasks.spec.SCORED` lists their names in the order that viewers show."""
 
 
-def _largest_first(question: Question, name: str) -> list[str]:
-    known = [image for image in question.images if _has(question, image, name)]
-    return question.with_rest(sorted(known, key=lambda image: -question.numbers(image)[name]))
+def _largest_first(ranking: RankingRequest, name: str) -> list[str]:
+    known = [image for image in ranking.images if _has(ranking, image, name)]
+    return ranking.append_rest(sorted(known, key=lambda image: -ranking.numbers(image)[name]))
 
 
-def _has(question: Question, image: str, name: str) -> bool:
-    return question.numbers(image).get(name) is not None
+def _has(ranking: RankingRequest, image: str, name: str) -> bool:
+    return ranking.numbers(image).get(name) is not None
 
 
-def _free(question: Question) -> list[str]:
-    settled = set(question.settled)
-    return [image for image in question.images if image not in settled]
+def _free(ranking: RankingRequest) -> list[str]:
+    settled = set(ranking.settled)
+    return [image for image in ranking.images if image not in settled]
 
 
-def _vector(question: Question, image: str) -> list[float]:
-    score = question.scores.get(image)
+def _vector(ranking: RankingRequest, image: str) -> list[float]:
+    score = ranking.scores.get(image)
     return (score.embedding if score else None) or []
 
 
-def _centres(question: Question) -> list[list[float]]:
-    return [vector for image in question.settled if (vector := _vector(question, image))]
+def _centres(ranking: RankingRequest) -> list[list[float]]:
+    return [vector for image in ranking.settled if (vector := _vector(ranking, image))]

@@ -1,4 +1,4 @@
-"""Score the cases of a task for its strategies: a job's work, that goes on where it was interrupted."""
+"""Score the cases of a task for its strategies; an interrupted scoring continues with the missing cases."""
 
 import hashlib
 import logging
@@ -12,7 +12,7 @@ from typing import Any
 from lib.data.cases import find_cases
 from lib.data.findings import InputRejected
 from lib.records.card import hash_file
-from lib.records.scores import CaseScore, Maker, Scores
+from lib.records.scores import CaseScore, Scores, ScoreSource
 from lib.tasks.spec import SEGMENTATION, TaskSpec, require_kind
 from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies.scorer import Progress, Scorer
@@ -25,10 +25,10 @@ class Study:
     """A case that may be scored.
 
     Args:
-        name: What the store calls it.
-        stamp: Changes when its file does; empty where files never change.
-        find: Returns its file, which may have to come from an archive.
-        labelled: Whether it has a final label: then its embedding alone is wanted.
+        name: Name of the study in the store.
+        stamp: String that changes with the file; empty if files never change.
+        find: Returns the path of the file, which may be fetched from an archive.
+        labelled: Whether the study has a final label; then only its embedding is computed.
     """
 
     name: str
@@ -38,14 +38,14 @@ class Study:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Where the work stands.
+class ScoringProgress:
+    """Progress of a scoring.
 
     Args:
-        done: Studies done, those of former runs included.
-        of: Studies in all.
-        fraction: How much of the work is done.
-        eta_seconds: Time left; None before the first study.
+        done: Studies done, including those of earlier runs.
+        of: Total number of studies.
+        fraction: Share of the work that is done, in [0, 1].
+        eta_seconds: Remaining time in s; None before the first study.
     """
 
     done: int
@@ -58,7 +58,7 @@ class Standing:
 
 
 def file_stamp(path: str | Path) -> str:
-    """Return what changes when a file is replaced; the same for one that is not there."""
+    """Return size and modification time of a file; "gone" if the file does not exist."""
     try:
         facts = Path(path).stat()
     except OSError:
@@ -67,18 +67,23 @@ def file_stamp(path: str | Path) -> str:
 
 
 def score_folder(
-    app_dir: str | Path, task: TaskSpec, studies: str | Path, *, device: str, tell: Callable[[Standing], object]
+    app_dir: str | Path,
+    task: TaskSpec,
+    studies: str | Path,
+    *,
+    device: str,
+    on_progress: Callable[[ScoringProgress], object],
 ) -> dict[str, Any]:
-    """Score every study of a folder, and return the numbers; a server of that folder ranks by them as well.
+    """Score every study of a folder and return the scores; a server of the same folder also ranks by these scores.
 
     Args:
-        app_dir: The app's folder.
-        task: A task that segments; where app.toml says nothing of scores, the defaults hold.
-        studies: Folder of images, labels in ``labels/final``.
-        device: Where the network runs.
-        tell: Told where the work stands.
+        app_dir: Folder of the app.
+        task: Task of kind "segmentation"; without scores in app.toml, the default settings apply.
+        studies: Folder of images, with labels in ``labels/final``.
+        device: Device of the network.
+        on_progress: Called with the progress.
     Returns:
-        What `ScoreCases.run` returns, and ``cases``: numbers by study, or ``{"error": reason}``.
+        The result of `ScoreCases.run`, and ``cases``: numbers by study, or ``{"error": reason}``.
     """
     require_kind(task, SEGMENTATION, "score cases")
     scorer = Scorer(app_dir, replace(task, scores=task.scores or ScoreSpec()), device=device)
@@ -86,75 +91,76 @@ def score_folder(
         Study(case.id, file_stamp(case.image), lambda case=case: case.image, labelled=case.label is not None)
         for case in find_cases(studies)
     ]
-    work = ScoreCases(Scores(app_dir), scorer, tell)
-    told, known = work.run(found), work.scores.of(scorer.maker)
+    work = ScoreCases(Scores(app_dir), scorer, on_progress)
+    summary, known = work.run(found), work.scores.by_image(scorer.source)
     cases = {study.name: known[study.name][1] for study in found if not study.labelled and study.name in known}
-    return told | {"cases": {name: each.numbers or {"error": each.error} for name, each in cases.items()}}
+    return summary | {"cases": {name: score.numbers or {"error": score.error} for name, score in cases.items()}}
 
 
-def pooled(images: Iterable[str], unlabelled: Sequence[str], maker: Maker, pool: int) -> list[str]:
-    """Return the cases without a label that a version scores: all of a small store, of a large one those drawn by lot.
+def select_pool(images: Iterable[str], unlabelled: Sequence[str], source: ScoreSource, pool: int) -> list[str]:
+    """Return the cases without a label that a version scores: all of a small store, a random draw of a large store.
 
-    The lot falls over all cases, so that a case that gets its label draws in no other one; the next version draws anew.
+    The draw is made from all cases, labelled ones too, so that a new label does not add another case to the pool. Every
+    version draws again.
 
     Args:
         images: All cases of the store.
-        unlabelled: Those without a final label.
-        maker: Who scores.
-        pool: So many; 0 for all.
+        unlabelled: Cases without a final label.
+        source: Version and settings of the scores.
+        pool: Size of the pool; 0 for all cases.
     """
     if not pool or len(unlabelled) <= pool:
         return list(unlabelled)
 
-    def lot(image: str) -> str:
-        return hashlib.sha256(f"{maker.task}/{maker.version}/{image}".encode()).hexdigest()
+    def draw_key(image: str) -> str:
+        return hashlib.sha256(f"{source.task}/{source.version}/{image}".encode()).hexdigest()
 
-    drawn = set(sorted(images, key=lot)[:pool])
-    return [image for image in unlabelled if image in drawn] or sorted(unlabelled, key=lot)[:pool]
+    drawn = set(sorted(images, key=draw_key)[:pool])
+    return [image for image in unlabelled if image in drawn] or sorted(unlabelled, key=draw_key)[:pool]
 
 
 @dataclass
 class ScoreCases:
-    """Scores studies one after the other.
+    """Score studies one after the other.
 
     Args:
-        scores: Where they are kept.
-        scorer: What scores.
-        tell: Told where the work stands, also within a study.
-        gives_way: Asked before each study whether something more urgent waits.
+        scores: Store of the scores.
+        scorer: Computes the score of an image.
+        on_progress: Called with the progress, also within a study.
+        should_yield: Returns whether a more urgent job waits; called before every study.
     """
 
     scores: Scores
     scorer: Scorer
-    tell: Callable[[Standing], object] = lambda _: None
-    gives_way: Callable[[], bool] = lambda: False
+    on_progress: Callable[[ScoringProgress], object] = lambda _: None
+    should_yield: Callable[[], bool] = lambda: False
 
     def run(self, studies: Sequence[Study]) -> dict[str, Any]:
-        """Score what has no score yet; a study that fails is noted with the reason, and the others go on.
+        """Score the studies without a score; a study that fails is recorded with the reason, and scoring continues.
 
         Returns:
-            ``version``; how many studies are ``scored``, ``embedded`` and ``failed``, ``of`` how many, ``seconds``, and
-            whether it ``gave_way``, which leaves some for another time.
+            ``version``; the numbers of studies ``scored``, ``embedded``, ``failed`` and in total (``of``); ``seconds``;
+            and ``gave_way``, whether the run stopped for a more urgent job before all studies were scored.
         """
-        left = [study for study in studies if not self._has(study)]
-        meter, gave_way = _Meter(studies, left, self._cost, self.tell), False
+        left = [study for study in studies if not self._is_scored(study)]
+        meter, gave_way = _ProgressMeter(studies, left, self._passes, self.on_progress), False
         for study in left:
-            if gave_way := self.gives_way():
+            if gave_way := self.should_yield():
                 break
-            meter.within(study, 0, 1)
-            self._score(study, partial(meter.within, study))
-            meter.over(study)
-        self.scores.tidy(self.scorer.maker)
-        return self._told(studies) | {"gave_way": gave_way, "seconds": round(meter.seconds, 1)}
+            meter.update(study, 0, 1)
+            self._score(study, partial(meter.update, study))
+            meter.finish(study)
+        self.scores.delete_stale(self.scorer.source)
+        return self._summary(studies) | {"gave_way": gave_way, "seconds": round(meter.seconds, 1)}
 
-    def _cost(self, study: Study) -> int:
-        """Return the passes that a study takes."""
+    def _passes(self, study: Study) -> int:
+        """Return the number of forward passes that a study takes."""
         return 1 if study.labelled else self.scorer.spec.samples
 
-    def _told(self, studies: Sequence[Study]) -> dict[str, Any]:
+    def _summary(self, studies: Sequence[Study]) -> dict[str, Any]:
         found = [self._found(study) for study in studies]
         return {
-            "version": self.scorer.maker.version,
+            "version": self.scorer.source.version,
             "scored": sum(score is not None and score.numbers is not None for score in found),
             "embedded": sum(score is not None and score.embedding is not None for score in found),
             "failed": sum(score is not None and bool(score.error) for score in found),
@@ -162,10 +168,10 @@ class ScoreCases:
         }
 
     def _found(self, study: Study) -> CaseScore | None:
-        digest = self.scores.known(study.name, study.stamp)
-        return self.scores.get(digest, self.scorer.maker) if digest else None
+        digest = self.scores.find_hash(study.name, study.stamp)
+        return self.scores.get(digest, self.scorer.source) if digest else None
 
-    def _has(self, study: Study) -> bool:
+    def _is_scored(self, study: Study) -> bool:
         score = self._found(study)
         return score is not None and (score.done or study.labelled)
 
@@ -174,53 +180,54 @@ class ScoreCases:
             path = Path(study.find())
             digest = hash_file(path)
         except OSError as error:
-            # No bytes are known: what failed is the name.
+            # The bytes cannot be read, so the score is stored under the name.
             path, digest, score = None, f"unread {study.name}", CaseScore(error=str(error))
-        self.scores.name(study.name, study.stamp, digest)
+        self.scores.record_image(study.name, study.stamp, digest)
         if path is not None:
-            if self._has(study):
-                return  # another name of the same bytes
-            score = self._computed(study, path, progress)
-        self.scores.put(digest, self.scorer.maker, score)
+            if self._is_scored(study):
+                return  # the same bytes were scored under another name
+            score = self._compute(study, path, progress)
+        self.scores.put(digest, self.scorer.source, score)
 
-    def _computed(self, study: Study, path: Path, progress: Progress) -> CaseScore:
-        began = time.monotonic()
+    def _compute(self, study: Study, path: Path, progress: Progress) -> CaseScore:
+        start = time.monotonic()
         try:
             score = (self.scorer.embed if study.labelled else self.scorer.score)(path, progress)
         except InputRejected as error:
-            logger.warning("%s is left out: %s", study.name, error)
+            logger.warning("study %s is not scored: %s", study.name, error)
             return CaseScore(error=str(error))
         except Exception as error:
-            logger.exception("%s failed", study.name)
+            logger.exception("scoring of study %s failed", study.name)
             return CaseScore(error=f"{type(error).__name__}: {error}")
-        every: Mapping[str, Any] = (score.numbers or {}).get("all", {})
-        told = ", ".join(f"{name} {value:.3g}" for name, value in every.items() if value is not None)
-        logger.info("%s in %.1f s: %s", study.name, time.monotonic() - began, told or "embedded")
+        numbers: Mapping[str, Any] = (score.numbers or {}).get("all", {})
+        text = ", ".join(f"{name} {value:.3g}" for name, value in numbers.items() if value is not None)
+        logger.info("study %s scored in %.1f s: %s", study.name, time.monotonic() - start, text or "embedding only")
         return score
 
 
-class _Meter:
-    """Tells where the work stands, by the passes that are done and those that are left."""
+class _ProgressMeter:
+    """Report the progress, measured in forward passes."""
 
     def __init__(
         self,
         studies: Sequence[Study],
         left: Sequence[Study],
-        cost: Callable[[Study], int],
-        tell: Callable[[Standing], object],
+        passes: Callable[[Study], int],
+        on_progress: Callable[[ScoringProgress], object],
     ) -> None:
-        self._cost, self._tell, self._began = cost, tell, time.monotonic()
+        self._passes, self._on_progress, self._start = passes, on_progress, time.monotonic()
         self._of, self._done = len(studies), len(studies) - len(left)
-        self._total, self._left, self._spent = sum(map(cost, studies)), sum(map(cost, left)), 0.0
+        self._total, self._left, self._spent = sum(map(passes, studies)), sum(map(passes, left)), 0.0
 
     @property
     def seconds(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._start
 
-    def within(self, study: Study, done: int, of: int) -> None:
-        spent = self._spent + self._cost(study) * done / of
+    def update(self, study: Study, done: int, of: int) -> None:
+        spent = self._spent + self._passes(study) * done / of
         eta = self.seconds / spent * (self._left - spent) if spent else None
-        self._tell(Standing(self._done, self._of, (self._total - self._left + spent) / self._total, eta))
+        fraction = (self._total - self._left + spent) / self._total
+        self._on_progress(ScoringProgress(self._done, self._of, fraction, eta))
 
-    def over(self, study: Study) -> None:
-        self._spent, self._done = self._spent + self._cost(study), self._done + 1
+    def finish(self, study: Study) -> None:
+        self._spent, self._done = self._spent + self._passes(study), self._done + 1

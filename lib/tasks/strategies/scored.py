@@ -1,4 +1,4 @@
-"""Strategies that rank by what a version made of each case; a request looks up, and computes nothing."""
+"""Strategies that rank by stored scores; a request reads scores and computes none."""
 
 from typing import Any
 
@@ -8,30 +8,31 @@ from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from lib.records.engine import LedgerUnavailable
 from lib.records.leases import Leases
 from lib.tasks.strategies.case_scores import CaseScores
-from lib.tasks.strategies.draw import generator
-from lib.tasks.strategies.leasing import ASKED_BY, Leasing
-from lib.tasks.strategies.orders import ORDERS, Question, foreground_random
+from lib.tasks.strategies.draw import request_rng
+from lib.tasks.strategies.leasing import ANNOTATOR_KEY, LeasingStrategy
+from lib.tasks.strategies.orders import ORDERS, RankingRequest, foreground_random
 
 DESCRIPTIONS = {
-    "foreground_random": "A random study, by how much of a random class was found in it",
+    "foreground_random": "A random study, weighted by its predicted volume of a random class",
     "entropy": "The study whose labels are most uncertain",
-    "mutual_information": "The study about which several answers contradict each other most",
+    "mutual_information": "The study with the largest disagreement between several predictions",
     "topology": "The study whose components, loops and centrelines are least certain",
-    "diversity": "The study least like those that are labelled or being labelled",
-    "entropy_diversity": "Among the most uncertain quarter, the study least like those labelled or being labelled",
+    "diversity": "The study least similar to those that are labelled or being labelled",
+    "entropy_diversity": "Of the most uncertain quarter, the study least similar to those labelled or being labelled",
 }
 
 
-class Scored(Leasing):
-    """Rank by the scores of one task: those of the served version, or an older one's until they are there.
+class ScoredStrategy(LeasingStrategy):
+    """Rank by the scores of one task: of the served version, or of an older one until the new scores are complete.
 
-    Without enough, draw; whatever is missing, submit the job that computes it. The answer says so: ``scored`` cases
-    ``of`` those that the served version is to score, whether some are ``pending``, and the version ``ranked_by``.
+    Without enough scores, studies are drawn at random. If scores are missing, a job that computes them is submitted.
+    The answer has the number of ``scored`` cases ``of`` the total, whether some are ``pending``, and the version of the
+    ranking (``ranked_by``).
 
     Args:
         order: Key of `ORDERS`.
-        leases: Which study is with whom.
-        scores: The task's.
+        leases: Leases of studies to annotators.
+        scores: Scores of the task.
     """
 
     def __init__(self, order: str, leases: Leases, scores: CaseScores) -> None:
@@ -39,43 +40,43 @@ class Scored(Leasing):
         self.order, self.scores = order, scores
 
     def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
-        """Return the studies, the one to label first in front.
+        """Return the studies in the order in which to label them.
 
         Args:
-            images: Those without a final label.
-            request: ``label`` names a class to look at alone; ``seed`` makes what is drawn the same again.
+            images: Studies without a final label.
+            request: Optional ``label``, the only class to consider, and ``seed``, which makes draws reproducible.
             datastore: The studies.
         Raises:
-            MONAILabelException: If the task has no such class.
+            MONAILabelException: If the task does not have the class.
         """
         spec, label = self.scores.task.scores, str(request.get("label") or "")
         assert spec is not None
         if label and label not in self.scores.task.labels:
-            there = ", ".join(self.scores.task.labels)
+            labels = ", ".join(self.scores.task.labels)
             raise MONAILabelException(
-                MONAILabelError.INVALID_INPUT, f"There is no label '{label}' here; there is: {there}"
+                MONAILabelError.INVALID_INPUT, f"The task has no label '{label}'; name one of: {labels}"
             )
-        known = self.scores.known(datastore)
-        if known.pending:
-            self.scores.ask(known.served, origin=str(request.get(ASKED_BY) or ""))
-        settled = {*set(datastore.list_images()).difference(images), *self._with_others(request)}
-        question = Question(
+        status = self.scores.status(datastore)
+        if status.pending:
+            self.scores.submit_missing(status.served, origin=str(request.get(ANNOTATOR_KEY) or ""))
+        settled = {*set(datastore.list_images()).difference(images), *self._leased_to_others(request)}
+        ranking = RankingRequest(
             images=images,
-            scores=known.scores,
+            scores=status.scores,
             settled=sorted(settled),
-            over=spec.over,
+            aggregation=spec.over,
             label=label,
-            rng=generator(request, images),
+            rng=request_rng(request, images),
         )
-        return ORDERS[self.order](question) if known.version else foreground_random(question)
+        return ORDERS[self.order](ranking) if status.version else foreground_random(ranking)
 
-    def told(self, datastore: Datastore) -> dict[str, Any]:
-        """Return how far the scores are."""
-        return self.scores.known(datastore).told
+    def extra_fields(self, datastore: Datastore) -> dict[str, Any]:
+        """Return the status of the scores."""
+        return self.scores.status(datastore).summary
 
-    def _with_others(self, request: dict[str, Any]) -> list[str]:
-        who = str(request.get(ASKED_BY) or "")
+    def _leased_to_others(self, request: dict[str, Any]) -> list[str]:
+        annotator = str(request.get(ANNOTATOR_KEY) or "")
         try:
-            return [lease.image for lease in self.leases.held() if lease.who != who]
+            return [lease.image for lease in self.leases.list_active() if lease.who != annotator]
         except LedgerUnavailable:
             return []

@@ -1,4 +1,4 @@
-"""How well predictions agree with the labels people submitted: Dice per class."""
+"""Agreement of predicted labels with final labels: Dice per class."""
 
 import logging
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ logger = logging.getLogger(__name__)
 
 
 class DicePerClass(ScoringMethod):
-    """Score predicted labels against final ones.
+    """Score predicted labels against final labels.
 
-    MONAI Label's own ``dice`` multiplies label values, which makes a perfect class 2 score 2.0.
+    MONAI Label's own ``dice`` multiplies label values, so that a perfect class 2 scores 2.0.
 
     Args:
-        labels: The value of each class, by name.
+        labels: Label value by class name.
     """
 
     def __init__(self, labels: Mapping[str, int]) -> None:
@@ -28,13 +28,13 @@ class DicePerClass(ScoringMethod):
         self.labels = dict(labels)
 
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
-        """Score every study that has both labels, and keep the scores in its information.
+        """Score every study that has both labels, and store the scores in the study's information.
 
         Args:
-            request: ``y`` and ``y_pred`` name the tags, "final" and "original" unless given.
+            request: ``y`` and ``y_pred`` are label tags; default "final" and "original".
             datastore: The studies.
         Returns:
-            By study: Dice by class and their ``mean``, None where neither label has the class; or ``{"error": ...}``.
+            By study: Dice by class and their ``mean``, None if neither label has the class; or ``{"error": ...}``.
         """
         tags = request.get("y_pred") or DefaultLabelTag.ORIGINAL, request.get("y") or DefaultLabelTag.FINAL
         result = {}
@@ -48,8 +48,8 @@ class DicePerClass(ScoringMethod):
 
     def _score(self, prediction: str, reference: str) -> dict[str, Any]:
         try:
-            ours, theirs = (np.asarray(load(path).voxels) for path in (prediction, reference))
-            case = evaluate_case(ours, theirs, (1.0,) * theirs.ndim, self.labels, light=True)
+            predicted, final = (np.asarray(load(path).voxels) for path in (prediction, reference))
+            case = evaluate_case(predicted, final, (1.0,) * final.ndim, self.labels, light=True)
         except ValueError as error:
             return {"error": str(error)}
         scores = {name: case["classes"][name]["dice"] for name in self.labels}

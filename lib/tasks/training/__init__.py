@@ -1,1 +1,1 @@
-"""Train, judge and publish a version of a task."""
+"""Train, judge and publish versions of a task."""

@@ -1,4 +1,4 @@
-"""Judge a task on images with references: one study under stress beside the threshold rules, or a folder of cases."""
+"""Evaluate a task on CTs with reference labels: one study under perturbations, or a folder of cases."""
 
 import resource
 import tempfile
@@ -18,7 +18,7 @@ from lib.evaluation.metrics.topology import largest_component
 from lib.evaluation.metrics.volume import volume_ml
 from lib.evaluation.overlay import write_overlay
 from lib.evaluation.report import UNION, evaluate_case, json_safe, summarise
-from lib.evaluation.stress import STRESSES, reference_on
+from lib.evaluation.stress import STRESSES, resample_reference
 
 Label = npt.NDArray[np.uint8]
 Segment = Callable[[Path], Label]
@@ -28,7 +28,13 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Volume:
-    """A CT in memory: ``hu`` ``(X, Y, Z)`` in RAS order, its affine, and its reference label on the same grid."""
+    """A CT in memory.
+
+    Args:
+        hu: Intensities in HU, ``(X, Y, Z)`` in RAS order.
+        affine: Affine of the grid, ``(4, 4)``, in mm.
+        reference: Reference label on the same grid.
+    """
 
     hu: npt.NDArray
     affine: npt.NDArray
@@ -50,7 +56,10 @@ def load(image: Path, reference: Path) -> Volume:
     """
     scan, label = nib.Nifti1Image.from_filename(image), nib.Nifti1Image.from_filename(reference)
     if scan.shape != label.shape or not _same(scan.affine, label.affine):
-        raise ValueError(f"{reference.name} is not on the grid of {image.name}: {label.shape} and {scan.shape}")
+        raise ValueError(
+            f"the label {reference.name} is not on the grid of {image.name}: the shapes are {label.shape} and "
+            f"{scan.shape}, or the affines differ; resample the label to the grid of the image"
+        )
     scan, label = nib.as_closest_canonical(scan), nib.as_closest_canonical(label)
     return Volume(
         np.asarray(scan.dataobj, np.float32), np.asarray(scan.affine), np.asarray(label.dataobj).astype(np.uint8)
@@ -60,28 +69,28 @@ def load(image: Path, reference: Path) -> Volume:
 def evaluate_study(
     segment: Segment, image: Path, reference: Path, labels: Mapping[str, int], *, out: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Judge the task on one study, clean and under every stress of `lib.evaluation.stress`, beside threshold rules.
+    """Evaluate the task and the threshold rules on one study, unchanged and with each of `STRESSES` applied.
 
     Args:
         segment: Maps an image file to a label on its grid.
         image: The study, NIfTI in HU.
-        reference: Its label; one value for the whole airway, or the values of `labels`.
-        labels: Value of each class, by name.
+        reference: Reference label: one value for the whole airway, or the values of `labels`.
+        labels: Label value of each class by name.
         out: Folder for the overlay PNG.
-        progress: Is told, in words, what is being done.
+        progress: Called with a line of text before each step.
     Returns:
-        JSON-safe: ``conditions`` by name (each: ``methods`` with raw and largest-component scores, seconds), ``parts``
-        in ml, ``overlay``, ``peak_memory_mib``.
+        JSON-safe: ``conditions`` by name (``methods`` with raw and largest-component scores, ``seconds``),
+        ``parts_ml``, ``overlay``, ``peak_memory_mib``.
     """
     study = load(image, reference)
     out.mkdir(parents=True, exist_ok=True)
     conditions: dict[str, Any] = {}
     for name in ("clean", *STRESSES):
         progress(f"{image.name}: {name}")
-        volume = study if name == "clean" else perturbed(study, name)
+        volume = study if name == "clean" else perturb(study, name)
         begin = time.perf_counter()
-        label = _segmented(segment, volume)
-        conditions[name] = {"seconds": time.perf_counter() - begin} | _methods(
+        label = _segment_volume(segment, volume)
+        conditions[name] = {"seconds": time.perf_counter() - begin} | _score_methods(
             label, volume, study, full=name == "clean"
         )
         if name == "clean":
@@ -100,32 +109,32 @@ def _same(affine: Any, other: Any) -> bool:
     return np.allclose(affine, other, atol=1e-3)
 
 
-def perturbed(study: Volume, name: str) -> Volume:
-    """Return the study under the stress of that name, its reference brought to the same grid."""
+def perturb(study: Volume, name: str) -> Volume:
+    """Return the study with a stress applied, and its reference resampled to the same grid."""
     hu, affine = STRESSES[name](study.hu, study.affine, SEED)
-    return Volume(hu, affine, reference_on(study.reference, study.affine, affine))
+    return Volume(hu, affine, resample_reference(study.reference, study.affine, affine))
 
 
 def evaluate_cases(
     segment: Segment, cases: Sequence[Case], labels: Mapping[str, int], *, out: Path, progress: Progress
 ) -> dict[str, Any]:
-    """Judge the task on labelled cases.
+    """Evaluate the task on labelled cases.
 
     Args:
         segment: Maps an image file to a label on its grid.
         cases: Images with their labels.
-        labels: Value of each class, by name.
-        out: Folder for one overlay PNG a case.
-        progress: Is told, in words, what is being done.
+        labels: Label value of each class by name.
+        out: Folder for one overlay PNG per case.
+        progress: Called with a line of text before each case.
     Returns:
-        JSON-safe: ``cases`` (scores of each) and ``summary`` with bootstrap intervals; beside them the summary of the
-        threshold rule on the same cases.
+        JSON-safe: ``cases`` with the scores by case, ``summary`` with bootstrap intervals, ``threshold_rule`` with the
+        summary of the threshold rule on the same cases, and ``overlays``.
     Raises:
         ValueError: If no case has a label.
     """
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
-        raise ValueError("no case has a label")
+        raise ValueError("no case has a label: name a folder of images with labels in labels/final")
     out.mkdir(parents=True, exist_ok=True)
     scores: dict[str, Any] = {}
     rule = []
@@ -133,11 +142,12 @@ def evaluate_cases(
         progress(f"case {done} of {len(labelled)}: {case.id}")
         assert case.label is not None
         volume = load(case.image, case.label)
-        label = _segmented(segment, volume)
+        label = _segment_volume(segment, volume)
         inside = hull(volume.hu, volume.spacing_mm)
         scores[case.id] = evaluate_case(label, volume.reference, volume.spacing_mm, labels, hull=inside)
         threshold = fill_rule(volume.hu, volume.spacing_mm).astype(np.uint8)
-        rule.append(evaluate_case(threshold, _united(volume.reference), volume.spacing_mm, {UNION: 1}, hull=inside))
+        truth = _merge_parts(volume.reference)
+        rule.append(evaluate_case(threshold, truth, volume.spacing_mm, {UNION: 1}, hull=inside))
         write_overlay(
             out / f"{case.id}.png", volume.hu, label, volume.reference, volume.spacing_mm, labels=labels, title=case.id
         )
@@ -151,8 +161,8 @@ def evaluate_cases(
     )
 
 
-def _segmented(segment: Segment, volume: Volume) -> Label:
-    """Send a volume the way users do: as a file."""
+def _segment_volume(segment: Segment, volume: Volume) -> Label:
+    """Segment a volume from a file, as users do."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.nii.gz"
         stored = np.clip(np.rint(volume.hu), -32768, 32767).astype(np.int16)
@@ -160,13 +170,13 @@ def _segmented(segment: Segment, volume: Volume) -> Label:
         return segment(path)
 
 
-def _methods(label: Label, volume: Volume, study: Volume, *, full: bool) -> dict[str, Any]:
-    """Score the model and the two threshold rules, raw and by largest component, on all parts united.
+def _score_methods(label: Label, volume: Volume, study: Volume, *, full: bool) -> dict[str, Any]:
+    """Score the model and the two threshold rules on the union of all parts, raw and by largest component.
 
-    The body is found on the unperturbed scan: its hull is the judge of "outside", not part of what is judged.
+    The body's hull is found on the unperturbed scan, because it defines "outside" and is not itself evaluated.
     """
     inside = hull(study.hu if volume.hu.shape == study.hu.shape else volume.hu, volume.spacing_mm)
-    truth = _united(volume.reference)
+    truth = _merge_parts(volume.reference)
     found = {
         "model": label > 0,
         "fill_rule": fill_rule(volume.hu, volume.spacing_mm),
@@ -185,12 +195,12 @@ def _methods(label: Label, volume: Volume, study: Volume, *, full: bool) -> dict
 def _scores(mask: npt.NDArray, truth: Label, volume: Volume, inside: npt.NDArray, *, full: bool) -> dict[str, Any]:
     case = evaluate_case(mask.astype(np.uint8), truth, volume.spacing_mm, {UNION: 1}, hull=inside)
     scores = case["classes"][UNION]
-    kept = scores if full else {key: scores[key] for key in ("dice", "volume_ml", "betti")}
-    return kept | {"outside_ml": case["outside_ml"], "unconnected_ml": case["unconnected_ml"]}
+    selected = scores if full else {key: scores[key] for key in ("dice", "volume_ml", "betti")}
+    return selected | {"outside_ml": case["outside_ml"], "unconnected_ml": case["unconnected_ml"]}
 
 
-def _united(reference: Label) -> Label:
-    """Return all parts as one label, 255 (ignore) kept."""
+def _merge_parts(reference: Label) -> Label:
+    """Return the union of all parts as one label; 255 (ignore) stays."""
     return np.where(reference == 255, 255, reference > 0).astype(np.uint8)
 
 

@@ -1,4 +1,4 @@
-"""What a training began with, kept in its folder: whoever goes on after an interruption goes on with the same."""
+"""Save the inputs of a training run, so that an interrupted run resumes with the same inputs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from lib.tasks.spec import TaskSpec
 
 FILE, OUTCOME = "start.json", "outcome.json"
 TRANSFER = "transfer"
-"""Cases that a student sees with its teacher's outputs alone."""
+"""Part of the split with the cases that a student learns from its teacher's outputs only, without labels."""
 
 
 @dataclass(frozen=True)
-class Start:
-    """The beginning of a run.
+class RunStart:
+    """Inputs of a training run.
 
     Args:
-        parent: Name of the weights it starts from; empty if from scratch.
-        recipe: All options.
-        split: The cases of every part, each label as the version that stays; beside them `TRANSFER`, cases without.
-        teacher: Name of the teacher's weights; empty if there is none.
+        parent: Name of the version that training starts from; empty if it starts from random weights.
+        recipe: The recipe with all options.
+        split: Cases by part of the split, with the kept copies of their labels; `TRANSFER` has cases without labels.
+        teacher: Name of the teacher's version; empty if there is none.
     """
 
     parent: str
@@ -34,44 +34,44 @@ class Start:
     teacher: str = ""
 
     def write(self, workdir: Path) -> None:
-        """Write it down, whole, in the run's folder."""
+        """Write the inputs to the run's folder, atomically."""
         split = {part: [asdict(case) for case in cases] for part, cases in self.split.items()}
-        told = {"parent": self.parent, "teacher": self.teacher, "recipe": asdict(self.recipe), "split": split}
-        _put(workdir / FILE, json.dumps(told, default=str))
+        facts = {"parent": self.parent, "teacher": self.teacher, "recipe": asdict(self.recipe), "split": split}
+        _write_text(workdir / FILE, json.dumps(facts, default=str))
 
     @classmethod
-    def read(cls, workdir: Path, task: TaskSpec) -> "Start | None":
-        """Return what was written down, None if the run is a new one.
+    def read(cls, workdir: Path, task: TaskSpec) -> "RunStart | None":
+        """Return the saved inputs of a run, None if the run is new.
 
         Args:
             workdir: The run's folder.
-            task: A task that trains.
+            task: A task with `train`.
         """
         if not (workdir / FILE).is_file():
             return None
-        told = json.loads((workdir / FILE).read_text())
-        assert task.train is not None, "only a task that trains has runs"
-        split = {part: [_case(case) for case in cases] for part, cases in told["split"].items()}
-        recipe = type(task.train.options).from_options(told["recipe"])
-        return cls(told["parent"], recipe, split, told.get("teacher", ""))
+        facts = json.loads((workdir / FILE).read_text())
+        assert task.train is not None, "only a task with `train` has runs"
+        split = {part: [_parse_case(case) for case in cases] for part, cases in facts["split"].items()}
+        recipe = type(task.train.options).from_options(facts["recipe"])
+        return cls(facts["parent"], recipe, split, facts.get("teacher", ""))
 
 
-def close(workdir: Path, outcome: Mapping[str, Any]) -> None:
-    """Write down what came of a run, and remove its checkpoints: the version has the weights.
+def close_run(workdir: Path, outcome: Mapping[str, Any]) -> None:
+    """Write the outcome of a run and remove its checkpoints, because the version has the weights.
 
     Args:
         workdir: The run's folder.
-        outcome: JSON, nan included.
+        outcome: JSON-safe except that nan is allowed.
     """
-    _put(workdir / OUTCOME, json.dumps(dict(outcome)))
+    _write_text(workdir / OUTCOME, json.dumps(dict(outcome)))
     for name in (CHECKPOINT, BEST):
         (workdir / name).unlink(missing_ok=True)
 
 
-def _put(path: Path, text: str) -> None:
+def _write_text(path: Path, text: str) -> None:
     with replacing(path) as file:
         file.write_text(text)
 
 
-def _case(told: Mapping[str, Any]) -> Case:
-    return Case(told["id"], Path(told["image"]), Path(told["label"]) if told["label"] else None, told["patient"])
+def _parse_case(facts: Mapping[str, Any]) -> Case:
+    return Case(facts["id"], Path(facts["image"]), Path(facts["label"]) if facts["label"] else None, facts["patient"])

@@ -1,4 +1,4 @@
-"""Images that a diffusion model makes for a task's student: learned from the training part alone, copies left out."""
+"""Train a diffusion model on a task's training part and generate images for its student, without copies."""
 
 import shutil
 from collections.abc import Callable, Mapping
@@ -11,30 +11,31 @@ import torch
 
 from lib.data.cases import Case, find_cases
 from lib.data.patches.dataset import PatchDataset
-from lib.data.patches.label_maps import Maps, maps_of, phantom_maps
+from lib.data.patches.label_maps import LabelMaps, case_maps, phantom_maps
 from lib.data.phantom import PARTS
 from lib.data.pipeline import ImageSpec, read
-from lib.jobs.recorded import recorded
+from lib.jobs.recorded import record_job
 from lib.learning import synthetic
 from lib.learning.loop import fit
-from lib.learning.loop.progress import Report
+from lib.learning.loop.progress import ProgressCallback
 from lib.learning.recipes.synthesise import Synthesise
 from lib.models.denoiser import Denoiser
-from lib.models.inference.engine import device_of
+from lib.models.inference.engine import select_device
 from lib.records.split import HELD_OUT, TRAIN, FrozenSplit
 from lib.records.versions import new_name
-from lib.tasks.serving.weights import shelf
+from lib.tasks.serving.weights import open_task_versions
 from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec, load_app, require_kind
 
 FOLDER = "synthetic"
-"""Beside a task's versions."""
+"""Folder of the generated images, beside a task's versions."""
 PHANTOM, LABELS = "phantom", "labels"
 PER_CASE = 8
+"""Number of label maps per case."""
 
 
 def synthetic_cases(app_dir: str | Path, task: TaskSpec) -> list[Case]:
-    """Return the images that were made for a task, without their labels: a teacher says what they show."""
-    folder = shelf(app_dir, task).root / FOLDER / synthetic.CASES
+    """Return the images generated for a task, without labels: the student learns from the teacher's outputs on them."""
+    folder = open_task_versions(app_dir, task).root / FOLDER / synthetic.CASES
     return [replace(case, label=None) for case in find_cases(folder)] if folder.is_dir() else []
 
 
@@ -48,39 +49,41 @@ def synthesise(
     maps: str = PHANTOM,
     options: Mapping[str, Any] | None = None,
     device: str | torch.device | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
-    """Teach a diffusion model a task's images under their labels, and make new ones; they replace those made before.
+    """Train a diffusion model on a task's images and labels, and generate images that replace the former ones.
 
     Args:
         app_dir: The app's folder.
-        name: The task: one that sees slices.
-        studies: Folder of images with labels; of them the training part is learned from.
-        count: Images to make.
-        seed: Of maps and noise.
-        maps: "phantom": label maps of procedural airways; "labels": those of the cases, mirrored at random.
-        options: Of the recipe.
-        device: Where to train.
-        report: Told of every step.
-        progress: Told of images made, and of all.
+        name: Name of the task, which must segment slices.
+        studies: Folder of images with labels; only the training part is used for training.
+        count: Number of images to generate.
+        seed: Random seed of label maps and noise.
+        maps: Source of the label maps: "phantom", procedural airways; "labels", the cases' labels, mirrored at random.
+        options: Options of the recipe.
+        device: Device to train on; None takes a GPU if there is one.
+        report: Called with the progress of the training after each step.
+        progress: Called with (images generated, images in all).
     Returns:
-        What `lib.learning.synthetic.write` reports, and the folder.
+        The report of `lib.learning.synthetic`, and the paths of the folder and of the overview picture.
     Raises:
-        ValueError: If the task or the labels will not do, with the reason.
+        ValueError: If the task or the labels are not suitable, with the reason.
     """
     app = load_app(app_dir)
     task = app.task(name)
     _check(task, maps)
-    place, spec = shelf(app_dir, task), synthetic.neighbours(task.image)
+    versions, spec = open_task_versions(app_dir, task), synthetic.contiguous_slices(task.image)
     cases = [case for case in find_cases(studies, pattern=app.patient_pattern) if case.label]
-    split = FrozenSplit(place.ledger, held_out_patients=app.held_out_patients).assign(cases)
+    split = FrozenSplit(versions.ledger, held_out_patients=app.held_out_patients).assign(cases)
     if len({case.patient for case in split[TRAIN]}) < 2:
-        raise ValueError("two patients at least must be learned from, or nothing tells a copy: submit more labels")
-    device = device_of(device)
+        raise ValueError(
+            "the training part has labels of fewer than 2 patients, so copies cannot be detected: submit more labels"
+        )
+    device = select_device(device)
     recipe = Synthesise.from_options(dict(options or {}))
-    folder, run = place.root / FOLDER, new_name()
-    with recorded(place.ledger, task.name, run, kind="synthesise") as job:
+    folder, run = versions.root / FOLDER, new_name()
+    with record_job(versions.ledger, task.name, run, kind="synthesise") as job:
         torch.manual_seed(recipe.seed)
         network = Denoiser(slices=len(spec.slice_offsets), classes=len(task.labels) + 1)
         patches = PatchDataset(
@@ -91,16 +94,16 @@ def synthesise(
             seed=recipe.seed,
             augment=recipe.augmentation(),
         )
-        workdir = place.root / "runs" / run
-        told = fit(recipe, network, patches, None, workdir=workdir, device=device, progress=report, track=False)
-        network.load_state_dict(told.state_dict)
-        learned, unseen = (_maps(split[part], spec) for part in (TRAIN, HELD_OUT))
-        given = _given(maps, count, seed, spec, len(task.labels), learned)
-        made = synthetic.make(
+        workdir = versions.root / "runs" / run
+        result = fit(recipe, network, patches, None, workdir=workdir, device=device, progress=report, track=False)
+        network.load_state_dict(result.state_dict)
+        learned, unseen = (_read_maps(split[part], spec) for part in (TRAIN, HELD_OUT))
+        given = _choose_maps(maps, count, seed, spec, len(task.labels), learned)
+        made = synthetic.generate(
             network, given, learned, unseen if len(unseen.images) else None, seed=seed, progress=progress
         )
         partial = folder.with_name(f".{FOLDER}-{run}")
-        answer = synthetic.write(made, spec, partial, learned)
+        answer = synthetic.write_cases(made, spec, partial, learned)
         shutil.rmtree(folder, ignore_errors=True)
         partial.replace(folder)
         shutil.rmtree(workdir, ignore_errors=True)
@@ -109,21 +112,24 @@ def synthesise(
 
 
 def _check(task: TaskSpec, maps: str) -> None:
-    require_kind(task, SEGMENTATION, "make images")
+    require_kind(task, SEGMENTATION, "generate images")
     if task.dimension != 2:
-        raise SpecError(f"task '{task.name}': images are made slice by slice, for tasks that segment slices")
+        raise SpecError(f"task '{task.name}' segments volumes; generated images are slices: name a task with a 2-D roi")
     if maps not in (PHANTOM, LABELS):
-        raise ValueError(f"maps are '{PHANTOM}' or '{LABELS}', not '{maps}'")
+        raise ValueError(f"maps is '{maps}'; it must be '{PHANTOM}' or '{LABELS}'")
     if maps == PHANTOM and task.labels != PARTS and len(task.labels) != 1:
-        raise ValueError(f"phantoms have the labels {', '.join(PARTS)}, or one for all: take the maps '{LABELS}'")
+        raise ValueError(
+            f"task '{task.name}' has other labels than the phantoms ({', '.join(PARTS)}, or one for all): "
+            f"choose the maps '{LABELS}'"
+        )
 
 
-def _maps(cases: list[Case], spec: ImageSpec) -> Maps:
-    return maps_of(((case.patient, read(case.image, spec, case.label)) for case in cases), spec, per_case=PER_CASE)
+def _read_maps(cases: list[Case], spec: ImageSpec) -> LabelMaps:
+    return case_maps(((case.patient, read(case.image, spec, case.label)) for case in cases), spec, per_case=PER_CASE)
 
 
-def _given(
-    maps: str, count: int, seed: int, spec: ImageSpec, classes: int, learned: Maps
+def _choose_maps(
+    maps: str, count: int, seed: int, spec: ImageSpec, classes: int, learned: LabelMaps
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if maps == PHANTOM:
         return phantom_maps(count, seed, spec, united=classes == 1).labels

@@ -1,4 +1,4 @@
-"""A task's training as MONAI Label's train task: the viewer's knobs and the store's labels in, a version out."""
+"""The train task of MONAI Label: train a version with the viewer's options on the store's labels."""
 
 import logging
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 
 from lib.data.cases import Case, patient_from_name
 from lib.data.formats import stem
-from lib.learning.loop.progress import Report
+from lib.learning.loop.progress import ProgressCallback
 from lib.tasks.serving.result import first
 from lib.tasks.serving.weights import versions_dir
 from lib.tasks.spec import TaskSpec, load_app
@@ -24,9 +24,9 @@ logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
 PATIENT_TAGS = ("PatientID", "StudyInstanceUID")
-"""Without the first, at least the series of one study are of one patient."""
+"""DICOM tags that identify the patient. Without PatientID, all series of one study count as one patient."""
 UNKNOWN = (None, "", "UNK", "None")
-"""What MONAI Label's cache has for a tag that is not there."""
+"""Values that MONAI Label's cache has for a missing tag."""
 
 
 class RecipeTrain(TrainTask):
@@ -38,32 +38,32 @@ class RecipeTrain(TrainTask):
     """
 
     def __init__(self, app_dir: str | Path, task: TaskSpec) -> None:
-        super().__init__(f"Learn {task.name} from submitted labels; served only if no worse on held-out patients")
-        assert task.train is not None, "the app makes this of tasks that train"
+        super().__init__(f"Train {task.name} on submitted labels; served only if no worse on held-out patients")
+        assert task.train is not None, "the app builds this for tasks with `train` only"
         self.app_dir, self.task, self.recipe = Path(app_dir), task, task.train
 
     def info(self) -> dict[str, Any]:
-        """Return description, knobs and labels."""
+        """Return description, options and labels."""
         return super().info() | {"labels": self.task.label_values}
 
     def config(self) -> dict[str, Any]:
-        """Return the recipe's options and the devices: the viewer's knobs."""
+        """Return the options that viewers show: the recipe's options and the devices."""
         return {"device": device_list(), **asdict(self.recipe.options)}
 
     def stats(self) -> dict[str, Any]:
-        """Return where the training stands or what the last one led to."""
+        """Return the progress of the running training, or the outcome of the last one."""
         return read_stats(versions_dir(self.app_dir, self.task))
 
     def __call__(
-        self, request: dict[str, Any], datastore: Datastore, *, run: str = "", report: Report | None = None
+        self, request: dict[str, Any], datastore: Datastore, *, run: str = "", report: ProgressCallback | None = None
     ) -> dict[str, Any]:
-        """Train.
+        """Train the task and return the outcome.
 
         Args:
-            request: The recipe's options and ``device``; what else viewers send (model, client_id) means nothing here.
-            datastore: The studies.
-            run: Name of a run that goes on where it was interrupted; see `retrain`.
-            report: Told of every step.
+            request: The recipe's options and ``device``; other keys of viewers (model, client_id) are ignored.
+            datastore: The store of studies.
+            run: Name of a run, which resumes if it was interrupted; see `retrain`.
+            report: Called with the progress after each step.
         Returns:
             The outcome, JSON-safe.
         """
@@ -71,18 +71,21 @@ class RecipeTrain(TrainTask):
         options = {key: first(value) for key, value in request.items() if key in known}
         device = name_to_device(first(request.get("device")))
         pattern = load_app(self.app_dir).patient_pattern
-        cases = [*labelled_cases(datastore, pattern), *(bare_cases(datastore, pattern) if self.task.teacher else ())]
+        cases = [
+            *labelled_cases(datastore, pattern),
+            *(unlabelled_cases(datastore, pattern) if self.task.teacher else ()),
+        ]
         return retrain(self.app_dir, self.task, cases, options, device=device, run=run, report=report).as_dict()
 
 
-def bare_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
-    """Return the studies without a final label, by name, for a teacher to show.
+def unlabelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
+    """Return the studies without a final label, sorted by name, to learn from a teacher's outputs.
 
-    None of a DICOMweb server's: each would be fetched whole.
+    A DICOMweb server gives none: each study would have to be downloaded.
 
     Args:
-        datastore: A folder.
-        pattern: Finds the patient in a name.
+        datastore: The store of studies.
+        pattern: Regular expression that finds the patient in an image's name.
     """
     if isinstance(datastore, ArchiveStore):
         return []
@@ -98,21 +101,21 @@ def _patient(datastore: Datastore, image: str, pattern: str) -> str:
 
 
 def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
-    """Return the studies that have a final label, by name.
+    """Return the studies that have a final label, sorted by name.
 
     Args:
-        datastore: A folder, or a DICOMweb server, which knows patients by their id.
-        pattern: Finds the patient in a name, where no DICOM tag tells it.
+        datastore: A folder, or a DICOMweb server, which has the patients' DICOM tags.
+        pattern: Regular expression that finds the patient in an image's name if no DICOM tag has it.
     """
     cases = []
     for pair in datastore.datalist():
         image = stem(Path(pair["image"]))
         label = Path(pair["label"])
         if isinstance(datastore, ArchiveStore):
-            # The archive's SEG has its own order of segments and leaves out slices; what was submitted is kept here.
+            # A SEG of the archive has another order of segments and omits slices: use the submitted file, kept here.
             kept = datastore.labels.newest(image, FINAL)
             if kept is None:
-                logger.warning("%s: its label was not submitted here, and is not learned from", image)
+                logger.warning("%s: not used for training, because its label was not submitted to this server", image)
                 continue
             label = kept
         cases.append(Case(image, Path(pair["image"]), label, _patient(datastore, image, pattern)))

@@ -1,4 +1,4 @@
-"""Where a training stands, in the file and the words that viewers read."""
+"""Write the progress of a training to the file that viewers read, under the keys that viewers expect."""
 
 import json
 import math
@@ -8,21 +8,21 @@ from typing import Any
 
 from lib.data.files.atomic import replacing
 from lib.jobs.queue.run import Stopped
-from lib.learning.loop.progress import Standing, clock
+from lib.learning.loop.progress import TrainingProgress, format_duration
 
 FILE = "train_stats.json"
 METRIC = "mean_dice"
 
 
 class TrainingStats:
-    """The standing of one training, written to a file that other processes read whole.
+    """Progress of one training, written atomically to a file that other processes read.
 
     Slicer draws its bars from ``epoch``, ``total_epochs``, ``best_metric`` and, at the end only, ``total_time``.
 
     Args:
         root: Folder of the task's versions.
-        epochs: Epochs in all.
-        interval_seconds: Least time between two writes.
+        epochs: Total number of epochs.
+        interval_seconds: Least time between two writes, in s.
     """
 
     def __init__(self, root: Path, epochs: int, interval_seconds: float = 1.0) -> None:
@@ -46,16 +46,16 @@ class TrainingStats:
         elif error is not None:
             self._end({"status": "failed", "reason": f"{type(error).__name__}: {error}"})
 
-    def report(self, standing: Standing) -> None:
-        """Write where a run stands, if the last time is a while ago."""
+    def report(self, standing: TrainingProgress) -> None:
+        """Write the progress of a run, at most once per interval."""
         best = standing.score if math.isfinite(standing.score) else 0.0
         self._stats |= {
             "epoch": standing.epoch,
             "step": standing.step,
             "total_iterations": standing.steps,
             "best_metric": best,
-            "current_time": clock(standing.seconds),
-            "eta": clock(standing.eta_seconds),
+            "current_time": format_duration(standing.seconds),
+            "eta": format_duration(standing.eta_seconds),
             "train": {"metrics": {"loss": standing.loss if math.isfinite(standing.loss) else None}},
             "eval": {"metrics": {METRIC: best}, "key_metric_name": METRIC, "best_metric": best},
         }
@@ -63,13 +63,13 @@ class TrainingStats:
             self._write()
 
     def finish(self, outcome: dict[str, Any]) -> None:
-        """Write what came of it."""
+        """Write the outcome."""
         score = outcome.get("score")
-        # Without a held-out score the bar keeps the one that chose the epoch.
+        # Without a held-out score, the bar keeps the validation score that selected the epoch.
         self._end({"status": "done", **outcome} | ({} if score is None else {"best_metric": score}))
 
     def _end(self, facts: dict[str, Any]) -> None:
-        self._stats |= {**facts, "total_time": clock(time.time() - self._start)}
+        self._stats |= {**facts, "total_time": format_duration(time.time() - self._start)}
         self._write()
 
     def _write(self) -> None:
@@ -79,6 +79,6 @@ class TrainingStats:
 
 
 def read_stats(root: Path) -> dict[str, Any]:
-    """Return what the last training wrote, empty if there was none."""
+    """Return the progress that the last training wrote, empty if there was no training."""
     file = root / FILE
     return json.loads(file.read_text()) if file.is_file() else {}

@@ -1,4 +1,4 @@
-"""Put a new version on trial: the gate's decision, against what is served at that moment."""
+"""Compare a new version with the served version on the held-out cases and let the gate decide."""
 
 import logging
 import math
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.jobs.gate import Decision, Judged, decide
-from lib.jobs.publish import Shelf
+from lib.jobs.gate import Decision, JudgedCase, decide
+from lib.jobs.publish import TaskVersions
 from lib.records.split import HELD_OUT, TRAIN, VAL
 from lib.tasks.kinds import kind_of
 from lib.tasks.serving.weights import NoWeights, SchemaMismatch, ServedWeights, build_network, served_weights
@@ -22,72 +22,75 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Trial:
-    """How a new version did.
+class Comparison:
+    """Comparison of a new version with the served version.
 
     Args:
-        decision: The gate's.
-        against: Name of what was served; empty if nothing was.
-        challenger: The new version on the held-out cases.
-        champion: The served version on the same.
+        decision: The gate's decision.
+        compared_with: Name of the served version; empty if there was none.
+        challenger: Scores of the new version on the held-out cases.
+        champion: Scores of the served version on the same cases.
     """
 
     decision: Decision
-    against: str
-    challenger: list[Judged] = field(default_factory=list)
-    champion: list[Judged] = field(default_factory=list)
+    compared_with: str
+    challenger: list[JudgedCase] = field(default_factory=list)
+    champion: list[JudgedCase] = field(default_factory=list)
 
 
-def try_out(
+def judge_challenger(
     app: AppSpec,
     task: TaskSpec,
     network: nn.Module,
     split: Mapping[str, Sequence[Case]],
-    place: Shelf,
+    versions: TaskVersions,
     device: torch.device,
-) -> Trial:
-    """Judge a network and the served version on the held-out cases, and decide.
+) -> Comparison:
+    """Judge a network and the served version on the held-out cases, and let the gate decide.
 
     Args:
-        app: How many patients the gate wants.
-        task: What else it asks.
+        app: Specification of the app; the gate needs `held_out_patients` patients.
+        task: Specification of the task, with the gate's conditions.
         network: The new version.
-        split: The frozen split; only where nobody is held out does another part serve, for the canary alone.
-        place: The task's versions.
-        device: Where both run.
+        split: The frozen split. If no patient is held out, one other case only checks that the outputs are finite and
+            not constant.
+        versions: The task's versions.
+        device: Device for both versions.
     """
-    against, champion = place.served, served_or_none(place.app_dir, task)
+    compared_with, champion = versions.served, served_or_none(versions.app_dir, task)
 
-    def judged(version: nn.Module, cases: Sequence[Case]) -> list[Judged]:
+    def judge(version: nn.Module, cases: Sequence[Case]) -> list[JudgedCase]:
         return kind_of(task).judge(version, cases, task, device=device)
 
-    ours = judged(network, split[HELD_OUT])
-    theirs = judged(build_network(task, champion.path), split[HELD_OUT]) if champion else None
-    probes = [] if ours else judged(network, [*split[VAL], *split[TRAIN]][:1])
-    taught = _teacher(app, task, split[HELD_OUT], place, device)
-    decision = decide(ours, theirs, task.gate, min_patients=app.held_out_patients, probes=probes, teacher=taught)
-    return Trial(decision, against, ours, theirs or [])
+    new = judge(network, split[HELD_OUT])
+    served = judge(build_network(task, champion.path), split[HELD_OUT]) if champion else None
+    probes = [] if new else judge(network, [*split[VAL], *split[TRAIN]][:1])
+    teacher = _judge_teacher(app, task, split[HELD_OUT], versions, device)
+    decision = decide(new, served, task.gate, min_patients=app.held_out_patients, probes=probes, teacher=teacher)
+    return Comparison(decision, compared_with, new, served or [])
 
 
-def _teacher(app: AppSpec, task: TaskSpec, cases: Sequence[Case], place: Shelf, device: torch.device) -> list[Judged]:
-    """Return how a student's teacher does; nothing where it has none, or one that answers clicks."""
+def _judge_teacher(
+    app: AppSpec, task: TaskSpec, cases: Sequence[Case], versions: TaskVersions, device: torch.device
+) -> list[JudgedCase]:
+    """Return the scores of a student's teacher; empty if the task has no teacher or the teacher needs clicks."""
     teacher = app.task(task.teacher) if task.teacher else None
-    if teacher is None or not kind_of(teacher).answers_alone:
+    if teacher is None or not kind_of(teacher).needs_no_clicks:
         return []
-    network = build_network(teacher, served_weights(place.app_dir, teacher).path)
+    network = build_network(teacher, served_weights(versions.app_dir, teacher).path)
     return kind_of(teacher).judge(network, cases, teacher, device=device)
 
 
 def served_or_none(app_dir: str | Path, task: TaskSpec) -> ServedWeights | None:
-    """Return what serves a task; None, and a warning, if nothing does or its labels are not the task's any more."""
+    """Return the served weights of a task. If there are none with the task's labels, log it and return None."""
     try:
         return served_weights(app_dir, task)
     except (NoWeights, SchemaMismatch) as error:
-        logger.warning("nothing to start from or to compare with: %s", error)
+        logger.warning("%s: no served version to start from or to compare with: %s", task.name, error)
         return None
 
 
-def mean_score(judged: Sequence[Judged]) -> float:
-    """Return the mean over cases of the mean over their classes; nan where nothing was scored."""
-    means = [fmean(known) for each in judged if (known := [v for v in each.scores.values() if v is not None])]
+def mean_score(judged: Sequence[JudgedCase]) -> float:
+    """Return the mean over cases of the mean score over their classes; nan if no case has a score."""
+    means = [fmean(known) for case in judged if (known := [v for v in case.scores.values() if v is not None])]
     return fmean(means) if means else math.nan

@@ -1,4 +1,4 @@
-"""A miniature of the dataset's folder: outlines become values, one inside the other."""
+"""Convert a miniature of the Open Kidney folder; inner outlines are drawn over outer ones."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def source(tmp_path: Path) -> Path:
     return folder
 
 
-def test_outlined_images_become_cases_of_one_slice(source: Path, tmp_path: Path) -> None:
+def test_images_with_outlines_become_cases_of_one_slice(source: Path, tmp_path: Path) -> None:
     convert(source, tmp_path / "out")
     cases = find_cases(tmp_path / "out")
     assert [case.id for case in cases] == ["1_a", "3_c"], "an image without an outline is left out"
@@ -48,10 +48,10 @@ def test_outlined_images_become_cases_of_one_slice(source: Path, tmp_path: Path)
     upright = label[:, ::-1, 0].T
     capsule, cortex = CLASSES.index("Capsule") + 1, CLASSES.index("Cortex") + 1
     assert upright[10, 15] == capsule and upright[10, 25] == cortex and upright[20, 25] == 0
-    assert (image[label > 0] == 200).all(), "image and label are turned alike"
+    assert (image[label > 0] == 200).all(), "image and label are flipped in the same way"
 
 
-def test_what_is_missing_is_named(source: Path, tmp_path: Path) -> None:
+def test_missing_file_is_named(source: Path, tmp_path: Path) -> None:
     (source / "images" / "3_c.png").unlink()
     with pytest.raises(FileNotFoundError, match=r"3_c\.png"):
         convert(source, tmp_path / "out")
@@ -59,7 +59,7 @@ def test_what_is_missing_is_named(source: Path, tmp_path: Path) -> None:
         convert(tmp_path, tmp_path / "out")
 
 
-def test_another_table_is_refused(source: Path, tmp_path: Path) -> None:
+def test_table_in_another_format_is_refused(source: Path, tmp_path: Path) -> None:
     table(source, [["1_a.png", "no json", "{}"]])
-    with pytest.raises(ValueError, match="no table of the VGG Image Annotator"):
+    with pytest.raises(ValueError, match="is not a table of the VGG Image Annotator"):
         convert(source, tmp_path / "out")

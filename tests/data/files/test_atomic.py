@@ -1,4 +1,4 @@
-"""Files are written whole or not at all."""
+"""Files are replaced atomically."""
 
 import os
 from pathlib import Path
@@ -9,7 +9,7 @@ from lib.data.files import atomic
 from lib.data.files.atomic import replacing
 
 
-def test_old_file_survives_a_failure(tmp_path: Path) -> None:
+def test_old_file_remains_after_a_failure(tmp_path: Path) -> None:
     path = tmp_path / "a.nii.gz"
     path.write_text("old")
     with pytest.raises(RuntimeError, match="cut"), replacing(path) as temporary:
@@ -19,7 +19,7 @@ def test_old_file_survives_a_failure(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_data_is_on_disk_before_it_takes_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_is_on_disk_before_the_file_is_renamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     events: list[str] = []
     sync, swap = atomic.sync, os.replace
     monkeypatch.setattr(atomic, "sync", lambda p: (events.append("sync dir" if p.is_dir() else "sync file"), sync(p)))

@@ -1,4 +1,4 @@
-"""MLflow's database is there whole or not at all."""
+"""MLflow's database is created atomically."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 OPEN = "import sys, pathlib; from lib.data.files.mlflow_store import open_store; open_store(pathlib.Path(sys.argv[1]))"
 
 
-def test_a_maker_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_creation_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as failing:
         failing.setattr(mlflow.MlflowClient, "search_experiments", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -27,12 +27,12 @@ def test_a_maker_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
-def test_makers_killed_amid_the_tables_leave_a_place_where_it_can_be_made(tmp_path: Path) -> None:
+def test_database_can_be_created_after_creation_was_killed(tmp_path: Path) -> None:
     for _ in range(4):
-        maker = subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "mlflow.db")], cwd=ROOT)
-        while maker.poll() is None and not any(path.stat().st_size > 20_000 for path in tmp_path.glob(".mlflow*")):
+        process = subprocess.Popen([sys.executable, "-c", OPEN, str(tmp_path / "mlflow.db")], cwd=ROOT)
+        while process.poll() is None and not any(path.stat().st_size > 20_000 for path in tmp_path.glob(".mlflow*")):
             time.sleep(0.005)
-        maker.kill()
-        maker.wait()
+        process.kill()
+        process.wait()
     assert not (tmp_path / "mlflow.db").exists()
     open_store(tmp_path / "mlflow.db").create_registered_model("tubes")

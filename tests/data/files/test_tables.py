@@ -2,7 +2,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from lib.data.files.tables import SpecError, build, listed, one_of
+from lib.data.files.tables import SpecError, build_dataclass, check_choice, join_words
 
 
 @dataclass(frozen=True)
@@ -13,13 +13,15 @@ class Box:
     note: str | None = None
 
 
-def test_a_table_becomes_what_it_says() -> None:
-    assert build(Box, {"name": "a", "sides_mm": [1, 2.5], "note": "x"}, "[box]") == Box("a", (1.0, 2.5), (), "x")
-    assert build(Box, {"name": "a", "weights": [1, 2]}, "[box]", sides_mm=(0.0, 0.0)).weights == (1, 2)
+def test_table_becomes_a_dataclass() -> None:
+    assert build_dataclass(Box, {"name": "a", "sides_mm": [1, 2.5], "note": "x"}, "[box]") == Box(
+        "a", (1.0, 2.5), (), "x"
+    )
+    assert build_dataclass(Box, {"name": "a", "weights": [1, 2]}, "[box]", sides_mm=(0.0, 0.0)).weights == (1, 2)
 
 
 @pytest.mark.parametrize(
-    ("block", "told"),
+    ("block", "message"),
     [
         (
             {"name": "a", "sides_mm": [1, 2], "colour": 1},
@@ -32,13 +34,13 @@ def test_a_table_becomes_what_it_says() -> None:
         ({"name": "a", "sides_mm": [1, 2], "weights": [0.5]}, "takes int, got 0.5"),
     ],
 )
-def test_what_cannot_be_is_refused_with_what_there_is(block: dict, told: str) -> None:
-    with pytest.raises(SpecError, match=told):
-        build(Box, block, "[box]")
+def test_bad_table_is_refused_with_the_accepted_keys_or_types(block: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        build_dataclass(Box, block, "[box]")
 
 
-def test_one_of_what_there_is() -> None:
-    one_of("a", ("a", "b"), "[box] name")
-    with pytest.raises(SpecError, match="is 'c'; there is a, b"):
-        one_of("c", ("a", "b"), "[box] name")
-    assert listed(["a", "b"]) == "a, b"
+def test_choice_is_checked() -> None:
+    check_choice("a", ("a", "b"), "[box] name")
+    with pytest.raises(SpecError, match="is 'c'; the choices are a, b"):
+        check_choice("c", ("a", "b"), "[box] name")
+    assert join_words(["a", "b"]) == "a, b"

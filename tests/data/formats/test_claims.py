@@ -1,4 +1,4 @@
-"""Memory is taken for what a file holds."""
+"""Memory is allocated only for voxels that the file can hold."""
 
 from pathlib import Path
 
@@ -18,21 +18,21 @@ def header(path: Path, shape: tuple[int, ...]) -> Header:
 
 
 @pytest.mark.parametrize(("shape", "code"), [((10, 10), "TRUNCATED"), ((-10, 10), "NOT_AN_IMAGE")])
-def test_more_than_the_file_can_hold(tmp_path: Path, shape: tuple[int, ...], code: str) -> None:
+def test_header_that_announces_more_than_the_file_holds(tmp_path: Path, shape: tuple[int, ...], code: str) -> None:
     (tmp_path / "a").write_bytes(bytes(199))
     with pytest.raises(InputRejected, match=code):
         check_claim(header(tmp_path / "a", shape))
 
 
-def test_as_much_as_it_can_hold(tmp_path: Path) -> None:
+def test_header_that_announces_as_much_as_the_file_holds(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(bytes(200))
     check_claim(header(tmp_path / "a", (10, 10)))
     check_claim(header(tmp_path / "a", (100, 100)), packed_ratio=100)
-    check_claim(header(tmp_path, (10, 10)))  # a folder holds what its files do
+    check_claim(header(tmp_path, (10, 10)))  # the size of a folder is the sum of its files
 
 
 @pytest.mark.parametrize("dims", [(32767, 32767, 32767), (-5, 4, 4), (0, 4, 4)])
-def test_no_memory_for_a_header_alone(tmp_path: Path, dims: tuple[int, int, int]) -> None:
+def test_no_memory_is_allocated_for_a_header_without_voxels(tmp_path: Path, dims: tuple[int, int, int]) -> None:
     nib.save(nib.Nifti1Image(np.zeros((4, 4, 4), np.int16), np.eye(4)), tmp_path / "a.nii")
     data = bytearray((tmp_path / "a.nii").read_bytes())
     data[42:48] = np.array(dims, "<i2").tobytes()
@@ -41,7 +41,7 @@ def test_no_memory_for_a_header_alone(tmp_path: Path, dims: tuple[int, int, int]
         load(tmp_path / "a.nii")
 
 
-def test_a_whole_file_that_is_deflated_is_not_inflated(tmp_path: Path) -> None:
+def test_deflated_file_is_refused(tmp_path: Path) -> None:
     meta = pydicom.dataset.FileMetaDataset()
     meta.TransferSyntaxUID = pydicom.uid.DeflatedExplicitVRLittleEndian
     meta.MediaStorageSOPClassUID = meta.MediaStorageSOPInstanceUID = "1.2.3"

@@ -1,4 +1,4 @@
-"""DICOM slices are ordered by position, rescaled, and placed as ITK places them."""
+"""DICOM slices are sorted by position, rescaled, and placed as ITK does."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -30,7 +30,7 @@ def test_itk_agrees_on_the_geometry(dicom_series: Write, head: Make) -> None:
     np.testing.assert_allclose(load(folder).affine, expected, atol=1e-6)
 
 
-def test_slices_written_downwards_come_back_upwards(dicom_series: Write, head: Make) -> None:
+def test_slices_in_downward_order_are_returned_upwards(dicom_series: Write, head: Make) -> None:
     voxels = head((12, 10, 6)) // 2 * 2
     volume = load(dicom_series(voxels, (0.0, 0.0, -2.0)))
     np.testing.assert_array_equal(volume.voxels, voxels[:, :, ::-1])
@@ -44,7 +44,7 @@ def test_one_file_is_one_slice(dicom_series: Write, head: Make) -> None:
     np.testing.assert_array_equal(load(path.rename(path.with_suffix(""))).voxels, voxels[:, :, :1])
 
 
-def test_header_knows_patient_and_modality(dicom_series: Write, head: Make, tmp_path: Path) -> None:
+def test_patient_and_modality_are_read_from_the_header(dicom_series: Write, head: Make, tmp_path: Path) -> None:
     folder = dicom_series(head((12, 10, 6)))
     header = read_header(folder)
     assert (header.shape, header.modality, header.bytes_per_voxel) == ((12, 10, 6), "CT", 2)
@@ -54,7 +54,7 @@ def test_header_knows_patient_and_modality(dicom_series: Write, head: Make, tmp_
     assert dicom.patient_id(tmp_path / "note.txt") is None and not dicom.is_dicom(folder)
 
 
-def test_other_files_in_the_folder_do_not_matter(dicom_series: Write, head: Make) -> None:
+def test_other_files_in_the_folder_are_ignored(dicom_series: Write, head: Make) -> None:
     folder = dicom_series(head((12, 10, 6)))
     (folder / "readme.txt").write_text("a note of the archive, long enough to hold a marker " * 10)
     assert load(folder).voxels.shape == (12, 10, 6)

@@ -1,4 +1,4 @@
-"""NRRD, MetaImage and pictures come in through ITK with their geometry in RAS."""
+"""NRRD, MetaImage and pictures are read with ITK, with RAS geometry."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ def test_voxels_and_affine(tmp_path: Path, name: str, dtype: type) -> None:
     np.testing.assert_allclose(volume.affine, expected)
 
 
-def test_picture_is_a_plane(tmp_path: Path) -> None:
+def test_picture_is_a_2d_volume(tmp_path: Path) -> None:
     plane = np.arange(30, dtype=np.uint8).reshape(5, 6)
     sitk.WriteImage(sitk.GetImageFromArray(plane.T.copy()), str(tmp_path / "a.png"))
     volume = load(tmp_path / "a.png")
@@ -46,7 +46,7 @@ def test_voxels_outside_the_folder_are_refused(tmp_path: Path, name: str, field:
         load(tmp_path / name)
 
 
-def test_colour_has_components(tmp_path: Path) -> None:
+def test_colour_picture_has_three_components(tmp_path: Path) -> None:
     image = sitk.GetImageFromArray(np.zeros((5, 6, 3), np.uint8), isVector=True)
     sitk.WriteImage(image, str(tmp_path / "a.png"))
     header = read_header(tmp_path / "a.png")
@@ -59,7 +59,7 @@ NRRD = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendia
 @pytest.mark.parametrize(
     ("name", "content"),
     [
-        # Another reader of ITK's ends a line here, and looks further than we once did.
+        # ITK readers accept other line ends, and read more of the header than the first check did.
         ("a.nrrd", NRRD.replace(b"\n", b"\r") + b"data file: /etc/hostname\r\r"),
         ("a.nrrd", NRRD + b"# " + b"x" * (70 << 10) + b"\ndata file: /etc/hostname\n\n"),
         ("a.nrrd", NRRD + b"datafile: /etc/hostname\n\n"),
@@ -70,7 +70,7 @@ NRRD = b"NRRD0004\ntype: short\ndimension: 3\nsizes: 2 2 2\nencoding: raw\nendia
         ("a.jpg", b"\x89PNG\r\n\x1a\n" + bytes(100)),
     ],
 )
-def test_no_way_around(tmp_path: Path, name: str, content: bytes) -> None:
+def test_tricks_to_read_other_files_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputRejected, match=r"UNREADABLE|NOT_AN_IMAGE"):
         read_header(tmp_path / name)

@@ -1,4 +1,4 @@
-"""NIfTI is read as nibabel reads it, whatever the type, scaling, byte order and compression."""
+"""NIfTI is read as nibabel reads it, for all types, scalings, byte orders and compressions."""
 
 import gzip
 from collections.abc import Callable
@@ -41,7 +41,7 @@ def test_several_gzip_members_and_padding(tmp_path: Path) -> None:
     assert b"".join(nifti.stream(path)) == data
 
 
-def test_pieces_are_bounded_however_well_they_pack(tmp_path: Path) -> None:
+def test_pieces_have_a_limited_size_at_any_compression(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(bytes(20 * nifti.CHUNK_BYTES)))
     pieces = [len(piece) for piece in nifti.stream(path)]
@@ -49,7 +49,7 @@ def test_pieces_are_bounded_however_well_they_pack(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 511, 512, 513])
-def test_chunk_borders(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sizes_near_a_chunk_border(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nifti, "CHUNK_BYTES", 64)
     data = np.random.default_rng(0).bytes(size)
     path = tmp_path / "a.gz"
@@ -57,14 +57,14 @@ def test_chunk_borders(tmp_path: Path, size: int, monkeypatch: pytest.MonkeyPatc
     assert b"".join(nifti.stream(path)) == data * 2
 
 
-def test_missing_end_is_noticed(tmp_path: Path) -> None:
+def test_truncated_gzip_stream_raises(tmp_path: Path) -> None:
     path = tmp_path / "a.gz"
     path.write_bytes(gzip.compress(bytes(5000))[:-1])
     with pytest.raises(EOFError):
         list(nifti.stream(path))
 
 
-def test_header_alone_tells_shape_and_size(nifti: Callable[..., Path]) -> None:
+def test_header_is_enough_for_shape_and_size(nifti: Callable[..., Path]) -> None:
     from lib.data.formats import read_header
 
     header = read_header(nifti(np.zeros((4, 5, 6, 1), np.float32)))

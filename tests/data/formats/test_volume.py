@@ -1,4 +1,4 @@
-"""A header tells shape and size before voxels are loaded."""
+"""Shape and size are known from the header before voxels are loaded."""
 
 from pathlib import Path
 
@@ -21,7 +21,7 @@ def test_size_in_gib() -> None:
     assert Header(Path("a"), "nifti", (1024, 1024, 512), 1, 2, np.eye(4)).size_gib == 1.0
 
 
-def test_huge_claims_do_not_overflow() -> None:
+def test_size_of_a_huge_header_does_not_overflow() -> None:
     assert Header(Path("a"), "itk", (2**31, 2**31, 2**31), 1, 8, np.eye(4)).size_gib > 1e18
 
 
@@ -29,5 +29,5 @@ def test_huge_claims_do_not_overflow() -> None:
     ("name", "expected"),
     [("a.nii.gz", "a"), ("a.b.nrrd", "a.b"), ("A.NII", "A"), ("series", "series"), ("x.dcm", "x"), ("x.txt", "x.txt")],
 )
-def test_stem_leaves_only_image_suffixes_out(name: str, expected: str) -> None:
+def test_stem_removes_only_image_suffixes(name: str, expected: str) -> None:
     assert stem(Path(name)) == expected

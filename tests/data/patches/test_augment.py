@@ -1,69 +1,71 @@
-"""Augmentation moves image and label together, stays in HU, and depends on its generator alone."""
+"""Augmentation moves image and label together, keeps the units of intensities, and depends only on its generator."""
 
 import numpy as np
 import pytest
 import torch
 
-from lib.data.patches.augment import IGNORE, Augmentation, blur, calibrate, change, cut, draw_matrix
-from lib.data.patches.dataset import augment
+from lib.data.patches import augment
+from lib.data.patches.augment import IGNORE, Augmentation, blur, calibrate, change_intensities, cut_patch, draw_matrix
 
 HOW = Augmentation()
 
 
 def stack(slices: int = 5, size: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
     """Return air of -1000 with a bright box that is labelled 3."""
-    hu = torch.full((slices, size, size), -1000, dtype=torch.int16)
+    image = torch.full((slices, size, size), -1000, dtype=torch.int16)
     label = torch.zeros((1, size, size), dtype=torch.uint8)
-    hu[:, 14:30, 20:34], label[:, 14:30, 20:34] = 400, 3
-    return hu, label
+    image[:, 14:30, 20:34], label[:, 14:30, 20:34] = 400, 3
+    return image, label
 
 
-def test_identity_cut_is_a_plain_crop() -> None:
-    hu = torch.randint(-1000, 1000, (3, 20, 24), dtype=torch.int16)
+def test_patch_with_the_identity_matrix_is_a_crop() -> None:
+    image = torch.randint(-1000, 1000, (3, 20, 24), dtype=torch.int16)
     label = torch.randint(0, 6, (1, 20, 24), dtype=torch.uint8)
-    image, marks = cut(hu, label, np.array([9.5, 11.5]), (8, 10), np.eye(2))
-    torch.testing.assert_close(image, hu[:, 6:14, 7:17].float(), atol=0.05, rtol=0)
+    patch, marks = cut_patch(image, label, np.array([9.5, 11.5]), (8, 10), np.eye(2))
+    torch.testing.assert_close(patch, image[:, 6:14, 7:17].float(), atol=0.05, rtol=0)
     assert torch.equal(marks, label[:, 6:14, 7:17])
 
 
-def test_outside_is_the_border_repeated_and_ignored() -> None:
-    hu = torch.full((2, 6, 6), 77, dtype=torch.int16)
+def test_border_is_repeated_outside_and_its_label_is_ignored() -> None:
+    image = torch.full((2, 6, 6), 77, dtype=torch.int16)
     label = torch.ones((1, 6, 6), dtype=torch.uint8)
-    image, marks = cut(hu, label, np.array([2.5, 2.5]), (10, 10), np.eye(2))
-    assert torch.allclose(image, torch.tensor(77.0), atol=1e-3)
+    patch, marks = cut_patch(image, label, np.array([2.5, 2.5]), (10, 10), np.eye(2))
+    assert torch.allclose(patch, torch.tensor(77.0), atol=1e-3)
     assert (marks[0, 2:8, 2:8] == 1).all() and (marks == IGNORE).sum() == 100 - 36
 
 
 @pytest.mark.parametrize("centre", [(-300.0, 10.0), (900.0, 900.0)])
-def test_window_wholly_outside_still_has_its_shape(centre: tuple[float, float]) -> None:
-    image, marks = cut(*stack(), np.array(centre), (16, 12), np.eye(2))
-    assert image.shape == (5, 16, 12) and torch.isfinite(image).all() and (marks == IGNORE).all()
+def test_patch_completely_outside_has_its_shape(centre: tuple[float, float]) -> None:
+    patch, marks = cut_patch(*stack(), np.array(centre), (16, 12), np.eye(2))
+    assert patch.shape == (5, 16, 12) and torch.isfinite(patch).all() and (marks == IGNORE).all()
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_label_moves_with_the_image(seed: int) -> None:
-    hu, label = stack()
-    image, marks = cut(hu, label, np.array([22.0, 27.0]), (40, 40), draw_matrix(np.random.default_rng(seed), HOW))
+    image, label = stack()
+    patch, marks = cut_patch(
+        image, label, np.array([22.0, 27.0]), (40, 40), draw_matrix(np.random.default_rng(seed), HOW)
+    )
     known = marks[0] != IGNORE
-    agree = ((image[2] > -300) == (marks[0] == 3))[known]
-    assert agree.float().mean() > 0.97  # apart from the interpolated rim
+    agree = ((patch[2] > -300) == (marks[0] == 3))[known]
+    assert agree.float().mean() > 0.97  # except at interpolated boundaries
     assert set(marks.unique().tolist()) <= {0, 3, IGNORE}
 
 
-def test_matrix_stays_in_its_ranges_and_flips_half_the_time() -> None:
+def test_matrix_is_in_its_ranges_and_flips_half_the_time() -> None:
     matrices = [draw_matrix(np.random.default_rng(seed), HOW) for seed in range(400)]
     scales = np.sqrt([abs(np.linalg.det(m)) for m in matrices])
     assert 1 / 1.4 / 1.09 < scales.min() < 0.8 and 1.3 < scales.max() < 1.09 / 0.7
     assert 0.4 < np.mean([np.linalg.det(m) < 0 for m in matrices]) < 0.6
 
 
-@pytest.mark.parametrize("step", augment.RESOLUTION)
-def test_resolution_steps_keep_shape_and_level(step: object) -> None:
-    hu = torch.randn(7, 40, 36) * 100 + 50
+@pytest.mark.parametrize("step", augment.RESOLUTION_CHANGES)
+def test_resolution_changes_keep_shape_and_mean(step: object) -> None:
+    image = torch.randn(7, 40, 36) * 100 + 50
     for seed in range(10):
-        changed = step(hu, np.random.default_rng(seed))  # type: ignore[operator]
-        assert changed.shape == hu.shape and torch.isfinite(changed).all()
-        assert abs(float(changed.mean()) - float(hu.mean())) < 15
+        changed = step(image, np.random.default_rng(seed))  # type: ignore[operator]
+        assert changed.shape == image.shape and torch.isfinite(changed).all()
+        assert abs(float(changed.mean()) - float(image.mean())) < 15
 
 
 def test_blur_spreads_a_point_as_a_gaussian() -> None:
@@ -82,28 +84,30 @@ def test_noise_levels_are_often_low_and_sometimes_high() -> None:
 
 
 def test_calibration_covers_shift_and_scale() -> None:
-    hu = torch.tensor([[[-1000.0, 0.0, 1000.0]]])
+    image = torch.tensor([[[-1000.0, 0.0, 1000.0]]])
     always = Augmentation(prob=0.5)
-    changed = torch.stack([calibrate(hu, np.random.default_rng(s), always)[0, 0] for s in range(300)])
+    changed = torch.stack([calibrate(image, np.random.default_rng(s), always)[0, 0] for s in range(300)])
     assert changed[:, 1].min() < -150 and changed[:, 1].max() > 150
-    assert (changed.diff(dim=1) > 0).all()  # the order of grey values is kept
+    assert (changed.diff(dim=1) > 0).all()  # the order of intensities is kept
 
 
-def test_holes_are_ignored() -> None:
-    hu, label = torch.zeros(3, 40, 40), torch.ones(1, 40, 40, dtype=torch.uint8)
-    changed, marks = augment.cut_out(hu, label, np.random.default_rng(0))
+def test_label_of_cut_out_boxes_is_ignored() -> None:
+    image, label = torch.zeros(3, 40, 40), torch.ones(1, 40, 40, dtype=torch.uint8)
+    changed, marks = augment.cut_out(image, label, np.random.default_rng(0))
     assert torch.equal((marks[0] == IGNORE), (changed != 0).all(0))
-    assert (label == 1).all() and (hu == 0).all()  # the inputs are left alone
+    assert (label == 1).all() and (image == 0).all()  # the inputs are not changed
 
 
-def test_thickening_leaves_the_labelled_slice_in_place() -> None:
-    hu = torch.arange(7.0)[:, None, None].expand(7, 4, 4)
+def test_thick_slices_keep_the_labelled_slice_in_place() -> None:
+    image = torch.arange(7.0)[:, None, None].expand(7, 4, 4)
     for seed in range(20):
-        assert augment.thicken_slices(hu, np.random.default_rng(seed))[3, 0, 0] == pytest.approx(3)
-    assert torch.equal(augment.thicken_slices(hu[:1], np.random.default_rng(0)), hu[:1]), "one slice has no neighbours"
+        assert augment.thicken_slices(image, np.random.default_rng(seed))[3, 0, 0] == pytest.approx(3)
+    assert torch.equal(augment.thicken_slices(image[:1], np.random.default_rng(0)), image[:1]), (
+        "one slice has no neighbours"
+    )
 
 
 def test_same_generator_gives_the_same_change() -> None:
-    hu, label = torch.randn(3, 32, 32) * 100, torch.zeros(1, 32, 32, dtype=torch.uint8)
-    first, second, other = (change(hu, label, np.random.default_rng(s), HOW)[0] for s in (1, 1, 2))
+    image, label = torch.randn(3, 32, 32) * 100, torch.zeros(1, 32, 32, dtype=torch.uint8)
+    first, second, other = (change_intensities(image, label, np.random.default_rng(s), HOW)[0] for s in (1, 1, 2))
     assert torch.equal(first, second) and not torch.equal(first, other)

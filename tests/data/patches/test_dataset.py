@@ -1,4 +1,4 @@
-"""Patches show the right voxels, favour the classes, repeat with their seed, and start fast from the cache."""
+"""Patches show the right voxels, favour labelled voxels, repeat with their seed, and use the cache."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 
 from lib.data.cases import Case
 from lib.data.formats import Volume
+from lib.data.patches import dataset as patches
 from lib.data.patches.augment import Augmentation
 from lib.data.patches.dataset import PatchDataset
-from lib.data.patches.dataset import dataset as patches
-from lib.data.pipeline import IGNORE, ImageSpec, Reading, read, window
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window, read
 from lib.data.volumes.grid import Grid
 
 FLAT = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12), (-2, 0, 3))
@@ -30,8 +30,8 @@ def reading(*classes: int, seed: int = 0) -> Reading:
     for value in classes:
         at = [int(rng.integers(4, n - 8)) for n in SHAPE]
         label[at[0] : at[0] + 3, at[1] : at[1] + 3, at[2] : at[2] + 3] = value
-    hu = torch.from_numpy(rng.integers(-1000, 400, SHAPE).astype(np.float32))[None]
-    return Reading(hu, torch.from_numpy(label), Grid.over(SHAPE, np.eye(4), (1.0, 1.0, 1.0)))
+    intensities = torch.from_numpy(rng.integers(-1000, 400, SHAPE).astype(np.float32))[None]
+    return Reading(intensities, torch.from_numpy(label), Grid.over(SHAPE, np.eye(4), (1.0, 1.0, 1.0)))
 
 
 def make(spec: ImageSpec, cases: list[Reading], classes: int = 6, **options: object) -> PatchDataset:
@@ -57,7 +57,7 @@ def test_shapes_types_and_range(
 def test_unchanged_patch_is_found_in_the_volume(spec: ImageSpec) -> None:
     whole = reading(1, 2, 3)
     assert whole.label is not None
-    volume, depth = window(whole.hu[0], spec.window_hu), spec.roi[2] if len(spec.roi) == 3 else 1
+    volume, depth = apply_window(whole.intensities[0], spec.window), spec.roi[2] if len(spec.roi) == 3 else 1
     for patch in make(spec, [whole], augment=None, patches_per_epoch=6):
         label = patch["label"].reshape(16, 12, depth)
         inside = (label != IGNORE).nonzero()
@@ -85,14 +85,14 @@ def _shows(volume: torch.Tensor, patch: dict, spec: ImageSpec, spot: tuple, low:
     return True
 
 
-def test_classes_are_drawn_evenly_whatever_their_cases() -> None:
+def test_classes_are_drawn_equally_often_from_any_number_of_cases() -> None:
     cases = [reading(1, seed=0), reading(1, seed=1), reading(1, seed=2), reading(4, seed=3)]
     data = make(FLAT, cases, augment=None, patches_per_epoch=300)
     middles = Counter(int(patch["label"][8, 6]) for patch in data)
     assert 0.25 < middles[1] / 300 < 0.45 and 0.25 < middles[4] / 300 < 0.45 and middles[0] > 50
 
 
-def test_patch_depends_on_seed_epoch_and_index_alone() -> None:
+def test_patch_depends_only_on_seed_epoch_and_index() -> None:
     first, second = (make(FLAT, [reading(1)]) for _ in range(2))
     _ = first[0]
     assert torch.equal(first[7]["image"], second[7]["image"])
@@ -110,27 +110,27 @@ def test_roi_larger_than_the_volume(augment: Augmentation | None) -> None:
     assert (patch["label"] == IGNORE).float().mean() > 0.2
 
 
-def test_case_without_classes_still_gives_background() -> None:
+def test_case_without_classes_gives_background() -> None:
     assert (make(FLAT, [reading()], augment=None)[0]["label"] % IGNORE == 0).all()
 
 
-def test_where_some_slices_have_a_label_no_patch_is_of_another() -> None:
+def test_patches_are_drawn_from_labelled_slices_only() -> None:
     whole = reading(1, 2)
     assert whole.label is not None
     label = torch.full_like(whole.label, IGNORE)
     label[..., [3, 11]] = whole.label[..., [3, 11]]
     for patch in make(FLAT, [replace(whole, label=label)], augment=None):
         assert (patch["label"] != IGNORE).any()
-    bare = make(FLAT, [replace(whole, label=label)], augment=None, bare=True)
+    bare = make(FLAT, [replace(whole, label=label)], augment=None, allow_unlabelled=True)
     assert not all((patch["label"] != IGNORE).any() for patch in bare)
 
 
-def test_lessons_without_labels_take_cases_without() -> None:
+def test_unlabelled_cases_are_accepted_if_allowed() -> None:
     bare = replace(reading(), label=None)
-    assert all((patch["label"] == IGNORE).all() for patch in make(FLAT, [bare, bare], bare=True))
+    assert all((patch["label"] == IGNORE).all() for patch in make(FLAT, [bare, bare], allow_unlabelled=True))
 
 
-def test_views_are_of_one_place() -> None:
+def test_views_show_the_same_place() -> None:
     patches = make(FLAT, [reading(1)])
     first, second = patches.views(4, 2)
     assert torch.equal(first["image"], patches[4]["image"]) and not torch.equal(first["image"], second["image"])
@@ -153,8 +153,8 @@ def test_faulty_cases_are_refused() -> None:
         _ = make(FLAT, [reading(1)])[30]
 
 
-def soft_of(case: Reading, classes: int = 3) -> np.ndarray:
-    """Return logits that say a case's label: its one-hot, times ten, ``(Z, K, X, Y)``."""
+def logits_of(case: Reading, classes: int = 3) -> np.ndarray:
+    """Return logits that predict the label of a case: ten times its one-hot code, ``(Z, K, X, Y)``."""
     assert case.label is not None
     label = case.label.permute(2, 0, 1)
     return np.stack([(label == value).numpy() * 10 for value in range(classes)], 1).astype(np.float16)
@@ -162,13 +162,13 @@ def soft_of(case: Reading, classes: int = 3) -> np.ndarray:
 
 @pytest.mark.parametrize("augment", [Augmentation(), None])
 @pytest.mark.parametrize("spec", [FLAT, BOX])
-def test_a_teachers_logits_are_turned_and_scaled_as_the_image_is(spec: ImageSpec, augment: Augmentation | None) -> None:
-    """They say what the label says, but for the samples between two classes."""
+def test_teacher_logits_are_rotated_and_scaled_with_the_image(spec: ImageSpec, augment: Augmentation | None) -> None:
+    """The logits predict the label, except at samples between two classes."""
     whole = reading(1, 2)
     found = different = 0
-    for patch in make(spec, [whole], augment=augment, soft=[soft_of(whole)]):
+    for patch in make(spec, [whole], augment=augment, teacher_logits=[logits_of(whole)]):
         assert patch["teacher"].shape == (3, *patch["label"].shape) and patch["seen"].shape == patch["label"].shape
-        assert torch.equal(patch["seen"], patch["label"] != IGNORE), "this case has a label wherever it was seen"
+        assert torch.equal(patch["seen"], patch["label"] != IGNORE), "all voxels of this case have a label"
         drawn = patch["teacher"].argmax(0)[patch["seen"]]
         found += int((patch["label"][patch["seen"]] > 0).sum())
         different += int((drawn != patch["label"][patch["seen"]]).sum())
@@ -177,19 +177,19 @@ def test_a_teachers_logits_are_turned_and_scaled_as_the_image_is(spec: ImageSpec
     assert found > 100 and different < (0.35 * found if augment else 1)
 
 
-def test_where_nobody_drew_a_label_the_teacher_says_where_to_look() -> None:
+def test_unlabelled_case_is_centred_on_classes_that_the_teacher_predicts() -> None:
     whole = reading(2)
-    bare = Reading(whole.hu, None, whole.grid)
-    patches = list(make(FLAT, [bare], augment=None, soft=[soft_of(whole)]))
+    bare = Reading(whole.intensities, None, whole.grid)
+    patches = list(make(FLAT, [bare], augment=None, teacher_logits=[logits_of(whole)]))
     assert all((patch["label"] == IGNORE).all() for patch in patches)
     assert any(patch["seen"].all() for patch in patches)
     shown = sum(bool((patch["teacher"].argmax(0) == 2).any()) for patch in patches)
-    assert shown > 15, "a box of 27 voxels is seldom met by chance"
+    assert shown > 15, "a random patch seldom shows a box of 27 voxels"
 
 
-def test_every_case_has_a_teachers_logits_or_none_has() -> None:
+def test_teacher_logits_are_needed_for_all_cases() -> None:
     with pytest.raises(ValueError):
-        make(FLAT, [reading(1), reading(2)], soft=[soft_of(reading(1))])
+        make(FLAT, [reading(1), reading(2)], teacher_logits=[logits_of(reading(1))])
 
 
 class TestCache:
@@ -202,18 +202,18 @@ class TestCache:
     def patch(self, case: Case, cache: Path | None, spec: ImageSpec = FLAT) -> torch.Tensor:
         return PatchDataset([case], spec, classes=2, patches_per_epoch=2, cache=cache)[1]["image"]
 
-    def test_second_run_reads_no_image(self, tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_second_run_reads_the_cache(self, tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
         fresh = self.patch(case, None)
         assert torch.equal(self.patch(case, tmp_path / "cache"), fresh)
         monkeypatch.setattr(patches, "read", lambda *_: pytest.fail("read again"))
         assert torch.equal(self.patch(case, tmp_path / "cache"), fresh)
 
-    def test_other_content_or_grid_is_read_anew(
+    def test_other_content_or_grid_gets_another_cache_file(
         self, tmp_path: Path, case: Case, nifti: Callable[..., Path], head: Callable[..., np.ndarray]
     ) -> None:
         cache = tmp_path / "cache"
         self.patch(case, cache)
-        self.patch(case, cache, ImageSpec((2.0, 2.0, 2.0), FLAT.window_hu, FLAT.roi))
+        self.patch(case, cache, ImageSpec((2.0, 2.0, 2.0), FLAT.window, FLAT.roi))
         nifti(head(SHAPE, seed=9))
         self.patch(case, cache)
         assert len(list(cache.iterdir())) == 3

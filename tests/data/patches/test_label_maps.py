@@ -1,28 +1,28 @@
-"""Label maps: where they are cut, and that phantoms give what was asked for."""
+"""Label maps are cropped around labels, and phantom maps have the given number and classes."""
 
 import numpy as np
 import pytest
 import torch
 
-from lib.data.patches.label_maps import maps_of, phantom_maps
+from lib.data.patches.label_maps import case_maps, phantom_maps
 from lib.data.pipeline import ImageSpec, Reading
 from lib.data.volumes.grid import Grid
 
-SPEC = ImageSpec(spacing_mm=(4, 4, 6), window_hu=(-1000, 400), roi=(24, 32))
+SPEC = ImageSpec(spacing_mm=(4, 4, 6), window=(-1000, 400), roi=(24, 32))
 
 
 def reading(slices: int = 10) -> Reading:
-    """Return a case whose label is a square that moves, on slices 2 to 6."""
+    """Return a case with a square label that moves from slice to slice, on slices 2 to 6."""
     label = torch.zeros(40, 40, slices, dtype=torch.uint8)
     for z in range(2, 7):
         label[2 * z : 2 * z + 6, 10:16, z] = 1
     label[0, 0] = 255
-    hu = torch.where(label == 1, 400.0, -1000.0)[None]
-    return Reading(hu, label, Grid.over(label.shape, np.eye(4), (1, 1, 1)))
+    intensities = torch.where(label == 1, 400.0, -1000.0)[None]
+    return Reading(intensities, label, Grid.over(label.shape, np.eye(4), (1, 1, 1)))
 
 
-def test_windows_lie_around_what_is_drawn() -> None:
-    found = maps_of([("a", reading()), ("b", reading())], SPEC, per_case=3)
+def test_crops_are_centred_on_the_label() -> None:
+    found = case_maps([("a", reading()), ("b", reading())], SPEC, per_case=3)
     assert found.labels.shape == found.images.shape == (6, 24, 32) and found.owners == ("a",) * 3 + ("b",) * 3
     for label, image in zip(found.labels, found.images, strict=True):
         rows, columns = np.nonzero(label == 1)
@@ -31,11 +31,11 @@ def test_windows_lie_around_what_is_drawn() -> None:
 
 
 @pytest.mark.parametrize(("wanted", "given"), [(1, 1), (5, 5), (99, 5)])
-def test_no_more_slices_than_show_something(wanted: int, given: int) -> None:
-    assert len(maps_of([("a", reading())], SPEC, per_case=wanted).labels) == given
+def test_only_slices_with_a_label_are_used(wanted: int, given: int) -> None:
+    assert len(case_maps([("a", reading())], SPEC, per_case=wanted).labels) == given
 
 
-def test_phantoms_are_drawn_by_their_seed() -> None:
+def test_phantom_maps_depend_on_their_seed() -> None:
     one, same, other = (phantom_maps(5, seed, SPEC, per_case=3) for seed in (3, 3, 4))
     assert one.labels.shape == (5, 24, 32) and len(one.owners) == 5 and len(set(one.owners)) == 2
     assert np.array_equal(one.labels, same.labels) and not np.array_equal(one.labels, other.labels)

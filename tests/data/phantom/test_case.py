@@ -1,4 +1,4 @@
-"""Test whole cases, coarse."""
+"""Test whole cases at coarse resolution."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ def test_parts_follow_the_field_of_view(case_and_parts):
     assert set(np.unique(case.label)) <= {0, *PARTS.values(), IGNORE}
 
 
-def test_label_is_dark_and_most_of_it_one_piece(case_and_parts):
+def test_the_label_is_dark_and_on_the_grid_of_the_image(case_and_parts):
     case, _ = case_and_parts
     inside = (case.label > 0) & (case.label != IGNORE)
     shift = case.topology["shift_hu"]
@@ -52,7 +52,7 @@ def test_trachea_is_one_component():
     assert parts["trachea"]["components"] == 1
 
 
-def test_same_seed_same_case_and_other_seed_other_case():
+def test_the_seed_determines_the_case():
     first, again, other = (make_case(s, fov="face", **COARSE) for s in (7, 7, 8))
     assert np.array_equal(first.image, again.image)
     assert np.array_equal(first.label, again.label)
@@ -60,7 +60,7 @@ def test_same_seed_same_case_and_other_seed_other_case():
     assert first.image.shape != other.image.shape or not np.array_equal(first.image, other.image)
 
 
-def test_axes_run_right_front_up():
+def test_the_axes_run_to_the_right_the_front_and_the_head():
     case = make_case(5, fov="skull", **COARSE)
     assert (np.diag(case.affine)[:3] > 0).all()
     nasal, pharynx = (np.argwhere(case.label == PARTS[name]).mean(0) for name in ("nasal_cavity", "pharynx"))

@@ -21,16 +21,16 @@ def test_layer_is_a_density_on_the_grid(name):
     assert max(density.max() for density in drawn) > 20
 
 
-def test_the_body_stays_untouched():
+def test_the_body_is_not_changed():
     for seed in range(4):
         hu = np.where(SKIN < 0, 40, -1000).astype(np.float32)
-        clutter.add(hu, SKIN, GRID, Streams(seed))
+        clutter.add_clutter(hu, SKIN, GRID, Streams(seed))
         assert (hu[-GRID.step_mm > SKIN] == 40).all()
         assert hu.min() >= -1000.5
 
 
-def test_same_seed_same_objects():
+def test_the_seed_determines_the_objects():
     volumes = [np.full(GRID.shape, -1000, np.float32) for _ in range(2)]
-    names = [clutter.add(volume, SKIN, GRID, Streams(9)) for volume in volumes]
+    names = [clutter.add_clutter(volume, SKIN, GRID, Streams(9)) for volume in volumes]
     assert names[0] == names[1]
     assert np.array_equal(volumes[0], volumes[1])

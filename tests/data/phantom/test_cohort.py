@@ -1,4 +1,4 @@
-"""Test the written cohort."""
+"""Test the files of a written cohort."""
 
 import json
 
@@ -20,7 +20,7 @@ def written(tmp_path_factory):
     return out, paths, calls
 
 
-def test_layout_is_a_studies_folder(written):
+def test_the_layout_is_that_of_a_studies_folder(written):
     out, paths, calls = written
     assert [p.name for p in paths] == ["phantom_0000.nii.gz", "phantom_0001.nii.gz"]
     assert calls == [(1, 2), (2, 2)]
@@ -36,7 +36,7 @@ def test_layout_is_a_studies_folder(written):
     assert (out / "about" / "cohort.png").stat().st_size > 1000
 
 
-def test_records_name_seed_view_and_centreline(written):
+def test_the_records_have_seed_view_and_centreline(written):
     out, _, _ = written
     records = json.loads((out / "about" / "topology.json").read_text())
     assert records["phantom_0001"]["seed"] == case_seed(3, 1)
@@ -44,5 +44,5 @@ def test_records_name_seed_view_and_centreline(written):
     assert {"components", "loops", "parts", "centreline", "spacing_mm"} <= set(records["phantom_0000"])
 
 
-def test_seeds_differ_by_index_and_cohort():
+def test_case_seeds_differ_by_index_and_cohort():
     assert len({case_seed(s, i) for s in range(3) for i in range(50)}) == 150

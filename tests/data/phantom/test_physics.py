@@ -1,11 +1,11 @@
-"""Test the scanner's degradations one by one."""
+"""Test each degradation of the scanner."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from lib.data.phantom.physics import Scanner, acquire, draw_scanner, unseen
+from lib.data.phantom.physics import Scanner, acquire, draw_scanner, outside_circle
 
 CLEAN = Scanner(0.0, 0.0, 0.001, 0.8, 0.0, 1.0, 0.0, 0.0, 0.0, -1024)
 NO_METAL = np.zeros((0, 3))
@@ -32,15 +32,15 @@ def test_noise_grows_with_its_level():
     assert high > 5 * low
 
 
-def test_circle_pads_the_corners():
+def test_the_corners_outside_the_circle_have_the_padding_value():
     image = scan(replace(CLEAN, circle=0.95, padding_hu=-3024))
     assert image[0, 0, 0] == -3024
     assert image[20, 20, 4] > -200
-    np.testing.assert_array_equal(unseen(replace(CLEAN, circle=0.95), image.shape), image[..., 4] == -3024)
-    assert not unseen(CLEAN, image.shape).any()
+    np.testing.assert_array_equal(outside_circle(replace(CLEAN, circle=0.95), image.shape), image[..., 4] == -3024)
+    assert not outside_circle(CLEAN, image.shape).any()
 
 
-def test_metal_streaks_reach_across_its_slice():
+def test_metal_streaks_cross_the_slice_of_the_metal():
     image = scan(replace(CLEAN, streak=1.5), np.array([[20.0, 20.0, 3.0]]))
     assert image[10:30, 10:30, 3].std() > 4 * image[10:30, 10:30, 7].std()
 

@@ -8,7 +8,7 @@ from lib.data.phantom.case import PhantomCase
 from lib.data.phantom.picture import draw_cohort
 
 
-def test_parts_show_in_colour(tmp_path):
+def test_labelled_parts_are_drawn_in_colour(tmp_path):
     label = np.zeros((20, 24, 16), np.uint8)
     label[8:12, 8:12, 4:12] = TRACHEA
     case = PhantomCase(np.full(label.shape, 40, np.int16), label, np.diag([1, 1, 2, 1.0]), {}, {})

@@ -1,4 +1,4 @@
-"""Test that poses invert and stay plausible."""
+"""Test that poses can be inverted and have plausible rotations."""
 
 import numpy as np
 import pytest
@@ -7,13 +7,13 @@ from lib.data.phantom.pose import draw_pose
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_world_and_canonical_invert(seed):
+def test_world_and_canonical_maps_are_inverse(seed):
     pose = draw_pose(np.random.default_rng(seed))
     points = np.array([[0, 0, 0], [0, 90, 20], [5, 30, -60], [0, 10, -230.0]])
     assert np.allclose(pose.to_canonical(pose.to_world(points)), points, atol=0.1)
 
 
-def test_rotation_is_proper_and_at_most_fifteen_degrees_an_axis():
+def test_rotation_is_proper_and_limited():
     for seed in range(20):
         pose = draw_pose(np.random.default_rng(seed))
         assert np.allclose(pose.rotation @ pose.rotation.T, np.eye(3))

@@ -1,4 +1,4 @@
-"""Test sampling of the canonical volume and tidying of labels."""
+"""Test sampling of the canonical volume and merging of label islands."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,14 @@ import pytest
 from lib.data.phantom.anatomy.canvas import LARYNX, PHARYNX, TRACHEA, Canvas, make_grid
 from lib.data.phantom.anatomy.shapes import ellipsoid
 from lib.data.phantom.pose import Pose
-from lib.data.phantom.scan import OCCUPANCY_THRESHOLD, Sampler, tidy
+from lib.data.phantom.scan import OCCUPANCY_THRESHOLD, Sampler, merge_islands
 from lib.data.phantom.view import View
 
 STILL = Pose(np.eye(3), np.ones(3), 0.0, np.zeros((3, 17, 17, 17)))
 
 
 @pytest.mark.parametrize("slice_mm", [1.0, 3.0])
-def test_ball_keeps_place_volume_and_density(slice_mm):
+def test_a_ball_keeps_place_volume_and_density(slice_mm):
     canvas = Canvas.blank(make_grid((-20, -20, -20), (20, 20, 20), 1.0))
     canvas.hu[...] = 0
     region = canvas.region((-20, -20, -20), (20, 20, 20))
@@ -29,14 +29,14 @@ def test_ball_keeps_place_volume_and_density(slice_mm):
     assert sampled.hu[inside].max() <= -1000 * OCCUPANCY_THRESHOLD + 1
 
 
-def test_tidy_moves_islands_to_the_part_around_and_leaves_free_ones():
+def test_islands_inside_a_part_are_merged_and_free_islands_are_kept():
     label = np.zeros((20, 20, 20), np.uint8)
     label[2:10, 2:18, 2:18] = PHARYNX
     label[10:18, 2:18, 2:18] = LARYNX
     label[5, 5, 5] = LARYNX
     label[19, 19, 19] = TRACHEA
     label[0, 0, 0] = PHARYNX
-    out = tidy(label.copy())
+    out = merge_islands(label.copy())
     assert out[5, 5, 5] == PHARYNX
     assert out[0, 0, 0] == PHARYNX
     assert (out > 0).sum() == (label > 0).sum()

@@ -24,16 +24,16 @@ def shell() -> np.ndarray:
     ("mask", "components", "loops", "cavities"),
     [(ring(), 1, 1, 0), (shell(), 1, 0, 1), (np.eye(4, dtype=bool)[:, :, None], 1, 0, 0)],
 )
-def test_betti(mask, components, loops, cavities):
-    assert truth.betti(mask) == {"components": components, "loops": loops, "cavities": cavities}
+def test_betti_numbers(mask, components, loops, cavities):
+    assert truth.count_betti(mask) == {"components": components, "loops": loops, "cavities": cavities}
 
 
-def test_describe_leaves_ignored_voxels_out():
+def test_ignored_voxels_are_not_counted():
     label = np.zeros((12, 12, 12), np.uint8)
     label[1:4, 1:4, 1:4] = PHARYNX
     label[8:10, 8:10, 8:10] = SINUSES
     label[6, 1, 1] = IGNORE
-    found = truth.describe(label, (1.0, 1.0, 2.0))
+    found = truth.describe_topology(label, (1.0, 1.0, 2.0))
     assert (found["components"], found["branches"]) == (2, ["pharynx", "sinuses"])
     parts = found["parts"]
     assert isinstance(parts, dict)

@@ -1,4 +1,4 @@
-"""Small NM files of two views, as a camera stores them, and the real scan where its package is installed."""
+"""Small NM files of two views as a camera stores them, and the real scan if its package is installed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -29,7 +29,7 @@ def view_item(name: str) -> Dataset:
 
 
 def write_scan(path: Path, counts: np.ndarray, **tags: object) -> Path:
-    """Write counts ``(V, H, W)`` as an NM file; a tag given as None is left out."""
+    """Write counts ``(V, H, W)`` as an NM file; tags with the value None are left out."""
     meta = FileMetaDataset()
     meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID = NuclearMedicineImageStorage, generate_uid()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
@@ -37,7 +37,7 @@ def write_scan(path: Path, counts: np.ndarray, **tags: object) -> Path:
     ds.is_little_endian, ds.is_implicit_VR = True, False
     ds.SOPClassUID, ds.SOPInstanceUID = meta.MediaStorageSOPClassUID, meta.MediaStorageSOPInstanceUID
     ds.StudyInstanceUID, ds.SeriesInstanceUID = "1.2.3", "1.2.3.4"
-    ds.add_new((0x0009, 0x0010), "LO", "SOMEBODY")
+    ds.add_new((0x0009, 0x0010), "LO", "VENDOR")
     ds.add_new((0x0009, 0x1010), "LO", "private")
     frames = len(counts)
     defaults = {

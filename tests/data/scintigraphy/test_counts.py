@@ -1,4 +1,4 @@
-"""Counts are read as recorded, and what are none is refused with its reason."""
+"""Recorded counts are read unchanged, and other pixels are refused with a reason."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +26,7 @@ def test_two_views_as_stored(scan_file: Write) -> None:
     assert (scan.velocity_mm_s, scan.duration_s) == (5.0, 600.0)
 
 
-def test_detectors_name_the_frames_whatever_their_order(scan_file: Write) -> None:
+def test_views_are_named_by_detectors_in_any_order(scan_file: Write) -> None:
     assert read_counts(scan_file(DetectorVector=[2, 1])).views == ("posterior", "anterior")
     assert read_counts(scan_file(DetectorInformationSequence=None)).views == ("", "")
 
@@ -58,7 +58,7 @@ def test_one_frame_without_vectors(scan_file: Write) -> None:
         ({"Rows": 60_000, "Columns": 60_000}, "TRUNCATED"),
     ],
 )
-def test_what_is_refused(scan_file: Write, tags: dict, code: str) -> None:
+def test_refused_scans(scan_file: Write, tags: dict, code: str) -> None:
     with pytest.raises(InputRejected) as refused:
         read_counts(scan_file(**tags))
     found = {finding.code for finding in refused.value.findings}
@@ -73,19 +73,19 @@ def test_what_is_refused(scan_file: Write, tags: dict, code: str) -> None:
         (np.rint(gaussian_filter(make_counts().astype(float), (0, 2, 2))).astype(np.uint16), "NOT_COUNTS"),
     ],
 )
-def test_pixels_that_are_no_recorded_counts(scan_file: Write, counts: np.ndarray, code: str) -> None:
+def test_pixels_that_are_not_recorded_counts_are_refused(scan_file: Write, counts: np.ndarray, code: str) -> None:
     with pytest.raises(InputRejected, match=code):
         read_counts(scan_file(counts))
 
 
-def test_negative_pixels(scan_file: Write) -> None:
+def test_negative_pixels_are_refused(scan_file: Write) -> None:
     counts = make_counts()
-    counts[0, 0, 0] = 65535  # -1 where the representation is signed
+    counts[0, 0, 0] = 65535  # -1 in the signed representation
     with pytest.raises(InputRejected, match="run from -1 to"):
         read_counts(scan_file(counts, PixelRepresentation=1, LargestImagePixelValue=None))
 
 
-def test_a_packed_file_that_would_unpack_to_far_more(scan_file: Write) -> None:
+def test_compressed_file_with_a_huge_size_is_refused(scan_file: Write) -> None:
     path = scan_file()
     dataset = pydicom.dcmread(path)
     dataset.compress(RLELossless)
@@ -96,15 +96,15 @@ def test_a_packed_file_that_would_unpack_to_far_more(scan_file: Write) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 100, 131, 140, 600, 1500, 2500])
-def test_a_file_cut_anywhere(scan_file: Write, kept: int) -> None:
+def test_file_truncated_anywhere_is_refused(scan_file: Write, kept: int) -> None:
     path = scan_file()
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(InputRejected):
         read_counts(path)
 
 
-def test_bytes_turned_over_are_read_or_refused(scan_file: Write) -> None:
-    """Whatever a damaged file holds, what comes out is a scan or an InputRejected."""
+def test_damaged_file_is_read_or_refused(scan_file: Write) -> None:
+    """A damaged file gives a scan or an InputRejected, and no other exception."""
     path, rng, refused = scan_file(), np.random.default_rng(0), 0
     whole = path.read_bytes()
     for _ in range(150):
@@ -119,14 +119,14 @@ def test_bytes_turned_over_are_read_or_refused(scan_file: Write) -> None:
     assert refused > 5
 
 
-def test_other_files(tmp_path: Path) -> None:
+def test_files_that_are_not_dicom_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(b"no DICOM")
     for path in (tmp_path / "a.dcm", tmp_path / "absent.dcm", tmp_path):
         with pytest.raises(InputRejected, match="NOT_AN_IMAGE"):
             read_counts(path)
 
 
-def test_dispersion_tells_counts_from_smoothed_and_scaled_ones() -> None:
+def test_dispersion_separates_counts_from_smoothed_and_scaled_images() -> None:
     flat = np.random.default_rng(1).poisson(20, (1, 300, 300))
     assert dispersion(flat) == pytest.approx(1, abs=0.03)
     assert dispersion(3 * flat) == pytest.approx(3, abs=0.1)
@@ -134,7 +134,7 @@ def test_dispersion_tells_counts_from_smoothed_and_scaled_ones() -> None:
     assert np.isnan(dispersion(np.zeros((1, 9, 9))))
 
 
-def test_the_real_scan(real_scan: Path) -> None:
+def test_real_scan(real_scan: Path) -> None:
     scan = read_counts(real_scan)
     assert scan.counts.shape == (1, 1024, 256)
     assert (int(scan.counts.sum()), int(scan.counts.max())) == (3_596_452, 278)

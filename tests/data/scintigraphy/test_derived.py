@@ -1,4 +1,4 @@
-"""A restored scan as DICOM: what it says of itself, whose it is, and that no count is lost."""
+"""A restored scan as derived DICOM: its tags, its patient and its counts."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +20,7 @@ def test_whole_counts_by_hand() -> None:
     assert whole_counts(np.full((1, 1, 5), 0.4)).tolist() == [[[0, 1, 0, 1, 0]]]
 
 
-def test_every_stretch_of_a_row_keeps_its_counts() -> None:
+def test_each_part_of_a_row_keeps_its_counts() -> None:
     expected = RNG.gamma(1.0, 3.0, (2, 40, 30))
     stored = whole_counts(expected)
     assert stored.sum() == pytest.approx(expected.sum(), abs=0.5)
@@ -31,21 +31,21 @@ def test_every_stretch_of_a_row_keeps_its_counts() -> None:
 
 
 @pytest.mark.parametrize("value", [-1.0, np.nan, 1e6])
-def test_what_no_pixel_can_store(value: float) -> None:
+def test_counts_that_a_pixel_cannot_store_are_refused(value: float) -> None:
     with pytest.raises(ValueError, match="expected counts"):
         whole_counts(np.array([[[1.0, value]]]))
 
 
 @pytest.fixture
 def derived(scan_file: Write, tmp_path: Path) -> tuple[pydicom.Dataset, pydicom.Dataset, Path]:
-    """The source, what was derived from it, and the file of that."""
+    """The source, the derived image, and the file of the derived image."""
     source = scan_file(make_counts(), WindowCenter=50, WindowWidth=100)
     expected = 2 * make_counts(seed=1) + 0.3
     path = write_derived(source, expected, tmp_path / "out" / "d.dcm", description="restored from half", software="x 1")
     return pydicom.dcmread(source), pydicom.dcmread(path), path
 
 
-def test_it_has_an_identity_of_its_own_in_the_same_study(derived) -> None:
+def test_derived_image_has_new_uids_in_the_same_study(derived) -> None:
     source, image, _ = derived
     assert image.SOPInstanceUID != source.SOPInstanceUID and image.SeriesInstanceUID != source.SeriesInstanceUID
     assert image.file_meta.MediaStorageSOPInstanceUID == image.SOPInstanceUID
@@ -53,7 +53,7 @@ def test_it_has_an_identity_of_its_own_in_the_same_study(derived) -> None:
     assert (image.PatientID, image.PixelSpacing) == (source.PatientID, source.PixelSpacing)
 
 
-def test_it_says_that_it_is_processed_of_what_and_by_what(derived) -> None:
+def test_derived_image_names_its_processing_source_and_software(derived) -> None:
     source, image, _ = derived
     assert list(image.ImageType) == ["DERIVED", "SECONDARY", "WHOLE BODY", "EMISSION"]
     assert image.DerivationDescription.startswith("restored from half") and NOTICE in image.DerivationDescription
@@ -66,13 +66,13 @@ def test_it_says_that_it_is_processed_of_what_and_by_what(derived) -> None:
     assert equipment.PurposeOfReferenceCodeSequence[0].CodeValue == "109103"
 
 
-def test_what_describes_the_source_alone_is_gone(derived) -> None:
+def test_tags_that_apply_only_to_the_source_are_removed(derived) -> None:
     _, image, _ = derived
     assert not any(element.tag.is_private for element in image)
     assert "WindowCenter" not in image and "LargestImagePixelValue" not in image
 
 
-def test_counts_come_back(derived) -> None:
+def test_stored_counts_are_the_rounded_counts(derived) -> None:
     _, image, path = derived
     expected = whole_counts(2 * make_counts(seed=1) + 0.3)
     np.testing.assert_array_equal(read_counts(path).counts, expected)
@@ -80,13 +80,13 @@ def test_counts_come_back(derived) -> None:
     assert read_counts(path).views == ("anterior", "posterior")
 
 
-def test_another_shape_is_refused_and_nothing_written(scan_file: Write, tmp_path: Path) -> None:
+def test_another_shape_is_refused_and_no_file_is_written(scan_file: Write, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="shape"):
         write_derived(scan_file(), np.ones((1, 48, 24)), tmp_path / "d.dcm", description="", software="")
     assert not (tmp_path / "d.dcm").exists()
 
 
-def test_the_real_scan_of_another_class_and_syntax(real_scan: Path, tmp_path: Path) -> None:
+def test_real_scan_with_another_sop_class_and_transfer_syntax(real_scan: Path, tmp_path: Path) -> None:
     counts = read_counts(real_scan).counts
     path = write_derived(real_scan, counts, tmp_path / "d.dcm", description="unchanged", software="x")
     np.testing.assert_array_equal(read_counts(path).counts, counts)

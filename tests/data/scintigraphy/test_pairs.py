@@ -1,4 +1,4 @@
-"""Pairs on a miniature tree: found, matched, refused."""
+"""Pairs are found, read and refused in a miniature folder tree."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +22,7 @@ def write_pair(scan_file: Write, patient: str = "p1", **rapid: object) -> None:
     scan_file(counts, f"{patient}/rapid_1.dcm", **{"ScanVelocity": 6.66, **rapid})
 
 
-def test_patients_by_name(scan_file: Write, tmp_path: Path) -> None:
+def test_pairs_are_sorted_by_patient(scan_file: Write, tmp_path: Path) -> None:
     for patient in ("p2", "p1"):
         write_pair(scan_file, patient)
     (tmp_path / "notes").mkdir()
@@ -32,7 +32,7 @@ def test_patients_by_name(scan_file: Write, tmp_path: Path) -> None:
     assert found[0].rapid == tmp_path / "p1" / "rapid_1.dcm"
 
 
-def test_the_fraction_is_that_of_the_velocities(scan_file: Write, tmp_path: Path) -> None:
+def test_fraction_is_the_ratio_of_the_velocities(scan_file: Write, tmp_path: Path) -> None:
     write_pair(scan_file)
     rapid, standard, fraction = read_pair(find_pairs(tmp_path)[0])
     assert fraction == pytest.approx(0.5)
@@ -40,19 +40,19 @@ def test_the_fraction_is_that_of_the_velocities(scan_file: Write, tmp_path: Path
     np.testing.assert_array_equal(standard.counts, STANDARD)
 
 
-def test_without_velocities_it_is_that_of_the_counts(scan_file: Write, tmp_path: Path) -> None:
+def test_fraction_is_the_ratio_of_the_counts_without_velocities(scan_file: Write, tmp_path: Path) -> None:
     write_pair(scan_file, ScanVelocity=None)
     assert read_pair(find_pairs(tmp_path)[0])[2] == pytest.approx(RAPID.sum() / STANDARD.sum())
 
 
 @pytest.mark.parametrize("tags", [{"PixelSpacing": [2.0, 2.4]}, {"counts": RAPID[:, :40]}, {"DetectorVector": [2, 1]}])
-def test_two_grids_are_refused(scan_file: Write, tmp_path: Path, tags: dict) -> None:
+def test_scans_on_different_grids_are_refused(scan_file: Write, tmp_path: Path, tags: dict) -> None:
     write_pair(scan_file, **tags)
     with pytest.raises(InputRejected, match="PAIR_GRID"):
         read_pair(find_pairs(tmp_path)[0])
 
 
-def test_half_a_pair_and_three_are_refused(scan_file: Write, tmp_path: Path) -> None:
+def test_missing_or_additional_scans_are_refused(scan_file: Write, tmp_path: Path) -> None:
     scan_file(STANDARD, "p1/standard.dcm")
     with pytest.raises(ValueError, match="0 rapid and 1 standard"):
         find_pairs(tmp_path)
@@ -62,6 +62,6 @@ def test_half_a_pair_and_three_are_refused(scan_file: Write, tmp_path: Path) -> 
         find_pairs(tmp_path)
 
 
-def test_no_folder(tmp_path: Path) -> None:
+def test_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         find_pairs(tmp_path / "absent")

@@ -1,4 +1,4 @@
-"""Pixels, packed or not, of whatever class the file is; damage is refused."""
+"""Pixels are decoded from compressed and plain files of any SOP class, and damaged files are refused."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +23,7 @@ def test_plain_pixels(scan_file: Write, signed: int) -> None:
     np.testing.assert_array_equal(decode(scan_file(PixelRepresentation=signed), SHAPE), make_counts())
 
 
-def test_packed_pixels_of_an_nm_image(scan_file: Write) -> None:
+def test_compressed_pixels_of_an_nm_image(scan_file: Write) -> None:
     path = scan_file()
     dataset = pydicom.dcmread(path)
     dataset.compress(RLELossless)
@@ -31,13 +31,13 @@ def test_packed_pixels_of_an_nm_image(scan_file: Write) -> None:
     np.testing.assert_array_equal(decode(path, SHAPE), make_counts())
 
 
-def test_the_real_scan_is_jpeg_lossless(real_scan: Path) -> None:
+def test_real_scan_with_lossless_jpeg(real_scan: Path) -> None:
     expected = sitk.GetArrayFromImage(sitk.ReadImage(str(real_scan)))
     np.testing.assert_array_equal(decode(real_scan, (1, 1024, 256)), expected)
 
 
 @pytest.mark.parametrize("damage", ["cut", "other shape", "no JPEG"])
-def test_damage_is_refused(scan_file: Write, damage: str) -> None:
+def test_damaged_pixels_are_refused(scan_file: Write, damage: str) -> None:
     path, shape = scan_file(), SHAPE
     if damage == "cut":
         path.write_bytes(path.read_bytes()[:-500])

@@ -1,4 +1,4 @@
-"""The real scan's file: found where its package is, refused where it is another."""
+"""The file of the real scan is found in its package, and another file is refused."""
 
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
@@ -9,11 +9,11 @@ import pytest
 from lib.data.scintigraphy import sample
 
 
-def test_the_real_file_is_known(real_scan: Path) -> None:
+def test_real_file_is_found(real_scan: Path) -> None:
     assert real_scan.name == "JPEG-LL.dcm"
 
 
-def test_without_the_package_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def missing(name: str):
         raise PackageNotFoundError(name)
 

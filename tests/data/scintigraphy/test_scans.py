@@ -1,4 +1,4 @@
-"""Scans in every format, there and back: counts, places, and that each says it is processed."""
+"""Scans of all formats are read and written: counts, geometry and the notice that they are processed."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +13,11 @@ from PIL import Image
 from lib.data.findings import InputRejected
 from lib.data.scintigraphy.counts import read_counts
 from lib.data.scintigraphy.derived import NOTICE
-from lib.data.scintigraphy.scans import affine_of, own_suffix, read_scan, write_restored
+from lib.data.scintigraphy.scans import affine_of, default_suffix, read_scan, write_restored
 from tests.data.scintigraphy.conftest import make_counts
 
 Write = Callable[..., Path]
-SAID = {"description": "Restored by a test", "software": "test"}
+TEXTS = {"description": "Restored by a test", "software": "test"}
 
 
 def nifti(path: Path, counts: np.ndarray, dtype: type = np.int16) -> Path:
@@ -28,7 +28,7 @@ def nifti(path: Path, counts: np.ndarray, dtype: type = np.int16) -> Path:
 
 @pytest.fixture
 def files(scan_file: Write, tmp_path: Path) -> dict[str, Path]:
-    """The same counts in every format; the picture has one view of them."""
+    """The same counts in all formats; the PNG has only the first view."""
     counts = make_counts()
     found = {".dcm": scan_file(counts), ".nii.gz": nifti(tmp_path / "scan.nii.gz", counts)}
     image = sitk.GetImageFromArray(counts.astype(np.int16))
@@ -39,22 +39,22 @@ def files(scan_file: Write, tmp_path: Path) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("suffix", [".dcm", ".nii.gz", ".nrrd", ".png"])
-def test_counts_are_read_the_same_from_every_format(files: dict[str, Path], suffix: str) -> None:
+def test_counts_are_the_same_from_all_formats(files: dict[str, Path], suffix: str) -> None:
     scan, expected = read_scan(files[suffix]), make_counts()
     assert np.array_equal(scan.counts, expected if suffix != ".png" else expected[:1]) and scan.counts.dtype == np.int32
-    assert own_suffix(files[suffix]) == suffix and len(scan.views) == len(scan.counts)
+    assert default_suffix(files[suffix]) == suffix and len(scan.views) == len(scan.counts)
     if suffix in (".nii.gz", ".nrrd"):
         assert scan.spacing_mm == pytest.approx((2.5, 2.4))
 
 
 @pytest.mark.parametrize("source", [".dcm", ".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("target", [".nii.gz", ".nii", ".nrrd"])
-def test_expected_counts_lie_where_their_source_does(
+def test_restored_scan_has_the_geometry_of_its_source(
     files: dict[str, Path], source: str, target: str, tmp_path: Path
 ) -> None:
     scan = read_scan(files[source])
     expected = scan.counts * 1.5 + 0.25
-    path = write_restored(scan, expected, tmp_path / f"out{target}", **SAID)
+    path = write_restored(scan, expected, tmp_path / f"out{target}", **TEXTS)
     if target == ".nrrd":
         image = sitk.ReadImage(str(path))
         assert image.GetMetaData("notice") == NOTICE and image.GetMetaData("description") == "Restored by a test"
@@ -68,36 +68,36 @@ def test_expected_counts_lie_where_their_source_does(
     assert spacing == pytest.approx((scan.spacing_mm[1], scan.spacing_mm[0]))
 
 
-def test_a_dicom_source_gives_a_derived_dicom(files: dict[str, Path], tmp_path: Path) -> None:
+def test_dicom_source_gives_a_derived_dicom(files: dict[str, Path], tmp_path: Path) -> None:
     scan = read_scan(files[".dcm"])
-    path = write_restored(scan, scan.counts * 2.0, tmp_path / "out.dcm", **SAID)
-    made = pydicom.dcmread(path)
-    assert made.ImageType[0] == "DERIVED" and NOTICE in made.DerivationDescription
+    path = write_restored(scan, scan.counts * 2.0, tmp_path / "out.dcm", **TEXTS)
+    derived = pydicom.dcmread(path)
+    assert derived.ImageType[0] == "DERIVED" and NOTICE in derived.DerivationDescription
     assert np.array_equal(read_counts(path).counts, 2 * scan.counts)
 
 
-def test_one_view_becomes_a_picture_of_whole_counts(files: dict[str, Path], tmp_path: Path) -> None:
+def test_scan_with_one_view_is_written_as_png_of_rounded_counts(files: dict[str, Path], tmp_path: Path) -> None:
     scan = read_scan(files[".png"])
-    path = write_restored(scan, scan.counts * 300.0, tmp_path / "out.png", **SAID)
+    path = write_restored(scan, scan.counts * 300.0, tmp_path / "out.png", **TEXTS)
     image = Image.open(path)
     assert np.array_equal(np.asarray(image), scan.counts[0] * 300) and image.text["Comment"] == NOTICE
     assert read_scan(path).counts.shape == scan.counts.shape
 
 
 @pytest.mark.parametrize(
-    ("source", "target", "says"),
+    ("source", "target", "message"),
     [
         (".nii.gz", "out.dcm", "needs a source that is DICOM"),
         (".dcm", "out.png", "has one view"),
         (".dcm", "o.exe", "use"),
     ],
 )
-def test_formats_that_cannot_hold_it(
-    files: dict[str, Path], source: str, target: str, says: str, tmp_path: Path
+def test_formats_that_cannot_store_the_scan_are_refused(
+    files: dict[str, Path], source: str, target: str, message: str, tmp_path: Path
 ) -> None:
     scan = read_scan(files[source])
-    with pytest.raises(ValueError, match=says):
-        write_restored(scan, scan.counts * 1.0, tmp_path / target, **SAID)
+    with pytest.raises(ValueError, match=message):
+        write_restored(scan, scan.counts * 1.0, tmp_path / target, **TEXTS)
     assert not (tmp_path / target).exists()
 
 
@@ -112,7 +112,7 @@ def test_formats_that_cannot_hold_it(
     ],
     ids=["fractions", "negative", "empty", "smooth", "a volume"],
 )
-def test_volumes_that_are_no_counts(change: Callable, code: str, tmp_path: Path) -> None:
+def test_volumes_that_are_not_counts_are_refused(change: Callable, code: str, tmp_path: Path) -> None:
     with pytest.raises(InputRejected) as refused:
         read_scan(nifti(tmp_path / "bad.nii.gz", change(make_counts()), np.float32))
     assert refused.value.findings[0].code == code

@@ -20,7 +20,7 @@ def test_mean_and_variance_are_those_of_poisson_counts(fraction: float) -> None:
         assert part.var() == pytest.approx(mean, rel=ERROR * np.sqrt(2 + 1 / mean))
 
 
-def test_both_parts_add_up_and_are_independent() -> None:
+def test_rapid_and_complementary_counts_add_up_and_are_independent() -> None:
     rapid, complement = thin(COUNTS, 0.5, np.random.default_rng(1))
     np.testing.assert_array_equal(rapid + complement, COUNTS)
     assert rapid.dtype == complement.dtype == COUNTS.dtype and complement.min() >= 0
@@ -28,7 +28,7 @@ def test_both_parts_add_up_and_are_independent() -> None:
     assert np.corrcoef(rapid.ravel(), COUNTS.ravel())[0, 1] == pytest.approx(np.sqrt(0.5), abs=0.01)
 
 
-def test_a_seed_is_one_scan() -> None:
+def test_same_seed_gives_the_same_scan() -> None:
     one, same, other = (thin(COUNTS, 0.5, np.random.default_rng(seed))[0] for seed in (7, 7, 8))
     assert np.array_equal(one, same) and not np.array_equal(one, other)
 
@@ -37,6 +37,6 @@ def test_a_seed_is_one_scan() -> None:
     ("counts", "fraction"),
     [(COUNTS, 0.0), (COUNTS, 1.0), (COUNTS, np.nan), (COUNTS / 2, 0.5), (COUNTS - 100, 0.5)],
 )
-def test_what_cannot_be_thinned(counts: np.ndarray, fraction: float) -> None:
+def test_bad_counts_or_fractions_are_refused(counts: np.ndarray, fraction: float) -> None:
     with pytest.raises(ValueError, match=r"fraction|counts"):
         thin(counts, fraction, np.random.default_rng(0))

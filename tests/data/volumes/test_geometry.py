@@ -1,4 +1,4 @@
-"""Both conventions name one place."""
+"""Positions are the same in RAS and in LPS."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from lib.data.volumes.geometry import LPS_TO_RAS, itk_from_ras, ras_from_itk
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_itk_agrees_on_world_positions(random_affine: Callable[..., np.ndarray], seed: int) -> None:
+def test_world_positions_agree_with_itk(random_affine: Callable[..., np.ndarray], seed: int) -> None:
     affine = random_affine(seed)
     spacing_mm, origin_mm, direction = itk_from_ras(affine, 3)
     image = sitk.Image(4, 5, 6, sitk.sitkUInt8)

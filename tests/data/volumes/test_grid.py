@@ -1,4 +1,4 @@
-"""The grid keeps world positions, interpolates exactly what is linear, and gives labels back voxel for voxel."""
+"""The grid keeps world positions, interpolates linear fields exactly, and restores labels voxel by voxel."""
 
 from collections.abc import Callable
 
@@ -26,7 +26,7 @@ class TestRandomAffine:
         np.testing.assert_allclose(grid.affine, canonical.affine, atol=1e-4)
         np.testing.assert_array_equal(grid.label_to_source(grid.label(voxels)), voxels)
 
-    def test_a_linear_field_keeps_its_world_positions(
+    def test_linear_field_keeps_its_world_positions(
         self, random_affine: Callable[..., np.ndarray], seed: int, oblique: bool
     ) -> None:
         affine = random_affine(seed, oblique=oblique)
@@ -40,7 +40,7 @@ class TestRandomAffine:
         inside = ((source >= 1) & (source <= np.array(SHAPE) - 2)).all(-1)
         if all(abs(axis.step) <= 1 for axis in grid.axes):
             inside = ((source >= 0) & (source <= np.array(SHAPE) - 1)).all(-1)
-        # A symmetric kernel on uneven samples errs by a fraction of a voxel where it downsamples.
+        # A symmetric kernel on uneven samples has an error of a fraction of a voxel where it downsamples.
         tolerance = 1e-2 if all(abs(axis.step) <= 1 for axis in grid.axes) else 2.0
         assert inside.any()
         np.testing.assert_allclose(values[inside], expected[inside], atol=tolerance)
@@ -52,7 +52,7 @@ class TestRandomAffine:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_finer_grid_gives_every_label_back(random_affine: Callable[..., np.ndarray], seed: int) -> None:
+def test_finer_grid_restores_the_label_exactly(random_affine: Callable[..., np.ndarray], seed: int) -> None:
     label = np.random.default_rng(seed).integers(0, 6, SHAPE, dtype=np.uint8)
     grid = Grid.over(SHAPE, random_affine(seed), (0.31, 0.27, 0.42))
     assert min(grid.shape) > max(SHAPE) / 2
@@ -66,12 +66,12 @@ def test_field_of_view_keeps_its_centre() -> None:
     np.testing.assert_allclose(middle[:3], [24.75, 24.75, 58.5])
 
 
-def test_single_slice_is_not_multiplied() -> None:
+def test_single_slice_is_not_resampled() -> None:
     assert Grid.over((10, 10, 1), np.diag([1, 1, 5.0, 1]), (1.0, 1.0, 1.5)).shape == (10, 10, 1)
     assert Grid.over((10, 10), np.diag([1, 1, 1.0, 1]), (1.0, 1.0, 1.5)).shape == (10, 10, 1)
 
 
-def test_spacing_off_by_rounding_is_not_resampled() -> None:
+def test_rounded_spacing_is_not_resampled() -> None:
     grid = Grid.over((64, 64, 30), np.diag([1.0000001, 0.9999999, 1.5, 1]), (1.0, 1.0, 1.5))
     assert not any(axis.is_resampled for axis in grid.axes)
 

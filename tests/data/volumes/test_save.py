@@ -1,4 +1,4 @@
-"""Files are written whole or not at all, on the grid given."""
+"""Volumes are written on the given grid, in the format of the suffix."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +32,7 @@ def test_nrrd_is_uncompressed_lps_uint8(tmp_path: Path) -> None:
     assert sitk.ReadImage(str(path)).GetDirection() == (-1, 0, 0, 0, -1, 0, 0, 0, 1)
 
 
-def test_plane_is_written_as_plane(tmp_path: Path) -> None:
+def test_2d_array_is_written_as_2d(tmp_path: Path) -> None:
     plane = np.arange(20, dtype=np.uint8).reshape(4, 5)
     assert nib.load(write_volume(plane, np.eye(4), tmp_path / "a.nii.gz")).shape == (4, 5)
     np.testing.assert_array_equal(load(write_volume(plane, np.eye(4), tmp_path / "a.nrrd")).voxels, plane)

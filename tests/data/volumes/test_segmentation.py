@@ -1,4 +1,4 @@
-"""DICOM SEGs of other programs: overlapping, fractional, of other names, of other slices."""
+"""Read DICOM SEGs of other programs: overlapping, fractional, with other names, or of other slices."""
 
 import logging
 from pathlib import Path
@@ -30,7 +30,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> list[Dataset]:
 
 @pytest.fixture(scope="module")
 def slices(source: list[Dataset], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The series as files whose names say nothing of their order."""
+    """The series as files whose names do not follow the order of the slices."""
     folder = tmp_path_factory.mktemp("series")
     for number, instance in enumerate(source):
         instance.save_as(folder / f"{(7 * number) % len(source)}.dcm", write_like_original=False)
@@ -48,7 +48,7 @@ def planes(*masks: tuple[slice, slice, slice]) -> np.ndarray:
 TUBE, CAVITY = (slice(2, 6), slice(1, 5), slice(3, 6)), (slice(5, 9), slice(4, 8), slice(5, 7))
 
 
-def test_overlapping_segments_by_their_names_the_later_one_above(
+def test_segments_are_matched_by_name_and_the_later_one_wins(
     source: list[Dataset], slices: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -59,17 +59,17 @@ def test_overlapping_segments_by_their_names_the_later_one_above(
     assert "overlap in 1 voxels" in caplog.text
 
 
-def test_its_axes_are_those_of_the_series_as_itk_reads_it(source: list[Dataset], slices: Path) -> None:
+def test_axes_are_those_of_the_series_read_by_itk(source: list[Dataset], slices: Path) -> None:
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(slices)))
     image = sitk.GetArrayFromImage(reader.Execute()).transpose(2, 1, 0)
     label = read_segmentation(segmentation(source, planes(TUBE), ["tube"]), slices, VALUES)
     stored = {instance.SOPInstanceUID: instance.pixel_array for instance in source}
     stack = np.stack(list(stored.values()), -1).transpose(1, 0, 2)
-    assert set(image[label == 1]) == set(stack[TUBE].ravel()), "the voxels that were marked"
+    assert set(image[label == 1]) == set(stack[TUBE].ravel()), "the segmented voxels"
 
 
-def test_half_of_a_fractional_segment_is_there(source: list[Dataset], slices: Path) -> None:
+def test_fractional_segment_covers_voxels_of_at_least_half(source: list[Dataset], slices: Path) -> None:
     share = planes(TUBE).astype(np.float32)
     share[4] *= 0.25
     seg = segmentation(source, share, ["tube"], SegmentationTypeValues.FRACTIONAL)
@@ -80,7 +80,7 @@ def test_half_of_a_fractional_segment_is_there(source: list[Dataset], slices: Pa
     assert np.array_equal(label, expected)
 
 
-def test_segments_of_other_names_are_left_out(
+def test_segments_with_other_names_are_left_out(
     source: list[Dataset], slices: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -90,13 +90,13 @@ def test_segments_of_other_names_are_left_out(
         read_segmentation(segmentation(source, planes(CAVITY), ["liver"]), slices, VALUES)
 
 
-def test_a_seg_of_other_slices_is_refused(source: list[Dataset], slices: Path, tmp_path: Path) -> None:
+def test_seg_of_other_slices_is_refused(source: list[Dataset], slices: Path, tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.zeros(SHAPE, np.int16), np.diag([1.0, 1.0, 3.0, 1.0])), tmp_path / "other.nii.gz")
     other = ct_series(tmp_path / "other.nii.gz", "Q")
     with pytest.raises(InputRejected, match="LABEL_GRID"):
         read_segmentation(segmentation(other, planes(TUBE), ["tube"]), slices, VALUES)
 
 
-def test_what_is_no_seg_is_refused(source: list[Dataset], slices: Path) -> None:
+def test_file_that_is_not_a_seg_is_refused(source: list[Dataset], slices: Path) -> None:
     with pytest.raises(InputRejected, match="BAD_SEG"):
         read_segmentation(source[0], slices, VALUES)

@@ -1,4 +1,4 @@
-"""The baselines: counts kept, noise taken, a strength chosen by counts unseen."""
+"""The smoothing baselines preserve counts and reduce noise; complementary counts choose their strength."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ REST = RNG.poisson(TRUTH * 0.5)
 
 
 @pytest.mark.parametrize(("smoother", "strength"), [(gaussian, 1.5), (non_local_means, 0.8)])
-def test_noise_goes_and_counts_stay(smoother: Smoother, strength: float) -> None:
+def test_noise_is_reduced_and_counts_are_preserved(smoother: Smoother, strength: float) -> None:
     smooth = smoother(RAPID, 0.5, strength)
     assert smooth.shape == RAPID.shape
     assert smooth.sum((1, 2)) == pytest.approx(2 * RAPID.sum((1, 2)), rel=1e-9)
@@ -27,10 +27,10 @@ def test_non_local_means_keeps_edges_better() -> None:
 
 
 def test_a_gaussian_by_hand() -> None:
-    """Of a flat scan of half the counts: twice as many everywhere."""
+    """A flat scan with half of the counts is doubled everywhere."""
     np.testing.assert_allclose(gaussian(np.full((1, 8, 8), 5), 0.5, 2.0), 10)
 
 
-def test_the_best_strength_lies_in_between() -> None:
+def test_the_best_strength_is_neither_the_weakest_nor_the_strongest() -> None:
     strengths = (0.1, 1.0, 6.0)
     assert best_strength(gaussian, [(RAPID, REST)], 0.5, strengths) == 1.0

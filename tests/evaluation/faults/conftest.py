@@ -1,4 +1,4 @@
-"""A body of tissue with a straight airway in it: a trachea and a larynx above, exact to the voxel."""
+"""Fixtures: a body of tissue with a straight airway of trachea and larynx, whose label is exact to the voxel."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,25 +11,25 @@ from lib.evaluation.faults.scene import Scene
 VALUES = {"larynx": 1, "trachea": 2}
 SHAPE = (48, 44, 60)
 AFFINE = np.array([[-1.0, 0, 0, 30], [0, -1.0, 0, 20], [0, 0, 1.5, -7], [0, 0, 0, 1]])
-"""Left, posterior, superior, as DICOM series are."""
+"""Axes run to the left, back and head (LPS), as in a DICOM series."""
 
 
 @dataclass
 class Case:
-    """A right label and its image; tests spoil the label."""
+    """A correct label and its image; tests inject faults into the label."""
 
     label: np.ndarray
     image: np.ndarray
 
     def scene(self) -> Scene:
-        found = Scene.around(self.label, self.image, VALUES, AFFINE)
+        found = Scene.crop(self.label, self.image, VALUES, AFFINE)
         assert found is not None
         return found
 
 
 @pytest.fixture
 def make_case() -> Callable[..., Case]:
-    """Make a case with noise of some Hounsfield units."""
+    """Return a function that makes a case with noise of a given standard deviation in HU."""
 
     def made(noise_hu: float = 20.0) -> Case:
         x, y, z = np.ogrid[: SHAPE[0], : SHAPE[1], : SHAPE[2]]

@@ -1,4 +1,4 @@
-"""What is expected, by name."""
+"""The largest Betti numbers of several labels have one name."""
 
 from lib.evaluation.faults.expected import Expected
 

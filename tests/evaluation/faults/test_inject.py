@@ -1,4 +1,4 @@
-"""Faults put into right labels are faults, and the checks find each where it is."""
+"""Injected faults are real, and the checks find each of them at its place."""
 
 from itertools import product
 from typing import NamedTuple
@@ -9,7 +9,7 @@ import pytest
 from lib.data.phantom import make_case
 from lib.data.phantom.anatomy.canvas import PARTS
 from lib.evaluation.faults import inspect_label
-from lib.evaluation.faults.inject import INJECTORS, Injected, labelled
+from lib.evaluation.faults.inject import INJECTORS, Injected, labelled_mask
 from lib.evaluation.metrics.crop import bounding_box
 from lib.evaluation.metrics.topology import betti_numbers
 
@@ -19,13 +19,13 @@ CHANGES = {"LOOP": (0, 1, 0), "LEAK": (0, 0, 0), "SPUR": (0, 0, 0)}
 
 
 class Patient(NamedTuple):
-    """A right label, its image and their grid."""
+    """A correct label, its image and their affine."""
 
     label: np.ndarray
     image: np.ndarray
     affine: np.ndarray
 
-    def spoilt(self, kind: str, seed: int) -> Injected:
+    def with_fault(self, kind: str, seed: int) -> Injected:
         made = INJECTORS[kind](self.label, self.image, np.diag(self.affine)[:3].tolist(), rng(seed), TUBES)
         assert made is not None
         return made
@@ -42,14 +42,14 @@ def patient() -> Patient:
     return Patient(case.label[box], case.image[box], case.affine)
 
 
-def test_a_right_label_has_no_findings(patient: Patient) -> None:
+def test_a_correct_label_has_no_findings(patient: Patient) -> None:
     assert inspect_label(*patient, values=PARTS) == []
 
 
 @pytest.mark.parametrize(("seed", "kind"), list(product(SEEDS, INJECTORS)))
 def test_a_fault_is_real_and_found_within_two_voxels(patient: Patient, seed: int, kind: str) -> None:
-    made = patient.spoilt(kind, seed)
-    before, after = betti_numbers(labelled(patient.label)), betti_numbers(labelled(made.label))
+    made = patient.with_fault(kind, seed)
+    before, after = betti_numbers(labelled_mask(patient.label)), betti_numbers(labelled_mask(made.label))
     change = tuple(np.subtract(after, before).tolist())
     assert change == CHANGES[kind] if kind in CHANGES else change[0] >= 1
     assert made.kind == kind and np.count_nonzero(made.label != patient.label) == len(made.points)
@@ -58,10 +58,10 @@ def test_a_fault_is_real_and_found_within_two_voxels(patient: Patient, seed: int
 
 
 def test_the_same_seed_makes_the_same_fault(patient: Patient) -> None:
-    one, other = (patient.spoilt("SPUR", 1) for _ in "ab")
+    one, other = (patient.with_fault("SPUR", 1) for _ in "ab")
     assert np.array_equal(one.label, other.label)
 
 
-def test_where_there_is_no_tube_nothing_is_broken() -> None:
+def test_without_a_tube_no_break_is_injected() -> None:
     empty = np.zeros((8, 8, 8), np.uint8)
     assert INJECTORS["BREAK"](empty, empty.astype(np.int16), (1, 1, 1), rng(0), TUBES) is None

@@ -1,11 +1,19 @@
-"""The simulated annotator: where it clicks, when it stops, what is counted."""
+"""The simulated annotator: where it clicks, when it stops and which clicks are counted."""
 
 import math
 
 import numpy as np
 import pytest
 
-from lib.evaluation.metrics.clicks import Click, Session, annotate, inner_points, innermost, next_click, summarise
+from lib.evaluation.metrics.clicks import (
+    Click,
+    Session,
+    inner_points,
+    innermost,
+    next_click,
+    simulate_session,
+    summarise,
+)
 
 SHAPE = (20, 24)
 
@@ -21,18 +29,18 @@ NOTHING = np.zeros(SHAPE, bool)
 TARGET = box(2, 6, 3, 7)  # 5 x 5
 
 
-def test_the_first_click_is_the_middle() -> None:
+def test_the_first_click_is_at_the_centre_of_the_target() -> None:
     assert next_click(NOTHING, TARGET) == Click(4, 5, True)
 
 
-def test_the_larger_error_is_clicked() -> None:
+def test_the_larger_error_gets_the_click() -> None:
     missing, false = box(2, 4, 3, 7), box(12, 16, 12, 16)  # 15 against 25
     assert next_click((TARGET & ~missing) | false, TARGET) == Click(14, 14, False)
     assert next_click((TARGET & ~missing) | box(12, 14, 12, 14), TARGET) == Click(3, 4, True)
 
 
 def test_an_error_is_one_connected_region() -> None:
-    """Two pieces of 9 are less than one of 15; two that touch at a corner are one of 18."""
+    """Two pieces of 9 pixels are smaller than one of 15; two pieces that touch at a corner are one piece of 18."""
     missing, apart, touching = box(2, 4, 3, 7), [(10, 12, 1, 3), (10, 12, 10, 12)], [(10, 12, 1, 3), (13, 15, 4, 6)]
     mask = TARGET & ~missing
     assert next_click(mask | box(*apart[0]) | box(*apart[1]), TARGET) == Click(3, 4, True)
@@ -40,11 +48,11 @@ def test_an_error_is_one_connected_region() -> None:
     assert click is not None and not click.foreground
 
 
-def test_of_equal_errors_the_object_comes_first() -> None:
+def test_of_equal_errors_the_missing_object_gets_the_click() -> None:
     assert next_click(box(12, 16, 12, 16), TARGET) == Click(4, 5, True)
 
 
-def test_what_is_right_or_unknown_gets_no_click() -> None:
+def test_correct_and_unknown_pixels_get_no_click() -> None:
     assert next_click(TARGET, TARGET) is None
     false = box(12, 16, 12, 16)
     assert next_click(TARGET | false, TARGET, valid=~false) is None
@@ -52,7 +60,7 @@ def test_what_is_right_or_unknown_gets_no_click() -> None:
     assert next_click(NOTHING, box(2, 6, 3, 11), valid=~box(0, 19, 8, 23)) == Click(4, 5, True)
 
 
-def test_hands_spread_over_the_inner_half_by_their_seed() -> None:
+def test_random_clicks_spread_over_the_inner_half_and_follow_their_seed() -> None:
     target = box(2, 10, 3, 11)  # 9 x 9, 5 deep
     clicks = [next_click(NOTHING, target, rng=np.random.default_rng(seed)) for seed in range(60)]
     assert clicks == [next_click(NOTHING, target, rng=np.random.default_rng(seed)) for seed in range(60)]
@@ -61,14 +69,14 @@ def test_hands_spread_over_the_inner_half_by_their_seed() -> None:
     assert len(set(clicks)) > 10
 
 
-def test_the_border_of_the_image_is_a_border() -> None:
+def test_the_border_of_the_image_is_a_border_of_the_region() -> None:
     assert innermost(np.ones((5, 9), bool)) == (2, 2)
     assert innermost(np.eye(1, dtype=bool)) == (0, 0)
     with pytest.raises(ValueError, match="empty"):
         innermost(NOTHING)
 
 
-def test_inner_points_are_of_the_largest_parts_first() -> None:
+def test_inner_points_come_from_the_largest_parts_first() -> None:
     mask = box(0, 2, 0, 2) | TARGET.copy() & box(4, 6, 4, 7) | box(10, 18, 10, 18)
     assert inner_points(mask, 1) == [(14, 14)]
     assert inner_points(mask, 5)[0] == (14, 14) and len(inner_points(mask, 5)) == 3
@@ -77,42 +85,42 @@ def test_inner_points_are_of_the_largest_parts_first() -> None:
 
 def test_counts_of_one_session() -> None:
     session = Session(dice=(0.6, 0.92, 0.96), iou=(0.5, 0.85, 0.92))
-    assert [session.count(target) for target in (0.5, 0.85, 0.9, 0.95)] == [1, 2, 3, 3]
-    assert [session.after(clicks) for clicks in (1, 3, 10)] == [0.6, 0.96, 0.96]
-    assert math.isnan(Session().after(3))
+    assert [session.clicks_to_reach(target) for target in (0.5, 0.85, 0.9, 0.95)] == [1, 2, 3, 3]
+    assert [session.dice_after(clicks) for clicks in (1, 3, 10)] == [0.6, 0.96, 0.96]
+    assert math.isnan(Session().dice_after(3))
 
 
 def test_a_session_by_hand() -> None:
-    """An answer that gives whole boxes: 25 of 34 after the first click, all after the second."""
+    """Each click returns a whole box: 25 of 34 pixels after the first click, all after the second."""
     small = box(12, 14, 12, 14)
-    seen = []
+    received = []
 
     def answer(clicks) -> np.ndarray:
-        seen.append(tuple(clicks))
+        received.append(tuple(clicks))
         return np.any([part for part in (TARGET, small) for c in clicks if part[c.row, c.column]], axis=0)
 
-    session = annotate(answer, TARGET | small)
+    session = simulate_session(answer, TARGET | small)
     assert session.clicks == (Click(4, 5, True), Click(13, 13, True))
     assert session.dice == (pytest.approx(50 / 59), 1.0) and session.iou == (pytest.approx(25 / 34), 1.0)
-    assert seen == [session.clicks[:1], session.clicks]
+    assert received == [session.clicks[:1], session.clicks]
 
 
-def test_a_perfect_answer_ends_the_session_and_a_deaf_one_takes_all_clicks() -> None:
-    assert len(annotate(lambda _: TARGET, TARGET).clicks) == 1
-    deaf = annotate(lambda _: NOTHING, TARGET, most=4)
-    assert len(deaf.clicks) == 4 and deaf.dice == (0.0,) * 4
-    assert annotate(lambda _: TARGET, NOTHING) == Session()
+def test_a_perfect_mask_ends_the_session_and_an_empty_one_uses_all_clicks() -> None:
+    assert len(simulate_session(lambda _: TARGET, TARGET).clicks) == 1
+    unresponsive = simulate_session(lambda _: NOTHING, TARGET, max_clicks=4)
+    assert len(unresponsive.clicks) == 4 and unresponsive.dice == (0.0,) * 4
+    assert simulate_session(lambda _: TARGET, NOTHING) == Session()
 
 
-def test_what_is_unknown_is_not_scored() -> None:
+def test_unknown_pixels_are_not_scored() -> None:
     false = box(12, 16, 12, 16)
-    session = annotate(lambda _: TARGET | false, TARGET, valid=~false)
+    session = simulate_session(lambda _: TARGET | false, TARGET, valid=~false)
     assert session.dice == (1.0,) and len(session.clicks) == 1
 
 
 def test_the_same_seed_gives_the_same_session() -> None:
     def run(seed: int) -> Session:
-        return annotate(lambda _: NOTHING, TARGET, rng=np.random.default_rng(seed))
+        return simulate_session(lambda _: NOTHING, TARGET, rng=np.random.default_rng(seed))
 
     assert run(1) == run(1) and run(1) != run(2)
 
@@ -120,9 +128,9 @@ def test_the_same_seed_gives_the_same_session() -> None:
 def test_means_over_objects() -> None:
     quick = Session(dice=(0.7, 0.95), iou=(0.5, 0.91))
     slow = Session(dice=(0.1,) * 9 + (0.9,), iou=(0.05,) * 9 + (0.86,))
-    summary = summarise([quick, slow], most=10)
+    summary = summarise([quick, slow], max_clicks=10)
     assert summary.noc == {0.85: (2 + 10) / 2, 0.9: (2 + 10) / 2} and summary.failed == {0.85: 0.0, 0.9: 0.5}
     assert summary.dice == pytest.approx({1: 0.4, 3: 0.525, 5: 0.525, 10: 0.925}) and summary.objects == 2
-    assert summarise([quick], most=3).dice.keys() == {1, 3}
-    # A session may end early with a mask that no click mends further: it never got there.
-    assert summarise([Session(dice=(0.5,), iou=(0.4,))], most=10).noc[0.85] == 10
+    assert summarise([quick], max_clicks=3).dice.keys() == {1, 3}
+    # A session that ends early below the target never reaches the target.
+    assert summarise([Session(dice=(0.5,), iou=(0.4,))], max_clicks=10).noc[0.85] == 10

@@ -1,4 +1,4 @@
-"""The bounding box is tight, widens by its margin and never leaves the array."""
+"""The bounding box is tight, has its margin and stays inside the array."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from lib.evaluation.metrics.crop import bounding_box
         (9, (slice(0, 6), slice(0, 4), slice(0, 5))),
     ],
 )
-def test_box(margin: int, expected: tuple[slice, ...]) -> None:
+def test_box_and_margin(margin: int, expected: tuple[slice, ...]) -> None:
     mask = np.zeros((6, 4, 5), bool)
     mask[2, 1, 0] = mask[3, 1, 4] = True
     assert bounding_box(mask, margin) == expected

@@ -1,4 +1,4 @@
-"""Dice and IoU against counts made by hand."""
+"""Dice and IoU agree with values computed by hand."""
 
 import math
 from collections.abc import Callable
@@ -25,16 +25,16 @@ def _line(start: int, stop: int) -> np.ndarray:
         ((5, 9), (0, 0), 0.0, 0.0),
     ],
 )
-def test_by_hand(
+def test_dice_and_iou_by_hand(
     prediction: tuple[int, int], reference: tuple[int, int], expected_dice: float, expected_iou: float
 ) -> None:
-    ours, theirs = _line(*prediction), _line(*reference)
-    assert dice(ours, theirs) == pytest.approx(expected_dice)
-    assert iou(ours, theirs) == pytest.approx(expected_iou)
+    predicted, expected = _line(*prediction), _line(*reference)
+    assert dice(predicted, expected) == pytest.approx(expected_dice)
+    assert iou(predicted, expected) == pytest.approx(expected_iou)
 
 
 @pytest.mark.parametrize("score", [dice, iou])
-def test_both_empty_is_not_a_number(score: Callable) -> None:
+def test_two_empty_masks_give_nan(score: Callable) -> None:
     assert math.isnan(score(_line(0, 0), _line(0, 0)))
 
 

@@ -1,4 +1,4 @@
-"""Scores of restored scans, by hand and against scikit-image."""
+"""Scores of restored scans agree with values computed by hand and with scikit-image."""
 
 import math
 
@@ -23,12 +23,12 @@ NOISY = RNG.poisson(TRUTH)
 
 
 def test_psnr_by_hand() -> None:
-    """Off by 2 everywhere, of a range of 20: 10 log10(400 / 4)."""
+    """An error of 2 everywhere and a range of 20 give 10 log10(400 / 4)."""
     assert psnr(TRUTH + 2, TRUTH, data_range=20) == pytest.approx(20)
     assert psnr(TRUTH, TRUTH, data_range=20) == math.inf
 
 
-def test_psnr_and_ssim_are_scikit_images() -> None:
+def test_psnr_and_ssim_agree_with_scikit_image() -> None:
     for kind in (np.float32, np.float64, np.int32):
         image, reference = NOISY.astype(kind), TRUTH.astype(kind)
         as_real = image.astype(np.float64), reference.astype(np.float64)
@@ -49,12 +49,12 @@ def test_count_bias_by_hand() -> None:
 
 
 def test_deviance_by_hand() -> None:
-    """Counts 0 and 4 where 2 were expected: 2 (0 + 2) and 2 (4 ln 2 - 2)."""
+    """Counts of 0 and 4 with 2 expected give 2 (0 + 2) and 2 (4 ln 2 - 2)."""
     assert deviance(np.array([2.0, 2.0]), np.array([0, 4])) == pytest.approx((4 + 8 * math.log(2) - 4) / 2)
     assert deviance(np.array([3.0, 5.0]), np.array([3, 5])) == pytest.approx(0, abs=1e-9)
 
 
-def test_deviance_is_least_at_the_truth() -> None:
+def test_deviance_is_smallest_at_the_true_mean() -> None:
     truth = np.full((300, 300), 25.0)
     counts = np.random.default_rng(1).poisson(truth)
     assert deviance(truth, counts) == pytest.approx(1, abs=0.03)
@@ -86,7 +86,7 @@ def test_contrast_and_noise_by_hand() -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.4, 1.0, 1.2])
-def test_recovery_is_the_share_of_a_lesion_that_is_there(share: float) -> None:
+def test_recovery_is_the_share_of_the_lesion_in_the_image(share: float) -> None:
     healthy = np.full((20, 20), 5.0)
     truth = healthy + 20 * LESION
     assert lesion_recovery(healthy + share * 20 * LESION, truth, healthy, LESION) == pytest.approx(share)

@@ -1,4 +1,4 @@
-"""Surface scores against distances by hand, and against MONAI."""
+"""Surface scores agree with distances computed by hand and with MONAI."""
 
 import math
 
@@ -30,26 +30,26 @@ def test_distance_follows_the_spacing(other: tuple[int, ...], expected_mm: float
 
 
 def test_nsd_is_the_share_of_both_surfaces() -> None:
-    """A line of 4 and the same with 6 more: 4 + 4 of 14 at distance 0, one more within 1 mm, 2 more within 2 mm."""
+    """Lines of 4 and of 10 voxels: 4 + 4 of 14 voxels at distance 0, one more within 1 mm, two more within 2 mm."""
     short, long = np.zeros((12, 3, 3), bool), np.zeros((12, 3, 3), bool)
     short[0:4, 1, 1] = long[0:10, 1, 1] = True
     for tolerance_mm, hits in ((0.0, 8), (1.0, 9), (2.0, 10), (6.0, 14)):
         assert nsd(short, long, (1.0, 1.0, 1.0), tolerance_mm) == pytest.approx(hits / 14)
 
 
-def test_hd95_takes_the_worse_direction_and_leaves_the_tail() -> None:
-    """All of the short line lies on the long one, which lies 0, 0, 0, 0, 1 .. 6 mm from it: 95th percentile 5.55."""
+def test_hd95_is_the_95th_percentile_of_the_worse_direction() -> None:
+    """The voxels of the long line lie 0, 0, 0, 0, 1, ..., 6 mm from the short line: 95th percentile 5.55 mm."""
     short, long = np.zeros((12, 3, 3), bool), np.zeros((12, 3, 3), bool)
     short[0:4, 1, 1] = long[0:10, 1, 1] = True
     assert hd95(short, long, (1.0, 1.0, 1.0)) == pytest.approx(5.55)
     assert hd95(long, short, (1.0, 1.0, 1.0)) == pytest.approx(5.55)
 
 
-def test_inner_voxels_are_no_surface() -> None:
+def test_inner_voxels_are_not_part_of_the_surface() -> None:
     solid, hollow = np.zeros((9, 9, 9), bool), np.zeros((9, 9, 9), bool)
     solid[1:8, 1:8, 1:8] = hollow[1:8, 1:8, 1:8] = True
     hollow[4, 4, 4] = False
-    # 218 surface voxels each, and 6 more around the hole, 3 - 1 = 2 mm under the outer surface.
+    # Both have 218 surface voxels; the hole adds 6 more, 3 - 1 = 2 mm below the outer surface.
     assert nsd(solid, hollow, (1.0, 1.0, 1.0), 1.9) == pytest.approx(436 / 442)
     assert nsd(solid, hollow, (1.0, 1.0, 1.0), 2.0) == 1.0
 
@@ -62,13 +62,13 @@ def test_empty_masks() -> None:
 
 
 def test_two_dimensions() -> None:
-    ours, theirs = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
-    ours[1, 1] = theirs[4, 5] = True
-    assert hd95(ours, theirs, (1.0, 1.0)) == pytest.approx(5.0)
+    prediction, reference = np.zeros((8, 8), bool), np.zeros((8, 8), bool)
+    prediction[1, 1] = reference[4, 5] = True
+    assert hd95(prediction, reference, (1.0, 1.0)) == pytest.approx(5.0)
 
 
-def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(ValueError, match="fit together"):
+def test_a_spacing_of_the_wrong_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="do not match"):
         hd95(_voxel(1, 1, 1), _voxel(1, 1, 1), (1.0, 1.0))
 
 
@@ -76,10 +76,10 @@ def test_what_does_not_fit_is_refused() -> None:
 @pytest.mark.filterwarnings("ignore")
 def test_agrees_with_monai(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    ours, theirs = (ndimage.gaussian_filter(rng.random((20, 18, 14)), 2) > 0.5 for _ in range(2))
+    prediction, reference = (ndimage.gaussian_filter(rng.random((20, 18, 14)), 2) > 0.5 for _ in range(2))
     spacing = (1.0, 1.2, 2.0)
-    one, other = (torch.from_numpy(mask)[None, None].float() for mask in (ours, theirs))
-    peer_nsd = compute_surface_dice(one, other, [1.5], include_background=True, spacing=spacing).item()
-    peer_hd95 = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=spacing).item()
-    assert nsd(ours, theirs, spacing, 1.5) == pytest.approx(peer_nsd, abs=1e-6)
-    assert hd95(ours, theirs, spacing) == pytest.approx(peer_hd95, abs=1e-5)
+    one, other = (torch.from_numpy(mask)[None, None].float() for mask in (prediction, reference))
+    monai_nsd = compute_surface_dice(one, other, [1.5], include_background=True, spacing=spacing).item()
+    monai_hd95 = compute_hausdorff_distance(one, other, include_background=True, percentile=95, spacing=spacing).item()
+    assert nsd(prediction, reference, spacing, 1.5) == pytest.approx(monai_nsd, abs=1e-6)
+    assert hd95(prediction, reference, spacing) == pytest.approx(monai_hd95, abs=1e-5)

@@ -1,4 +1,4 @@
-"""Topology of shapes whose components, tunnels, cavities and branches can be counted by eye."""
+"""Topology of shapes whose components, tunnels, cavities and branches are counted by hand."""
 
 import math
 from itertools import product
@@ -53,7 +53,7 @@ def _corner_pair() -> np.ndarray:
 
 
 def _edge_ring() -> np.ndarray:
-    """Four voxels around an empty one in a slice, touching over edges only: one component and one tunnel."""
+    """Return four voxels around an empty one in a slice; they touch over edges only: one component, one tunnel."""
     mask = _empty()
     mask[3, 4, 4] = mask[5, 4, 4] = mask[4, 3, 4] = mask[4, 5, 4] = True
     return mask
@@ -91,7 +91,7 @@ def test_betti_numbers(mask: np.ndarray, expected: tuple[int, int, int]) -> None
 
 
 def test_betti_numbers_of_noise_keep_the_euler_characteristic_of_closed_cubes() -> None:
-    """Counting corners, edges, faces and cubes needs no component labelling, so it is a check from outside."""
+    """The Euler characteristic from corners, edges, faces and cubes is an independent check."""
     rng = np.random.default_rng(0)
     for share in (0.1, 0.3, 0.5, 0.8):
         mask = rng.random((7, 8, 6)) < share
@@ -139,10 +139,10 @@ def test_cl_dice_ignores_the_width() -> None:
 
 
 def test_cl_dice_by_hand() -> None:
-    """Lines are their own skeletons: 6 of 10 predicted voxels are right, 6 of 20 are found."""
-    ours, theirs = np.zeros((40, 9, 9), bool), np.zeros((40, 9, 9), bool)
-    ours[20:30, 4, 4] = theirs[6:26, 4, 4] = True
-    assert cl_dice(ours, theirs) == pytest.approx(2 * 0.6 * 0.3 / 0.9)
+    """A line is its own skeleton: 6 of 10 predicted voxels are correct, 6 of 20 are found."""
+    prediction, reference = np.zeros((40, 9, 9), bool), np.zeros((40, 9, 9), bool)
+    prediction[20:30, 4, 4] = reference[6:26, 4, 4] = True
+    assert cl_dice(prediction, reference) == pytest.approx(2 * 0.6 * 0.3 / 0.9)
 
 
 def test_cl_dice_of_empty_masks() -> None:
@@ -152,20 +152,20 @@ def test_cl_dice_of_empty_masks() -> None:
 
 
 def _tee() -> np.ndarray:
-    """Three arms that meet in (12, 12): 10 voxels below, 10 above, 12 to the side."""
+    """Return three arms that meet in (12, 12): 10 voxels below, 10 above, 12 to the side."""
     mask = np.zeros((25, 25, 3), bool)
     mask[2:23, 12, 1] = mask[12, 12:25, 1] = True
     return mask
 
 
 def test_branches_of_a_tee() -> None:
-    """The crossing and its three neighbours are junctions (each sees the two others), so each arm loses one voxel."""
+    """The crossing and its three neighbours are junctions, because they are neighbours: each arm loses one voxel."""
     numbered = branches(_tee())
     assert sorted(np.bincount(numbered.ravel())[1:]) == [9, 9, 11]
     assert numbered[12, 12, 1] == 0
 
 
-def test_short_spurs_are_no_branches() -> None:
+def test_short_spurs_are_not_branches() -> None:
     mask = _tee()
     mask[12, 17:, 1] = False  # 4 voxels of the arm stay, 3 of them outside the junction
     assert np.bincount(branches(mask).ravel())[1:].tolist() == [9, 9]
@@ -188,7 +188,7 @@ def test_a_line_is_one_branch() -> None:
     ],
 )
 def test_tree_scores_of_a_shortened_arm(kept_of_side: int, expected_td: float, expected_bd: float) -> None:
-    """Of the tee's 33 voxels the skeleton has 32: the arms touch over corners, so the crossing itself can go."""
+    """The skeleton has 32 of the 33 voxels of the tee: the arms touch over corners without the crossing."""
     prediction = _tee()
     prediction[12, 13 + kept_of_side :, 1] = False
     assert tree_length_detected(prediction, _tee()) == pytest.approx(expected_td)

@@ -1,4 +1,4 @@
-"""Millilitres, and the two kinds of false positives."""
+"""Volumes in ml, and the two kinds of false positives."""
 
 import math
 
@@ -17,15 +17,15 @@ def _mask(*voxels: tuple[int, int, int]) -> np.ndarray:
     return mask
 
 
-def test_volume() -> None:
+def test_volume_counts_voxels() -> None:
     assert volume_ml(_mask((0, 0, 0), (1, 1, 1), (8, 8, 8)), SPACING) == pytest.approx(0.3)
 
 
-def test_an_area_has_no_volume() -> None:
+def test_a_2d_mask_has_no_volume() -> None:
     assert math.isnan(volume_ml(np.ones((3, 3), bool), (1.0, 1.0)))
 
 
-def test_outside_the_hull() -> None:
+def test_volume_outside_the_hull() -> None:
     hull = np.zeros((9, 9, 9), bool)
     hull[2:7, 2:7, 2:7] = True
     assert outside_ml(_mask((4, 4, 4), (0, 4, 4), (4, 8, 4)), hull, SPACING) == pytest.approx(0.2)
@@ -37,14 +37,14 @@ def test_outside_the_hull() -> None:
         ([(4, 4, 4)], 0.0),  # shares a voxel
         ([(5, 5, 5)], 0.0),  # a neighbour over a corner
         ([(6, 4, 4)], 0.1),  # one voxel between
-        ([(6, 4, 4), (5, 4, 4)], 0.0),  # hangs on a neighbour
+        ([(6, 4, 4), (5, 4, 4)], 0.0),  # connected through a neighbour
         ([(4, 4, 4), (0, 0, 0), (0, 0, 1), (8, 8, 8)], 0.3),
         ([], 0.0),
     ],
 )
-def test_unconnected(prediction: list[tuple[int, int, int]], expected: float) -> None:
+def test_volume_of_unconnected_components(prediction: list[tuple[int, int, int]], expected: float) -> None:
     assert unconnected_ml(_mask(*prediction), _mask((4, 4, 4)), SPACING) == pytest.approx(expected)
 
 
-def test_everything_is_unconnected_where_there_is_no_reference() -> None:
+def test_all_components_are_unconnected_without_a_reference() -> None:
     assert unconnected_ml(_mask((1, 1, 1), (7, 7, 7)), _mask(), SPACING) == pytest.approx(0.2)

@@ -1,4 +1,4 @@
-"""Entropy and mutual information by hand, and one number per case that no field of view changes."""
+"""Entropy and mutual information agree with values by hand; the case means do not depend on the field of view."""
 
 import math
 
@@ -6,22 +6,22 @@ import numpy as np
 import pytest
 import torch
 
-from lib.evaluation.selection.uncertainty import opinion, region, top_mean
+from lib.evaluation.selection.uncertainty import region, summarise_samples, top_mean
 
 
 def logits(*samples: list[float]) -> torch.Tensor:
-    """Return the logits ``(T, K, 1)`` of one voxel, from the probabilities of each answer."""
+    """Return the logits ``(T, K, 1)`` of one voxel, from the probabilities of each prediction."""
     return torch.tensor(samples).clamp(min=1e-12).log()[..., None]
 
 
 @pytest.mark.parametrize(
     ("samples", "entropy", "information", "foreground"),
     [
-        (([0.5, 0.5], [0.5, 0.5]), math.log(2), 0.0, 0.5),  # a fair coin, and no argument about it
-        (([1.0, 0.0], [0.0, 1.0]), math.log(2), math.log(2), 0.5),  # two who are sure of the opposite
+        (([0.5, 0.5], [0.5, 0.5]), math.log(2), 0.0, 0.5),  # all predictions uncertain and in agreement
+        (([1.0, 0.0], [0.0, 1.0]), math.log(2), math.log(2), 0.5),  # two certain predictions that disagree
         (([1.0, 0.0], [1.0, 0.0]), 0.0, 0.0, 0.0),
         (([0.25, 0.25, 0.25, 0.25],) * 3, math.log(4), 0.0, 0.75),
-        # The mean is (3/4, 1/4); one of both is sure, the other a fair coin.
+        # The mean is (3/4, 1/4); one prediction is certain, the other has probability 1/2.
         (
             ([1.0, 0.0], [0.5, 0.5]),
             2 * math.log(2) - 0.75 * math.log(3),
@@ -30,19 +30,21 @@ def logits(*samples: list[float]) -> torch.Tensor:
         ),
     ],
 )
-def test_by_hand(samples: tuple[list[float], ...], entropy: float, information: float, foreground: float) -> None:
-    found = opinion(logits(*samples))
-    told = found.entropy.item(), found.information.item(), found.foreground.item()
-    assert told == pytest.approx((entropy, information, foreground), abs=1e-6)
+def test_entropy_and_information_by_hand(
+    samples: tuple[list[float], ...], entropy: float, information: float, foreground: float
+) -> None:
+    found = summarise_samples(logits(*samples))
+    values = found.entropy.item(), found.information.item(), found.foreground.item()
+    assert values == pytest.approx((entropy, information, foreground), abs=1e-6)
 
 
-def test_labels_of_all_and_of_each() -> None:
-    found = opinion(logits([0.6, 0.4, 0.0], [0.0, 0.3, 0.7], [0.0, 0.8, 0.2]))
+def test_labels_of_the_mean_and_of_each_prediction() -> None:
+    found = summarise_samples(logits([0.6, 0.4, 0.0], [0.0, 0.3, 0.7], [0.0, 0.8, 0.2]))
     assert found.label.tolist() == [1] and found.labels.tolist() == [[0], [2], [1]]
 
 
-def test_logits_of_any_size_give_numbers() -> None:
-    found = opinion(torch.tensor([[1e4, -1e4], [-1e4, 1e4]])[..., None])
+def test_large_logits_give_finite_numbers() -> None:
+    found = summarise_samples(torch.tensor([[1e4, -1e4], [-1e4, 1e4]])[..., None])
     assert found.entropy.item() == pytest.approx(math.log(2)) and found.information.item() == pytest.approx(math.log(2))
 
 
@@ -50,18 +52,18 @@ def test_logits_of_any_size_give_numbers() -> None:
     ("top_ml", "mean"),
     [(0.001, 6.0), (0.003, 5.0), (0.006, 3.5), (1.0, 3.5)],  # one voxel, three, all six, more than there are
 )
-def test_the_most_uncertain_volume(top_ml: float, mean: float) -> None:
+def test_top_mean_of_the_most_uncertain_volume(top_ml: float, mean: float) -> None:
     assert top_mean(np.array([1.0, 6, 3, 2, 5, 4]).reshape(1, 2, 3), (1, 1, 1), top_ml) == mean
 
 
-def test_the_volume_is_physical() -> None:
+def test_the_top_volume_is_physical() -> None:
     coarse = np.array([4.0, 2.0, 0.0])
     assert top_mean(coarse, (2, 2, 2), 0.016) == top_mean(np.repeat(coarse, 8), (1, 1, 1), 0.016) == 3.0
     assert math.isnan(top_mean(np.zeros(0), (1, 1, 1), 1.0))
 
 
-def test_air_around_leaves_the_number_as_it_is() -> None:
-    """One ambiguous ball in a field of view twice, and 27 times as large."""
+def test_more_air_in_the_scan_does_not_change_the_means() -> None:
+    """One uncertain ball in three fields of view of different size."""
     rng = np.random.default_rng(0)
     full = rng.uniform(0, 0.01, (90, 90, 60)).astype(np.float16)
     x, y, z = np.ogrid[:90, :90, :60]
@@ -76,17 +78,17 @@ def test_air_around_leaves_the_number_as_it_is() -> None:
         within.append(float(view[box][near].astype(np.float32).mean()))
     assert within[0] == pytest.approx(within[1], rel=1e-6)
     means = [float(view.astype(np.float32).mean()) for view in (full, crop)]
-    assert means[1] / means[0] > 5, "what the mean over all would make of it"
+    assert means[1] / means[0] > 5, "the mean over the whole volume depends on the field of view"
 
 
 @pytest.mark.parametrize(("margin_mm", "voxels"), [(0.0, 1), (1.0, 5), (1.5, 9), (2.0, 15)])
-def test_the_region_reaches_so_many_millimetres(margin_mm: float, voxels: int) -> None:
+def test_the_region_has_the_margin_in_mm(margin_mm: float, voxels: int) -> None:
     mask = np.zeros((9, 9, 9), bool)
     mask[4, 4, 4] = True
     box, near = region(mask, (1.0, 1.0, 2.0), margin_mm)
     assert near.sum() == voxels and near.shape == tuple(side.stop - side.start for side in box)
 
 
-def test_no_region_of_nothing() -> None:
+def test_an_empty_mask_has_an_empty_region() -> None:
     box, near = region(np.zeros((3, 3, 3), bool), (1, 1, 1), 5.0)
     assert near.size == 0 and np.zeros((3, 3, 3))[box][near].size == 0

@@ -1,4 +1,4 @@
-"""Kinds of jobs that need no app, for processes that the tests start and kill."""
+"""Fixtures: a queue, and workers that the tests start and kill."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +16,7 @@ def queue(tmp_path: Path) -> Queue:
 
 @pytest.fixture
 def worker(tmp_path: Path) -> Iterator[Callable[[], Process]]:
-    """Start workers; each is ended by its own handle."""
+    """Return a function that starts a worker; all workers are killed after the test."""
     started: list[Process] = []
 
     def start() -> Process:

@@ -1,4 +1,4 @@
-"""A worker and the jobs it begins, in processes of their own: ``... tests.jobs.queue.processes (work|run) APP ...``."""
+"""A worker and its jobs as separate processes: ``... tests.jobs.queue.processes (work|run) APP ...``."""
 
 import logging
 import os
@@ -17,13 +17,13 @@ Process = subprocess.Popen[bytes]
 
 
 def count(run: Run) -> dict[str, Any]:
-    """Count to a number, one line of a file for each, on from where an interrupted run stood."""
+    """Count to a number and write every number to a file; continue from the progress of an interrupted run."""
     total, begun = int(run.job.request["to"]), int(run.job.progress.get("counted", 0))
     with (run.app_dir / f"{run.job.id}.txt").open("a") as file:
         for number in range(begun, total):
             file.write(f"{number}\n")
             file.flush()
-            run.tell(
+            run.report_progress(
                 {"counted": number + 1, "fraction": (number + 1) / total, "text": f"{number + 1} of {total}"},
                 always=True,
             )
@@ -32,24 +32,24 @@ def count(run: Run) -> dict[str, Any]:
 
 
 def fail(run: Run) -> None:
-    """Fail with a reason."""
+    """Raise an error."""
     raise ValueError("this  one\nfails")
 
 
 def die(run: Run) -> None:
-    """End without a word."""
+    """Kill this process with a signal."""
     os.kill(os.getpid(), int(run.job.request.get("signal", 9)))
     time.sleep(60)
 
 
 def leave(run: Run) -> None:
-    """Leave with a status and a last line."""
+    """Exit with a status after a last line of output."""
     print("there was no way", flush=True)
     os._exit(3)
 
 
 def lose_the_disk(run: Run) -> None:
-    """End as a job does that can write neither its end nor why."""
+    """Exit as a job does that can write neither its end nor the reason."""
     os._exit(os.EX_IOERR)
 
 
@@ -64,7 +64,7 @@ def start_worker(app_dir: Path, parent: int = 0) -> Process:
 
 
 def alive(pid: int) -> bool:
-    """Say whether a process is there and no zombie."""
+    """Return whether a process exists and is no zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -76,7 +76,7 @@ def cpu(_: Job) -> list[str]:
 
 
 def main(verb: str, app_dir: str, third: str) -> None:
-    """Be the worker, or one of its jobs."""
+    """Run the worker, or one of its jobs."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr)
     if verb == "run":
         raise SystemExit(0 if execute(app_dir, third, KINDS, cpu, os.getppid()) else 1)

@@ -1,4 +1,4 @@
-"""One job in a process of its own: its end is written down, whatever it is."""
+"""One job in this process: its end is written to the table, with a result, an error or a stop."""
 
 import os
 
@@ -17,7 +17,7 @@ def begin(queue: Queue, kind: str, **request) -> str:
     return name
 
 
-def test_done_with_its_result(queue: Queue) -> None:
+def test_a_finished_job_has_its_result(queue: Queue) -> None:
     name = begin(queue, "count", to=3)
     assert execute(queue.app_dir, name, KINDS, cpu)
     job = queue.jobs.get(name)
@@ -25,14 +25,14 @@ def test_done_with_its_result(queue: Queue) -> None:
     assert job.fraction == 1.0 and job.progress["device"] == "cpu"
 
 
-def test_a_failure_has_its_reason_in_one_line(queue: Queue) -> None:
+def test_a_failed_job_has_its_reason_in_one_line(queue: Queue) -> None:
     name = begin(queue, "fail")
     assert not execute(queue.app_dir, name, KINDS, cpu)
     job = queue.jobs.get(name)
     assert job.status == ERROR and job.reason == "ValueError: this one fails"
 
 
-def test_an_end_that_cannot_be_written_down_is_told_by_the_status(queue: Queue, monkeypatch) -> None:
+def test_an_end_that_cannot_be_written_is_shown_by_the_exit_status(queue: Queue, monkeypatch) -> None:
     name = begin(queue, "fail")
     monkeypatch.setattr(Jobs, "finish", lambda *_, **__: (_ for _ in ()).throw(OSError("no space left")))
     with pytest.raises(SystemExit) as ended:
@@ -40,16 +40,16 @@ def test_an_end_that_cannot_be_written_down_is_told_by_the_status(queue: Queue, 
     assert ended.value.code == os.EX_IOERR
 
 
-def test_what_was_ended_meanwhile_is_not_begun(queue: Queue) -> None:
+def test_a_job_that_was_stopped_meanwhile_does_not_start(queue: Queue) -> None:
     name = begin(queue, "count", to=3)
     queue.stop(name)
     assert execute(queue.app_dir, name, KINDS, cpu)
     assert queue.jobs.get(name).status == STOPPED and not (queue.app_dir / f"{name}.txt").exists()
 
 
-def test_trouble_with_progress_stops_no_job(queue: Queue, monkeypatch) -> None:
+def test_an_error_while_saving_progress_does_not_stop_the_job(queue: Queue, monkeypatch) -> None:
     name = begin(queue, "count", to=2)
     run = Run(queue.app_dir, queue.jobs.get(name), "cpu", queue.jobs)
-    monkeypatch.setattr(queue.jobs, "tell", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
-    run.tell({"fraction": 0.5}, always=True)
+    monkeypatch.setattr(queue.jobs, "save_progress", lambda *_: (_ for _ in ()).throw(OSError("no space left")))
+    run.report_progress({"fraction": 0.5}, always=True)
     assert queue.jobs.get(name).status == RUNNING

@@ -1,4 +1,4 @@
-"""A worker is started again when it ends, and ends with its server."""
+"""The supervisor: it restarts a worker that ends, and ends the worker."""
 
 import os
 import sys
@@ -11,7 +11,7 @@ from tests.waiting import wait_for
 STAY = "import os, sys, time; open(sys.argv[1], 'a').write(f'{os.getpid()} {sys.argv[3]}\\n'); time.sleep(600)"
 
 
-def test_started_started_again_and_ended(tmp_path: Path) -> None:
+def test_a_worker_is_started_restarted_and_ended(tmp_path: Path) -> None:
     pids = tmp_path / "pids"
     supervisor = Supervisor([sys.executable, "-c", STAY, str(pids)], tmp_path / "logs" / "worker.log")
 
@@ -24,12 +24,10 @@ def test_started_started_again_and_ended(tmp_path: Path) -> None:
     supervisor.process.kill()
     wait_for(lambda: len(lines()) == 2)
     worker = int(lines()[1].split()[0])
-    assert os.getpgid(worker) == worker, "Ctrl+C is not for it"
-    assert os.getsid(worker) == os.getsid(0), (
-        "else its niceness counts among its own only, and it takes half of the cores"
-    )
+    assert os.getpgid(worker) == worker, "Ctrl+C does not reach the worker"
+    assert os.getsid(worker) == os.getsid(0), "in another session its niceness would not count against the server"
     supervisor.end()
-    (first, told), (second, _) = (line.split() for line in lines())
-    assert int(told) == os.getpid() and first != second
+    (first, parent), (second, _) = (line.split() for line in lines())
+    assert int(parent) == os.getpid() and first != second
     wait_for(lambda: not alive(int(second)))
     assert len(lines()) == 2

@@ -1,4 +1,4 @@
-"""A tiny experiment on tiny scans: bodies with a tube."""
+"""A tiny experiment on tiny CT scans: bodies with a tube of air."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ test = 2
 
 [image]
 spacing_mm = [2, 2, 2]
-window_hu = [-1000, 400]
+window = [-1000, 400]
 roi = [32, 32]
 slice_offsets = [-1, 0, 1]
 
@@ -44,7 +44,7 @@ teacher_batch = 2
 
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Six patients with labels."""
+    """Write the labelled scans of six patients and return their folder."""
     folder = tmp_path_factory.mktemp("experiment") / "cases"
     (folder / "labels" / "final").mkdir(parents=True)
     for seed in range(6):

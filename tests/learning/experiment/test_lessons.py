@@ -1,4 +1,4 @@
-"""Every arm: what it begins with, what it hears, and that its answers can be judged."""
+"""Arms of an experiment: initial weights, recipes, numbers of training images, and scores."""
 
 import dataclasses
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib.learning.experiment import lessons as module
-from lib.learning.experiment.lessons import Lessons
+from lib.learning.experiment.lessons import ArmTrainer
 from lib.learning.experiment.plan import ARMS, Plan
 from lib.learning.experiment.pool import load_pool
 from lib.learning.recipes.distil import Distil
@@ -20,27 +20,27 @@ from lib.learning.recipes.recipe import Recipe
 
 
 @pytest.fixture
-def make(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[..., Lessons]:
-    def build(seed: int = 0, **changes: object) -> Lessons:
+def make_trainer(make_plan: Callable[..., Plan], tmp_path: Path) -> Callable[..., ArmTrainer]:
+    def build(seed: int = 0, **changes: object) -> ArmTrainer:
         plan = make_plan(**changes)
         (tmp_path / "shared").mkdir(exist_ok=True)
-        return Lessons(plan, load_pool(plan, tmp_path), seed, tmp_path / "shared")
+        return ArmTrainer(plan, load_pool(plan, tmp_path), seed, tmp_path / "shared")
 
     return build
 
 
 @pytest.fixture
-def taught(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, int]]:
-    """Every recipe that ran, and with how many labelled patches' worth of cases."""
-    seen: list[tuple[Recipe, int]] = []
+def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, int]]:
+    """Record every recipe that is trained, with the number of its training cases."""
+    calls: list[tuple[Recipe, int]] = []
     real = module.fit
 
-    def fit(recipe: Recipe, network: torch.nn.Module, patches, judge, **rest):
-        seen.append((recipe, len(patches._cases)))
-        return real(recipe, network, patches, judge, **rest)
+    def fit(recipe: Recipe, network: torch.nn.Module, patches, validate, **rest):
+        calls.append((recipe, len(patches._cases)))
+        return real(recipe, network, patches, validate, **rest)
 
     monkeypatch.setattr(module, "fit", fit)
-    return seen
+    return calls
 
 
 @pytest.mark.parametrize(
@@ -53,55 +53,63 @@ def taught(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, int]]:
         ("specific", [Distil, Finetune]),
     ],
 )
-def test_an_arm_takes_its_lessons_with_the_budget_of_all(
-    make: Callable[..., Lessons], taught: list, arm: str, recipes: list[type]
+def test_every_arm_runs_its_recipes_with_the_same_number_of_images(
+    make_trainer: Callable[..., ArmTrainer], fits: list, arm: str, recipes: list[type]
 ) -> None:
-    lessons = make()
-    lessons.teacher(2)
-    taught.clear()
-    network = lessons.teach(arm, 2)
-    assert [type(recipe) for recipe, _ in taught] == recipes
-    images = [recipe.patches_per_epoch for recipe, _ in taught]
-    assert sum(images) == (4 + 2) * 4, "as many images for every arm"
-    assert taught[-1][1] == 2, "two labels are two patients"
-    assert arm == "scratch" or taught[0][1] == (4 if arm != "specific" else 4 + 2), "a lesson sees the whole pool"
-    (first, second) = lessons.judge(network)
+    trainer = make_trainer()
+    trainer.tuned_teacher(2)
+    fits.clear()
+    network = trainer.train_student(arm, 2)
+    assert [type(recipe) for recipe, _ in fits] == recipes
+    images = [recipe.patches_per_epoch for recipe, _ in fits]
+    assert sum(images) == (4 + 2) * 4, "every arm sees the same number of images"
+    assert fits[-1][1] == 2, "two labelled slices come from two patients"
+    assert arm == "scratch" or fits[0][1] == (4 if arm != "specific" else 4 + 2), "pre-training uses all training cases"
+    (first, second) = trainer.score(network)
     assert set(first["scores"]) == {"airway"} and first["case"] != second["case"]
 
 
-def test_all_arms_begin_alike_and_seeds_do_not(make: Callable[..., Lessons]) -> None:
-    one, same, other = make().student(), make().student(), make(seed=1).student()
+def test_initial_weights_depend_on_the_seed_only(make_trainer: Callable[..., ArmTrainer]) -> None:
+    one, same, other = (
+        make_trainer().build_student(),
+        make_trainer().build_student(),
+        make_trainer(seed=1).build_student(),
+    )
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), same.parameters(), strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
 
 
-def test_what_is_shared_is_learned_once(make: Callable[..., Lessons], taught: list) -> None:
-    lessons = make()
+def test_shared_networks_are_trained_once(make_trainer: Callable[..., ArmTrainer], fits: list) -> None:
+    trainer = make_trainer()
     for _ in range(2):
-        lessons.teach("mae", 2)
-        lessons.teacher(2)
-    names = [type(recipe).__name__ for recipe, _ in taught]
+        trainer.train_student("mae", 2)
+        trainer.tuned_teacher(2)
+    names = [type(recipe).__name__ for recipe, _ in fits]
     assert names.count("MAE") == 1 and names.count("PromptFree") == 1 and names.count("Finetune") == 2
 
 
-def test_made_images_are_shown_and_no_label_of_theirs_is_heard(make: Callable[..., Lessons], taught: list) -> None:
-    lessons = make()
-    made = lessons.made()
-    assert made and all(case.id.startswith("synthetic") for case in made)
-    assert (lessons.folder / "synthetic-0" / "synthetic.png").is_file()
-    taught.clear()
-    lessons.teach("synthetic", 2)
-    assert type(taught[0][0]) is Distil and taught[0][1] == 4 + len(made) + 2
+def test_the_synthetic_arm_distils_on_additional_synthetic_images(
+    make_trainer: Callable[..., ArmTrainer], fits: list
+) -> None:
+    trainer = make_trainer()
+    cases = trainer.synthetic_cases()
+    assert cases and all(case.id.startswith("synthetic") for case in cases)
+    assert (trainer.folder / "synthetic-0" / "synthetic.png").is_file()
+    fits.clear()
+    trainer.train_student("synthetic", 2)
+    assert type(fits[0][0]) is Distil and fits[0][1] == 4 + len(cases) + 2
 
 
-def test_features_of_the_tuned_teacher_may_be_weighed(make: Callable[..., Lessons], taught: list) -> None:
-    network = make(encoder_weight=0.5).teach("specific", 2)
-    assert taught[-2][0].encoder_weight == 0.5  # type: ignore[attr-defined]
+def test_the_encoder_weight_of_the_plan_reaches_the_recipe_and_the_student_has_no_projection(
+    make_trainer: Callable[..., ArmTrainer], fits: list
+) -> None:
+    network = make_trainer(encoder_weight=0.5).train_student("specific", 2)
+    assert fits[-2][0].encoder_weight == 0.5  # type: ignore[attr-defined]
     assert not any("projection" in name for name in network.state_dict())
 
 
-def test_a_teacher_that_segments_by_itself(make: Callable[..., Lessons]) -> None:
-    lessons = make(teacher="topowmamba_tiny", arms=tuple(arm for arm in ARMS if arm != "agnostic"))
-    assert lessons.judge(lessons.teacher(2), teacher=True)
-    lessons.plan = dataclasses.replace(lessons.plan, encoder_weight=0.2)
-    assert lessons.judge(lessons.teach("specific", 2))
+def test_a_segmentation_network_can_be_the_teacher(make_trainer: Callable[..., ArmTrainer]) -> None:
+    trainer = make_trainer(teacher="topowmamba_tiny", arms=tuple(arm for arm in ARMS if arm != "agnostic"))
+    assert trainer.score(trainer.tuned_teacher(2), teacher=True)
+    trainer.plan = dataclasses.replace(trainer.plan, encoder_weight=0.2)
+    assert trainer.score(trainer.train_student("specific", 2))

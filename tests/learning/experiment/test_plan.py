@@ -1,4 +1,4 @@
-"""An experiment's file: read, checked, and every refusal says where."""
+"""Reading the file of an experiment: values, checks, and errors that name the place."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_what_it_says(file: Path) -> None:
+def test_values_and_defaults_are_read(file: Path) -> None:
     plan = load_plan(file)
     assert plan.labels == (2, 4) and plan.arms == ARMS and plan.prompted
     assert plan.data.folder == str(file.parent / "cases") and plan.budget.rate == 2e-3
@@ -27,34 +27,34 @@ def test_what_it_says(file: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "benchmarks" / "plans").glob("*.toml")), ids=lambda path: path.stem)
-def test_the_files_that_come_with_it_can_be_read(path: Path) -> None:
+def test_the_plans_of_the_benchmarks_can_be_read(path: Path) -> None:
     load_plan(path)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "says"),
+    ("old", "new", "message"),
     [
         ("seeds = 2", "seeds = 2\nseads = 3", r"\[experiment\] has no key seads"),
         ('layout = "folder"', 'layout = "zip"', r"\[data\] layout is 'zip'"),
         ('folder = "cases"', "", r"\[data\] folder"),
-        ('["airway"]', '["a", "b"]', "one only where all values are united"),
-        ("test = 2", "test = 1", "two patients at least"),
+        ('["airway"]', '["a", "b"]', "exactly one if 'united' is true"),
+        ("test = 2", "test = 1", "at least two test patients"),
         ('"student_conv"', '"unet"', r"\[experiment\] student is 'unet'"),
-        ('"sam_tiny"', '"student_conv"', "'agnostic' imitates a foundation model"),
-        ("labels = [2, 4]", "labels = []", "labels are some numbers"),
-        ("roi = [32, 32]", "roi = [32, 16]", "a square one"),
-        ("lesson = 4", "lesson = 0", "numbers are above 0"),
+        ('"sam_tiny"', '"student_conv"', "'agnostic' needs a prompted teacher"),
+        ("labels = [2, 4]", "labels = []", "'labels' needs one or more numbers"),
+        ("roi = [32, 32]", "roi = [32, 16]", "needs a square"),
+        ("lesson = 4", "lesson = 0", "numbers must be above 0"),
         ("[budget]", "[budged]", "the file has no key budged"),
         ("seeds = 2", 'seeds = "2"', "seeds takes int"),
         ("[data]", "[data", "is not TOML"),
     ],
 )
-def test_what_cannot_be_is_refused_with_its_place(file: Path, old: str, new: str, says: str) -> None:
+def test_an_invalid_plan_is_refused_and_the_error_names_the_place(file: Path, old: str, new: str, message: str) -> None:
     file.write_text(FILE.replace(old, new))
-    with pytest.raises(SpecError, match=says):
+    with pytest.raises(SpecError, match=message):
         load_plan(file)
 
 
-def test_no_file(tmp_path: Path) -> None:
-    with pytest.raises(SpecError, match="there is no"):
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="there is no file"):
         load_plan(tmp_path / "none.toml")

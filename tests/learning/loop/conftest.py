@@ -1,4 +1,4 @@
-"""One thread, and the loop on squares in a folder of its own."""
+"""Fixtures: one torch thread, and the training loop on the squares task."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 from lib.learning.loop import fit as run
 from lib.learning.recipes.finetune import Finetune
-from tests.learning.loop.squares import Squares, quick, quiet, square_judge, tiny_network
+from tests.learning.loop.squares import Squares, ignore_progress, quick_recipe, tiny_network, validate_squares
 
 
 @pytest.fixture(autouse=True)
@@ -18,17 +18,17 @@ def one_thread() -> None:
 
 @pytest.fixture
 def fit(tmp_path: Path) -> Any:
-    """Run the loop on squares, without trackers, in a folder of its own."""
+    """Run the training loop on squares, without trackers, in a temporary folder."""
 
     def call(recipe: Finetune | None = None, **changes: Any) -> Any:
         arguments: dict[str, Any] = {
             "network": tiny_network(),
             "patches": Squares(),
-            "judge": square_judge,
+            "validate": validate_squares,
             "workdir": tmp_path / "run",
-            "progress": quiet,
+            "progress": ignore_progress,
             "track": False,
         }
-        return run(recipe or quick(), **(arguments | changes))
+        return run(recipe or quick_recipe(), **(arguments | changes))
 
     return call

@@ -1,4 +1,4 @@
-"""A task a network of a few hundred weights learns in seconds: find the bright square."""
+"""A tiny task that a network with a few hundred weights learns in seconds: segment the bright square."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from lib.learning.recipes.finetune import Finetune
 
 
 class Squares(Dataset):
-    """Noisy images with one bright square; a patch depends on epoch and index only."""
+    """Noisy images with one bright square; a patch depends only on epoch and index."""
 
     def __init__(self, count: int = 16) -> None:
         self.count, self.epoch = count, 0
@@ -33,28 +33,28 @@ class Squares(Dataset):
         return {"image": label[None] + noise, "label": label}
 
 
-def square_judge(network: nn.Module, ranks: Ranks) -> list[dict[str, Any]]:
-    """Score two squares that no epoch draws."""
+def validate_squares(network: nn.Module, ranks: Ranks) -> list[dict[str, Any]]:
+    """Score a network on two squares that training does not draw."""
     unseen, scores = Squares(2), []
     unseen.set_epoch(10_000)
     for index in range(2):
         with torch.no_grad():
-            found = network(unseen[index]["image"][None])[0].argmax(0).numpy() == 1
-        scores.append({"case": str(index), "scores": {"square": dice(found, unseen[index]["label"].numpy() == 1)}})
+            prediction = network(unseen[index]["image"][None])[0].argmax(0).numpy() == 1
+        scores.append({"case": str(index), "scores": {"square": dice(prediction, unseen[index]["label"].numpy() == 1)}})
     return scores
 
 
 def tiny_network(seed: int = 0) -> nn.Module:
-    """Return a network with dropout, so that a resumed run needs its random state too."""
+    """Return a network with dropout, so that resuming a run also needs its random state."""
     torch.manual_seed(seed)
     return nn.Sequential(nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.Dropout(0.1), nn.Conv2d(8, 2, 3, padding=1))
 
 
-def quick(**options: Any) -> Finetune:
-    """Return a recipe of seconds."""
+def quick_recipe(**options: Any) -> Finetune:
+    """Return a recipe whose training takes seconds."""
     defaults = {"max_epochs": 4, "patches_per_epoch": 16, "val_interval": 1, "learning_rate": 0.02, "warmup_steps": 2}
     return Finetune(**(defaults | options))
 
 
-def quiet(_: object) -> None:
-    """Report nothing."""
+def ignore_progress(_: object) -> None:
+    """Ignore the progress of a run."""

@@ -1,4 +1,4 @@
-"""The average of weights, by hand."""
+"""The average of weights, with values computed by hand."""
 
 import torch
 from torch import nn
@@ -12,7 +12,7 @@ def set_weight(network: nn.Module, value: float) -> None:
             parameter.fill_(value)
 
 
-def test_decay_grows_then_holds() -> None:
+def test_the_decay_grows_to_its_limit() -> None:
     network = nn.Linear(1, 1)
     set_weight(network, 0)
     average = WeightAverage(network, decay=0.15)
@@ -24,12 +24,12 @@ def test_decay_grows_then_holds() -> None:
         assert all(torch.allclose(weight, torch.tensor(expected)) for weight in average.network.parameters())
 
 
-def test_no_decay_follows_exactly_and_buffers_are_copied() -> None:
+def test_without_decay_the_average_equals_the_network_and_buffers_are_copied() -> None:
     network = nn.BatchNorm1d(3)
     average = WeightAverage(network, decay=0)
     network(torch.randn(8, 3) * 5)
     set_weight(network, 0.3)
     average.update(network)
-    for mine, theirs in zip(average.network.state_dict().values(), network.state_dict().values(), strict=True):
-        assert torch.equal(mine, theirs)
+    for averaged, trained in zip(average.network.state_dict().values(), network.state_dict().values(), strict=True):
+        assert torch.equal(averaged, trained)
     assert not any(parameter.requires_grad for parameter in average.network.parameters())

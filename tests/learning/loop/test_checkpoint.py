@@ -1,4 +1,4 @@
-"""Checkpoints: whole or absent, safe to load, and only for the options that wrote them."""
+"""Checkpoints: written atomically, loaded without executing code, and resumed with the same options only."""
 
 import random
 from pathlib import Path
@@ -11,58 +11,58 @@ import torch
 from lib.learning.loop.checkpoint import (
     load_checkpoint,
     random_state,
+    require_same_options,
     restore_random_state,
-    same_recipe,
     save_checkpoint,
 )
 
 
-def draws() -> list[float]:
+def draw_numbers() -> list[float]:
     return [random.random(), float(np.random.rand()), float(np.random.randn()), float(torch.rand(1))]
 
 
-def test_random_state_survives_the_file(tmp_path: Path) -> None:
-    draws()
+def test_random_state_is_restored_from_a_checkpoint(tmp_path: Path) -> None:
+    draw_numbers()
     save_checkpoint(tmp_path / "c.pt", {"random": random_state()})
-    first = draws()
-    assert draws() != first
+    first = draw_numbers()
+    assert draw_numbers() != first
     restore_random_state(load_checkpoint(tmp_path / "c.pt")["random"])
-    assert draws() == first
+    assert draw_numbers() == first
 
 
-def test_a_writer_that_dies_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_write_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path / "c.pt", {"step": 1})
 
-    def die(state: Any, file: Any) -> None:
+    def fail(state: Any, file: Any) -> None:
         file.write_bytes(b"half")
         raise OSError("disk full")
 
-    monkeypatch.setattr(torch, "save", die)
+    monkeypatch.setattr(torch, "save", fail)
     with pytest.raises(OSError, match="disk full"):
         save_checkpoint(tmp_path / "c.pt", {"step": 2})
     assert load_checkpoint(tmp_path / "c.pt") == {"step": 1}
     assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
 
 
-class Trap:
-    """A pickle that would run code."""
+class CodeOnLoad:
+    """An object whose pickle executes code when it is loaded."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (print, ("code ran",))
 
 
-def test_code_in_a_checkpoint_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.save({"step": Trap()}, tmp_path / "c.pt")
+def test_a_checkpoint_with_code_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"step": CodeOnLoad()}, tmp_path / "c.pt")
     with pytest.raises(ValueError, match="cannot be read"):
         load_checkpoint(tmp_path / "c.pt")
     assert "code ran" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("change", "allowed"), [("max_epochs", True), ("num_workers", True), ("learning_rate", False)])
-def test_only_the_length_of_a_run_may_change(change: str, allowed: bool) -> None:
+def test_a_resumed_run_may_change_its_length_and_workers_but_not_its_learning_rate(change: str, allowed: bool) -> None:
     options = {"max_epochs": 3, "num_workers": 0, "learning_rate": 0.1}
     if allowed:
-        same_recipe(options, options | {change: 9})
+        require_same_options(options, options | {change: 9})
         return
     with pytest.raises(ValueError, match=r"learning_rate 0\.1 -> 9"):
-        same_recipe(options, options | {change: 9})
+        require_same_options(options, options | {change: 9})

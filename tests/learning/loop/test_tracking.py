@@ -1,4 +1,4 @@
-"""Curves: in the run's folder and nowhere else, read back through the tools' own readers."""
+"""Recorded curves: in the folder of the run only, read back with TensorBoard and MLflow."""
 
 import math
 from pathlib import Path
@@ -9,7 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lib.learning.loop.tracking import MLflow, TensorBoard
 
 
-def test_tensorboard(tmp_path: Path) -> None:
+def test_tensorboard_records_values(tmp_path: Path) -> None:
     board = TensorBoard(tmp_path)
     board.log({"loss": 0.5}, 7)
     board.close("FINISHED")
@@ -18,7 +18,7 @@ def test_tensorboard(tmp_path: Path) -> None:
     assert [(event.step, event.value) for event in events.Scalars("loss")] == [(7, 0.5)]
 
 
-def test_mlflow_goes_on_with_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_mlflow_continues_a_resumed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from mlflow import MlflowClient
 
     elsewhere, workdir = tmp_path / "elsewhere", tmp_path / "run"

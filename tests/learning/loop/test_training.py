@@ -1,4 +1,4 @@
-"""Training on cases from files to weights, with its curves; and what cannot be trained."""
+"""Training on cases: from image files to weights and curves, and without training or validation cases."""
 
 import json
 from pathlib import Path
@@ -13,15 +13,15 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec
 from lib.learning.loop import train
-from tests.learning.loop.squares import quick, quiet
+from tests.learning.loop.squares import ignore_progress, quick_recipe
 
-SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window_hu=(-1000.0, 0.0), roi=(16, 16), slice_offsets=(-1, 0, 1))
+SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window=(-1000.0, 0.0), roi=(16, 16), slice_offsets=(-1, 0, 1))
 
 
 @pytest.fixture
 def cases(tmp_path: Path) -> list[Case]:
-    """Write three volumes with a tube of air."""
-    found = []
+    """Write three labelled volumes with a tube of air."""
+    written = []
     for index in range(3):
         hu, label = np.zeros((20, 18, 6), np.int16), np.zeros((20, 18, 6), np.uint8)
         label[6 + index : 12 + index, 5:12] = 1
@@ -29,8 +29,8 @@ def cases(tmp_path: Path) -> list[Case]:
         paths = tmp_path / f"case{index}.nii.gz", tmp_path / f"label{index}.nii.gz"
         for path, array in zip(paths, (hu, label), strict=True):
             nib.save(nib.Nifti1Image(array, np.eye(4)), path)
-        found.append(Case(id=f"case{index}", image=paths[0], label=paths[1], patient=f"p{index}"))
-    return found
+        written.append(Case(id=f"case{index}", image=paths[0], label=paths[1], patient=f"p{index}"))
+    return written
 
 
 def network() -> nn.Module:
@@ -39,12 +39,12 @@ def network() -> nn.Module:
 
 
 def run(cases: list[Case], workdir: Path, **changes: Any) -> Any:
-    arguments: dict[str, Any] = {"spec": SPEC, "labels": ("airway",), "workdir": workdir, "progress": quiet}
-    recipe = changes.pop("recipe", quick(max_epochs=6, skeleton_weight=0.1))
+    arguments: dict[str, Any] = {"spec": SPEC, "labels": ("airway",), "workdir": workdir, "progress": ignore_progress}
+    recipe = changes.pop("recipe", quick_recipe(max_epochs=6, skeleton_weight=0.1))
     return train(recipe, network(), cases[:2], cases[2:], **(arguments | changes))
 
 
-def test_from_files_to_weights_with_curves(cases: list[Case], tmp_path: Path) -> None:
+def test_training_on_files_gives_weights_scores_and_curves(cases: list[Case], tmp_path: Path) -> None:
     result = run(cases, tmp_path / "run", cache=tmp_path / "cache")
     assert result.score > 0.8 and [case["case"] for case in result.metrics] == ["case2"]
     assert json.dumps(result.metrics) and "skeleton_recall" in result.history[0]
@@ -52,11 +52,11 @@ def test_from_files_to_weights_with_curves(cases: list[Case], tmp_path: Path) ->
     network().load_state_dict(result.state_dict)
 
 
-def test_no_labelled_case_is_said(tmp_path: Path) -> None:
+def test_training_without_a_labelled_case_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no labelled case to train on"):
         run([], tmp_path)
 
 
-def test_no_held_out_case_trains_all_the_same(cases: list[Case], tmp_path: Path) -> None:
-    result = run(cases[:2], tmp_path / "run", recipe=quick(max_epochs=1), track=False)
+def test_training_without_validation_cases_has_no_score(cases: list[Case], tmp_path: Path) -> None:
+    result = run(cases[:2], tmp_path / "run", recipe=quick_recipe(max_epochs=1), track=False)
     assert result.metrics == [] and np.isnan(result.score) and result.steps == 4

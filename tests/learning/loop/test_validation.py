@@ -1,4 +1,4 @@
-"""Validation: Dice per class and case, over what was judged, on whole volumes read as in training."""
+"""Validation: Dice per class and case on whole volumes, without ignored voxels."""
 
 from pathlib import Path
 
@@ -14,16 +14,16 @@ from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import Validation, case_dice, class_means, mean_score
 
 ALONE = Ranks(0, 1, torch.device("cpu"))
-SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window_hu=(-1000.0, 0.0), roi=(8, 8))
+SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window=(-1000.0, 0.0), roi=(8, 8))
 
 
-def test_dice_per_class_by_hand() -> None:
+def test_dice_per_class_computed_by_hand() -> None:
     prediction = np.array([1, 1, 0, 2, 1])
     reference = np.array([1, 0, 0, 0, 255])
     assert case_dice(prediction, reference, ("a", "b", "c")) == {"a": pytest.approx(2 / 3), "b": 0.0, "c": None}
 
 
-def test_means_leave_out_what_was_not_there() -> None:
+def test_means_leave_out_classes_without_a_score() -> None:
     cases = [
         {"case": "x", "scores": {"a": 1.0, "b": 0.5, "c": None}},
         {"case": "y", "scores": {"a": 0.25, "b": None, "c": None}},
@@ -35,14 +35,14 @@ def test_means_leave_out_what_was_not_there() -> None:
 
 
 class AirIsOne(nn.Module):
-    """Class 1 where the windowed image is below one half."""
+    """Predict class 1 where the windowed image is below one half."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return torch.cat([torch.full_like(image, 0.5), 1 - image], dim=1)
 
 
 def write_case(folder: Path, name: str, *, labelled: int) -> Case:
-    """Write a volume whose air is 3 x 4 x 2 voxels, of which the label has the first `labelled` columns."""
+    """Write a volume with 3 x 4 x 2 voxels of air; the label has the first `labelled` of its 3 rows."""
     hu, label = np.zeros((12, 10, 4), np.int16), np.zeros((12, 10, 4), np.uint8)
     hu[4:7, 3:7, 1:3] = -1000
     label[4 : 4 + labelled, 3:7, 1:3] = 1
@@ -52,12 +52,12 @@ def write_case(folder: Path, name: str, *, labelled: int) -> Case:
     return Case(id=name, image=image, label=mask, patient=name)
 
 
-def test_whole_volumes(tmp_path: Path) -> None:
+def test_validation_scores_whole_volumes(tmp_path: Path) -> None:
     cases = [write_case(tmp_path, "b", labelled=2), write_case(tmp_path, "a", labelled=3)]
     scores = Validation(cases, SPEC, ("air",))(AirIsOne(), ALONE)
     assert scores == [{"case": "a", "scores": {"air": 1.0}}, {"case": "b", "scores": {"air": pytest.approx(0.8)}}]
 
 
 def test_a_case_without_a_label_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="without a label cannot be judged: x"):
+    with pytest.raises(ValueError, match="validation cases without a label: x"):
         Validation([Case(id="x", image=tmp_path, label=None, patient="x")], SPEC, ("air",))

@@ -1,4 +1,4 @@
-"""The contrast of queries and keys, worked by hand."""
+"""The contrastive loss, with values computed by hand."""
 
 import math
 
@@ -9,7 +9,7 @@ from lib.learning.losses.contrast import contrast_loss
 
 
 def test_value_by_hand() -> None:
-    """Two places at right angles: the right key has 1 / t, the other 0."""
+    """Two orthogonal vectors: the logit of the matching key is 1 / t, that of the other key 0."""
     ones = torch.eye(2)
     expected = 2 * 0.5 * math.log(1 + math.exp(-1 / 0.5))
     assert contrast_loss(ones, ones, temperature=0.5).item() == pytest.approx(expected, rel=1e-6)

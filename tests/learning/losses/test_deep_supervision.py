@@ -1,4 +1,4 @@
-"""Deep supervision: the weights, and labels on each output's own grid."""
+"""Deep supervision: the weights of the scales, and labels on the grid of each output."""
 
 import pytest
 import torch
@@ -17,21 +17,21 @@ def test_weighted_sum_by_hand() -> None:
     assert loss.item() == pytest.approx((4 * 1 + 2 * 10 + 100) / 7)
 
 
-def test_one_output_is_the_loss_itself() -> None:
+def test_with_one_output_the_result_is_its_loss() -> None:
     target = torch.tensor([[[1, 255]]])
     loss = deep_supervision_loss(lambda logits, label: logits.sum() + label.sum(), torch.ones(1, 1, 1, 2), target)
     assert loss.item() == 258
 
 
-def test_labels_go_to_the_coarse_grid_by_nearest_and_keep_their_type() -> None:
+def test_labels_are_resampled_by_nearest_neighbour_and_keep_their_type() -> None:
     target = torch.arange(16).view(1, 4, 4)
     target[0, 2, 2] = 255
-    seen: list[torch.Tensor] = []
+    labels: list[torch.Tensor] = []
 
-    def remember(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
-        seen.append(label)
+    def record_label(logits: torch.Tensor, label: torch.Tensor) -> torch.Tensor:
+        labels.append(label)
         return logits.sum()
 
-    deep_supervision_loss(remember, [torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)], target)
-    assert torch.equal(seen[0], target)
-    assert torch.equal(seen[1], torch.tensor([[[0, 2], [8, 255]]])) and seen[1].dtype == torch.int64
+    deep_supervision_loss(record_label, [torch.ones(1, 1, 4, 4), torch.ones(1, 1, 2, 2)], target)
+    assert torch.equal(labels[0], target)
+    assert torch.equal(labels[1], torch.tensor([[[0, 2], [8, 255]]])) and labels[1].dtype == torch.int64

@@ -1,4 +1,4 @@
-"""Dice and cross entropy: values worked by hand, MONAI as the oracle, and the ignored label."""
+"""Dice and cross entropy: values computed by hand, comparison with MONAI, and ignored voxels."""
 
 import math
 
@@ -28,9 +28,9 @@ def test_value_by_hand(include_background: bool, dice_term: float) -> None:
 def test_equals_monai_where_nothing_is_ignored(shape: tuple[int, ...], include_background: bool) -> None:
     torch.manual_seed(0)
     logits, target = torch.randn(2, 4, *shape), torch.randint(0, 4, (2, *shape))
-    oracle = DiceCELoss(softmax=True, to_onehot_y=True, batch=True, include_background=include_background)
-    mine = dice_ce_loss(logits, target, include_background=include_background)
-    assert mine.item() == pytest.approx(oracle(logits, target[:, None]).item(), abs=1e-5)
+    reference = DiceCELoss(softmax=True, to_onehot_y=True, batch=True, include_background=include_background)
+    loss = dice_ce_loss(logits, target, include_background=include_background)
+    assert loss.item() == pytest.approx(reference(logits, target[:, None]).item(), abs=1e-5)
 
 
 def test_ignored_voxels_change_neither_value_nor_gradient() -> None:
@@ -43,7 +43,7 @@ def test_ignored_voxels_change_neither_value_nor_gradient() -> None:
     assert (logits.grad[..., 2] == 0).all() and (logits.grad[..., :2] != 0).all()
 
 
-def test_a_batch_ignored_everywhere_has_no_gradient() -> None:
+def test_a_completely_ignored_batch_has_no_gradient() -> None:
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = dice_ce_loss(logits, torch.full((1, 4, 4), 255))
     loss.backward()
@@ -59,6 +59,6 @@ def test_half_precision_logits_are_computed_in_float32() -> None:
     ("target", "message"),
     [(torch.tensor([[[1, 2]]]), "labels must lie"), (torch.tensor([[1, 0]]), "grid"), (-TARGET, "labels must lie")],
 )
-def test_bad_labels_are_refused(target: torch.Tensor, message: str) -> None:
+def test_invalid_labels_are_refused(target: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dice_ce_loss(LOGITS, target)

@@ -1,4 +1,4 @@
-"""The distillation between stages, worked by hand."""
+"""The distillation between the stages of a cascade, with values computed by hand."""
 
 import pytest
 import torch
@@ -6,8 +6,8 @@ import torch
 from lib.learning.losses.semantic_distillation import semantic_distillation_loss
 
 
-def test_worked_by_hand() -> None:
-    """Values differ by 1, 0, 0, 3 (mean 1); the first level's features by 2, the second's by 0.5."""
+def test_value_by_hand() -> None:
+    """The images differ by 1, 0, 0, 3 (mean 1), the features of the first level by 2, of the second by 0.5."""
     first, second = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]]), torch.tensor([[[[0.0, 2.0], [3.0, 7.0]]]])
     levels = [(torch.full((1, 3, 1, 1), 2.0), torch.zeros(1, 3, 1, 1)), (torch.ones(1, 1, 2, 2), 0.5 * torch.ones(1))]
     assert semantic_distillation_loss(first, second, []).item() == pytest.approx(1.0)
@@ -22,6 +22,6 @@ def test_the_second_stage_gets_no_gradient() -> None:
     assert second.grad is None and other.grad is None
 
 
-def test_zero_for_equal_stages() -> None:
+def test_equal_stages_have_no_loss() -> None:
     image = torch.rand(2, 1, 3, 3)
     assert semantic_distillation_loss(image, image.clone(), [(image, image.clone())]).item() == 0

@@ -1,4 +1,4 @@
-"""Skeleton recall: the formula by hand, and the targets made beside the data."""
+"""Skeleton recall: the loss computed by hand, and the skeletons of the patches."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_value_by_hand() -> None:
     assert skeleton_recall_loss(prob, skeleton).item() == pytest.approx(-(2.5 / 3 + 1) / 2)
 
 
-def test_gradient_is_on_the_skeleton_only() -> None:
+def test_only_voxels_on_the_skeleton_get_a_gradient() -> None:
     prob = torch.full((1, 2, 1, 3), 0.5, requires_grad=True)
     skeleton_recall_loss(prob, torch.tensor([[[0, 1, 0]]])).backward()
     assert prob.grad is not None
@@ -33,25 +33,25 @@ def bar() -> np.ndarray:
 def test_skeleton_runs_through_the_boundary_of_two_labels() -> None:
     thin = tubed_skeleton(bar(), radius=0)
     rows, columns = np.nonzero(thin)
-    # The thinning may take the row beside the middle one; what matters is one unbroken line through both labels.
+    # The thinning may choose a row next to the middle row; the skeleton must be one line through both labels.
     assert set(rows) <= {4, 5, 6} and set(range(5, 15)) <= set(columns)
     assert (thin[:, 5:15].astype(bool).sum(0) == 1).all()
     assert thin[:, 7].max() == 1 and thin[:, 12].max() == 2
 
 
 @pytest.mark.parametrize("radius", [1, 2])
-def test_dilation_thickens_and_stays_inside(radius: int) -> None:
+def test_dilation_thickens_the_skeleton_and_stays_inside_the_label(radius: int) -> None:
     label, tube = bar(), tubed_skeleton(bar(), radius=radius)
     assert np.count_nonzero(tube[:, 10]) == 2 * radius + 1
     assert (tube[tube > 0] == label[tube > 0]).all() and not tube[label == 0].any()
 
 
 @pytest.mark.parametrize("fill", [0, 255])
-def test_no_label_has_no_skeleton(fill: int) -> None:
+def test_an_empty_or_ignored_label_has_no_skeleton(fill: int) -> None:
     assert not tubed_skeleton(np.full((6, 6), fill, np.uint8)).any()
 
 
-def test_ignored_voxels_are_outside() -> None:
+def test_ignored_voxels_have_no_skeleton() -> None:
     label = bar()
     label[label == 2] = 255
     assert set(np.unique(tubed_skeleton(label))) == {0, 1}
@@ -65,7 +65,7 @@ def test_three_dimensions() -> None:
 
 
 class OnePatch(Dataset):
-    """One patch, and the epoch it was told."""
+    """A data set of one patch that records its epoch."""
 
     epoch = 0
 
@@ -79,7 +79,7 @@ class OnePatch(Dataset):
         self.epoch = epoch
 
 
-def test_targets_ride_along_with_the_patch() -> None:
+def test_skeletons_are_added_to_the_patch() -> None:
     patches = OnePatch()
     targets = SkeletonTargets(patches, radius=1)
     targets.set_epoch(3)

@@ -1,4 +1,4 @@
-"""Soft clDice: a thin line is its own skeleton, so everything can be counted by hand."""
+"""Soft clDice, computed by hand for lines one voxel thick, which are their own skeletons."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ def line(start: int, stop: int, *, batch: int = 1) -> torch.Tensor:
 
 
 @pytest.mark.parametrize(
-    ("found", "loss"),
+    ("prediction", "loss"),
     [
         (line(2, 6), 0.0),
         # Half the line: precision 3/3, recall (2 + 1) / (4 + 1).
@@ -23,17 +23,17 @@ def line(start: int, stop: int, *, batch: int = 1) -> torch.Tensor:
         (line(0, 0), 1 - 2 * 0.2 / 1.2),
     ],
 )
-def test_value_by_hand(found: torch.Tensor, loss: float) -> None:
-    assert soft_cldice_loss(found, line(2, 6)).item() == pytest.approx(loss, abs=1e-6)
+def test_value_by_hand(prediction: torch.Tensor, loss: float) -> None:
+    assert soft_cldice_loss(prediction, line(2, 6)).item() == pytest.approx(loss, abs=1e-6)
 
 
-def test_ignored_voxels_do_not_count() -> None:
+def test_invalid_voxels_have_no_loss() -> None:
     valid = torch.ones(1, 1, 7, 9)
     valid[..., 4:] = 0
     assert soft_cldice_loss(line(2, 4), line(2, 6), valid=valid).item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_break_costs_more_than_a_thinner_tube_of_the_same_overlap() -> None:
+def test_a_break_has_a_larger_loss_than_a_thinner_tube_of_the_same_volume() -> None:
     tube = torch.zeros(1, 1, 9, 17)
     tube[:, :, 3:6, 1:16] = 1
     thinner, broken = tube.clone(), tube.clone()
@@ -43,12 +43,12 @@ def test_a_break_costs_more_than_a_thinner_tube_of_the_same_overlap() -> None:
     assert soft_cldice_loss(broken, tube) > soft_cldice_loss(thinner, tube)
 
 
-def test_gradient_fills_the_break() -> None:
+def test_the_gradient_fills_the_break() -> None:
     prob = (0.9 * line(2, 4) + 0.1 * line(4, 6)).requires_grad_()
     soft_cldice_loss(prob, line(2, 6)).backward()
     assert prob.grad is not None and (prob.grad[0, 0, 3, 4:6] < 0).all()
 
 
-def test_other_shapes_are_refused() -> None:
+def test_different_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match="differ in shape"):
         soft_cldice_loss(torch.zeros(1, 1, 4, 4), torch.zeros(1, 2, 4, 4))

@@ -1,4 +1,4 @@
-"""The step: what it weighs, where it does not, and whom it changes."""
+"""The recipe distil: its losses and their weights, and the parameters it trains."""
 
 import dataclasses
 
@@ -19,15 +19,15 @@ TEACHER = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 
 
 def batch(*, labelled: tuple[bool, bool] = (True, True)) -> dict[str, torch.Tensor]:
-    """Return two images with a line of label 1, of which some have no label."""
+    """Return two images with a line of label 1; images that are not `labelled` have label 255."""
     label = torch.zeros(2, 8, 8, dtype=torch.long)
     label[:, 1:6, 3] = 1
     image = (label == 1).float()[:, None]
-    label[[not each for each in labelled]] = 255
+    label[[not has_label for has_label in labelled]] = 255
     return {"image": image, "label": label, "teacher": TEACHER, "seen": torch.ones(2, 8, 8, dtype=torch.bool)}
 
 
-def test_the_loss_is_all_terms_with_their_weights() -> None:
+def test_the_loss_is_the_weighted_sum_of_all_terms() -> None:
     network, data, recipe = nn.Conv2d(1, 3, 1), batch(), Distil(soft_weight=0.5, label_weight=2.0, temperature=3.0)
     losses = recipe.step(network, data)
     logits = network(data["image"])
@@ -39,35 +39,35 @@ def test_the_loss_is_all_terms_with_their_weights() -> None:
     assert losses["loss"].item() == pytest.approx(0.5 * (soft + dice) + 2 * hard)
 
 
-def test_without_a_label_only_the_teacher_is_heard() -> None:
+def test_without_a_label_the_loss_has_only_the_terms_of_the_teacher() -> None:
     losses = Distil().step(nn.Conv2d(1, 3, 1), batch(labelled=(False, False)))
     soft = {"distillation", "soft_dice"}
     assert set(losses) == {"loss", *soft} and torch.equal(losses["loss"], sum(losses[name] for name in sorted(soft)))
     assert set(Distil(label_weight=0).step(nn.Conv2d(1, 3, 1), batch())) == {"loss", *soft}
 
 
-def test_an_unlabelled_image_beside_a_labelled_one_has_no_part_in_the_labels() -> None:
-    """The gradient of its logits is the teacher's alone."""
+def test_an_unlabelled_image_in_a_batch_gets_no_gradient_from_the_labels() -> None:
+    """Its logits get a gradient from the teacher only."""
     data = batch(labelled=(True, False))
     logits = torch.zeros(2, 3, 8, 8, requires_grad=True)
-    losses = Distil().step(_Fixed(logits), data)
+    losses = Distil().step(_FixedLogits(logits), data)
     (gradient,) = torch.autograd.grad(losses["dice_ce"], logits)
     assert (gradient[1] == 0).all() and (gradient[0] != 0).any()
 
 
-def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it() -> None:
+def test_a_student_with_the_logits_of_its_teacher_has_no_loss() -> None:
     logits = TEACHER.clone().requires_grad_()
-    losses = Distil(label_weight=0).step(_Fixed(logits), batch())
+    losses = Distil(label_weight=0).step(_FixedLogits(logits), batch())
     losses["loss"].backward()
     assert losses["loss"].item() == pytest.approx(0, abs=1e-6)
     assert logits.grad is not None and logits.grad.abs().max() < 1e-6
 
 
-def test_labels_alone_follow_at_a_tenth_of_the_rate() -> None:
+def test_fine_tuning_follows_at_a_tenth_of_the_learning_rate() -> None:
     recipe = Distil(learning_rate=2e-3, batch_size=7, seed=5, finetune_epochs=4)
-    later = recipe.then()
+    later = recipe.next_recipe()
     assert later == Finetune(max_epochs=4, learning_rate=2e-4, batch_size=7, seed=5, warmup_steps=0)
-    assert dataclasses.replace(recipe, finetune_epochs=0).then() is None
+    assert dataclasses.replace(recipe, finetune_epochs=0).next_recipe() is None
 
 
 FLAT = ImageSpec((1, 1, 1), (-1000, 400), (32, 32), (-1, 1))
@@ -78,31 +78,31 @@ def small(name: str, channels: int = 2) -> nn.Module:
     return BUILDERS[name](spatial_dims=2, in_channels=channels, out_channels=3)
 
 
-def test_features_are_weighed_beside_the_teachers_encoder_alone() -> None:
+def test_the_encoder_weight_adds_the_imitation_loss_and_a_projection() -> None:
     student, teacher = small("student_conv"), small("student_topowmamba", 1)
-    assert Distil().assemble(student, teacher, FLAT, FLAT) is student
+    assert Distil().attach_teacher(student, teacher, FLAT, FLAT) is student
     recipe = Distil(encoder_weight=3.0, label_weight=0)
-    pair = recipe.assemble(student, teacher, FLAT, dataclasses.replace(FLAT, slice_offsets=(1,)))
+    pair = recipe.attach_teacher(student, teacher, FLAT, dataclasses.replace(FLAT, slice_offsets=(1,)))
     assert isinstance(pair, Imitation) and pair.channels == [1]
-    recipe.prepare(pair)
+    recipe.select_parameters(pair)
     image, soft = torch.rand(2, 2, 32, 32), torch.randn(2, 3, 32, 32)
     data = {"image": image, "label": torch.full((2, 32, 32), 255), "teacher": soft,
             "seen": torch.ones(2, 32, 32, dtype=torch.bool)}  # fmt: skip
     losses = recipe.step(pair.eval(), data)
-    views = pair(image, answer=True)
-    apart = imitation_loss(views.ours, views.theirs).item()
-    assert losses["encoder"].item() == pytest.approx(apart)
+    views = pair(image, with_logits=True)
+    distance = imitation_loss(views.student, views.teacher).item()
+    assert losses["encoder"].item() == pytest.approx(distance)
     assert losses["loss"].item() == pytest.approx(
-        losses["distillation"].item() + losses["soft_dice"].item() + 3 * apart
+        losses["distillation"].item() + losses["soft_dice"].item() + 3 * distance
     )
     losses["loss"].backward()
-    assert all(each.grad is None for each in teacher.parameters()) and pair.projection.weight.grad is not None
+    assert all(parameter.grad is None for parameter in teacher.parameters()) and pair.projection.weight.grad is not None
 
 
-def test_a_teacher_that_sees_other_slices_has_no_features_to_compare() -> None:
+def test_a_teacher_that_reads_other_slices_is_refused() -> None:
     recipe, other = Distil(encoder_weight=1.0), dataclasses.replace(FLAT, slice_offsets=(0,))
     with pytest.raises(ValueError, match="the teacher sees the slices"):
-        recipe.assemble(small("student_conv"), small("student_topowmamba", 1), FLAT, other)
+        recipe.attach_teacher(small("student_conv"), small("student_topowmamba", 1), FLAT, other)
 
 
 @pytest.mark.parametrize(
@@ -115,12 +115,12 @@ def test_a_teacher_that_sees_other_slices_has_no_features_to_compare() -> None:
         ("finetune_epochs", -1),
     ],
 )
-def test_what_cannot_train_is_refused(option: str, value: float) -> None:
+def test_invalid_options_are_refused(option: str, value: float) -> None:
     with pytest.raises(ValueError, match=option):
         Distil(**{option: value})
 
 
-class _Fixed(nn.Module):
+class _FixedLogits(nn.Module):
     def __init__(self, logits: torch.Tensor) -> None:
         super().__init__()
         self.logits = logits

@@ -1,4 +1,4 @@
-"""The step: which terms there are, what they weigh, and that every one reaches the network."""
+"""The recipe finetune: its losses, their weights, and their gradients."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from lib.learning.recipes.finetune import Finetune
 
 
 class TwoScales(nn.Module):
-    """Logits at two scales."""
+    """Network with logits at two scales."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ def batch() -> dict[str, torch.Tensor]:
     return {"image": (label == 1).float()[:, None], "label": label, "skeleton": skeleton}
 
 
-def test_one_scale_is_dice_ce() -> None:
+def test_with_one_scale_the_loss_is_dice_ce() -> None:
     network, data = nn.Conv2d(1, 3, 1), batch()
     losses = Finetune().step(network, data)
     assert set(losses) == {"loss", "dice_ce"}
@@ -45,7 +45,7 @@ def test_one_scale_is_dice_ce() -> None:
         (Finetune(cl_dice_weight=0.5, skeleton_weight=0.25), {"cl_dice", "skeleton_recall"}),
     ],
 )
-def test_weighed_terms_add_up_and_reach_the_network(recipe: Finetune, names: set[str]) -> None:
+def test_optional_terms_add_up_with_their_weights_and_have_a_gradient(recipe: Finetune, names: set[str]) -> None:
     torch.manual_seed(0)
     network = TwoScales()
     losses = recipe.step(network, batch())
@@ -59,7 +59,7 @@ def test_weighed_terms_add_up_and_reach_the_network(recipe: Finetune, names: set
         assert network.head.weight.grad is not None and network.head.weight.grad.abs().sum() > 0
 
 
-def test_skeletons_are_made_only_where_they_are_weighed() -> None:
+def test_skeletons_are_computed_only_with_a_skeleton_weight() -> None:
     patches = torch.utils.data.TensorDataset(torch.zeros(1))
-    assert Finetune().feed(patches) is patches
-    assert isinstance(Finetune(skeleton_weight=1.0).feed(patches), SkeletonTargets)
+    assert Finetune().wrap_patches(patches) is patches
+    assert isinstance(Finetune(skeleton_weight=1.0).wrap_patches(patches), SkeletonTargets)

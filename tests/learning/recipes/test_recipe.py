@@ -1,4 +1,4 @@
-"""Options as people type them: converted, or refused with what would have been right."""
+"""Recipe options as text: converted, or refused with an error that names the expected value."""
 
 import dataclasses
 from typing import Any
@@ -23,8 +23,8 @@ from lib.learning.recipes.finetune import Finetune
     ],
 )
 def test_options_are_converted(options: dict[str, Any], field: str, value: object) -> None:
-    found = getattr(Finetune.from_options(options), field)
-    assert found == value and type(found) is type(value)
+    converted = getattr(Finetune.from_options(options), field)
+    assert converted == value and type(converted) is type(value)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_options_are_converted(options: dict[str, Any], field: str, value: objec
         ({"cl_dice_weight": -1}, "cl_dice_weight must not be negative"),
     ],
 )
-def test_bad_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Finetune.from_options(options)
 

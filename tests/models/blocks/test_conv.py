@@ -1,4 +1,4 @@
-"""The convolutional parts."""
+"""Normalisation, convolution unit and residual block."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from lib.models.blocks.conv import ChannelNorm, ConvUnit, ResidualBlock, group_n
 
 
 @pytest.mark.parametrize(("channels", "groups"), [(3, 1), (8, 4), (12, 2), (16, 8), (48, 8), (20, 2)])
-def test_groups_hold_two_channels_or_more(channels: int, groups: int) -> None:
+def test_groups_have_at_least_two_channels(channels: int, groups: int) -> None:
     assert group_norm(channels).num_groups == groups
 
 
@@ -15,7 +15,7 @@ def test_group_norm_trains_on_a_single_position() -> None:
     assert group_norm(8).train()(torch.rand(1, 8, 1, 1)).isfinite().all()
 
 
-def test_channel_norm_normalises_each_position_alone() -> None:
+def test_channel_norm_normalises_every_position_separately() -> None:
     x = torch.rand(2, 16, 3, 4) * torch.rand(3, 4)
     y = ChannelNorm(16)(x)
     torch.testing.assert_close(y.mean(dim=1), torch.zeros(2, 3, 4), atol=1e-5, rtol=0)
@@ -23,11 +23,11 @@ def test_channel_norm_normalises_each_position_alone() -> None:
 
 
 @pytest.mark.parametrize(("normalise", "same"), [(True, True), (False, False)])
-def test_only_the_unnormalised_unit_sees_absolute_values(normalise: bool, same: bool) -> None:
+def test_only_a_unit_without_normalisation_depends_on_absolute_values(normalise: bool, same: bool) -> None:
     torch.manual_seed(0)
     unit = ConvUnit(2, 1, 8, normalise=normalise)
     x = torch.rand(1, 1, 16, 16)
-    # A change of gain alone: normalised features cannot tell it.
+    # A change of gain does not change normalised features.
     assert torch.allclose(unit(x), unit(2 * x), atol=1e-3) is same
 
 

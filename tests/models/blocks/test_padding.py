@@ -1,4 +1,4 @@
-"""Padding to a stride and cropping back."""
+"""Padding to a stride, and cropping to the original shape."""
 
 import pytest
 import torch
@@ -7,7 +7,7 @@ from lib.models.blocks.padding import crop, crop_outputs, pad_to_multiple
 
 
 @pytest.mark.parametrize(("shape", "padded"), [((5, 8), (8, 8)), ((8, 16), (8, 16)), ((1, 9, 3), (8, 16, 8))])
-def test_pads_up_to_the_multiple_and_crops_back(shape: tuple[int, ...], padded: tuple[int, ...]) -> None:
+def test_pad_to_multiple_and_crop_return_the_image(shape: tuple[int, ...], padded: tuple[int, ...]) -> None:
     x = torch.rand(1, 2, *shape)
     y = pad_to_multiple(x, 8)
     assert y.shape[2:] == padded

@@ -1,4 +1,4 @@
-"""Changes of resolution: shapes, and which neighbours end up where."""
+"""Patch embedding, merging and expansion have the documented shapes and order of neighbours."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from lib.models.blocks.patches import PatchEmbed, PatchExpand, PatchMerge
 
 
 @pytest.mark.parametrize("spatial_dims", [2, 3])
-def test_shapes(spatial_dims: int) -> None:
+def test_resolutions_change_as_documented(spatial_dims: int) -> None:
     shape = (8, 4, 12)[:spatial_dims]
     x = torch.rand(2, 8, *shape)
     assert PatchEmbed(spatial_dims, 8, 5, 4)(x).shape == (2, 5, *(size // 4 for size in shape))
@@ -16,7 +16,7 @@ def test_shapes(spatial_dims: int) -> None:
     assert PatchExpand(spatial_dims, 8, 5, 4)(x).shape == (2, 5, *(size * 4 for size in shape))
 
 
-def test_merge_gathers_neighbours_in_the_order_of_swin() -> None:
+def test_merge_concatenates_neighbours_in_the_order_of_swin() -> None:
     merge = PatchMerge(2, 1, 4)
     merge.norm = nn.Identity()  # type: ignore[assignment]
     nn.init.eye_(merge.reduction.weight)
@@ -24,7 +24,7 @@ def test_merge_gathers_neighbours_in_the_order_of_swin() -> None:
     assert merge(x)[0, :, 0, 1].tolist() == [2, 6, 3, 7]
 
 
-def test_expand_puts_each_part_beside_its_position() -> None:
+def test_expand_places_channels_at_neighbouring_positions() -> None:
     expand = PatchExpand(2, 4, 1)
     expand.norm = nn.Identity()  # type: ignore[assignment]
     nn.init.eye_(expand.expand.weight)

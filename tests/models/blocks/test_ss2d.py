@@ -1,23 +1,23 @@
-"""The scan block against published counts, its own definition, and its symmetries."""
+"""The scan block agrees with its definition and has the published number of parameters."""
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from lib.models.blocks.ss2d import DropPath, SelectiveScanBlock, VSSBlock, drop_rates, initial_dt_bias
+from lib.models.blocks.ss2d import DropPath, SelectiveScanBlock, VSSBlock, draw_dt_bias, drop_rates
 from lib.ops.selective_scan.reference import selective_scan_reference
 
 
 @pytest.mark.parametrize(
     ("channels", "parameters"), [(96, 105_216), (192, 339_456), (384, 1_195_008), (768, 4_454_400)]
 )
-def test_parameter_count_is_the_published_one(channels: int, parameters: int) -> None:
+def test_the_number_of_parameters_is_the_published_one(channels: int, parameters: int) -> None:
     with torch.device("meta"):
         block = SelectiveScanBlock(2, channels)
     assert sum(p.numel() for p in block.parameters()) == parameters
 
 
-def test_matches_the_definition_direction_by_direction() -> None:
+def test_the_block_equals_its_definition() -> None:
     torch.manual_seed(0)
     block = SelectiveScanBlock(2, 4, d_state=3)
     x = torch.rand(2, 4, 3, 5)
@@ -44,7 +44,7 @@ def test_matches_the_definition_direction_by_direction() -> None:
     torch.testing.assert_close(block(x), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_other_paths_are_other_scans_of_the_same_parameters() -> None:
+def test_other_paths_give_other_results_with_the_same_parameters() -> None:
     torch.manual_seed(0)
     blocks = [SelectiveScanBlock(2, 4, d_state=2, paths=paths) for paths in ("axes", "diagonals", "hilbert")]
     for block in blocks[1:]:
@@ -56,7 +56,7 @@ def test_other_paths_are_other_scans_of_the_same_parameters() -> None:
 
 @pytest.mark.parametrize("shape", [(3, 5), (2, 3, 4)])
 @pytest.mark.parametrize("paths", ["axes", "diagonals", "hilbert"])
-def test_a_change_anywhere_reaches_everywhere(shape: tuple[int, ...], paths: str) -> None:
+def test_the_corner_depends_on_every_position(shape: tuple[int, ...], paths: str) -> None:
     torch.manual_seed(0)
     block = SelectiveScanBlock(len(shape), 4, d_state=2, paths=paths)
     x = torch.rand(1, 4, *shape, requires_grad=True)
@@ -65,12 +65,12 @@ def test_a_change_anywhere_reaches_everywhere(shape: tuple[int, ...], paths: str
     assert x.grad is not None and (x.grad.abs().amax(dim=1) > 0).all()
 
 
-def test_step_sizes_start_in_the_stated_range() -> None:
-    dt = F.softplus(initial_dt_bias(4, 1000))
+def test_initial_step_sizes_are_in_the_documented_range() -> None:
+    dt = F.softplus(draw_dt_bias(4, 1000))
     assert dt.min() >= 1e-3 * 0.999 and dt.max() <= 0.1 * 1.001
 
 
-def test_state_matrix_starts_at_the_first_integers() -> None:
+def test_the_initial_state_matrix_holds_the_first_integers() -> None:
     torch.testing.assert_close(SelectiveScanBlock(3, 4, d_state=3).A_logs.exp()[-1], torch.tensor([1.0, 2.0, 3.0]))
 
 
@@ -83,17 +83,17 @@ def test_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
     assert torch.equal(DropPath(0.25).eval()(torch.ones(4, 3)), torch.ones(4, 3))
 
 
-def test_drop_rates_grow_linearly() -> None:
+def test_drop_rates_increase_linearly() -> None:
     assert drop_rates(0.2, 3) == [0.0, 0.1, 0.2] and drop_rates(0.2, 1) == [0.0]
 
 
 @pytest.mark.parametrize("drop_prob", [-0.1, 1.0])
-def test_drop_path_refuses_other_probabilities(drop_prob: float) -> None:
+def test_drop_path_raises_for_other_probabilities(drop_prob: float) -> None:
     with pytest.raises(ValueError, match="drop_prob"):
         DropPath(drop_prob)
 
 
-def test_vss_block_is_its_input_without_the_mixer() -> None:
+def test_a_vss_block_without_the_branch_is_the_identity() -> None:
     block = VSSBlock(4, SelectiveScanBlock(2, 4, d_state=1))
     torch.nn.init.zeros_(block.mixer.out_proj.weight)
     x = torch.rand(1, 4, 6, 6)

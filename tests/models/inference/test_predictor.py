@@ -1,4 +1,4 @@
-"""The predictor against networks whose answer is known at every voxel."""
+"""The predictor agrees with networks whose logits are known at every voxel."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from lib.ops.windows import add_window, window_starts
 
 
 class Channels(nn.Module):
-    """Logits that are the input channels and a third class at 0.5: pointwise, so any tiling gives the same answer."""
+    """A pointwise network whose logits are the input channels and a constant 0.5, so tiling does not change them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ def volume(*shape: int) -> torch.Tensor:
 
 @pytest.mark.parametrize("roi", [(16, 16), (8, 8), (10, 64), (6, 5, 4), (32, 32, 32), (7, 7, 1)])
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_windows_agree_with_the_whole_volume(roi: tuple[int, ...], batch_size: int) -> None:
+def test_windows_give_the_logits_of_the_whole_volume(roi: tuple[int, ...], batch_size: int) -> None:
     x = volume(17, 13, 11)
     predictor = Predictor(Channels(), roi=roi, batch_size=batch_size)
     expected = torch.cat([x, torch.full_like(x, 0.5)])
@@ -37,7 +37,7 @@ def test_windows_agree_with_the_whole_volume(roi: tuple[int, ...], batch_size: i
     assert torch.equal(labels, expected.argmax(dim=0).to(torch.uint8))
 
 
-def test_offsets_pick_slices_and_repeat_the_edge() -> None:
+def test_slice_offsets_select_slices_and_repeat_the_edge() -> None:
     x = volume(5, 4, 6)
     logits = Predictor(Channels(), roi=(8, 8), slice_offsets=(-2, 0, 1)).logits(x)
     for channel, offset in enumerate((-2, 0, 1)):
@@ -46,7 +46,7 @@ def test_offsets_pick_slices_and_repeat_the_edge() -> None:
 
 
 @pytest.mark.parametrize(("size", "whole"), [(16, True), (17, False)])
-def test_a_slice_runs_whole_up_to_the_factor(size: int, whole: bool) -> None:
+def test_a_slice_is_predicted_as_a_whole_up_to_the_largest_ratio(size: int, whole: bool) -> None:
     network = Channels()
     Predictor(network, roi=(10, 10), batch_size=4).labels(volume(size, 10, 6))
     assert network.shapes[0] == ((4, 1, size, 10) if whole else (4, 1, 10, 10))
@@ -54,13 +54,13 @@ def test_a_slice_runs_whole_up_to_the_factor(size: int, whole: bool) -> None:
 
 
 @pytest.mark.parametrize("roi", [(16, 16), (8, 8, 4)])
-def test_progress_counts_every_slice_and_ends_at_all(roi: tuple[int, ...]) -> None:
+def test_progress_increases_to_the_number_of_slices(roi: tuple[int, ...]) -> None:
     calls = []
     Predictor(Channels(), roi=roi, batch_size=2).labels(volume(9, 9, 9), progress=lambda *call: calls.append(call))
     assert calls == sorted(calls) and calls[-1] == (9, 9) and len(calls) > 1
 
 
-def test_training_mode_is_given_back() -> None:
+def test_training_mode_is_restored() -> None:
     predictor = Predictor(Channels().train(), roi=(8, 8))
     predictor.labels(volume(4, 4, 2))
     assert predictor.network.training
@@ -72,23 +72,23 @@ def test_overlapping_windows_are_blended_smoothly() -> None:
             return torch.linspace(0, 1, x.shape[-2])[:, None].expand(x.shape).clone()
 
     logits = Predictor(Ramp(), roi=(8, 8), overlap=0.5, fixed=True).logits(volume(16, 8, 1))
-    # Unblended, the ramp falls from 1 to 0 in one step at each window's end.
+    # Without blending the ramp would fall from 1 to 0 in one step at the end of every window.
     assert logits[0, :, 0, 0].diff().abs().max() < 0.5
 
 
 @pytest.mark.parametrize(("roi", "shape"), [((8, 8), (5, 12, 3)), ((8, 8, 6), (5, 12, 4))])
-def test_a_network_of_one_size_is_shown_no_other(roi: tuple[int, ...], shape: tuple[int, ...]) -> None:
-    class Picky(nn.Module):
+def test_a_network_with_a_fixed_size_gets_windows_of_that_size(roi: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    class FixedSize(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             assert tuple(x.shape[2:]) == roi
             return x
 
-    logits = Predictor(Picky(), roi=roi, fixed=True).logits(volume(*shape))
+    logits = Predictor(FixedSize(), roi=roi, fixed=True).logits(volume(*shape))
     torch.testing.assert_close(logits, volume(*shape))
 
 
 @pytest.mark.parametrize(("roi", "shape"), [((8, 8), (20, 18, 3)), ((8, 8, 6), (20, 18, 15))])
-def test_memory_that_runs_out_changes_no_logit_and_is_told(roi: tuple[int, ...], shape: tuple[int, ...]) -> None:
+def test_running_out_of_memory_adds_a_note_and_changes_no_logit(roi: tuple[int, ...], shape: tuple[int, ...]) -> None:
     class Greedy(Channels):
         room = 99
 
@@ -108,25 +108,25 @@ def test_memory_that_runs_out_changes_no_logit_and_is_told(roi: tuple[int, ...],
 
 
 @pytest.mark.parametrize(("roi", "shape"), [((8, 8), (20, 18, 3)), ((8, 8, 6), (20, 18, 15))])
-def test_without_room_for_the_sum_the_processor_puts_windows_together(
+def test_windows_are_blended_on_the_cpu_if_memory_runs_out(
     roi: tuple[int, ...], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     x, notes, calls = volume(*shape), [], []
     expected = Predictor(Channels(), roi=roi, batch_size=2).logits(x)
 
-    def crowded(*arguments: object) -> None:
+    def add_window_with_one_error(*arguments: object) -> None:
         calls.append(arguments)
         if len(calls) == 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
         add_window(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr("lib.models.inference.slab.add_window", crowded)
-    # To the predictor "cpu:0" is a device like a GPU, whose memory may run out.
+    monkeypatch.setattr("lib.models.inference.slab.add_window", add_window_with_one_error)
+    # The predictor treats "cpu:0" like a GPU, whose memory can run out.
     predictor = Predictor(Channels(), roi=roi, batch_size=2, device="cpu:0")
     slabs = [slab.clone() for _, slab in predictor.slabs(x, notes=notes)]
     assert torch.equal(torch.cat(slabs, -1), expected)
     assert notes == ["memory ran out: windows are put together on the processor"]
-    assert predictor.stitched_on == torch.device("cpu"), "what was learnt about the memory is kept"
+    assert predictor.blend_device == torch.device("cpu"), "the predictor keeps blending on the CPU"
 
 
 @pytest.mark.parametrize(
@@ -139,12 +139,12 @@ def test_without_room_for_the_sum_the_processor_puts_windows_together(
         ({"roi": (8, 8), "slice_offsets": ()}, "slice_offsets"),
     ],
 )
-def test_bad_arguments_are_refused(options: dict, message: str) -> None:
+def test_bad_arguments_raise(options: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Predictor(Channels(), **options)
 
 
 @pytest.mark.parametrize("shape", [(4, 4, 4), (2, 4, 4, 4), (1, 4, 4, 0)])
-def test_other_volumes_are_refused(shape: tuple[int, ...]) -> None:
+def test_volumes_of_another_shape_raise(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="volume"):
         Predictor(Channels(), roi=(4, 4)).labels(torch.zeros(shape))

@@ -1,4 +1,4 @@
-"""A cascade whose every part is tiny, and a scan for it."""
+"""A cascade of tiny parts, and a scan for it."""
 
 import pytest
 import torch
@@ -6,13 +6,13 @@ import torch
 from lib.models.restoration.build import nafnet_tiny
 from lib.models.restoration.cascade import Cascade
 from lib.models.restoration.semantics import SamSemantics
-from tests.models.sam.toys import taught, toy_network
+from tests.models.sam.toys import randomise_adapters, toy_network
 
 SIDE = 2
 
 
-def awake(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
-    """Return the network after every parameter that begins at zero learned something."""
+def randomise_zeros(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
+    """Fill the parameters that are initialised with zeros with random values, as after training."""
     rng = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in network.parameters():
@@ -22,12 +22,12 @@ def awake(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
 
 
 def make_cascade(*, guided: bool = True, seed: int = 0) -> Cascade:
-    """Return a cascade on a toy of segment-anything, the same for one seed."""
-    semantics = SamSemantics(taught(toy_network(32)), side=SIDE)
+    """Return a cascade with a tiny segment-anything network; equal seeds give equal cascades."""
+    semantics = SamSemantics(randomise_adapters(toy_network(32)), side=SIDE)
     torch.manual_seed(seed)
     second = nafnet_tiny(2, 1, guide_channels=semantics.count if guided else 0)
     cascade = Cascade(nafnet_tiny(), second, semantics)
-    awake(cascade.first), awake(second, 1)
+    randomise_zeros(cascade.first), randomise_zeros(second, 1)
     return cascade
 
 

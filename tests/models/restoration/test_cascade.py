@@ -1,4 +1,4 @@
-"""The cascade: what it computes, where gradients stop, what is exported and what is kept."""
+"""Outputs, gradients, export and state dict of the cascade."""
 
 from pathlib import Path
 
@@ -14,13 +14,13 @@ from lib.models.weights import load_weights, save_weights
 from tests.models.restoration.conftest import make_cascade
 
 
-def touched(cascade: Cascade) -> set[str]:
-    """Return the parts that have a gradient."""
+def parts_with_gradient(cascade: Cascade) -> set[str]:
+    """Return the names of the parts that have a gradient."""
     return {name.split(".")[0] for name, p in cascade.named_parameters() if p.grad is not None and p.grad.any()}
 
 
-def test_stages_are_what_they_say(cascade: Cascade, scan: torch.Tensor) -> None:
-    stages = cascade(scan, compare=True)
+def test_outputs_equal_their_definitions(cascade: Cascade, scan: torch.Tensor) -> None:
+    stages = cascade(scan, with_features=True)
     assert cascade.semantics is not None and cascade.second is not None
     torch.testing.assert_close(stages.first, cascade.first(scan))
     torch.testing.assert_close(stages.first_features, cascade.semantics.features(stages.first))
@@ -34,10 +34,10 @@ def test_stages_are_what_they_say(cascade: Cascade, scan: torch.Tensor) -> None:
     )
 
 
-def test_distillation_and_consistency_teach_the_first_stage_only(scan: torch.Tensor) -> None:
+def test_distillation_and_consistency_losses_train_the_first_stage_only(scan: torch.Tensor) -> None:
     for name in ("distillation", "consistency"):
         cascade = make_cascade()
-        stages = cascade(scan, compare=True)
+        stages = cascade(scan, with_features=True)
         losses = {
             "distillation": semantic_distillation_loss(
                 stages.first, stages.second, [(stages.first_features, stages.second_features)]
@@ -46,17 +46,19 @@ def test_distillation_and_consistency_teach_the_first_stage_only(scan: torch.Ten
         }
         assert losses[name] > 0
         losses[name].backward()
-        assert touched(cascade) == {"first"}, name
+        assert parts_with_gradient(cascade) == {"first"}, name
 
 
-def test_the_second_stages_own_loss_reaches_both_and_not_the_semantics(cascade: Cascade, scan: torch.Tensor) -> None:
+def test_the_loss_of_the_second_stage_trains_both_stages_but_not_the_semantics(
+    cascade: Cascade, scan: torch.Tensor
+) -> None:
     stages = cascade(scan)
     stages.second.square().sum().backward()
     assert not stages.masks.requires_grad
-    assert touched(cascade) == {"first", "second"}
+    assert parts_with_gradient(cascade) == {"first", "second"}
 
 
-def test_masks_matter_to_a_guided_second_stage_only(scan: torch.Tensor) -> None:
+def test_masks_affect_a_guided_second_stage_only(scan: torch.Tensor) -> None:
     for guided in (True, False):
         cascade = make_cascade(guided=guided)
         before = cascade(scan).second
@@ -65,19 +67,19 @@ def test_masks_matter_to_a_guided_second_stage_only(scan: torch.Tensor) -> None:
         assert torch.equal(cascade(scan).second, before) is not guided
 
 
-def test_without_a_second_stage_it_is_the_first_alone(scan: torch.Tensor) -> None:
+def test_a_cascade_without_a_second_stage_returns_the_first_only(scan: torch.Tensor) -> None:
     cascade = Cascade(nafnet_tiny())
-    stages = cascade(scan, compare=True)
+    stages = cascade(scan, with_features=True)
     assert torch.equal(stages.first, cascade.first(scan))
     assert stages.second is stages.masks is stages.first_features is None
 
 
-def test_a_guide_needs_semantics() -> None:
+def test_guide_channels_without_semantics_raise() -> None:
     with pytest.raises(ValueError, match="semantics"):
         Cascade(nafnet_tiny(), nafnet_tiny(2, 1, guide_channels=4))
 
 
-def test_exported_is_the_first_stage_and_nothing_else(cascade: Cascade, scan: torch.Tensor, tmp_path: Path) -> None:
+def test_export_returns_a_copy_of_the_first_stage_only(cascade: Cascade, scan: torch.Tensor, tmp_path: Path) -> None:
     exported = cascade.train().export()
     assert type(exported) is NAFNet and not exported.training
     assert set(exported.state_dict()) == set(nafnet_tiny().state_dict())
@@ -90,7 +92,7 @@ def test_exported_is_the_first_stage_and_nothing_else(cascade: Cascade, scan: to
     assert torch.equal(served(scan), exported(scan)) and not torch.equal(served(scan), cascade(scan).first)
 
 
-def test_the_state_is_what_learns(cascade: Cascade, scan: torch.Tensor) -> None:
+def test_the_state_dict_contains_both_stages_only(cascade: Cascade, scan: torch.Tensor) -> None:
     assert {name.split(".")[0] for name in cascade.state_dict()} == {"first", "second"}
     other = make_cascade(seed=1)
     assert not torch.equal(other(scan).second, cascade(scan).second)
@@ -99,7 +101,7 @@ def test_the_state_is_what_learns(cascade: Cascade, scan: torch.Tensor) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["missing", "unknown"])
-def test_another_state_is_refused(cascade: Cascade, wrong: str) -> None:
+def test_a_state_dict_that_does_not_fit_raises(cascade: Cascade, wrong: str) -> None:
     state = cascade.state_dict()
     if wrong == "missing":
         del state["first.last.bias"]
@@ -109,7 +111,7 @@ def test_another_state_is_refused(cascade: Cascade, wrong: str) -> None:
         cascade.load_state_dict(state)
 
 
-def test_semantics_stay_in_evaluation(cascade: Cascade) -> None:
+def test_semantics_stay_in_evaluation_mode(cascade: Cascade) -> None:
     cascade.train()
     assert cascade.first.training and cascade.semantics is not None
     assert not any(module.training for module in cascade.semantics.modules())

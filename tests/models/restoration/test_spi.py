@@ -1,23 +1,23 @@
-"""Modulation by masks: the identity at first, by hand later."""
+"""Modulation by masks is the identity at first, and then depends on the masks nearby."""
 
 import torch
 
 from lib.models.restoration.spi import SemanticModulation
 
 
-def test_identity_until_it_learns() -> None:
+def test_a_new_module_is_the_identity() -> None:
     x = torch.randn(2, 3, 4, 4)
     assert torch.equal(SemanticModulation(3, 2)(x, torch.rand(2, 2, 4, 4)), x)
 
 
-def test_worked_by_hand() -> None:
-    """Biases alone, scale 1/2 and shift -1: x = 4 becomes 4 x 1.5 - 1."""
+def test_modulation_matches_values_worked_by_hand() -> None:
+    """With the biases only, scale 1/2 and shift -1, x = 4 becomes 4 x 1.5 - 1."""
     modulation = SemanticModulation(1, 1)
     modulation.scale_shift.bias.data = torch.tensor([0.5, -1.0])
     assert modulation(torch.full((1, 1, 2, 2), 4.0), torch.rand(1, 1, 2, 2)).unique().tolist() == [5.0]
 
 
-def test_each_place_hears_the_masks_around_it_only() -> None:
+def test_a_mask_changes_only_positions_nearby() -> None:
     torch.manual_seed(0)
     modulation = SemanticModulation(2, 1)
     torch.nn.init.normal_(modulation.scale_shift.weight)

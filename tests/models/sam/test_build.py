@@ -1,4 +1,4 @@
-"""Named sizes: the published counts, every published tensor in its place, and other image sizes."""
+"""Named sizes have the published parameters, load the published weights and accept other image sizes."""
 
 import copy
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import nn
 
 from lib.models import PROMPTED
 from lib.models.sam import build
-from lib.models.sam.build import VIT_PATCH, resized_positions, sam_tiny, sam_vit_b, vit_b
+from lib.models.sam.build import VIT_PATCH, build_vit_b, resize_positions, sam_tiny, sam_vit_b
 from lib.models.sam.foundation import NoFoundation, fold_batch_norm
 from lib.models.sam.network import PromptedNetwork, Prompts
 
@@ -23,12 +23,12 @@ def count(module: nn.Module) -> int:
 
 def test_vit_b_has_the_published_parameters() -> None:
     with torch.device("meta"):
-        network = build._assemble(vit_b(), 1024, VIT_PATCH)
+        network = build._assemble(build_vit_b(), 1024, VIT_PATCH)
     parts = [count(part) for part in (network.image_encoder, network.prompt_encoder, network.mask_decoder)]
     assert parts == [89_670_912, 6_220, 4_058_340] and count(network) == 93_735_472
 
 
-def test_every_tensor_of_lite_medsam_has_its_place(tiny: PromptedNetwork, weights_file: Path) -> None:
+def test_every_tensor_of_lite_medsam_is_loaded(tiny: PromptedNetwork, weights_file: Path) -> None:
     published = torch.load(weights_file, weights_only=True)
     assert len(published) == 435
     learnable = [v for name, v in published.items() if not name.endswith(("running_mean", "running_var", "_tracked"))]
@@ -36,17 +36,17 @@ def test_every_tensor_of_lite_medsam_has_its_place(tiny: PromptedNetwork, weight
     names = {
         name.replace("patch_embed.seq.", "patch_embed."): value for name, value in fold_batch_norm(published).items()
     }
-    ours = {
+    loaded = {
         name.replace(".base_layer", ""): value
         for name, value in nn.Module.state_dict(tiny).items()
         if ".lora_" not in name and name != "foundation"
     }
-    assert ours.keys() == names.keys()
-    assert all(torch.equal(ours[name], names[name]) for name in ours)
+    assert loaded.keys() == names.keys()
+    assert all(torch.equal(loaded[name], names[name]) for name in loaded)
 
 
-def test_lite_medsam_draws_what_a_box_holds(weights_file: Path) -> None:
-    """The real weights, as they were trained: a bright disc, boxed."""
+def test_lite_medsam_segments_a_disc_in_a_box(weights_file: Path) -> None:
+    """The published weights segment a bright disc from a box, the prompt that they were trained with."""
     rows, columns = torch.meshgrid(torch.arange(128.0), torch.arange(128.0), indexing="ij")
     disc = (rows - 60).hypot(columns - 75) < 22
     network = sam_tiny(128, foundation=weights_file)
@@ -56,7 +56,7 @@ def test_lite_medsam_draws_what_a_box_holds(weights_file: Path) -> None:
     assert 2 * (mask & disc).sum() / (mask.sum() + disc.sum()) > 0.9
 
 
-def test_the_adapters_are_in_the_eight_last_blocks_and_always_the_same(
+def test_adapters_are_in_the_last_eight_blocks_and_do_not_depend_on_the_seed(
     weights_file: Path, tiny: PromptedNetwork
 ) -> None:
     torch.manual_seed(123)
@@ -70,7 +70,7 @@ def test_the_adapters_are_in_the_eight_last_blocks_and_always_the_same(
 
 
 def small_vit(image_size: int) -> ImageEncoderViT:
-    """Return a ViT of two blocks, one in windows and one on the whole image, with the published names."""
+    """Return a ViT with the published names and two blocks: window attention, then global attention."""
     return ImageEncoderViT(
         depth=2,
         embed_dim=24,
@@ -86,7 +86,7 @@ def small_vit(image_size: int) -> ImageEncoderViT:
 
 
 def published_file(encoder: Callable[[int], nn.Module], image_size: int, path: Path) -> dict[str, torch.Tensor]:
-    """Write a network of random weights as SAM's are published, and return them."""
+    """Write random weights in the published format of SAM, and return them."""
     torch.manual_seed(0)
     network = build._assemble(encoder(image_size), image_size, VIT_PATCH)
     with torch.no_grad():
@@ -118,16 +118,18 @@ def check_sizes(state: dict[str, torch.Tensor], path: Path, written_at: int) -> 
         assert embedding.shape == (1, 256, side, side) and embedding.isfinite().all()
 
 
-def test_positions_are_resized_for_other_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build, "vit_b", small_vit)
+def test_positional_embeddings_are_resized_for_other_image_sizes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(build, "build_vit_b", small_vit)
     state = published_file(small_vit, 128, tmp_path / "vit.pth")
     check_sizes(state, tmp_path / "vit.pth", 128)
 
 
 @pytest.mark.slow
-def test_positions_of_vit_b_are_resized_for_other_images(tmp_path: Path) -> None:
+def test_positional_embeddings_of_vit_b_are_resized_for_other_image_sizes(tmp_path: Path) -> None:
     path = tmp_path / "vit.pth"
-    state = published_file(vit_b, 512, path)
+    state = published_file(build_vit_b, 512, path)
     network = sam_vit_b(256, foundation=path)
     with torch.inference_mode():
         assert network.encode(torch.rand(1, 1, 256, 256)).shape == (1, 256, 16, 16)
@@ -136,31 +138,31 @@ def test_positions_of_vit_b_are_resized_for_other_images(tmp_path: Path) -> None
     assert all(torch.equal(state[name], loaded[name]) for name in state)
 
 
-def test_resized_positions_keep_a_slope() -> None:
-    """A linear embedding, seen from twice as many patches, is nearly the same line."""
+def test_resized_positional_embeddings_keep_a_slope() -> None:
+    """A linear embedding that is resized to twice as many patches is nearly linear with half the slope."""
     line = torch.arange(8.0)
     state = {
         "image_encoder.pos_embed": line.view(1, 8, 1, 1).expand(1, 8, 8, 3).contiguous(),
         "image_encoder.blocks.0.attn.rel_pos_h": torch.arange(15.0)[:, None].expand(15, 3).contiguous(),
         "image_encoder.blocks.1.attn.rel_pos_h": torch.arange(27.0)[:, None].expand(27, 3).contiguous(),
     }
-    resized = resized_positions(state, 16)
+    resized = resize_positions(state, 16)
     rows = resized["image_encoder.pos_embed"][0, :, 0, 0]
     assert torch.allclose(rows[4:12], (torch.arange(16.0) / 2 - 0.25)[4:12], atol=0.06)
     relative = resized["image_encoder.blocks.0.attn.rel_pos_h"]
     assert relative.shape == (31, 3) and relative[15, 0] == pytest.approx(7.0) and (relative.diff(dim=0) >= 0).all()
-    # In windows nothing changes, and what was given is left alone.
+    # Embeddings of window attention are not resized, and the given weights are not changed.
     assert resized["image_encoder.blocks.1.attn.rel_pos_h"] is state["image_encoder.blocks.1.attn.rel_pos_h"]
     assert state["image_encoder.pos_embed"].shape == (1, 8, 8, 3)
-    assert resized_positions(state, 8) == state
+    assert resize_positions(state, 8) == state
 
 
-def test_vit_b_without_a_file_says_what_to_set() -> None:
+def test_vit_b_without_a_file_raises_with_the_setting() -> None:
     with pytest.raises(NoFoundation, match=r"set `foundation`"):
         sam_vit_b(64)
 
 
-def test_a_foundation_of_another_network_is_refused(tmp_path: Path) -> None:
+def test_a_foundation_of_another_network_raises(tmp_path: Path) -> None:
     torch.save({"image_encoder.weight": torch.ones(1)}, tmp_path / "other.pth")
     with pytest.raises(NoFoundation, match="published"):
         sam_tiny(64, foundation=tmp_path / "other.pth")
@@ -169,7 +171,7 @@ def test_a_foundation_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "size"), [("sam_tiny", 62), ("sam_tiny", 0), ("sam_vit_b", 100), ("sam_vit_b", 8)])
-def test_a_size_between_the_patches_is_refused(name: str, size: int, tmp_path: Path) -> None:
+def test_an_image_size_that_is_no_multiple_of_the_patch_raises(name: str, size: int, tmp_path: Path) -> None:
     (tmp_path / "some.pth").touch()
     with pytest.raises(ValueError, match="multiple"):
         PROMPTED[name](size, foundation=tmp_path / "some.pth")

@@ -1,4 +1,4 @@
-"""TinyViT's parts against plain references, and its shapes."""
+"""The parts of TinyViT agree with plain references, and its embeddings have the documented shape."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from lib.models.sam.tiny_vit import AttentionBlock, InvertedBottleneck, Merge, T
 
 
 def convolution(channels: int, out: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Module:
-    """Return a convolution and its normalisation, as published, with running statistics of a trained one."""
+    """Return a convolution with batch normalisation, as published, with random running statistics."""
     conv = nn.Conv2d(channels, out, kernel, stride, kernel // 2, groups=groups, bias=False)
     bn = nn.BatchNorm2d(out)
     for value, low, high in (
@@ -26,15 +26,15 @@ def convolution(channels: int, out: int, kernel: int, stride: int = 1, groups: i
     return pair.eval()
 
 
-def filled(module: nn.Module, parts: dict[str, nn.Module]) -> nn.Module:
-    """Return the module with the folded weights of published parts."""
+def load_folded(module: nn.Module, parts: dict[str, nn.Module]) -> nn.Module:
+    """Load the folded weights of published parts into a module, and return the module."""
     state = {f"{part}.{name}": value for part, pair in parts.items() for name, value in pair.state_dict().items()}
     module.load_state_dict(fold_batch_norm(state), strict=True)
     return module
 
 
 @torch.no_grad()
-def test_inverted_bottleneck_is_the_published_one() -> None:
+def test_inverted_bottleneck_equals_the_published_one() -> None:
     torch.manual_seed(0)
     parts = {
         "conv1": convolution(8, 32, 1),
@@ -43,12 +43,12 @@ def test_inverted_bottleneck_is_the_published_one() -> None:
     }
     x = torch.randn(2, 8, 9, 7)
     wanted = F.gelu(x + parts["conv3"](F.gelu(parts["conv2"](F.gelu(parts["conv1"](x))))))
-    assert torch.allclose(filled(InvertedBottleneck(8), parts)(x), wanted, atol=1e-5)
+    assert torch.allclose(load_folded(InvertedBottleneck(8), parts)(x), wanted, atol=1e-5)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("stride", [1, 2])
-def test_merge_is_the_published_one(stride: int) -> None:
+def test_merge_equals_the_published_one(stride: int) -> None:
     torch.manual_seed(0)
     parts = {
         "conv1": convolution(6, 10, 1),
@@ -57,11 +57,11 @@ def test_merge_is_the_published_one(stride: int) -> None:
     }
     x = torch.randn(2, 6, 8, 10)
     wanted = parts["conv3"](F.gelu(parts["conv2"](F.gelu(parts["conv1"](x)))))
-    assert torch.allclose(filled(Merge(6, 10, stride), parts)(x), wanted, atol=1e-5)
+    assert torch.allclose(load_folded(Merge(6, 10, stride), parts)(x), wanted, atol=1e-5)
 
 
 def plain_attention(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
-    """Attend window by window, head by head, pair by pair; windows are filled up with zeros before the norm."""
+    """Compute attention with loops over windows, heads and pairs; windows are padded with zeros before the norm."""
     (batch, height, width, channels), side = x.shape, layer.window
     padded = torch.zeros(batch, -(-height // side) * side, -(-width // side) * side, channels)
     padded[:, :height, :width] = x
@@ -87,17 +87,17 @@ def plain_attention(layer: WindowAttention, x: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 @pytest.mark.parametrize("shape", [(3, 3), (6, 3), (4, 5), (2, 7)])
-def test_attention_is_the_formula_in_filled_up_windows(shape: tuple[int, int]) -> None:
+def test_attention_equals_the_formula_in_padded_windows(shape: tuple[int, int]) -> None:
     torch.manual_seed(0)
     layer = WindowAttention(8, 2, 3)
     nn.init.normal_(layer.attention_biases)
-    nn.init.normal_(layer.norm.bias)  # zeros become something under a norm
+    nn.init.normal_(layer.norm.bias)  # zeros of the padding are not zero after the norm
     x = torch.randn(2, *shape, 8)
     assert torch.allclose(layer(x), plain_attention(layer, x), atol=1e-5)
 
 
 @torch.no_grad()
-def test_the_block_attends_then_convolves_then_feeds_forward() -> None:
+def test_a_block_is_attention_then_convolution_then_feed_forward() -> None:
     torch.manual_seed(0)
     block, x = AttentionBlock(8, 2, 3), torch.randn(1, 8, 4, 5)
     y = x + block.attn(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
@@ -111,5 +111,5 @@ def test_the_block_attends_then_convolves_then_feeds_forward() -> None:
 
 @torch.inference_mode()
 @pytest.mark.parametrize("shape", [(32, 32), (20, 36)])
-def test_embeds_any_image_at_a_quarter(shape: tuple[int, int]) -> None:
+def test_embeddings_have_a_quarter_of_the_resolution(shape: tuple[int, int]) -> None:
     assert TinyViT(24)(torch.rand(1, 3, *shape)).shape == (1, 24, shape[0] // 4, shape[1] // 4)

@@ -1,10 +1,10 @@
-"""A prompted network small enough for tests that are not about its weights."""
+"""Tiny prompted networks for tests that do not need trained weights."""
 
 import torch
 from segment_anything.modeling import MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import nn
 
-from lib.models.sam.lora import adapt
+from lib.models.sam.lora import add_adapters
 from lib.models.sam.network import PromptedNetwork, Prompts
 from lib.models.sam.tiny_vit import AttentionBlock
 
@@ -12,7 +12,7 @@ DIM = 32
 
 
 class ToyEncoder(nn.Module):
-    """Patches, one block of attention, the embedding."""
+    """A tiny encoder: patch embedding, one attention block, and a projection."""
 
     def __init__(self, stride: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ def toy_network(
     seed: int = 0,
     kind: type[PromptedNetwork] = PromptedNetwork,
 ) -> PromptedNetwork:
-    """Return a network of SAM's parts, all of them tiny, the same for one seed; its adapters change nothing yet."""
+    """Return a tiny network of SAM's parts with untrained adapters; equal seeds give equal networks."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         side = image_size // stride
@@ -42,12 +42,12 @@ def toy_network(
             MaskDecoder(transformer_dim=DIM, transformer=TwoWayTransformer(2, DIM, 8, 64)),
         )
         network.foundation.fill_(seed)
-        network.image_encoder = adapt(network.image_encoder, rank)
+        network.image_encoder = add_adapters(network.image_encoder, rank)
     return network.eval()
 
 
-def taught(network: PromptedNetwork) -> PromptedNetwork:
-    """Return the network after its adapters learned something."""
+def randomise_adapters(network: PromptedNetwork) -> PromptedNetwork:
+    """Randomise the adapters of a network, as if they were trained, and return the network."""
     torch.manual_seed(1)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
@@ -57,7 +57,7 @@ def taught(network: PromptedNetwork) -> PromptedNetwork:
 
 
 class Bright(PromptedNetwork):
-    """Finds everything bright, whatever is asked, and remembers the questions: its embedding is the image."""
+    """A network that segments bright pixels for every prompt and records the prompts; its embedding is the image."""
 
     seen: list[Prompts]
 

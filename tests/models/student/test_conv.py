@@ -1,4 +1,4 @@
-"""The convolutional student: its sizes, its strides, and what an export may fold."""
+"""Blocks, stride and foldable normalisation of the convolutional student."""
 
 import pytest
 import torch
@@ -12,7 +12,7 @@ def network(**options) -> torch.nn.Module:
     return build_conv(spatial_dims=2, in_channels=2, out_channels=3, **options).eval()
 
 
-def test_a_separable_block_is_its_input_until_the_branch_learned() -> None:
+def test_a_separable_block_without_its_branch_is_relu() -> None:
     block = SeparableBlock(2, 4, 5).eval()
     nn.init.zeros_(block.norm.weight)
     x = torch.randn(1, 4, 6, 7)
@@ -20,7 +20,7 @@ def test_a_separable_block_is_its_input_until_the_branch_learned() -> None:
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_a_units_normalisation_folds_into_its_convolution(dims: int) -> None:
+def test_normalisation_can_be_folded_into_the_convolution(dims: int) -> None:
     torch.manual_seed(0)
     unit = BatchUnit(dims, 3, 4, stride=2)
     x = torch.randn(2, 3, *[8] * dims)
@@ -33,13 +33,13 @@ def test_a_units_normalisation_folds_into_its_convolution(dims: int) -> None:
 
 
 @pytest.mark.parametrize(("channels", "stride"), [((8, 16), 4), ((8, 8, 16, 16, 24), 32)])
-def test_stride_follows_the_channels(channels: tuple[int, ...], stride: int) -> None:
+def test_the_stride_depends_on_the_number_of_stages(channels: tuple[int, ...], stride: int) -> None:
     net = network(channels=channels, depths=[1] * (len(channels) - 1))
     assert net.stride == stride and net(torch.rand(1, 2, 33, 47)).shape == (1, 3, 33, 47)
 
 
-def test_the_background_can_be_shifted_in_one_number() -> None:
-    """What a calibration adds to the classifier's bias is added to every voxel's logit."""
+def test_one_bias_shifts_the_logits_of_the_background() -> None:
+    """A value that calibration adds to the bias of the classifier is added to the logit of every voxel."""
     net, x = network(), torch.rand(1, 2, 40, 40)
     before = net(x)
     with torch.no_grad():
@@ -47,6 +47,6 @@ def test_the_background_can_be_shifted_in_one_number() -> None:
     assert torch.allclose(net(x) - before, torch.tensor([0.5, 0, 0]).view(1, 3, 1, 1), atol=1e-5)
 
 
-def test_lists_that_do_not_fit_are_refused() -> None:
+def test_lists_of_different_lengths_raise() -> None:
     with pytest.raises(ValueError, match="4 entries"):
         network(depths=(1, 1))

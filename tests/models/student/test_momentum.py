@@ -1,4 +1,4 @@
-"""The slow copy: it begins as the student is, follows it, and never learns."""
+"""The slow copy follows the student by momentum and has no gradients."""
 
 import pytest
 import torch
@@ -15,11 +15,11 @@ def build() -> MomentumPair:
     return MomentumPair(student, spatial_dims=2, in_channels=1)
 
 
-def test_lengths_and_gradients() -> None:
+def test_vectors_have_unit_norm_and_only_the_student_has_gradients() -> None:
     pair = build().train()
     *queries, first, second = pair(*VIEWS, 0.9)
-    for each in (*queries, first, second):
-        torch.testing.assert_close(each.norm(dim=1), torch.ones(4))
+    for vectors in (*queries, first, second):
+        torch.testing.assert_close(vectors.norm(dim=1), torch.ones(4))
     assert not first.requires_grad and not second.requires_grad
     (queries[0].sum() + queries[1][:, 0].sum()).backward()
     assert all(parameter.grad is None for parameter in pair.slow.parameters())
@@ -27,7 +27,7 @@ def test_lengths_and_gradients() -> None:
 
 
 @pytest.mark.parametrize("momentum", [0.0, 0.75])
-def test_the_copy_follows_at_its_pace(momentum: float) -> None:
+def test_the_slow_copy_is_updated_with_its_momentum(momentum: float) -> None:
     pair = build().train()
     before = pair.slow[0].stem[0].weight.clone()
     with torch.no_grad():
@@ -36,7 +36,7 @@ def test_the_copy_follows_at_its_pace(momentum: float) -> None:
     torch.testing.assert_close(pair.slow[0].stem[0].weight, before + (1 - momentum))
 
 
-def test_in_evaluation_nothing_moves() -> None:
+def test_the_slow_copy_is_not_updated_in_evaluation() -> None:
     pair = build().eval()
     with torch.no_grad():
         pair.student.stem[0].weight += 1

@@ -1,31 +1,31 @@
-"""The transformer student: its places and its size."""
+"""Position encoding and size of the transformer student."""
 
 import torch
 
-from lib.models.student.vit import build_vit, places
+from lib.models.student.vit import build_vit, position_encoding
 
 
-def test_places_by_hand() -> None:
-    """Four channels: sine and cosine of the row, then of the column, at rate 1."""
+def test_the_position_encoding_matches_values_worked_by_hand() -> None:
+    """The four channels are sine and cosine of the row, then of the column, at rate 1."""
     row, column = torch.tensor(1.0), torch.tensor(2.0)
-    found = places(2, 3, 4)
+    found = position_encoding(2, 3, 4)
     assert found.shape == (6, 4)
     assert torch.allclose(found[5], torch.stack([row.sin(), row.cos(), column.sin(), column.cos()]))
     assert torch.allclose(found[0], torch.tensor([0.0, 1.0, 0.0, 1.0]))
 
 
-def test_it_is_vit_tiny() -> None:
-    """Twelve blocks of 192 channels and three heads: 5.34 M, as published, beside a patch embedding for one channel."""
+def test_the_blocks_have_the_size_of_vit_tiny() -> None:
+    """Twelve blocks with 192 channels and three heads have the published 5.34 M parameters, without patch embedding."""
     net = build_vit(in_channels=1, out_channels=6)
     blocks = sum(p.numel() for p in net.blocks.parameters()) + sum(p.numel() for p in net.norm.parameters())
-    # Of a block: qkv, projection, two layers of the perceptron, two normalisations.
+    # A block has qkv, projection, two layers of the perceptron and two normalisations.
     by_hand = 12 * (192 * 576 + 576 + 192 * 192 + 192 + 192 * 768 + 768 + 768 * 192 + 192 + 4 * 192) + 2 * 192
     assert blocks == by_hand
     rest = sum(p.numel() for p in net.parameters()) - blocks
-    assert rest < 0.05 * blocks + 16 * 16 * 192 + 192, "the decoder is light"
+    assert rest < 0.05 * blocks + 16 * 16 * 192 + 192, "the decoder is small"
 
 
-def test_a_token_far_away_counts() -> None:
+def test_logits_depend_on_distant_tokens() -> None:
     torch.manual_seed(0)
     net = build_vit(in_channels=1, out_channels=2, embed_dim=16, depth=2, heads=2, detail_channels=8).eval()
     x = torch.rand(1, 1, 64, 64)

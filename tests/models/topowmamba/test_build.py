@@ -1,4 +1,4 @@
-"""The builder: the ablation switches, where blocks stand, and what the network keeps of an image."""
+"""Ablation options and stages of the builder, and basic behaviour of the network."""
 
 import pytest
 import torch
@@ -28,13 +28,13 @@ def stages_with(network: nn.Module, kind: type) -> list[int]:
         ({"wmb_stages": (True, False, True, False), "stage_blocks": ("vss", "vss", "scvss", "conv")}, [0, 2], [2]),
     ],
 )
-def test_blocks_stand_where_the_arguments_say(overrides: dict, wmb: list[int], scvss: list[int]) -> None:
+def test_blocks_are_in_the_stages_that_the_arguments_name(overrides: dict, wmb: list[int], scvss: list[int]) -> None:
     network = build(**overrides)
     assert stages_with(network, ResidualWaveletMixer) == wmb
     assert stages_with(network, SCVSSBlock) == scvss
 
 
-def test_design_is_an_argument() -> None:
+def test_the_wavelet_design_is_an_argument() -> None:
     assert stages_with(build(wmb_design="split"), SplitWaveletMixer) == [1, 2, 3]
 
 
@@ -43,7 +43,7 @@ def test_only_the_last_block_of_a_stage_is_scvss() -> None:
     assert [isinstance(block, SCVSSBlock) for block in blocks] == [False, False, True]
 
 
-def test_deep_supervision_gives_four_scales_in_training_alone() -> None:
+def test_deep_supervision_gives_four_scales_in_training_only() -> None:
     x = torch.rand(1, 1, 32, 48)
     network = build()
     assert [tuple(y.shape[2:]) for y in network.train()(x)] == [(32, 48), (16, 24), (8, 12), (4, 6)]
@@ -57,7 +57,7 @@ def test_the_first_scale_of_training_is_the_output_of_evaluation() -> None:
     torch.testing.assert_close(network.train()(x)[0], network.eval()(x))
 
 
-def test_a_single_voxel_moves_the_logits_at_its_place_most() -> None:
+def test_a_single_voxel_changes_the_logits_most_at_its_position() -> None:
     torch.manual_seed(0)
     network = build().eval()
     x = torch.zeros(1, 1, 64, 64)
@@ -69,7 +69,7 @@ def test_a_single_voxel_moves_the_logits_at_its_place_most() -> None:
     assert abs(row - 30) <= 3 and abs(column - 17) <= 3
 
 
-def test_a_constant_image_keeps_its_value() -> None:
+def test_logits_depend_on_the_value_of_a_constant_image() -> None:
     torch.manual_seed(0)
     network = build().eval()
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""The decoder: a head per scale, finest first, and skips that are concatenated or added."""
+"""The decoder has a head per scale, finest first, and concatenates or adds skips."""
 
 import pytest
 import torch
@@ -15,7 +15,7 @@ def test_logits_at_every_scale(dims: int, add_skips: bool) -> None:
     features = [torch.randn(1, width, *[16 // 2**level] * dims) for level, width in enumerate(CHANNELS)]
     fine, coarse = decoder(features, 2)
     assert fine.shape == (1, 5, *[16] * dims) and coarse.shape == (1, 5, *[8] * dims)
-    assert torch.equal(decoder(features, 1)[0], fine), "a served network computes one head"
+    assert torch.equal(decoder(features, 1)[0], fine), "inference computes one head"
 
 
 @pytest.mark.parametrize("add_skips", [False, True])
@@ -26,5 +26,5 @@ def test_the_skip_reaches_the_output(add_skips: bool) -> None:
     assert skip.grad is not None and skip.grad.abs().sum() > 0
 
 
-def test_heads_are_no_more_than_asked_for() -> None:
+def test_the_number_of_heads_is_an_argument() -> None:
     assert len(Decoder(2, CHANNELS, 5, heads=1).heads) == 1

@@ -1,4 +1,4 @@
-"""The assembled network: any size in, the same size out, and a list only in training."""
+"""The network accepts images of any size, and returns a list of logits in training only."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ def build(*, deep_supervision: bool = True) -> TopoWMamba:
 
 
 @pytest.mark.parametrize("shape", [(32, 32), (33, 47), (1, 70)])
-def test_any_size_comes_back(shape: tuple[int, int]) -> None:
+def test_logits_have_the_size_of_the_image(shape: tuple[int, int]) -> None:
     assert build().eval()(torch.randn(1, 1, *shape)).shape == (1, 3, *shape)
 
 

@@ -1,4 +1,4 @@
-"""Operands of a scan, seeded, and a run of one with its gradients; what every implementation is tested on."""
+"""Seeded operands and gradients, with which every implementation of the scan is tested."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ NAMES = ("u", "delta", "A", "B", "C", "D", "delta_bias")
 
 
 def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> dict[str, torch.Tensor]:
-    """Return leaves by name for ``(batch, channels, groups, state, length)``."""
+    """Return tensors with gradients, by name, for a shape ``(batch, channels, groups, state, length)``."""
     batch, channels, groups, state, length = shape
     draw = torch.Generator().manual_seed(seed)
 
@@ -32,7 +32,7 @@ def operands(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> dict[
 def run(
     scan: Callable[..., torch.Tensor], tensors: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, tuple[torch.Tensor, ...]]:
-    """Return the scan with softplus, and the gradients of a weighted sum of it."""
+    """Run a scan with softplus, and return its output and the gradients of a weighted sum of the output."""
     *positional, bias = tensors.values()
     y = scan(*positional, delta_bias=bias, delta_softplus=True)
     return y, gradients(y, list(tensors.values()))
@@ -47,7 +47,7 @@ def gradients(y: torch.Tensor, tensors: list[torch.Tensor]) -> tuple[torch.Tenso
 def image_operands(
     batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int, dtype: torch.dtype
 ) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Return the leaves of an image's scans, in the order of their arguments, and the order of its places."""
+    """Return tensors with gradients in the order of the arguments of an image scan, and the orders of its scans."""
     draw = torch.Generator().manual_seed(channels)
     scans, length = 2 * len(shape), torch.Size(shape).numel()
 
@@ -64,4 +64,4 @@ def image_operands(
         random(scans * channels),
         random(scans * channels) - 2,
     ]
-    return [each.to(dtype).requires_grad_() for each in tensors], scan_orders(shape)
+    return [tensor.to(dtype).requires_grad_() for tensor in tensors], scan_orders(shape)

@@ -1,4 +1,4 @@
-"""The scans of an image: against sequences cut and merged by hand, and the C++ against the reference."""
+"""The scan of an image agrees with separately scanned sequences, and the C++ scan agrees with the reference."""
 
 import pytest
 import torch
@@ -22,19 +22,19 @@ IMAGES = [
 ]
 
 
-def by_hand(tensors: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
-    """Cut sequences with `cross_scan`, scan each by the recurrence, put them back with `cross_merge`."""
+def scan_sequences(tensors: list[torch.Tensor], shape: tuple[int, ...]) -> torch.Tensor:
+    """Make sequences with `cross_scan`, scan them by the plain recurrence, and merge them with `cross_merge`."""
     u, dt, weight, A, B, C, D, bias = tensors
     scans = 2 * len(shape)
 
-    def cut(x: torch.Tensor) -> torch.Tensor:
+    def to_sequences(x: torch.Tensor) -> torch.Tensor:
         return cross_scan(x.transpose(1, 2).unflatten(2, shape))
 
     delta = torch.stack([dt[:, :, k] @ weight[k].T for k in range(scans)], 2)
-    own = [torch.stack([cut(each[:, :, k])[:, k] for k in range(scans)], 1) for each in (delta, B, C)]
-    sequences = cut(u).flatten(1, 2)
+    split = [torch.stack([to_sequences(tensor[:, :, k])[:, k] for k in range(scans)], 1) for tensor in (delta, B, C)]
+    sequences = to_sequences(u).flatten(1, 2)
     y = selective_scan_reference(
-        sequences, own[0].flatten(1, 2), A, own[1], own[2], D, delta_bias=bias, delta_softplus=True
+        sequences, split[0].flatten(1, 2), A, split[1], split[2], D, delta_bias=bias, delta_softplus=True
     )
     return cross_merge(y.unflatten(1, (scans, -1)), shape).flatten(2).transpose(1, 2)
 
@@ -43,7 +43,7 @@ def scan(function, tensors: list[torch.Tensor], order: torch.Tensor) -> torch.Te
     return function(*tensors, order)
 
 
-def test_orders_are_those_of_cross_scan() -> None:
+def test_orders_equal_those_of_cross_scan() -> None:
     assert scan_orders((2, 3)).tolist() == [
         [0, 1, 2, 3, 4, 5],
         [0, 3, 1, 4, 2, 5],
@@ -52,7 +52,7 @@ def test_orders_are_those_of_cross_scan() -> None:
     ]
 
 
-def test_other_paths_are_taken_both_ways_and_unknown_ones_refused() -> None:
+def test_all_paths_run_both_ways_and_unknown_paths_raise() -> None:
     for paths in PATHS:
         order = scan_orders((3, 4), paths=paths)
         assert order.shape == (4, 12) and order.dtype == torch.int32
@@ -62,11 +62,11 @@ def test_other_paths_are_taken_both_ways_and_unknown_ones_refused() -> None:
 
 
 @pytest.mark.parametrize(("batch", "channels", "shape", "state", "rank"), IMAGES)
-def test_reference_is_the_sum_of_its_sequences(
+def test_the_reference_is_the_sum_of_its_sequences(
     batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int
 ) -> None:
     tensors, order = operands(batch, channels, shape, state, rank, torch.float64)
-    exact, y = by_hand(tensors, shape), scan(image_scan_reference, tensors, order)
+    exact, y = scan_sequences(tensors, shape), scan(image_scan_reference, tensors, order)
     torch.testing.assert_close(y, exact)
     torch.testing.assert_close(gradients(y, tensors), gradients(exact, tensors))
 
@@ -74,12 +74,12 @@ def test_reference_is_the_sum_of_its_sequences(
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 @pytest.mark.parametrize(("batch", "channels", "shape", "state", "rank"), IMAGES)
 @pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-13), (torch.float32, 5e-6)])
-def test_native_is_the_sum_of_its_sequences(
+def test_the_native_scan_is_the_sum_of_its_sequences(
     batch: int, channels: int, shape: tuple[int, ...], state: int, rank: int, dtype: torch.dtype, absolute: float
 ) -> None:
     doubles, order = operands(batch, channels, shape, state, rank, torch.float64)
     tensors, _ = operands(batch, channels, shape, state, rank, dtype)
-    exact, y = by_hand(doubles, shape), scan(image_scan_native, tensors, order)
+    exact, y = scan_sequences(doubles, shape), scan(image_scan_native, tensors, order)
     assert y.dtype == dtype
     assert (y.double() - exact).abs().max() <= absolute * max(1.0, float(exact.detach().abs().max()))
     for grad, wanted in zip(gradients(y, tensors), gradients(exact, doubles), strict=True):
@@ -90,12 +90,12 @@ def test_native_is_the_sum_of_its_sequences(
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 @pytest.mark.parametrize("paths", PATHS)
 @pytest.mark.parametrize(("batch", "channels", "shape", "state"), [(2, 33, (7, 11), 4), (2, 5, (3, 5, 4), 16)])
-def test_operands_of_any_layout_along_any_path(
+def test_operands_can_have_any_memory_layout_along_all_paths(
     batch: int, channels: int, shape: tuple[int, ...], state: int, paths: str
 ) -> None:
     tensors, _ = operands(batch, channels, shape, state, 3, torch.float64)
     order = scan_orders(shape, paths=paths)
-    strided = [each.detach().repeat_interleave(2, -1)[..., ::2].requires_grad_() for each in tensors]
+    strided = [tensor.detach().repeat_interleave(2, -1)[..., ::2].requires_grad_() for tensor in tensors]
     assert not strided[0].is_contiguous()
     exact, y = image_scan_reference(*tensors, order), image_scan_native(*strided, order)
     torch.testing.assert_close(y, exact, atol=1e-12, rtol=1e-12)
@@ -106,7 +106,7 @@ def test_operands_of_any_layout_along_any_path(
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 def test_gradcheck_of_the_projected_steps() -> None:
     tensors, order = operands(2, 3, (3, 3), 2, 3, torch.float64)
-    assert torch.autograd.gradcheck(lambda *each: image_scan_native(*each, order), tuple(tensors))
+    assert torch.autograd.gradcheck(lambda *args: image_scan_native(*args, order), tuple(tensors))
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
@@ -119,13 +119,13 @@ def test_every_element_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
-def test_operator_is_well_behaved() -> None:
+def test_operator_passes_opcheck() -> None:
     tensors, order = operands(2, 6, (3, 4), 2, 3, torch.float32)
-    torch.library.opcheck(scan_op, (*(each.detach().requires_grad_() for each in tensors), order, True, True))
+    torch.library.opcheck(scan_op, (*(tensor.detach().requires_grad_() for tensor in tensors), order, True, True))
 
 
 @pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
-def test_threads_give_the_same_answer() -> None:
+def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
     before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 3):

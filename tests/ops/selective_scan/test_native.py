@@ -1,4 +1,4 @@
-"""The C++ scan against the float64 recurrence: values, gradients, every build, every thread count, every element."""
+"""The C++ scan agrees with the float64 recurrence in every build and with every thread count."""
 
 from collections.abc import Iterator
 
@@ -6,14 +6,14 @@ import pytest
 import torch
 
 from lib.ops.native import build
-from lib.ops.native.build import FLAGS, library, machine_isa
-from lib.ops.selective_scan.native import scan_op, selective_scan_native, serves
+from lib.ops.native.build import ISA_FLAGS, library, machine_isa
+from lib.ops.selective_scan.native import scan_op, selective_scan_native, supports
 from lib.ops.selective_scan.reference import selective_scan_reference
 from tests.ops.selective_scan.operands import NAMES, operands, run
 
 pytestmark = pytest.mark.skipif(library() is None, reason="no C++ compiler on this machine")
 
-ISAS = list(FLAGS)[list(FLAGS).index(machine_isa()) :]
+ISAS = list(ISA_FLAGS)[list(ISA_FLAGS).index(machine_isa()) :]
 # batch, channels, groups, state, length: odd lengths, one channel, chunk borders, more channels than a slab
 SHAPES = [
     (1, 4, 1, 1, 1),
@@ -37,7 +37,7 @@ def isa(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-13), (torch.float32, 5e-6)])
-def test_values_and_gradients_are_the_recurrence_s(
+def test_values_and_gradients_equal_the_reference(
     isa: str, shape: tuple[int, ...], dtype: torch.dtype, absolute: float
 ) -> None:
     exact, exact_grads = run(selective_scan_reference, operands(shape, torch.float64))
@@ -50,14 +50,16 @@ def test_values_and_gradients_are_the_recurrence_s(
 
 
 @pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-13), (torch.float32, 5e-6)])
-def test_decays_too_fast_for_any_number_are_zero(isa: str, dtype: torch.dtype, absolute: float) -> None:
-    """Some tiles hold such decays, others none, beside channels that have them and channels that do not."""
-    more = torch.linspace(0, 8, 20)[:, None] * torch.linspace(0, 1, 100).square()
-    tensors = {name: each.detach().double() for name, each in operands((1, 20, 1, 16, 100), torch.float32).items()}
-    tensors["delta"] = tensors["delta"] + more
+def test_decays_below_the_range_of_the_dtype_are_zero(isa: str, dtype: torch.dtype, absolute: float) -> None:
+    """Some tiles and some channels have decays below the range of the dtype, others have none."""
+    added_delta = torch.linspace(0, 8, 20)[:, None] * torch.linspace(0, 1, 100).square()
+    tensors = {name: tensor.detach().double() for name, tensor in operands((1, 20, 1, 16, 100), torch.float32).items()}
+    tensors["delta"] = tensors["delta"] + added_delta
     tensors["A"] = tensors["A"] * 40
-    exact, exact_grads = run(selective_scan_reference, {n: each.requires_grad_() for n, each in tensors.items()})
-    y, grads = run(selective_scan_native, {n: each.detach().to(dtype).requires_grad_() for n, each in tensors.items()})
+    exact, exact_grads = run(selective_scan_reference, {n: tensor.requires_grad_() for n, tensor in tensors.items()})
+    y, grads = run(
+        selective_scan_native, {n: tensor.detach().to(dtype).requires_grad_() for n, tensor in tensors.items()}
+    )
     for found, wanted in zip((y, *grads), (exact, *exact_grads), strict=True):
         assert (found.double() - wanted).abs().max() <= absolute * max(1.0, float(wanted.detach().abs().max()))
 
@@ -70,14 +72,14 @@ def test_gradcheck(isa: str) -> None:
 
 
 def test_every_element_is_written(isa: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Buffers come poisoned; what the kernel forgets stays NaN."""
+    """New buffers are filled with NaN, so an element that the kernel does not write stays NaN."""
     monkeypatch.setattr(torch, "empty_like", lambda x, **_: torch.full_like(x, float("nan"), requires_grad=False))
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda x, *size: x.detach().new_full(size, float("nan")))
     y, grads = run(selective_scan_native, operands((2, 150, 2, 3, 67), torch.float32))
     assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
 
 
-def test_threads_give_the_same_answer() -> None:
+def test_the_result_does_not_depend_on_the_number_of_threads() -> None:
     before = torch.get_num_threads()
     try:
         found = []
@@ -91,7 +93,7 @@ def test_threads_give_the_same_answer() -> None:
         assert all(torch.equal(a, b) for a, b in zip(grads, found[0][1], strict=True))
 
 
-def test_operands_of_any_layout() -> None:
+def test_operands_can_have_any_memory_layout() -> None:
     tensors = operands((2, 6, 3, 4, 37), torch.float64)
     strided = {
         name: tensor.detach().repeat_interleave(2, -1)[..., ::2].requires_grad_() for name, tensor in tensors.items()
@@ -101,12 +103,12 @@ def test_operands_of_any_layout() -> None:
     torch.testing.assert_close(found, wanted)
 
 
-def test_skip_bias_and_softplus_may_be_absent() -> None:
+def test_skip_bias_and_softplus_are_optional() -> None:
     *positional, _, _ = operands((2, 6, 3, 4, 37), torch.float64).values()
     positional[1] = positional[1].detach().exp().requires_grad_()
     exact, y = selective_scan_reference(*positional), selective_scan_native(*positional)
     torch.testing.assert_close(y, exact)
-    wanted, grads = (torch.autograd.grad(each.square().sum(), positional) for each in (exact, y))
+    wanted, grads = (torch.autograd.grad(tensor.square().sum(), positional) for tensor in (exact, y))
     torch.testing.assert_close(grads, wanted)
 
 
@@ -120,30 +122,30 @@ def test_bfloat16_computes_in_float32() -> None:
 
 
 @pytest.mark.parametrize("shift", [40.0, -200.0])
-def test_extreme_steps_neither_overflow_nor_turn_into_nan(isa: str, shift: float) -> None:
+def test_extreme_steps_give_finite_values_and_gradients(isa: str, shift: float) -> None:
     tensors = operands((1, 4, 1, 16, 600), torch.float32)
     tensors["delta"] = (tensors["delta"].detach() + shift).requires_grad_()
     y, grads = run(selective_scan_native, tensors)
     assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
 
 
-def test_operator_is_well_behaved() -> None:
-    """Schema, fake shapes, autograd registration and tracing, as torch checks them."""
+def test_operator_passes_opcheck() -> None:
+    """torch checks the schema, the fake shapes, the autograd registration and tracing."""
     u, delta, A, B, C, D, bias = operands((2, 6, 3, 4, 9), torch.float32).values()
     args = [u.transpose(1, 2), delta.transpose(1, 2), None, A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
-    leaves = [None if each is None else each.detach().contiguous().requires_grad_() for each in args]
+    leaves = [None if tensor is None else tensor.detach().contiguous().requires_grad_() for tensor in args]
     torch.library.opcheck(scan_op, (*leaves, None, True, True))
 
 
-def test_serves_what_it_can() -> None:
-    assert serves(torch.zeros(1, 2, 3), torch.zeros(2, 64))
-    assert not serves(torch.zeros(1, 2, 3), torch.zeros(2, 65))
-    assert not serves(torch.zeros(1, 2, 3), torch.zeros(2, 1), ranks=257)
-    assert not serves(torch.zeros(1, 2, 0), torch.zeros(2, 1))
-    assert not serves(torch.zeros(1, 2, 3, device="meta"), torch.zeros(2, 1))
+def test_supported_operands() -> None:
+    assert supports(torch.zeros(1, 2, 3), torch.zeros(2, 64))
+    assert not supports(torch.zeros(1, 2, 3), torch.zeros(2, 65))
+    assert not supports(torch.zeros(1, 2, 3), torch.zeros(2, 1), ranks=257)
+    assert not supports(torch.zeros(1, 2, 0), torch.zeros(2, 1))
+    assert not supports(torch.zeros(1, 2, 3, device="meta"), torch.zeros(2, 1))
 
 
-def test_shapes_that_disagree_are_refused() -> None:
+def test_shapes_that_disagree_raise() -> None:
     u = torch.zeros(1, 4, 3)
     with pytest.raises(ValueError, match=r"A must be \(4, N\)"):
         selective_scan_native(u, u, torch.zeros(3, 2), torch.zeros(1, 1, 2, 3), torch.zeros(1, 1, 2, 3))

@@ -1,4 +1,4 @@
-"""The scan that trains against the plain recurrence: values and gradients, tolerances per dtype."""
+"""The chunked scan in PyTorch agrees with the plain recurrence, in values and gradients."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize(("dtype", "absolute"), [(torch.float64, 1e-9), (torch.float32, 1e-4)])
-def test_values_and_gradients_are_the_recurrence_s(shape: tuple[int, ...], dtype: torch.dtype, absolute: float) -> None:
+def test_values_and_gradients_equal_the_reference(shape: tuple[int, ...], dtype: torch.dtype, absolute: float) -> None:
     exact, exact_grads = run(selective_scan_reference, operands(shape, torch.float64))
     y, grads = run(selective_scan_parallel, operands(shape, dtype))
     assert y.dtype == dtype
@@ -34,23 +34,25 @@ def test_values_and_gradients_are_the_recurrence_s(shape: tuple[int, ...], dtype
 
 @pytest.mark.parametrize("widest", [1, 10**6])
 @pytest.mark.parametrize("numbers", [1, 200, 2000])
-def test_segments_and_chunks_change_nothing(numbers: int, widest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_segments_and_chunks(
+    numbers: int, widest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(parallel, "CPU_BUDGET", Budget(numbers, widest))
     exact, exact_grads = run(selective_scan_reference, operands((2, 4, 2, 3, 211), torch.float64))
     y, grads = run(selective_scan_parallel, operands((2, 4, 2, 3, 211), torch.float64))
     torch.testing.assert_close((y, *grads), (exact, *exact_grads))
 
 
-def test_skip_bias_and_softplus_may_be_absent() -> None:
+def test_skip_bias_and_softplus_are_optional() -> None:
     *positional, _, _ = operands((2, 6, 3, 4, 37), torch.float64).values()
     positional[1] = positional[1].detach().exp().requires_grad_()
     exact, y = selective_scan_reference(*positional), selective_scan_parallel(*positional)
     torch.testing.assert_close(y, exact)
-    wanted, grads = (torch.autograd.grad(each.square().sum(), positional) for each in (exact, y))
+    wanted, grads = (torch.autograd.grad(tensor.square().sum(), positional) for tensor in (exact, y))
     torch.testing.assert_close(grads, wanted)
 
 
-def test_autocast_does_not_reach_the_states() -> None:
+def test_states_stay_in_float32_under_autocast() -> None:
     *positional, bias = operands((1, 64, 1, 16, 40), torch.float32).values()
     wanted = selective_scan_parallel(*positional, delta_bias=bias, delta_softplus=True)
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -60,7 +62,7 @@ def test_autocast_does_not_reach_the_states() -> None:
     assert torch.equal(grad, torch.autograd.grad(wanted.sum(), positional[0])[0])
 
 
-def test_an_empty_sequence_stays_empty() -> None:
+def test_an_empty_sequence_gives_an_empty_result() -> None:
     tensors = operands((2, 4, 2, 3, 0), torch.float32)
     y, grads = run(selective_scan_parallel, tensors)
     assert y.shape == (2, 4, 0) and grads[2].eq(0).all()
@@ -85,28 +87,28 @@ def test_gradcheck() -> None:
     assert torch.autograd.gradcheck(scan, (*positional, bias))
 
 
-def test_strong_decay_neither_overflows_nor_turns_into_nan() -> None:
-    """A log-space cumulative sum gives NaN gradients here."""
+def test_strong_decay_gives_finite_values_and_gradients() -> None:
+    """A cumulative sum in log space would give NaN gradients here."""
     tensors = operands((1, 4, 1, 16, 600), torch.float32)
     tensors["delta"] = (tensors["delta"].detach() + 40).requires_grad_()
     y, grads = run(selective_scan_parallel, tensors)
     assert y.isfinite().all() and all(grad.isfinite().all() for grad in grads)
 
 
-def test_non_contiguous_operands() -> None:
+def test_operands_can_be_non_contiguous() -> None:
     tensors = operands((2, 6, 3, 4, 37), torch.float64)
-    turned = {
+    strided = {
         name: tensor.detach().transpose(-1, -2).contiguous().transpose(-1, -2) if tensor.ndim > 1 else tensor.detach()
         for name, tensor in tensors.items()
     }
-    *positional, bias = turned.values()
+    *positional, bias = strided.values()
     exact, _ = run(selective_scan_reference, tensors)
     y = selective_scan_parallel(*positional, delta_bias=bias, delta_softplus=True)
     torch.testing.assert_close(y, exact.detach())
 
 
 @pytest.mark.parametrize("wrong", ["delta", "A", "B", "C"])
-def test_shapes_that_disagree_are_refused(wrong: str) -> None:
+def test_shapes_that_disagree_raise(wrong: str) -> None:
     tensors = {name: tensor.detach() for name, tensor in operands((2, 6, 3, 4, 9), torch.float32).items()}
     tensors[wrong] = tensors[wrong][..., :-1]
     *positional, _ = tensors.values()

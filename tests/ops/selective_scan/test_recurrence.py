@@ -1,4 +1,4 @@
-"""The in-place recurrence in both directions, and the plan that cuts it."""
+"""The in-place recurrence equals a plain loop in both directions, and its plan covers every token."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from lib.ops.selective_scan.recurrence import Budget, plan, scan_in_place
 
 
-def by_loop(decay: torch.Tensor, values: torch.Tensor, first: torch.Tensor, reverse: bool) -> torch.Tensor:
+def scan_by_loop(decay: torch.Tensor, values: torch.Tensor, first: torch.Tensor, reverse: bool) -> torch.Tensor:
     state, rows = first, [torch.empty(0)] * len(values)
     for index in range(len(values))[:: -1 if reverse else 1]:
         state = decay[index] * state + values[index]
@@ -16,10 +16,10 @@ def by_loop(decay: torch.Tensor, values: torch.Tensor, first: torch.Tensor, reve
 
 @pytest.mark.parametrize("reverse", [False, True])
 @pytest.mark.parametrize(("length", "chunks"), [(1, 1), (12, 1), (12, 3), (12, 12), (60, 5)])
-def test_is_the_loop(length: int, chunks: int, reverse: bool) -> None:
+def test_scan_in_place_equals_the_loop(length: int, chunks: int, reverse: bool) -> None:
     torch.manual_seed(length)
     decay, values, first = torch.rand(length, 2, 3), torch.randn(length, 2, 3), torch.randn(2, 3)
-    wanted = by_loop(decay, values, first, reverse)
+    wanted = scan_by_loop(decay, values, first, reverse)
     over_chunk = None if chunks == 1 else decay.unflatten(0, (chunks, -1)).prod(1)
     last = scan_in_place(decay, values, first, over_chunk, reverse=reverse)
     torch.testing.assert_close(values, wanted)

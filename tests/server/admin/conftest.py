@@ -1,4 +1,4 @@
-"""An app with a history, made through the project's own classes, and its admin pages without a server's process."""
+"""An app with a history, made by the project's own classes, and a client of its admin pages without a server."""
 
 import json
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from fastapi.testclient import TestClient
 from safetensors.torch import load_file
 
 from lib.jobs.gate import HOLD, PUBLISH, Decision
-from lib.jobs.publish import carry_out, register
+from lib.jobs.publish import apply_decision, register
 from lib.jobs.queue.job import DONE, ERROR
 from lib.jobs.queue.table import Jobs
 from lib.records.labels import LabelVersions
@@ -25,9 +25,9 @@ from lib.server.auth.routes import checked_form
 from lib.server.guard import Guard
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.segmentation.kind import VOLUME_PATTERNS
-from lib.tasks.serving.weights import shelf
+from lib.tasks.serving.weights import open_task_versions
 from lib.tasks.spec import load_app
-from lib.tasks.store.archive import keeping
+from lib.tasks.store.archive import attach_records
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
 
@@ -37,9 +37,9 @@ REMARK = {"code": "STRAY", "reason": f"3 parts of {HOSTILE} lie apart", "remedy"
 
 
 def add(app_dir: str | Path, name: str, verdict: str, *, labels: int, dice: float) -> None:
-    """Add a version with scores of three held-out cases, and let the gate speak of it."""
+    """Add a version with scores of three held-out cases and a decision of the gate."""
     task = load_app(app_dir).tasks[0]
-    place = shelf(app_dir, task)
+    place = open_task_versions(app_dir, task)
     metrics = [
         {
             "case": f"h{n}",
@@ -54,11 +54,11 @@ def add(app_dir: str | Path, name: str, verdict: str, *, labels: int, dice: floa
     starter = Path(app_dir) / "starter" / task.model / "weights.safetensors"
     write_version(place.root, load_file(starter), card, name=name)
     register(place, find_version(place.root, name), {"trained_on": {}})
-    carry_out(place, name, Decision(verdict, (f"{name} by {HOSTILE}",)), against=place.served)
+    apply_decision(place, name, Decision(verdict, (f"{name} by {HOSTILE}",)), compared_with=place.served)
 
 
 class Clock(datetime):
-    """A clock that runs some days late."""
+    """A clock that is some days behind."""
 
     days = 0
 
@@ -71,19 +71,19 @@ class Clock(datetime):
 def add_label(
     make_ct: Callable, write_nifti: Callable, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[..., None]:
-    """Submit a label some days ago, in an app and its studies, that differs in some slices from its proposal."""
+    """Submit a label, dated some days ago, that differs from its proposal in some slices."""
     folder = tmp_path_factory.mktemp("labels")
 
     def added(app_dir: Path, studies: Path, image: str, *, days_ago: int, changed: int, **info: Any) -> None:
         proposals = Proposals()
-        store = keeping(
+        store = attach_records(
             FolderStore(str(studies), extensions=list(VOLUME_PATTERNS)),
             LabelVersions(app_dir, Ledger.of(app_dir)),
             proposals,
         )
         label = make_ct(int(image.removeprefix("ct_")) if image.startswith("ct_") else 7)[1]
         proposal = write_nifti(label, folder / "proposal.nii.gz")
-        served = shelf(app_dir, load_app(app_dir).tasks[0]).served
+        served = open_task_versions(app_dir, load_app(app_dir).tasks[0]).served
         answer = {"file": str(proposal), "params": {"version": served}}
         proposals.remember(image, {"image": image, "model": "tubes"}, answer)
         label[:, :, :changed] = 0
@@ -97,7 +97,7 @@ def add_label(
 
 @dataclass
 class History:
-    """The app, and ways to let something happen to it."""
+    """The app, and methods that add events to its history."""
 
     app: TopoLabelApp
     make_ct: Callable
@@ -105,7 +105,7 @@ class History:
     folder: Path
 
     def save(self, image: str, *, seed: int = 0, proposed: bool = True, **info: Any) -> None:
-        """Submit a label, changed in one slab from what was proposed."""
+        """Submit a label that differs from its proposal in one slab."""
         label = self.make_ct(seed)[1]
         if proposed:
             file = self.write(label, self.folder / "proposal.nii.gz")
@@ -120,7 +120,7 @@ class History:
         add(self.app.app_dir, name, verdict, labels=labels, dice=dice)
 
     def end(self, status: str, **facts: Any) -> str:
-        """Add a job that ended so."""
+        """Add a job that ended with the given status."""
         job = self.app.queue.submit("train", "tubes", {"model": "tubes"}, origin=HOSTILE)
         Jobs(self.app.app_dir).claim(job.id)
         Jobs(self.app.app_dir).finish(job.id, status, **facts)
@@ -136,7 +136,7 @@ def history(
     write_nifti: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> History:
-    """An app that nothing has happened to yet, over two studies."""
+    """An app without history, with two studies."""
     monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD", False)
     monkeypatch.setattr("monailabel.config.settings.MONAI_LABEL_SESSIONS", False)
     monkeypatch.setattr("lib.tasks.serving.models.mirror", lambda *_: None)
@@ -148,7 +148,7 @@ def history(
 
 @pytest.fixture
 def lived(history: History) -> History:
-    """That app after two published versions and one held, labels, and jobs of every kind."""
+    """The app after two published versions, one held version, labels, and jobs of every state."""
     history.version("v1", PUBLISH, labels=3, dice=0.6)
     history.version("v2", PUBLISH, labels=7, dice=0.75)
     history.version("v3", HOLD, labels=12, dice=0.8)
@@ -162,19 +162,19 @@ def lived(history: History) -> History:
 
 @pytest.fixture
 def browse(history: History) -> TestClient:
-    """A client of the app's admin pages, behind the guard."""
+    """A client of the app's admin pages behind the guard."""
     web = FastAPI()
     web.add_middleware(Guard)
     pages.install(web)
     web.dependency_overrides[served_app] = lambda: history.app
-    # The gate gives pages their token; it is not here.
+    # The gate sets the form token of pages; this client has no gate.
     web.dependency_overrides[checked_form] = lambda: None
     return TestClient(web, raise_server_exceptions=False, follow_redirects=False)
 
 
 @pytest.fixture
 def last_decision(history: History) -> Callable[[], dict[str, Any]]:
-    """Tell the ledger's last decision."""
+    """Return the ledger's last decision."""
     return lambda: json.loads(json.dumps(history.app.ledger.rows("decision")[-1].body))
 
 

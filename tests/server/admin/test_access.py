@@ -1,4 +1,4 @@
-"""Deeds are an admin's, what is only read a reviewer's too."""
+"""Actions need the role admin; pages that only show data need the role reviewer."""
 
 import pytest
 from fastapi import FastAPI, Request
@@ -17,19 +17,19 @@ READING += [pictures.plot, pictures.overlay_of]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{min(route.methods)} {route.path}")
-def test_every_route_asks_for_its_role(route: APIRoute) -> None:
+def test_every_route_requires_its_role(route: APIRoute) -> None:
     asked = [each.call.roles for each in route.dependant.dependencies if isinstance(each.call, RBAC)]
     reads = route.endpoint in READING
     assert asked == ["monailabel-reviewer" if reads else "monailabel-admin"]
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{min(route.methods)} {route.path}")
-def test_what_changes_something_is_no_get(route: APIRoute) -> None:
+def test_routes_that_change_something_are_not_get(route: APIRoute) -> None:
     changes = route.endpoint in (actions.train, actions.stop, actions.do_promote, actions.do_rollback)
     assert ("POST" if changes else "GET") in route.methods and len(route.methods) == 1
 
 
-def test_style_and_script_come_from_here() -> None:
+def test_style_and_script_are_served_by_this_server() -> None:
     web = FastAPI()
     pages.install(web)
     client = TestClient(web)
@@ -37,7 +37,7 @@ def test_style_and_script_come_from_here() -> None:
     assert client.get("/admin/static/admin.js").is_success and not client.get("/admin/static/..%2fpages.py").is_success
 
 
-def test_a_token_is_what_the_session_has() -> None:
+def test_the_form_token_is_that_of_the_session() -> None:
     request = Request({"type": "http", "headers": []})
     assert form_token(request) == ""
     request._state = State({"csrf": "abc"})

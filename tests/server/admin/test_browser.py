@@ -1,4 +1,4 @@
-"""The admin pages in a real browser on a real server: live, by keyboard, on a phone, without scripts, and for axe."""
+"""The admin pages in a real browser on a real server: live updates, keyboard, phone, no scripts, and axe checks."""
 
 import json
 import threading
@@ -50,7 +50,7 @@ def admin(
     write_nifti: Callable,
     hostile: str,
 ) -> Any:
-    """A server whose app has a history of two weeks, one study and one person of hostile names in it."""
+    """A server whose app has a history of two weeks, including a study and a person with hostile names."""
     where = tmp_path_factory.mktemp("admin")
     app, studies = new_app(where / "app"), new_studies(where / "studies", 4)
     (app / "app.toml").write_text((app / "app.toml").read_text().replace("max_epochs = 4", f"max_epochs = {EPOCHS}"))
@@ -64,18 +64,18 @@ def admin(
     add_label(app, studies, "ct_1", days_ago=1, user="Anna", seconds=130, changed=2, findings=REMARKS)
     add_label(app, studies, hostile, days_ago=0, user=hostile, seconds=90, changed=1, findings=[hostile])
     for who, image in (("Anna", "ct_3"), (hostile, hostile)):
-        Leases(app, 7200.0).offer(who, [image])
+        Leases(app, 7200.0).lease_next(who, [image])
     return launch(command, app, studies, where)
 
 
 @pytest.fixture
 def page(browser: Browser, admin: Any) -> Iterator[Page]:
-    """A page that may ask this server only, and whose script must not fail."""
+    """A page that may request this server only and whose script must not fail."""
     faults: list[str] = []
     page = browser.new_context(viewport={"width": WIDE, "height": 900}, color_scheme="dark").new_page()
-    page.on("console", lambda said: faults.append(said.text) if said.type in ("error", "warning") else None)
+    page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
-    page.on("request", lambda asked: faults.append(asked.url) if not asked.url.startswith(admin.url) else None)
+    page.on("request", lambda request: faults.append(request.url) if not request.url.startswith(admin.url) else None)
     page.on("dialog", lambda dialog: faults.append(f"a script of a name ran: {dialog.message}"))
     yield page
     page.context.close()
@@ -83,7 +83,7 @@ def page(browser: Browser, admin: Any) -> Iterator[Page]:
 
 
 def looked_at(page: Page, name: str) -> None:
-    """Scroll through a page, so that its pictures come, and take a picture of all of it."""
+    """Scroll through a page, so that its pictures load, and take a screenshot of the whole page."""
     for image in page.locator("img").all():
         image.scroll_into_view_if_needed()
         image.evaluate("it => it.complete || new Promise(done => { it.onload = it.onerror = done })")
@@ -98,43 +98,43 @@ def serious(page: Page) -> list[str]:
     return [f"{each['id']}: {node['html']}" for each in found if each["impact"] in SERIOUS for node in each["nodes"]]
 
 
-def test_a_training_is_begun_watched_and_ended_without_a_reload(page: Page, admin: Any) -> None:
+def test_a_training_is_started_watched_and_stopped_without_a_reload(page: Page, admin: Any) -> None:
     page.goto(f"{admin.url}/admin")
     page.get_by_role("button", name="Train tubes").press("Enter")
     page.get_by_text("The training is in the queue.").wait_for()
     page.evaluate("window.kept = true")
     progress = page.get_by_role("progressbar", name="Progress of train tubes")
     progress.wait_for(timeout=60_000)
-    page.get_by_text("Log, last lines").click()
+    page.get_by_text("Last lines of the log").click()
     page.get_by_role("link", name="Stop… train tubes").focus()
     page.locator("progress:not([value='0'])").wait_for(timeout=90_000)
-    assert page.evaluate("document.activeElement.id").startswith("stop-"), "what has the focus keeps it"
-    assert page.locator("details[open]").count() == 1, "a log that was opened stays open"
+    assert page.evaluate("document.activeElement.id").startswith("stop-"), "the focus stays"
+    assert page.locator("details[open]").count() == 1, "an opened log stays open"
     assert serious(page) == []
     looked_at(page, "running-1280")
     page.set_viewport_size({"width": PHONE, "height": 740})
     looked_at(page, "running-360")
     page.get_by_text("hold: ").first.wait_for(timeout=240_000)
-    assert page.evaluate("window.kept"), "the page was never loaded anew"
+    assert page.evaluate("window.kept"), "the page was never reloaded"
     assert "train tubes done" in page.locator("#announcement").inner_text()
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing_serious(page: Page, admin: Any, name: str) -> None:
+def test_axe_finds_no_serious_violation(page: Page, admin: Any, name: str) -> None:
     page.goto(f"{admin.url}/admin{PAGES[name]}")
     for summary in page.locator("summary").all():
         summary.click()
     for width, scheme in ((WIDE, "dark"), (WIDE, "light"), (PHONE, "dark")):
-        # Colours do not fade from one scheme to the other, or axe would measure what lies between.
+        # Without transitions between the colour schemes: axe would measure the colours in between.
         page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
         page.set_viewport_size({"width": width, "height": 800})
         assert serious(page) == []
         looked_at(page, f"{name}-{width}-{scheme}")
     page.set_viewport_size({"width": NARROW, "height": 640})
-    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW, "nothing is wider than a small phone"
+    assert page.evaluate("document.documentElement.scrollWidth") <= NARROW, "no element is wider than a small phone"
 
 
-def test_everything_is_reached_by_keyboard_and_left_again(page: Page, admin: Any) -> None:
+def test_all_controls_are_reached_and_left_by_keyboard(page: Page, admin: Any) -> None:
     page.goto(f"{admin.url}/admin/versions")
     wanted = page.locator("a, button, summary, input:not([type=hidden])").count()
     page.keyboard.press("Tab")
@@ -147,7 +147,7 @@ def test_everything_is_reached_by_keyboard_and_left_again(page: Page, admin: Any
         assert reached[-1]["name"] in ("A", "BUTTON", "SUMMARY", "PRE") and reached[-1]["outline"], reached[-1]
     assert len({json.dumps(each) for each in reached}) == wanted
     page.keyboard.press("Tab")
-    assert page.evaluate(FOCUSED)["name"] == "BODY", "the way out is open"
+    assert page.evaluate(FOCUSED)["name"] == "BODY", "the focus can leave the page"
     page.goto(f"{admin.url}/admin/versions")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
@@ -165,14 +165,14 @@ def test_a_version_is_promoted_and_rolled_back_by_keyboard(page: Page, admin: An
     looked_at(page, "promote-360")
     served = page.locator("input[name=served]").input_value()
     page.get_by_role("button").press("Enter")
-    page.get_by_text("The version is served from the next image on.").wait_for(timeout=60_000)
+    page.get_by_text("The version is served, starting with the next image.").wait_for(timeout=60_000)
     page.get_by_role("link", name=f"Roll back to {served}").click()
     page.get_by_role("button", name=f"Serve {served}").press("Enter")
-    page.get_by_text("The former version is served again").wait_for(timeout=60_000)
+    page.get_by_text("The previous version is served again").wait_for(timeout=60_000)
     assert page.locator("main p strong").first.inner_text() == served
 
 
-def test_without_scripts_the_queue_is_there(browser: Browser, admin: Any) -> None:
+def test_the_queue_is_shown_without_scripts(browser: Browser, admin: Any) -> None:
     page = browser.new_context(java_script_enabled=False).new_page()
     page.goto(f"{admin.url}/admin")
     assert page.get_by_role("heading", name="Running").is_visible()
@@ -181,12 +181,12 @@ def test_without_scripts_the_queue_is_there(browser: Browser, admin: Any) -> Non
     page.context.close()
 
 
-def test_a_server_that_is_silent_is_said_and_asked_again(browser: Browser, admin: Any) -> None:
+def test_a_server_that_does_not_answer_is_reported_and_retried(browser: Browser, admin: Any) -> None:
     page, silent = browser.new_context().new_page(), threading.Event()
     silent.set()
     page.goto(f"{admin.url}/admin")
     page.route("**/admin/live", lambda route: route.fulfill(status=503) if silent.is_set() else route.continue_())
-    page.get_by_text("the server did not answer").wait_for(timeout=10_000)
+    page.get_by_text("the server does not answer").wait_for(timeout=10_000)
     silent.clear()
     page.get_by_text("every 2 s").wait_for(timeout=20_000)
     page.context.close()

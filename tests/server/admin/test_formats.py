@@ -1,4 +1,4 @@
-"""Times with their zone, durations and sizes in words, and nothing of a hostile value as HTML."""
+"""Times with their zone, durations and sizes as text, and hostile values escaped."""
 
 import math
 import time
@@ -17,7 +17,7 @@ def words(html: Markup) -> str:
 
 @pytest.fixture
 def in_nepal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A server 5 h 45 min before UTC."""
+    """A server whose time zone is 5 h 45 min ahead of UTC."""
     monkeypatch.setenv("TZ", "Asia/Kathmandu")
     time.tzset()
     yield
@@ -26,13 +26,13 @@ def in_nepal(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("value", [1764107163.4, "2025-11-25T21:46:03.4+00:00"])
-def test_a_moment_is_iso_in_the_servers_zone(in_nepal: None, value: float | str) -> None:
+def test_a_moment_is_iso_8601_in_the_servers_time_zone(in_nepal: None, value: float | str) -> None:
     expected = '<time datetime="2025-11-26T03:31:03+05:45">2025-11-26 03:31:03<span class="zone">+05:45</span></time>'
     assert moment(value) == expected
 
 
 @pytest.mark.parametrize(("value", "expected"), [(None, "-"), ("", "-"), ("<b>", "&lt;b&gt;"), (1e300, "1e+300")])
-def test_what_is_no_moment(value: float | str | None, expected: str) -> None:
+def test_values_that_are_not_times_are_escaped(value: float | str | None, expected: str) -> None:
     assert moment(value) == expected
 
 
@@ -63,7 +63,7 @@ def test_sizes_and_numbers() -> None:
     assert (number(1.25, 2, "ml"), number(3.0, 0), number(None), number(math.nan)) == ("1.25 ml", "3", "-", "-")
 
 
-def test_intervals_tell_their_cases() -> None:
+def test_intervals_include_the_number_of_cases() -> None:
     assert words(interval(Interval(0.8, 0.7, 0.9, 5))) == "0.800 [0.700, 0.900] 5 cases"
     assert words(interval(Interval(0.8, math.nan, math.nan, 1))) == "0.800 1 case"
     assert (

@@ -1,4 +1,4 @@
-"""Pictures in a process of their own: each once, few at a time, the oldest removed, and faults told."""
+"""Pictures drawn in a separate process: each one once, few at a time, the oldest removed, and faults reported."""
 
 import os
 import subprocess
@@ -20,9 +20,9 @@ def picture(tmp_path: Path, make_ct: Callable, write_nifti: Callable) -> Picture
     return Picture(image, write_nifti(label, tmp_path / "label.nii.gz"), "key", {"tube": 1}, "-c; <title>")
 
 
-def drawing(monkeypatch: pytest.MonkeyPatch, deed: Callable[[Path], object]) -> None:
-    """Let something else draw."""
-    monkeypatch.setattr(overlays, "_draw", lambda _, target: deed(target))
+def drawing(monkeypatch: pytest.MonkeyPatch, draw: Callable[[Path], object]) -> None:
+    """Replace the function that draws."""
+    monkeypatch.setattr(overlays, "_draw", lambda _, target: draw(target))
 
 
 def write(target: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_picture_is_drawn_once(tmp_path: Path, picture: Picture, monkeypatch: 
     assert overlay(tmp_path, picture, small=True).read_bytes() == b"a picture"
 
 
-def test_what_cannot_be_drawn_says_why(
+def test_a_failed_drawing_is_refused_with_the_reason(
     tmp_path: Path, picture: Picture, make_ct: Callable, write_nifti: Callable
 ) -> None:
     write_nifti(make_ct(0)[1][:-1], picture.label)
@@ -53,9 +53,7 @@ def test_what_cannot_be_drawn_says_why(
     assert not list((tmp_path / FOLDER).glob("*"))
 
 
-def test_a_drawing_that_takes_too_long_is_ended(
-    tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_drawing_that_times_out_is_refused(tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(*_: object, timeout: float, **__: object) -> None:
         raise subprocess.TimeoutExpired("draw", timeout)
 
@@ -65,7 +63,7 @@ def test_a_drawing_that_takes_too_long_is_ended(
     assert caught.value.status == 503
 
 
-def test_few_wait_for_their_turn(tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_a_few_requests_wait(tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
     def slow(target: Path) -> None:
@@ -74,7 +72,7 @@ def test_few_wait_for_their_turn(tmp_path: Path, picture: Picture, monkeypatch: 
         write(target)
 
     drawing(monkeypatch, slow)
-    monkeypatch.setattr(overlays, "_seats", threading.BoundedSemaphore(1))
+    monkeypatch.setattr(overlays, "_waiting", threading.BoundedSemaphore(1))
     first = threading.Thread(target=overlay, args=(tmp_path, picture), kwargs={"small": False})
     first.start()
     assert begun.wait(20)
@@ -85,13 +83,13 @@ def test_few_wait_for_their_turn(tmp_path: Path, picture: Picture, monkeypatch: 
     assert caught.value.body["code"] == "BUSY" and overlay(tmp_path, picture, small=False).is_file()
 
 
-def test_the_oldest_go(tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_pictures_are_removed(tmp_path: Path, picture: Picture, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = tmp_path / FOLDER
     for number in range(5):
         write(folder / f"old{number}")
         for file in folder.glob(f"old{number}*"):
             os.utime(file, (number, number))
-    monkeypatch.setattr(overlays, "KEPT", 4)
+    monkeypatch.setattr(overlays, "MAX_FILES", 4)
     drawing(monkeypatch, write)
     overlay(tmp_path, picture, small=False)
     assert {file.name for file in folder.glob("*.png")} == {"key.png", "key-small.png", "old4.png", "old4-small.png"}

@@ -1,4 +1,4 @@
-"""Every page shows the state of a real app folder, escapes what it is called, and is there when nothing is."""
+"""Every page shows the state of a real app folder, escapes names, and also works for an empty app."""
 
 import re
 from html.parser import HTMLParser
@@ -18,7 +18,7 @@ HOSTILE = "<img src=x onerror=alert(1)>"
 
 
 class Structure(HTMLParser):
-    """What a page is made of."""
+    """The structure of a page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -33,19 +33,21 @@ class Structure(HTMLParser):
 
 
 def words(text: str) -> str:
-    """Return the text of a page without its tags."""
+    """Return the text of a page without tags."""
     return " ".join(re.sub(r"<[^>]+>", " ", text).split())
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_page_of_an_empty_app_says_what_to_do(browse: TestClient, address: str) -> None:
+def test_pages_of_an_empty_app_name_the_next_step(browse: TestClient, address: str) -> None:
     answer = browse.get(address)
     assert answer.status_code == 200, answer.text
     assert 'class="empty"' in answer.text
 
 
 @pytest.mark.parametrize("address", [*ADDRESSES, "/admin/versions/tubes/v3", "/admin/promote/tubes/v3"])
-def test_a_page_is_whole_escaped_and_of_this_server_alone(lived: Any, browse: TestClient, address: str) -> None:
+def test_pages_are_complete_escaped_and_load_nothing_from_other_servers(
+    lived: Any, browse: TestClient, address: str
+) -> None:
     answer = browse.get(address)
     assert answer.status_code == 200, answer.text
     page = Structure(answer.text)
@@ -57,36 +59,36 @@ def test_a_page_is_whole_escaped_and_of_this_server_alone(lived: Any, browse: Te
             assert (attributes.get(name) or "/admin").startswith(("/admin", "#main")), (tag, attributes)
         assert tag != "img" or attributes.get("alt")
         assert tag not in ("th",) or attributes.get("scope")
-        assert tag != "style" and not attributes.get("style"), "the policy of the page lets no style stand in it"
+        assert tag != "style" and not attributes.get("style"), "the page's policy allows no inline styles"
     assert page.all("script") == ([] if address != "/admin" else page.all("script")[:1])
     policy = answer.headers["content-security-policy"]
     assert "default-src 'none'" in policy and "unsafe" not in policy and answer.headers["cache-control"] == "no-store"
 
 
-def test_the_queue_tells_what_runs_waits_and_ended(lived: Any, browse: TestClient) -> None:
+def test_the_queue_shows_running_waiting_and_ended_jobs(lived: Any, browse: TestClient) -> None:
     queue = lived.app.queue
     running, waiting = (queue.submit("train", "tubes", {}, origin="Anna").id for _ in range(2))
     queue.jobs.claim(running)
     facts = {"fraction": 0.347, "text": "epoch 3/8, loss 0.2", "eta_seconds": 754, "device": "cuda:0"}
-    queue.jobs.tell(running, facts)
+    queue.jobs.save_progress(running, facts)
     queue.log(queue.jobs.get(running)).parent.mkdir(parents=True, exist_ok=True)
     queue.log(queue.jobs.get(running)).write_text(f"epoch 2\n{HOSTILE}\n")
     text = browse.get("/admin").text
     page, read = Structure(text), words(text)
     assert page.all("progress")[0]["value"] == "34" and "epoch 3/8, loss 0.2" in read
     assert "12 min 34 s" in read and "cuda:0" in read and "epoch 2" in read and "RuntimeError: no room" in read
-    assert "hold: too few" in read and "waiting for your word: version v3 of tubes" in read
+    assert "hold: too few" in read and "waiting for your decision: version v3 of tubes" in read
     stops = [a["href"] for a in page.all("a") if (a.get("href") or "").startswith("/admin/stop/")]
     assert stops == [f"/admin/stop/{running}", f"/admin/stop/{waiting}"]
-    assert "In the queue already" in read
+    assert "A training is already in the queue" in read
     live = browse.get("/admin/live").text
     assert Structure(live).tags[0][1]["id"] == "live" and "epoch 3/8" in live and "<html" not in live
 
 
-def test_versions_are_told_with_their_scores_and_the_last_word(lived: Any, browse: TestClient) -> None:
+def test_versions_are_shown_with_their_scores_and_the_last_decision(lived: Any, browse: TestClient) -> None:
     text = browse.get("/admin/versions").text
     read = words(text)
-    assert "0.745 [0.740, 0.750] 3 cases" in read, "the mean over classes of v2 is 0.75 less 0.005 a case"
+    assert "0.745 [0.740, 0.750] 3 cases" in read, "the mean over classes of v2 is 0.75, minus 0.005 per case"
     listed = re.findall(r'scope="row"[^>]*><a [^>]*><bdi>(\w+)', text)
     assert listed == ["v3", "v2", "v1"] and "Roll back to v1 …" in read and "v3 by &lt;img" in text
     pictures = [image["src"] or "" for image in Structure(text).all("img")]
@@ -95,7 +97,7 @@ def test_versions_are_told_with_their_scores_and_the_last_word(lived: Any, brows
         assert browse.get(source).headers["content-type"] == "image/svg+xml"
 
 
-def test_a_version_is_compared_with_the_one_that_is_served(lived: Any, browse: TestClient) -> None:
+def test_a_version_is_compared_with_the_served_version(lived: Any, browse: TestClient) -> None:
     read = words(browse.get("/admin/versions/tubes/v3").text)
     assert "Dice, tube 0.810 [0.800, 0.820] 3 cases 0.760 [0.750, 0.770] 3 cases" in read
     assert "hold by gate" in read
@@ -104,9 +106,9 @@ def test_a_version_is_compared_with_the_one_that_is_served(lived: Any, browse: T
 @pytest.mark.parametrize(
     "address", ["/admin/versions/tubes/v9", "/admin/versions/other/v1", "/admin/versions/tubes/-x", "/admin/stop/x"]
 )
-def test_what_is_not_there_is_a_page_that_says_so(lived: Any, browse: TestClient, address: str) -> None:
+def test_a_missing_version_is_answered_with_a_page(lived: Any, browse: TestClient, address: str) -> None:
     answer = browse.get(address)
-    assert answer.status_code == 404 and "That was not done" in answer.text and "<h1>" in answer.text
+    assert answer.status_code == 404 and "The request was refused" in answer.text and "<h1>" in answer.text
 
 
 def test_labels_show_findings_and_pictures(lived: Any, browse: TestClient) -> None:
@@ -119,7 +121,7 @@ def test_labels_show_findings_and_pictures(lived: Any, browse: TestClient) -> No
     assert "STRAY" in only and len(Structure(only).all("img")) == 1
 
 
-def test_labels_come_page_by_page(history: Any, browse: TestClient) -> None:
+def test_labels_are_shown_page_by_page(history: Any, browse: TestClient) -> None:
     for number in range(30):
         history.app.ledger.append("label", f"study {number:02d}", {"tag": "final", "source": "submitted"})
     seen, address = [], "/admin/labels"
@@ -131,27 +133,29 @@ def test_labels_come_page_by_page(history: Any, browse: TestClient) -> None:
     assert seen == [f"study {number:02d}" for number in reversed(range(30))] and not address
 
 
-def test_annotators_are_told_with_what_is_known_only(lived: Any, browse: TestClient) -> None:
+def test_annotators_are_shown_with_recorded_values_only(lived: Any, browse: TestClient) -> None:
     text = browse.get("/admin/annotators").text
     read = words(text)
-    assert "Anna" in read and "1 min 35 s" in read and "37.9" in read, "one label in 95 s is 37.9 an hour"
-    assert "Time saved is not measured." in read and "control_share" in read and "&lt;img" in text
+    assert "Anna" in read and "1 min 35 s" in read and "37.9" in read, "one label in 95 s is 37.9 labels per hour"
+    assert "The time saved is not measured." in read and "control_share" in read and "&lt;img" in text
 
 
-def test_who_is_at_work_on_what(lived: Any, browse: TestClient) -> None:
+def test_leased_studies_are_shown_with_their_annotators(lived: Any, browse: TestClient) -> None:
     assert "At work" not in browse.get("/admin/annotators").text
-    lived.app.leases.offer(HOSTILE, [HOSTILE])
-    lived.app.leases.offer("Bert", ["ct_1"])
+    lived.app.leases.lease_next(HOSTILE, [HOSTILE])
+    lived.app.leases.lease_next("Bert", ["ct_1"])
     text = browse.get("/admin/annotators").text
-    assert "At work 2" in words(text) and "Bert" in text and HOSTILE not in text
+    assert "Reserved studies 2" in words(text) and "Bert" in text and HOSTILE not in text
 
 
-def test_the_machine_is_told(lived: Any, browse: TestClient) -> None:
+def test_the_machine_is_shown(lived: Any, browse: TestClient) -> None:
     read = words(browse.get("/admin/machine").text)
-    assert "free of" in read and "monailabel 0.8.5" in read and "No task of this app answers clicks" in read
+    assert "free of" in read and "monailabel 0.8.5" in read and "This app has no click tasks" in read
 
 
-def test_a_form_carries_the_sessions_token(lived: Any, browse: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_forms_contain_the_token_of_the_session(
+    lived: Any, browse: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert "csrf_token" not in browse.get("/admin").text
     monkeypatch.setattr(Request, "state", State({"csrf": 'a"b'}))
     for address in ("/admin", "/admin/promote/tubes/v3", "/admin/rollback/tubes"):
@@ -160,7 +164,7 @@ def test_a_form_carries_the_sessions_token(lived: Any, browse: TestClient, monke
 
 
 @pytest.mark.parametrize("address", ADDRESSES)
-def test_a_damaged_ledger_is_said_on_the_page(lived: Any, browse: TestClient, address: str) -> None:
+def test_a_damaged_ledger_is_reported_on_the_page(lived: Any, browse: TestClient, address: str) -> None:
     (Path(lived.app.app_dir) / "records" / FILE).write_text("this is no database, and longer than its header" * 100)
     answer = browse.get(address)
     assert answer.status_code == 503 and "ledger verify" in answer.text and "<nav" in answer.text

@@ -1,4 +1,4 @@
-"""Pictures of labels and plots: of what the ledger and the store know, and of nothing else."""
+"""Pictures of labels and plots, only from data in the ledger and the store."""
 
 from io import BytesIO
 from pathlib import Path
@@ -18,7 +18,7 @@ def digest(history: Any, image: str) -> str:
     return history.app.ledger.rows("label", image)[-1].body["label"]
 
 
-def test_a_label_is_drawn_on_its_image(lived: Any, browse: TestClient) -> None:
+def test_a_label_is_drawn_over_its_image(lived: Any, browse: TestClient) -> None:
     sizes = []
     for small in ("false", "true"):
         address = {"image": HOSTILE, "label": digest(lived, HOSTILE), "small": small}
@@ -33,29 +33,29 @@ def test_a_label_is_drawn_on_its_image(lived: Any, browse: TestClient) -> None:
     ("image", "label", "status", "code"),
     [
         ("ct_0", "f" * 64, 404, "NO_SUCH_LABEL"),
-        ("nobody", None, 404, "NO_SUCH_LABEL"),
+        ("unknown", None, 404, "NO_SUCH_LABEL"),
         (HOSTILE, None, 404, "NO_SUCH_LABEL"),
         ("../ct_0", None, 400, "BAD_NAME"),
         ("/etc/hostname", None, 400, "BAD_NAME"),
         ("ct_0", "../../app.toml", 400, "BAD_NAME"),
     ],
 )
-def test_what_the_ledger_does_not_know_is_not_drawn(
+def test_a_label_that_is_not_in_the_ledger_is_not_drawn(
     lived: Any, browse: TestClient, image: str, label: str | None, status: int, code: str
 ) -> None:
-    asked = {"image": image, "label": digest(lived, "ct_0") if label is None else label}
-    answer = browse.get("/admin/overlay.png", params=asked)
+    params = {"image": image, "label": digest(lived, "ct_0") if label is None else label}
+    answer = browse.get("/admin/overlay.png", params=params)
     assert (answer.status_code, answer.json()["code"]) == (status, code)
 
 
-def test_another_image_of_that_name_is_not_drawn_on(lived: Any, browse: TestClient) -> None:
-    asked = {"image": "ct_0", "label": digest(lived, "ct_0")}
+def test_a_label_is_not_drawn_over_a_changed_image(lived: Any, browse: TestClient) -> None:
+    params = {"image": "ct_0", "label": digest(lived, "ct_0")}
     lived.write(lived.make_ct(9)[0], Path(lived.app.studies) / "ct_0.nii.gz")
-    answer = browse.get("/admin/overlay.png", params=asked)
+    answer = browse.get("/admin/overlay.png", params=params)
     assert (answer.status_code, answer.json()["code"]) == (409, "OTHER_IMAGE")
 
 
-def test_a_label_whose_file_is_gone(lived: Any, browse: TestClient) -> None:
+def test_a_missing_label_file_is_refused(lived: Any, browse: TestClient) -> None:
     for name in lived.app.ledger.rows("label", "ct_0")[-1].body["files"]:
         (Path(lived.app.app_dir) / name).unlink()
     answer = browse.get("/admin/overlay.png", params={"image": "ct_0", "label": digest(lived, "ct_0")})
@@ -64,16 +64,16 @@ def test_a_label_whose_file_is_gone(lived: Any, browse: TestClient) -> None:
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
 @pytest.mark.parametrize("kind", PLOTS)
-def test_plots_are_svg_without_a_history_too(history: Any, browse: TestClient, kind: str, theme: str) -> None:
+def test_plots_are_svg_also_without_history(history: Any, browse: TestClient, kind: str, theme: str) -> None:
     answer = browse.get(f"/admin/plots/{kind}/tubes.svg?theme={theme}")
     assert answer.status_code == 200 and answer.headers["content-type"] == "image/svg+xml"
     assert ElementTree.fromstring(answer.text).tag.endswith("svg")
 
 
 @pytest.mark.parametrize("address", ["other/tubes.svg", "drift/other.svg", "drift/tubes.svg?theme=pink"])
-def test_no_other_plots(browse: TestClient, address: str) -> None:
+def test_unknown_plots_are_refused(browse: TestClient, address: str) -> None:
     assert browse.get(f"/admin/plots/{address}").status_code == 404
 
 
-def test_a_stamp_changes_with_what_is_shown() -> None:
+def test_the_stamp_changes_with_the_data() -> None:
     assert stamp((1, 2)) == stamp((1, 2)) != stamp((1, 3))

@@ -1,4 +1,4 @@
-"""Plots as SVG with text, drawn once for what they show."""
+"""Plots as SVG with text, drawn once per data."""
 
 import math
 from datetime import UTC, date, datetime
@@ -30,34 +30,34 @@ def texts(svg: str) -> list[str]:
 
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
-def test_axes_say_what_they_are(theme: object) -> None:
+def test_axes_have_labels(theme: object) -> None:
     assert {"labels learned from", "held-out score"} <= set(texts(efficiency(POINTS, theme)))
     assert {"11-04", "mean Dice", "clDice"} <= set(texts(drift(POINTS, theme)))
     assert {"11-16", "median change, ml", "accepted as they were, %"} <= set(texts(proposals(WEEKS, theme)))
 
 
-def test_restored_images_have_an_axis_of_their_own() -> None:
+def test_restored_images_have_their_own_axis() -> None:
     shown = (point(3, 28.1, metric="PSNR"), point(7, 29.4, metric="PSNR"))
     assert "held-out PSNR, dB" in texts(efficiency(shown, THEMES["dark"]))
     words = set(texts(drift(shown, THEMES["dark"])))
     assert {"mean PSNR", "held-out PSNR, dB"} <= words and "clDice" not in words
 
 
-def test_a_plot_is_drawn_once_for_what_it_shows() -> None:
+def test_a_plot_is_drawn_once_per_data() -> None:
     drawn = efficiency(POINTS, THEMES["dark"])
     assert efficiency(tuple(POINTS), THEMES["dark"]) is drawn
     assert efficiency(POINTS[:2], THEMES["dark"]) != drawn != efficiency(POINTS, THEMES["light"])
 
 
-def test_what_was_let_into_service_looks_different() -> None:
+def test_published_versions_have_their_own_markers() -> None:
     before, after = (efficiency((point(3, 0.6, verdict),), THEMES["dark"]) for verdict in ("hold", "publish"))
     assert before != after
 
 
-def test_many_versions_leave_room_for_their_days() -> None:
+def test_the_days_of_many_versions_do_not_overlap() -> None:
     points = tuple(point(n % 28, 0.7) for n in range(1, 60))
     assert len([text for text in texts(drift(points, THEMES["dark"])) if text.startswith("11-")]) <= 9
 
 
-def test_a_score_below_half_is_in_the_picture() -> None:
+def test_a_score_below_one_half_is_inside_the_axes() -> None:
     assert "0.2" in " ".join(texts(efficiency((point(3, 0.1), point(4, 0.2)), THEMES["dark"])))

@@ -1,4 +1,4 @@
-"""Pages below any address, and refusals and faults as pages."""
+"""Pages below any root path, and refusals and faults as pages."""
 
 import pytest
 from fastapi import APIRouter, FastAPI, HTTPException, Request
@@ -29,21 +29,21 @@ def client() -> TestClient:
     return TestClient(web, root_path="/imaging/label", raise_server_exceptions=False)
 
 
-def test_addresses_are_below_the_one_that_a_proxy_adds(client: TestClient) -> None:
+def test_addresses_include_the_root_path_of_a_proxy(client: TestClient) -> None:
     text = client.get("/page").text
     assert 'href="/imaging/label/admin/versions"' in text and 'href="/admin' not in text
     assert "&lt;i&gt;" in text and "<i>" not in text
 
 
 @pytest.mark.parametrize(
-    ("what", "status", "said"),
+    ("what", "status", "text"),
     [("words", 409, "No &lt;b&gt;such&lt;/b&gt; thing."), ("refused", 418, "It is one."), ("fault", 500, "INTERNAL")],
 )
-def test_a_refusal_is_a_page(client: TestClient, what: str, status: int, said: str) -> None:
+def test_a_refusal_is_a_page(client: TestClient, what: str, status: int, text: str) -> None:
     answer = client.get(f"/raise/{what}")
-    assert answer.status_code == status and said in answer.text and answer.text.startswith("<!doctype html>")
+    assert answer.status_code == status and text in answer.text and answer.text.startswith("<!doctype html>")
     assert answer.headers["content-security-policy"]
 
 
-def test_who_may_not_come_in_is_answered_elsewhere(client: TestClient) -> None:
+def test_access_errors_are_not_answered_by_the_page_route(client: TestClient) -> None:
     assert client.get("/raise/role").json() == {"detail": "no"}

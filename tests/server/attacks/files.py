@@ -1,4 +1,4 @@
-"""Files that are no image, or far more of one than they look."""
+"""Files that are not images, or that expand to huge images."""
 
 import gzip
 import io
@@ -15,7 +15,7 @@ ZEROS = bytes(1 << 20)
 
 
 def nifti(content: bytes = bytes(2 * 4**3), **fields: tuple[int, str, tuple]) -> bytes:
-    """Return a NIfTI-1 file of 4 x 4 x 4 int16 with fields (offset, struct format, values) put over it."""
+    """Return a NIfTI-1 file of 4 x 4 x 4 int16 voxels with changed header fields (offset, struct format, values)."""
     head = bytearray(352)
     struct.pack_into("<i", head, 0, 348)
     struct.pack_into("<8h", head, 40, 3, 4, 4, 4, 1, 1, 1, 1)
@@ -64,7 +64,7 @@ def deflated_dicom() -> bytes:
 
 
 class Shell:
-    """What a pickle may run."""
+    """A pickle that would run a shell command."""
 
     def __reduce__(self) -> tuple[Callable, tuple]:
         return (open, ("pickled-was-here", "w"))
@@ -72,10 +72,10 @@ class Shell:
 
 @cache
 def files(secret: str) -> dict[str, tuple[str, bytes]]:
-    """Return the files by what they try, each with its name.
+    """Return the files with their names, by kind of attack.
 
     Args:
-        secret: Path of a file that no answer may hold.
+        secret: Path of a file whose content no answer may contain.
     """
     noise = np.random.default_rng(0).bytes(5000)
     return {

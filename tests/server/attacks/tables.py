@@ -1,4 +1,4 @@
-"""Addresses, headers, params: what attackers write, as tables."""
+"""Tables of addresses, headers and params that attackers send."""
 
 from urllib.parse import quote
 

@@ -1,4 +1,4 @@
-"""Attacks on one real server, in tables: none succeeds, none is a fault, and each is in the log."""
+"""Tables of attacks on one real server: none succeeds, none causes a server fault, and all are in the log."""
 
 import json
 import socket
@@ -36,7 +36,7 @@ FILES = files("/nowhere")
 
 @pytest.fixture(scope="module")
 def canary(server: Any) -> Path:
-    """Return a readable image beside the store, and one that a link of the store leads to."""
+    """Return a readable image outside the store, and one to which a link in the store points."""
     secret = server.studies.parent / "secret.nii"
     secret.write_bytes(nifti(SECRET.encode().ljust(128, b"\0")))
     (server.studies / "linked.nii").symlink_to(secret)
@@ -46,7 +46,7 @@ def canary(server: Any) -> Path:
 
 @pytest.fixture(scope="module", autouse=True)
 def unharmed(server: Any, canary: Path) -> Iterator[None]:
-    """After all: nothing outside the store is new or other, what was in it is the same, and it answers."""
+    """Check after all tests that files outside and inside the store are unchanged and the server answers."""
     before, content = outside(server), {path: path.read_bytes() for path in [canary, *server.studies.glob("ct_*")]}
     yield
     assert outside(server) == before
@@ -54,20 +54,20 @@ def unharmed(server: Any, canary: Path) -> Iterator[None]:
     assert requests.get(f"{server.url}/info/", timeout=10).json()["models"]["tubes"]
     assert requests.post(f"{server.url}/infer/tubes?image=ct_0&output=json", timeout=60).ok
     assert not list((server.studies / "labels").glob("attack*")) and not list(server.studies.glob("attack*"))
-    assert "fault " not in tail(server.log), "no attack met a fault"
+    assert "fault " not in tail(server.log), "no attack caused a server fault"
     for link in ("linked.nii", "passwd.nii"):
         (server.studies / link).unlink()
 
 
 def outside(server: Any) -> set[Path]:
-    """Return what lies around the store and the app, and in the folder where an escape would land."""
+    """Return the files around the store and the app, and in the folder that an escape would reach."""
     around = server.studies.parent
     return {path for folder in (around, around.parent, server.app) for path in folder.iterdir()}
 
 
 def refused(server: Any, answer: Answer, *, by_us: bool = True) -> None:
-    """Fail unless an attack was refused with a reason, told nothing, and is in the log."""
-    assert 400 <= answer.status < 500, (answer.asked, answer.status, answer.text[:300])
+    """Fail unless an attack was refused with a reason, revealed nothing, and is in the log."""
+    assert 400 <= answer.status < 500, (answer.sent, answer.status, answer.text[:300])
     assert SECRET not in answer.text and "root:" not in answer.text
     if by_us:
         assert f"x-request-id: {answer.request_id}" in answer.head.lower()
@@ -78,7 +78,7 @@ def refused(server: Any, answer: Answer, *, by_us: bool = True) -> None:
 
 
 def body_for(method: str, target: str) -> tuple[list[str], bytes]:
-    """Return a body that the route would take, were it not for the name."""
+    """Return a body that the route would accept with a valid name."""
     image = nifti(np.random.default_rng(0).integers(-1000, 1000, 64).astype("<i2").tobytes())
     if method == "PUT" and "/info" not in target:
         return [FORM], form(("file", "a.nii", image), ("label", "a.nii", image), ("files", "a.nii", image))
@@ -88,31 +88,31 @@ def body_for(method: str, target: str) -> tuple[list[str], bytes]:
 
 
 @pytest.mark.parametrize(("method", "door"), QUERY_DOORS, ids=str)
-def test_names_in_queries(server: Any, method: str, door: str) -> None:
+def test_bad_names_in_queries_are_refused(server: Any, method: str, door: str) -> None:
     for name in TRAVERSALS:
         target = door.format(name)
         refused(server, send(server, method, target, *body_for(method, target)))
 
 
 @pytest.mark.parametrize(("method", "door"), PATH_DOORS, ids=str)
-def test_names_in_paths(server: Any, method: str, door: str) -> None:
+def test_bad_names_in_paths_are_refused(server: Any, method: str, door: str) -> None:
     for name in TRAVERSALS:
         answer = send(server, method, door.format(name))
         if door.startswith("/ohif") and answer.status == 200:
-            # Whatever the viewer's pages do not have is its start page.
+            # For unknown addresses the viewer answers with its start page.
             assert "<title>OHIF" in answer.text
         else:
             refused(server, answer)
 
 
 @pytest.mark.parametrize(("method", "target"), NOT_OFFERED, ids=str)
-def test_what_is_not_offered(server: Any, method: str, target: str) -> None:
+def test_routes_that_are_not_offered_are_refused(server: Any, method: str, target: str) -> None:
     refused(server, send(server, method, target), by_us=method != "CONNECT")
 
 
 @pytest.mark.parametrize("headers", FOREIGN, ids=str)
 @pytest.mark.parametrize(("method", "target"), CHANGES, ids=str)
-def test_pages_of_other_sites(server: Any, method: str, target: str, headers: list[str]) -> None:
+def test_pages_of_other_sites_change_nothing(server: Any, method: str, target: str, headers: list[str]) -> None:
     answer = send(server, method, target, headers)
     refused(server, answer)
     assert json.loads(answer.body)["code"] == "FOREIGN_PAGE"
@@ -120,7 +120,7 @@ def test_pages_of_other_sites(server: Any, method: str, target: str, headers: li
 
 
 @pytest.mark.parametrize("host", HOSTS)
-def test_foreign_names_of_this_machine(server: Any, host: str) -> None:
+def test_foreign_host_names_are_refused(server: Any, host: str) -> None:
     answer = send(server, "GET", "/info/", host=host)
     refused(server, answer)
     assert json.loads(answer.body)["code"] == "UNKNOWN_HOST"
@@ -187,7 +187,9 @@ def test_forms(server: Any, headers: list[str], body: bytes) -> None:
 
 @pytest.mark.parametrize("name", ["linked", "passwd"])
 @pytest.mark.parametrize(("method", "door"), [*QUERY_DOORS[:2], ("POST", "/infer/tubes?image={}")], ids=str)
-def test_links_that_lead_out(server: Any, canary: Path, method: str, door: str, name: str) -> None:
+def test_links_that_lead_out_of_the_store_are_not_followed(
+    server: Any, canary: Path, method: str, door: str, name: str
+) -> None:
     listed = requests.get(f"{server.url}/datastore/?output=all", timeout=10).json()["objects"]
     assert name not in listed and "ct_0" in listed
     refused(server, send(server, method, door.format(name)))
@@ -212,14 +214,14 @@ def test_the_log_is_not_forged(server: Any, given: str) -> None:
         assert not line.startswith(("[2026] forged", "forged", "[2026-01-01]"))
 
 
-def test_a_range_of_many_parts_is_no_amplifier(server: Any) -> None:
+def test_a_range_of_many_parts_does_not_enlarge_the_answer(server: Any) -> None:
     ranges = ",".join(f"{n}-" for n in range(0, 800))
     answer = send(server, "GET", "/datastore/image?image=ct_0", [f"Range: bytes={ranges}"])
     size = (server.studies / "ct_0.nii.gz").stat().st_size
     assert answer.status in (200, 206, 400, 416) and len(answer.body) < 3 * size
 
 
-def test_slow_senders_keep_nobody_out(server: Any) -> None:
+def test_slow_senders_do_not_block_other_clients(server: Any) -> None:
     slow = []
     for _ in range(50):
         wire = socket.create_connection(("127.0.0.1", server.port), timeout=5)

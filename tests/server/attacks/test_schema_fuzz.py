@@ -1,4 +1,4 @@
-"""Every address of the interface with what its own description allows, and with what it forbids: no fault, no hang."""
+"""Every route with values that the OpenAPI schema allows and forbids: no server fault and no hang."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -33,7 +33,7 @@ def fuzz(server: Any, operation: Any, mode: GenerationMode, examples: int) -> No
     @settings(max_examples=examples, phases=[Phase.generate], **QUIET)
     @given(case=operation.as_strategy(generation_mode=mode))
     def ask(case: Any) -> None:
-        # Waiting for the end of a job is no hang.
+        # Waiting for the end of a job is not a hang.
         if isinstance(case.query, dict):
             case.query.pop("run_sync", None)
         answer = case.call(base_url=server.url, timeout=SECONDS)
@@ -42,13 +42,13 @@ def fuzz(server: Any, operation: Any, mode: GenerationMode, examples: int) -> No
     try:
         ask()
     except Exception as error:
-        # An operation without parameters can do nothing that it should not.
+        # An operation without parameters has nothing to vary.
         if type(error).__name__ not in ("Unsatisfiable", "SkipTest"):
             raise
 
 
 def run(server: Any, operations: list[Any], examples: int) -> None:
-    assert len(operations) > 25, "all of MONAI Label's and ours"
+    assert len(operations) > 25, "all routes of MONAI Label and TopoLabel"
     for operation in operations:
         for mode in GenerationMode:
             fuzz(server, operation, mode, examples)

@@ -1,4 +1,4 @@
-"""Requests as bytes on a socket: a client library would mend the addresses that attackers write."""
+"""Requests as bytes on a socket: a client library would normalise the addresses of an attack."""
 
 import socket
 import uuid
@@ -14,13 +14,13 @@ TAIL_BYTES = 64 << 10
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back; status 0 where the connection was closed without an answer."""
+    """An answer; status 0 if the connection was closed without one."""
 
     status: int
     head: str
     body: bytes
     request_id: str
-    asked: bytes
+    sent: bytes
 
     @property
     def text(self) -> str:
@@ -43,7 +43,7 @@ FORM = f"Content-Type: multipart/form-data; boundary={BOUNDARY}"
 def send(
     server: Any, method: str, target: str | bytes, headers: Sequence[str] = (), body: bytes = b"", host: str = ""
 ) -> Answer:
-    """Send one request as it stands and read the answer to its end."""
+    """Send one request unchanged and read the whole answer."""
     target = target if isinstance(target, bytes) else target.encode()
     request_id = f"attack-{uuid.uuid4().hex}"
     lines = [f"X-Request-ID: {request_id}", f"Content-Length: {len(body)}", "Connection: close", *headers]
@@ -54,7 +54,7 @@ def send(
 
 
 def exchange(server: Any, request: bytes, request_id: str = "", *, and_no_more: bool = False) -> Answer:
-    """Send bytes, and no more if so asked, and return whatever comes until the server closes."""
+    """Send bytes, optionally end the sending, and return the data received until the server closes."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=30) as wire:
         received = b""
         try:
@@ -62,7 +62,7 @@ def exchange(server: Any, request: bytes, request_id: str = "", *, and_no_more: 
             if and_no_more:
                 wire.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # it may refuse before it has read all
+            pass  # the server may refuse before it has read all
         try:
             while piece := wire.recv(1 << 16):
                 received += piece
@@ -74,7 +74,7 @@ def exchange(server: Any, request: bytes, request_id: str = "", *, and_no_more: 
 
 
 def logged(server: Any, request_id: str) -> bool:
-    """Say whether the log names a request as refused, once."""
+    """Return whether the log names a request as refused exactly once."""
     lines = tail(server.log).splitlines()
     return sum(f"[{request_id}]" in line and "refused " in line and "[WARNING]" in line for line in lines) == 1
 

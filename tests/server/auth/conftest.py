@@ -1,4 +1,4 @@
-"""A users file, a provider, and the gate around a small application."""
+"""Fixtures: a users file, an OIDC provider, and the gate around a small application."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,9 +12,9 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from lib.server.auth import users as users_module
-from lib.server.auth.authority import Authority, LocalUsers
+from lib.server.auth.authority import Authority, LocalUsersAuthority
 from lib.server.auth.gate import Gate
-from lib.server.auth.routes import current_user, denied_page, router
+from lib.server.auth.routes import current_user, router, show_access_denied
 from lib.server.auth.throttle import Throttle
 from lib.server.auth.users import UsersFile, add_user
 from lib.server.guard import Guard
@@ -27,13 +27,13 @@ ROLES = ("user", "annotator", "reviewer", "admin")
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Hash cheaply: what is tested is not argon2."""
+    """Use a cheap hash: argon2 itself is not under test."""
     monkeypatch.setattr(users_module, "_hasher", PasswordHasher(time_cost=1, memory_cost=8, parallelism=1))
 
 
 @pytest.fixture
 def users_file(tmp_path: Path, quick: None) -> Path:
-    """One user per role, named like it."""
+    """A users file with one user per role, named like the role."""
     path = tmp_path / "users.toml"
     for role in ROLES:
         add_user(path, role, PASSWORD, role)
@@ -49,14 +49,14 @@ def provider() -> Iterator[LocalProvider]:
 
 @pytest.fixture
 def gated() -> Callable[..., TestClient]:
-    """Return a client of a small application behind the gate; its paths are those of rows of the table."""
+    """Return a factory of clients of a small application behind the gate, with paths from the table of roles."""
 
     def made(authority: Authority, address: str = "127.0.0.1", pages: tuple = (), **options: Any) -> TestClient:
         app = FastAPI(openapi_url=None)
         app.state.authority, app.state.throttle = authority, Throttle()
         app.include_router(router)
         guard = Middleware(Guard, origins=Origins(pages=pages))
-        app.user_middleware[:] = [guard, Middleware(Gate, authority=authority, page=denied_page, **options)]
+        app.user_middleware[:] = [guard, Middleware(Gate, authority=authority, page=show_access_denied, **options)]
 
         async def who(request: Request) -> dict[str, Any]:
             return (await current_user(request)).model_dump()
@@ -70,7 +70,7 @@ def gated() -> Callable[..., TestClient]:
             ("GET", "/forgotten"),
         ):
             app.add_api_route(path, who, methods=[method])
-        # Hosts must be an address: the gate asks which machine a request comes from.
+        # The client's host must be an IP address: the gate checks which machine sends a request.
         return TestClient(app, base_url="http://127.0.0.1:8000", client=(address, 50000), follow_redirects=False)
 
     return made
@@ -78,11 +78,11 @@ def gated() -> Callable[..., TestClient]:
 
 @pytest.fixture
 def local(gated: Callable[..., TestClient], users_file: Path) -> TestClient:
-    return gated(LocalUsers(UsersFile(users_file)))
+    return gated(LocalUsersAuthority(UsersFile(users_file)))
 
 
 def sign_in(client: TestClient, name: str, password: str = PASSWORD) -> dict[str, str]:
-    """Return the headers of somebody who got a token."""
+    """Sign in and return the headers with the token."""
     answer = client.post("/auth/token", data={"username": name, "password": password, "grant_type": "password"})
     assert answer.status_code == 200, answer.text
     return {"Authorization": f"{answer.json()['token_type']} {answer.json()['access_token']}"}
@@ -92,7 +92,7 @@ def sign_in(client: TestClient, name: str, password: str = PASSWORD) -> dict[str
 def guarded(
     launch: Callable, new_app: Callable, new_studies: Callable, tmp_path_factory: pytest.TempPathFactory
 ) -> Any:
-    """A server whose users are named like their roles."""
+    """A server with one user per role, named like the role."""
     where = tmp_path_factory.mktemp("guarded")
     for role in ROLES:
         add_user(where / "users.toml", role, PASSWORD, role)

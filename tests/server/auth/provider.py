@@ -1,4 +1,4 @@
-"""An OIDC provider in this process: a real HTTP server with keys, tokens and faults to order."""
+"""An OIDC provider in this process: a real HTTP server with adjustable keys, tokens and faults."""
 
 import base64
 import json
@@ -18,11 +18,11 @@ CLIENT = "monailabel-app"
 
 
 class LocalProvider:
-    """A provider on a free port; `keys` are what it publishes, `asked` counts requests per path."""
+    """A provider on a free port; it publishes `keys`, and `requested` counts the requests per path."""
 
     def __init__(self) -> None:
         self.keys: dict[str, Any] = dict(KEYS)
-        self.asked: dict[str, int] = {}
+        self.requested: dict[str, int] = {}
         self.away = False
         self.life_s = 300.0
         handler = type("Handler", (_Handler,), {"provider": self})
@@ -35,7 +35,7 @@ class LocalProvider:
         self.server.server_close()
 
     def claims(self, **changes: Any) -> dict[str, Any]:
-        """Return the claims of a good token, with changes; None takes one away."""
+        """Return the claims of a valid token, with changes; the value None removes a claim."""
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": "account", "azp": CLIENT, "sub": "1", "iat": now, "nbf": now}
         claims |= {"exp": now + 300, "preferred_username": "olga", "realm_access": {"roles": ["monailabel-annotator"]}}
@@ -44,7 +44,7 @@ class LocalProvider:
     def token(
         self, kid: str = "rsa-1", key: Any = None, headers: Mapping[str, Any] | None = None, **claims: Any
     ) -> str:
-        """Return a signed token; `key` may be another than that of the id."""
+        """Return a signed token; `key` may differ from the key with that id."""
         key = key or self.keys[kid]
         algorithm = "ES256" if isinstance(key, ec.EllipticCurvePrivateKey) else "RS256"
         return jwt.encode(self.claims(**claims), key, algorithm, {"kid": kid, **(headers or {})})
@@ -102,7 +102,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reply(self, fields: Mapping[str, str]) -> None:
         last = self.path.rsplit("/", 1)[-1]
-        self.provider.asked[last] = self.provider.asked.get(last, 0) + 1
+        self.provider.requested[last] = self.provider.requested.get(last, 0) + 1
         status, body = self.provider.answer(self.path, fields)
         data = json.dumps(body).encode()
         self.send_response(status)
@@ -116,7 +116,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def unsigned(claims: Mapping[str, Any], header: Mapping[str, Any], signature: bytes = b"") -> str:
-    """Return a token put together by hand, as no library would."""
+    """Return a token assembled by hand, which a library would refuse to make."""
     parts = [json.dumps(header).encode(), json.dumps(claims).encode(), signature]
     return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts)
 

@@ -1,4 +1,4 @@
-"""The choice of who may come in: where it is said, and what is refused at the start."""
+"""The access settings: where they are read from, and which are refused at the start."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def test_loopback(host: str, loopback: bool) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "lab.example.org"])
-def test_the_network_is_not_served_without_knowing_who_asks(host: str) -> None:
+def test_a_network_address_needs_sign_in_or_open(host: str) -> None:
     with pytest.raises(BadAccess, match="--users FILE or --oidc URL, or --open"):
         Access().check(host)
     Access(open=True).check(host)
@@ -38,7 +38,7 @@ def test_the_network_is_not_served_without_knowing_who_asks(host: str) -> None:
     Access().check("127.0.0.1")
 
 
-def test_a_users_file_must_do(tmp_path: Path, users_file: Path) -> None:
+def test_the_users_file_must_be_valid_and_not_empty(tmp_path: Path, users_file: Path) -> None:
     Access(users=str(users_file)).check("0.0.0.0")
     with pytest.raises(BadUsers):
         Access(users=str(tmp_path / "nowhere.toml")).check("127.0.0.1")
@@ -47,7 +47,7 @@ def test_a_users_file_must_do(tmp_path: Path, users_file: Path) -> None:
         Access(users=str(tmp_path / "empty.toml")).check("127.0.0.1")
 
 
-def test_one_or_the_other() -> None:
+def test_a_users_file_and_a_realm_together_are_refused() -> None:
     with pytest.raises(BadAccess, match="not both"):
         Access(users="users.toml", realm="https://sso.example.org")
 
@@ -64,15 +64,15 @@ def test_one_or_the_other() -> None:
         ({"MONAI_LABEL_AUTH_ENABLE": "false", "MONAI_LABEL_AUTH_REALM_URI": "https://x"}, Access()),
     ],
 )
-def test_the_environment_says_it(environment: dict[str, str], access: Access) -> None:
-    assert Access.of(environment) == access
+def test_settings_are_read_from_the_environment(environment: dict[str, str], access: Access) -> None:
+    assert Access.from_environment(environment) == access
 
 
-def test_a_choice_survives_the_way_through_the_environment(tmp_path: Path) -> None:
+def test_settings_are_unchanged_after_passing_through_the_environment(tmp_path: Path) -> None:
     for access in (
         Access(),
         Access(users=str(tmp_path / "u.toml"), open=True),
         Access(realm="https://sso.example.org/realms/lab", audience="topolabel"),
     ):
-        assert Access.of(access.variables()) == access
+        assert Access.from_environment(access.variables()) == access
         assert "" not in access.variables().values(), "MONAI Label cannot read an empty setting"

@@ -1,4 +1,4 @@
-"""Signing in with a real browser: the page asks, says what is wrong, leads on, and lets go again."""
+"""Sign-in with a real browser: the form, its error messages, the redirect, and sign-out."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -31,7 +31,7 @@ def sign_in(page: Page, name: str, password: str) -> None:
 
 
 def checked(page: Page, name: str) -> None:
-    """Let axe look, and take pictures for people to look at."""
+    """Run the axe checks and take screenshots."""
     for width in (WIDE, PHONE):
         page.set_viewport_size({"width": width, "height": 700})
         violations = Axe().run(page).response["violations"]
@@ -43,7 +43,7 @@ def checked(page: Page, name: str) -> None:
     page.set_viewport_size({"width": WIDE, "height": 700})
 
 
-def test_an_admin_comes_in_and_leaves(guarded: Any, page: Page) -> None:
+def test_an_admin_signs_in_and_out(guarded: Any, page: Page) -> None:
     page.goto(f"{guarded.url}/admin/versions")
     expect(page.get_by_label("Name")).to_be_focused()
     checked(page, "asked")
@@ -61,7 +61,7 @@ def test_an_admin_comes_in_and_leaves(guarded: Any, page: Page) -> None:
     assert "/login" in page.url
 
 
-def test_a_reviewer_is_told_which_role_a_page_needs(guarded: Any, page: Page) -> None:
+def test_a_reviewer_sees_which_role_a_page_needs(guarded: Any, page: Page) -> None:
     page.goto(f"{guarded.url}/admin")
     sign_in(page, "reviewer", PASSWORD)
     page.wait_for_url(f"{guarded.url}/admin")

@@ -1,4 +1,4 @@
-"""The gate around a small application: who comes through, who does not, and that each refusal is in the log."""
+"""The gate around a small application: which requests pass, which are refused, and that every refusal is logged."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
-from lib.server.auth.authority import Everybody
+from lib.server.auth.authority import NoAuthAuthority
 from lib.server.auth.gate import COOKIE
 from tests.server.auth.conftest import ROLES, sign_in
 
@@ -15,7 +15,7 @@ HERE = "http://127.0.0.1:8000"
 
 
 def refused(answer: Any, status: int, code: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Check a refusal, and that its line is in the log."""
+    """Check a refusal and its line in the log."""
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert answer.json()["reason"] and answer.json()["remedy"]
     assert code in caplog.records[-1].getMessage() and caplog.records[-1].levelname == "WARNING"
@@ -60,7 +60,7 @@ def test_without_a_session(
     assert answer.headers["www-authenticate"].startswith("Bearer")
 
 
-def test_two_authorization_headers_are_none(local: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_two_authorization_headers_are_refused(local: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     good = sign_in(local, "admin")["Authorization"]
     for second in ("Bearer other", good):
         answer = local.get("/info/", headers=[("Authorization", good), ("Authorization", second)])
@@ -68,7 +68,7 @@ def test_two_authorization_headers_are_none(local: TestClient, caplog: pytest.Lo
 
 
 @pytest.mark.parametrize("key", ["access_token", "token", "Authorization", COOKIE])
-def test_a_token_in_the_address_is_none_and_is_not_logged(
+def test_a_token_in_the_address_is_ignored_and_not_logged(
     local: TestClient, caplog: pytest.LogCaptureFixture, key: str
 ) -> None:
     token = sign_in(local, "admin")["Authorization"].split()[1]
@@ -77,17 +77,19 @@ def test_a_token_in_the_address_is_none_and_is_not_logged(
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/info", "/train", "/infer/", "/auth/../info/x", "//info/"])
-def test_what_no_route_takes_is_told_to_those_who_are_known(local: TestClient, path: str) -> None:
+def test_unknown_addresses_are_reported_to_signed_in_users_only(local: TestClient, path: str) -> None:
     assert local.get(path).status_code == 401
     assert local.get(path, headers=sign_in(local, "user")).status_code in (307, 404, 405)
 
 
-def test_a_route_without_a_row_is_refused_to_the_admin_too(local: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_route_without_a_row_is_refused_for_the_admin_too(
+    local: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
     refused(local.get("/forgotten", headers=sign_in(local, "admin")), 403, "NO_ROLE_SET", caplog)
 
 
 @pytest.mark.parametrize("method", ["PATCH", "OPTIONS", "TRACE", "get", "QUERY"])
-def test_other_methods_do_not_slip_through(local: TestClient, method: str) -> None:
+def test_other_methods_need_sign_in_too(local: TestClient, method: str) -> None:
     assert local.request(method, "/info/").status_code == 401
 
 
@@ -119,7 +121,7 @@ def test_websockets_are_closed(local: TestClient) -> None:
         ({}, True),
     ],
 )
-def test_another_sites_page_sends_nothing_with_a_cookie(
+def test_a_foreign_page_cannot_use_the_session_cookie(
     local: TestClient,
     gated: Callable[..., TestClient],
     caplog: pytest.LogCaptureFixture,
@@ -137,26 +139,26 @@ def test_another_sites_page_sends_nothing_with_a_cookie(
 
 
 @pytest.mark.parametrize("origin", ["http://evil.example", "null"])
-def test_another_sites_page_sends_nothing_where_nobody_signs_in(
+def test_a_foreign_page_is_refused_without_sign_in_too(
     gated: Callable[..., TestClient], caplog: pytest.LogCaptureFixture, origin: str
 ) -> None:
-    client = gated(Everybody())
+    client = gated(NoAuthAuthority())
     answer = client.post("/train/", headers={"Origin": origin})
     assert (answer.status_code, answer.json()["code"]) == (403, "FOREIGN_PAGE")
     assert client.post("/train/").json()["username"] == "admin"
 
 
-def test_where_nobody_signs_in_only_this_machine_is_answered(
+def test_a_server_without_sign_in_answers_its_own_machine_only(
     gated: Callable[..., TestClient], caplog: pytest.LogCaptureFixture
 ) -> None:
     for address in ("10.0.0.9", "fe80::1", "testclient"):
-        refused(gated(Everybody(), address).get("/info/"), 403, "NOT_OPEN", caplog)
-        assert gated(Everybody(), address, is_open=True).get("/info/").status_code == 200
+        refused(gated(NoAuthAuthority(), address).get("/info/"), 403, "NOT_OPEN", caplog)
+        assert gated(NoAuthAuthority(), address, is_open=True).get("/info/").status_code == 200
     for header in ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via"):
-        through_a_proxy = gated(Everybody()).get("/info/", headers={header: "127.0.0.1"})
+        through_a_proxy = gated(NoAuthAuthority()).get("/info/", headers={header: "127.0.0.1"})
         refused(through_a_proxy, 403, "NOT_OPEN", caplog)
     for address in ("127.0.0.1", "::1", "::ffff:127.0.0.1"):
-        assert gated(Everybody(), address).get("/info/").status_code == 200
+        assert gated(NoAuthAuthority(), address).get("/info/").status_code == 200
 
 
 def test_no_password_or_token_is_ever_logged(local: TestClient, caplog: pytest.LogCaptureFixture) -> None:

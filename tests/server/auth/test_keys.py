@@ -1,4 +1,4 @@
-"""The provider's keys: rotated, asked for seldom, and kept while it is away."""
+"""The provider's keys: rotated, fetched rarely, and kept while the provider is unavailable."""
 
 import asyncio
 
@@ -28,41 +28,41 @@ def test_keys_are_rotated(keys: Keys, provider: LocalProvider, clock: Clock) -> 
     assert found(keys, "rsa-1")
     provider.keys = {"ec-2": ec.generate_private_key(ec.SECP256R1())}
     clock.now += PAUSE_S + 1
-    assert found(keys, "ec-2") and not found(keys, "rsa-1"), "the new one is found, the old one is gone"
+    assert found(keys, "ec-2") and not found(keys, "rsa-1"), "the new key is found, the old key is removed"
 
 
-def test_a_key_that_is_taken_back_is_gone_in_minutes(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
+def test_a_revoked_key_is_removed_after_minutes(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
     assert found(keys, "rsa-1")
     del provider.keys["rsa-1"]
     clock.now += LIFE_S + 1
     assert not found(keys, "rsa-1") and found(keys, "ec-1")
 
 
-def test_unknown_keys_do_not_make_a_storm(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
+def test_unknown_keys_cause_few_requests_to_the_provider(keys: Keys, provider: LocalProvider, clock: Clock) -> None:
     async def storm() -> None:
         await asyncio.gather(*(keys.find(f"guess-{i}") for i in range(200)))
 
     asyncio.run(storm())
-    assert provider.asked["certs"] == 1
+    assert provider.requested["certs"] == 1
     clock.now += PAUSE_S + 1
     asyncio.run(storm())
-    assert provider.asked["certs"] == 2
+    assert provider.requested["certs"] == 2
 
 
-def test_a_provider_that_is_away_is_not_asked_at_every_request(
+def test_an_unavailable_provider_is_not_requested_every_time(
     keys: Keys, provider: LocalProvider, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     provider.away = True
     for _ in range(20):
         with pytest.raises(ProviderAway):
             found(keys, "rsa-1")
-    assert provider.asked["openid-configuration"] == 1 and "0 keys are kept" in caplog.text
+    assert provider.requested["openid-configuration"] == 1 and "0 keys are kept" in caplog.text
     provider.away = False
     clock.now += PAUSE_S + 1
     assert found(keys, "rsa-1")
     provider.away = True
     clock.now += 10 * LIFE_S
-    assert found(keys, "rsa-1"), "known keys go on"
+    assert found(keys, "rsa-1"), "known keys stay valid"
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_provider_that_is_away_is_not_asked_at_every_request(
         {"issuer": None, "jwks_uri": "http://evil.example/certs"},
     ],
 )
-def test_another_provider_is_not_believed(
+def test_the_metadata_of_another_issuer_is_refused(
     keys: Keys, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, description: object
 ) -> None:
     monkeypatch.setattr(provider, "answer", lambda path, fields: (200, description))
@@ -84,11 +84,11 @@ def test_another_provider_is_not_believed(
 
 
 @pytest.mark.parametrize("uri", ["http://evil.example/certs", "file:///etc/passwd", "", "//x"])
-def test_keys_come_over_https_or_from_this_machine(
+def test_keys_are_fetched_over_https_or_from_this_machine(
     keys: Keys, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, uri: str
 ) -> None:
-    told = {"issuer": provider.issuer, "jwks_uri": uri, "token_endpoint": f"{provider.issuer}/token"}
-    monkeypatch.setattr(provider, "answer", lambda path, fields: (200, told))
+    metadata = {"issuer": provider.issuer, "jwks_uri": uri, "token_endpoint": f"{provider.issuer}/token"}
+    monkeypatch.setattr(provider, "answer", lambda path, fields: (200, metadata))
     with pytest.raises(ProviderAway):
         found(keys, "rsa-1")
 
@@ -96,7 +96,7 @@ def test_keys_come_over_https_or_from_this_machine(
 @pytest.mark.parametrize(
     "jwks", [{}, {"keys": []}, {"keys": "x"}, [], {"keys": [{"kty": "oct", "k": "AAAA", "kid": "rsa-1"}]}]
 )
-def test_shared_secrets_and_rubbish_are_no_keys(
+def test_shared_secrets_and_invalid_keys_are_ignored(
     keys: Keys, provider: LocalProvider, monkeypatch: pytest.MonkeyPatch, jwks: object
 ) -> None:
     monkeypatch.setattr(provider, "jwks", lambda: jwks)

@@ -1,4 +1,4 @@
-"""Tokens of a real provider in this process: what is believed, and what is not, whatever it looks like."""
+"""Tokens of a real provider in this process: which are accepted and which are refused."""
 
 import asyncio
 import hashlib
@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
 from starlette.testclient import TestClient
 
-from lib.server.auth.denied import Denied
+from lib.server.auth.denied import AccessDenied
 from lib.server.auth.keys import ProviderAway
-from lib.server.auth.oidc import LEEWAY_S, MAX_TOKEN, Provider, Realm
+from lib.server.auth.oidc import LEEWAY_S, MAX_TOKEN, OidcAuthority, Realm
 from lib.server.auth.roles import Identity, Role
 from tests.server.auth.conftest import sign_in
 from tests.server.auth.provider import CLIENT, LocalProvider, another_key, unsigned
@@ -24,8 +24,8 @@ from tests.server.auth.provider import CLIENT, LocalProvider, another_key, unsig
 NAMES = {f"monailabel-{role.name.lower()}": role for role in (Role.USER, Role.ANNOTATOR, Role.REVIEWER, Role.ADMIN)}
 
 
-def realm(provider: LocalProvider, **options: Any) -> Provider:
-    return Provider(Realm(provider.issuer, CLIENT, roles=NAMES, timeout_s=2, **options))
+def realm(provider: LocalProvider, **options: Any) -> OidcAuthority:
+    return OidcAuthority(Realm(provider.issuer, CLIENT, roles=NAMES, timeout_s=2, **options))
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def ask(client: TestClient, token: str) -> Any:
 
 
 @pytest.mark.parametrize("kid", ["rsa-1", "ec-1"])
-def test_good_tokens(client: TestClient, provider: LocalProvider, kid: str) -> None:
+def test_valid_tokens_are_accepted(client: TestClient, provider: LocalProvider, kid: str) -> None:
     answer = ask(client, provider.token(kid))
     assert answer.status_code == 200 and answer.json()["username"] == "olga"
     assert answer.json()["roles"] == ["monailabel-user", "monailabel-annotator"]
@@ -50,7 +50,7 @@ def public_key(provider: LocalProvider) -> bytes:
 
 
 def by_shared_secret(provider: LocalProvider) -> str:
-    """HS256 with the public key as the secret; the library itself would refuse to make it."""
+    """Return a token signed by HS256 with the public key as secret; the library itself refuses to make one."""
     algorithm = HMACAlgorithm(HMACAlgorithm.SHA256)
     header, claims, _ = unsigned(provider.claims(), {"alg": "HS256", "typ": "JWT", "kid": "rsa-1"}).split(".")
     signature = hmac.new(public_key(provider), f"{header}.{claims}".encode(), hashlib.sha256).digest()
@@ -59,7 +59,7 @@ def by_shared_secret(provider: LocalProvider) -> str:
 
 
 def tampered(provider: LocalProvider) -> str:
-    """A good token's signature under claims of an admin."""
+    """Return a token with the claims of an admin and the signature of another token."""
     header, _, signature = provider.token().split(".")
     admin = provider.claims(realm_access={"roles": ["monailabel-admin"]})
     return f"{header}.{unsigned(admin, {}).split('.')[1]}.{signature}"
@@ -101,8 +101,8 @@ FORGERIES: dict[str, Callable[[LocalProvider], str]] = {
     "no issuer": lambda p: p.token(iss=None),
     "issuer is a list": lambda p: unsigned(p.claims(iss=[p.issuer]), {"alg": "RS256", "kid": "rsa-1"}),
     "for another application": lambda p: p.token(azp="billing", aud=["billing"]),
-    "for nobody": lambda p: p.token(azp=None, aud=None),
-    "names nobody": lambda p: p.token(preferred_username=None),
+    "for no client": lambda p: p.token(azp=None, aud=None),
+    "names no user": lambda p: p.token(preferred_username=None),
     "name is a list": lambda p: p.token(preferred_username=["admin"]),
     "name with a line end": lambda p: p.token(preferred_username="olga\nadmin"),
     "name too long": lambda p: p.token(preferred_username="o" * 300),
@@ -115,7 +115,9 @@ FORGERIES: dict[str, Callable[[LocalProvider], str]] = {
 
 
 @pytest.mark.parametrize("kind", FORGERIES)
-def test_forgeries(client: TestClient, provider: LocalProvider, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+def test_forged_tokens_are_refused(
+    client: TestClient, provider: LocalProvider, caplog: pytest.LogCaptureFixture, kind: str
+) -> None:
     assert ask(client, provider.token()).status_code == 200
     token = FORGERIES[kind](provider)
     answer = ask(client, token)
@@ -139,16 +141,16 @@ def test_forgeries(client: TestClient, provider: LocalProvider, caplog: pytest.L
         {"Roles": ["monailabel-admin"]},
     ],
 )
-def test_what_is_no_list_of_roles_gives_none(
+def test_a_claim_that_is_not_a_list_of_roles_gives_no_role(
     client: TestClient, provider: LocalProvider, caplog: pytest.LogCaptureFixture, roles: Any
 ) -> None:
     answer = ask(client, provider.token(realm_access=roles))
     assert (answer.status_code, answer.json()["code"]) == (403, "ROLE_NEEDED") and "ROLE_NEEDED" in caplog.text
 
 
-def test_roles_by_another_path(provider: LocalProvider) -> None:
+def test_roles_are_read_from_another_path(provider: LocalProvider) -> None:
     made = realm(provider, roles_path="groups")
-    assert asyncio.run(made.bearer(provider.token(groups=["x", "monailabel-reviewer"]))) == Identity(
+    assert asyncio.run(made.identify_bearer(provider.token(groups=["x", "monailabel-reviewer"]))) == Identity(
         "olga", Role.REVIEWER
     )
 
@@ -157,13 +159,13 @@ def test_roles_by_another_path(provider: LocalProvider) -> None:
     ("claims", "good"),
     [({"aud": ["a", "topolabel"]}, True), ({"aud": "topolabel"}, True), ({"aud": "account"}, False), ({}, False)],
 )
-def test_an_audience_that_is_asked_for(provider: LocalProvider, claims: dict[str, Any], good: bool) -> None:
+def test_a_required_audience_is_checked(provider: LocalProvider, claims: dict[str, Any], good: bool) -> None:
     made = realm(provider, audience="topolabel")
     if good:
-        assert asyncio.run(made.bearer(provider.token(**claims))).name == "olga"
+        assert asyncio.run(made.identify_bearer(provider.token(**claims))).name == "olga"
     else:
-        with pytest.raises(Denied):
-            asyncio.run(made.bearer(provider.token(**claims)))
+        with pytest.raises(AccessDenied):
+            asyncio.run(made.identify_bearer(provider.token(**claims)))
 
 
 def test_clocks_may_differ_a_little(client: TestClient, provider: LocalProvider) -> None:
@@ -180,42 +182,42 @@ def test_the_viewers_way_in(client: TestClient, provider: LocalProvider) -> None
     assert (wrong.status_code, wrong.json()["code"]) == (401, "WRONG_PASSWORD")
 
 
-def test_a_browsers_session_outlives_the_providers_short_tokens(provider: LocalProvider) -> None:
+def test_a_browser_session_outlives_the_providers_short_tokens(provider: LocalProvider) -> None:
     made, provider.life_s = realm(provider), -LEEWAY_S + 1.5
-    secret = asyncio.run(made.open("olga", "a long password"))
+    secret = asyncio.run(made.open_session("olga", "a long password"))
     time.sleep(2)
     provider.life_s = 300
-    assert asyncio.run(made.session(secret)).name == "olga"
-    asked = provider.asked["token"]
-    assert asyncio.run(made.session(secret)).name == "olga" and provider.asked["token"] == asked == 2
+    assert asyncio.run(made.identify_session(secret)).name == "olga"
+    count = provider.requested["token"]
+    assert asyncio.run(made.identify_session(secret)).name == "olga" and provider.requested["token"] == count == 2
     made.sign_out(secret)
-    with pytest.raises(Denied, match="SESSION_OVER"):
-        asyncio.run(made.session(secret))
+    with pytest.raises(AccessDenied, match="SESSION_OVER"):
+        asyncio.run(made.identify_session(secret))
 
 
-def test_many_questions_at_once_renew_a_token_once(provider: LocalProvider) -> None:
+def test_parallel_requests_refresh_a_token_once(provider: LocalProvider) -> None:
     made, provider.life_s = realm(provider), -LEEWAY_S + 1.5
 
     async def all_at_once(secret: str) -> list[Identity]:
-        return await asyncio.gather(*(made.session(secret) for _ in range(20)))
+        return await asyncio.gather(*(made.identify_session(secret) for _ in range(20)))
 
-    secret = asyncio.run(made.open("olga", "a long password"))
+    secret = asyncio.run(made.open_session("olga", "a long password"))
     time.sleep(2)
     provider.life_s = 300
     assert {each.name for each in asyncio.run(all_at_once(secret))} == {"olga"}
-    assert provider.asked["token"] == 2
+    assert provider.requested["token"] == 2
 
 
-def test_a_user_whom_the_provider_locks_is_out(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_user_locked_by_the_provider_is_signed_out(provider: LocalProvider, monkeypatch: pytest.MonkeyPatch) -> None:
     made, provider.life_s = realm(provider), -LEEWAY_S + 1.5
-    secret = asyncio.run(made.open("olga", "a long password"))
+    secret = asyncio.run(made.open_session("olga", "a long password"))
     monkeypatch.setattr(provider, "_refresh", lambda fields: (400, {"error": "invalid_grant"}))
     time.sleep(2)
-    with pytest.raises(Denied, match="SESSION_OVER"):
-        asyncio.run(made.session(secret))
+    with pytest.raises(AccessDenied, match="SESSION_OVER"):
+        asyncio.run(made.identify_session(secret))
 
 
-def test_without_the_provider_known_keys_go_on(client: TestClient, provider: LocalProvider) -> None:
+def test_known_keys_are_used_without_the_provider(client: TestClient, provider: LocalProvider) -> None:
     assert ask(client, provider.token()).status_code == 200
     provider.away = True
     assert ask(client, provider.token()).status_code == 200
@@ -224,6 +226,6 @@ def test_without_the_provider_known_keys_go_on(client: TestClient, provider: Loc
 
 
 @pytest.mark.parametrize("uri", ["http://sso.example.org/realms/lab", "ftp://127.0.0.1/", "file:///etc/passwd", ""])
-def test_a_provider_is_reached_safely_or_not_at_all(uri: str) -> None:
+def test_a_provider_without_https_is_refused(uri: str) -> None:
     with pytest.raises(ProviderAway, match="not https"):
-        Provider(Realm(uri, CLIENT))
+        OidcAuthority(Realm(uri, CLIENT))

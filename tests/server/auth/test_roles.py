@@ -1,4 +1,4 @@
-"""The table of roles against the real application: each of its rows, each role, each of the application's routes."""
+"""The table of roles compared with the real application: all rows, roles and routes."""
 
 import asyncio
 import re
@@ -9,20 +9,20 @@ from monailabel.endpoints.user.auth import RBAC
 from starlette.types import Message, Receive, Scope, Send
 
 from lib.server.app import app
-from lib.server.auth.denied import Denied
+from lib.server.auth.denied import AccessDenied
 from lib.server.auth.gate import Gate
-from lib.server.auth.roles import GIVEN, NEARBY, TABLE, Identity, Role, row_of, rows
-from lib.server.auth.routes import denied_page, role_names
+from lib.server.auth.roles import ASSIGNABLE_ROLES, LOCAL_WITHOUT_SIGN_IN, TABLE, Identity, Role, find_row, list_rows
+from lib.server.auth.routes import role_names, show_access_denied
 
-SENDERS = {"nobody": None, "no role": Role.SIGNED_IN} | GIVEN
+SENDERS = {"anonymous": None, "no role": Role.SIGNED_IN} | ASSIGNABLE_ROLES
 
 
 class Known:
-    """An authority for which the token is the role."""
+    """An authority that takes the token for the name of the role."""
 
     enabled = True
 
-    async def bearer(self, token: str) -> Identity:
+    async def identify_bearer(self, token: str) -> Identity:
         return Identity(token, SENDERS[token] or Role.ANYONE)
 
 
@@ -31,11 +31,11 @@ async def behind(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": b""})
 
 
-def scope_of(row: str, sender: str = "nobody") -> Scope:
-    """Return a request for a row, its parameters filled in."""
+def scope_of(row: str, sender: str = "anonymous") -> Scope:
+    """Return a request for a row with values for its path parameters."""
     method, template = row.split(" ", 1)
     path = re.sub(r"\{[^}]+\}", "x1", template)
-    headers = [] if sender == "nobody" else [(b"authorization", f"Bearer {sender}".encode())]
+    headers = [] if sender == "anonymous" else [(b"authorization", f"Bearer {sender}".encode())]
     scope = {"type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "app": app}
     return scope | {
         "headers": headers,
@@ -47,7 +47,7 @@ def scope_of(row: str, sender: str = "nobody") -> Scope:
 
 
 def status(row: str, sender: str, address: str = "10.0.0.9") -> int:
-    """Return what the gate before the real application's routes answers; 200 where it lets pass."""
+    """Return the status with which the gate answers for a route of the real application; 200 if the request passes."""
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -58,14 +58,14 @@ def status(row: str, sender: str, address: str = "10.0.0.9") -> int:
 
     scope: Scope = {**scope_of(row, sender), "client": (address, 1)}
     try:
-        asyncio.run(Gate(behind, Known(), denied_page)(scope, receive, send))  # type: ignore[arg-type]
-    except Denied as denied:
+        asyncio.run(Gate(behind, Known(), show_access_denied)(scope, receive, send))  # type: ignore[arg-type]
+    except AccessDenied as denied:
         return denied.status
     return sent[0]["status"]
 
 
-def test_every_route_of_the_application_is_in_the_table_and_no_other() -> None:
-    found = rows(app.routes)
+def test_the_table_has_exactly_the_routes_of_the_application() -> None:
+    found = list_rows(app.routes)
     assert found - set(TABLE) == set(), "routes without a role"
     assert set(TABLE) - found == set(), "rows without a route"
     assert len(found) > 50
@@ -81,35 +81,35 @@ def test_each_role_at_each_row(row: str) -> None:
 
 @pytest.mark.parametrize("row", TABLE)
 def test_this_machine_needs_no_sign_in_for_metrics_only(row: str) -> None:
-    assert (status(row, "nobody", "127.0.0.1") == 200) is (row in NEARBY or TABLE[row] is Role.ANYONE)
+    assert (status(row, "anonymous", "127.0.0.1") == 200) is (row in LOCAL_WITHOUT_SIGN_IN or TABLE[row] is Role.ANYONE)
 
 
 @pytest.mark.parametrize("row", TABLE)
 def test_each_row_is_found_for_its_own_request(row: str) -> None:
-    assert row_of(scope_of(row)) == row
+    assert find_row(scope_of(row)) == row
 
 
 @pytest.mark.parametrize("path", ["/static/ohif/index.html", "/ohif/", "/ohif/a/b.js", "/docs", "/openapi.json"])
-def test_files_and_descriptions_are_behind_the_gate_too(path: str) -> None:
+def test_files_and_api_descriptions_are_behind_the_gate(path: str) -> None:
     for method in ("GET", "HEAD"):
         if method == "HEAD" and path.startswith("/ohif"):
             continue
-        assert [status(f"{method} {path}", each) for each in ("nobody", "no role", "user")] == [401, 403, 200]
+        assert [status(f"{method} {path}", each) for each in ("anonymous", "no role", "user")] == [401, 403, 200]
 
 
 @pytest.mark.parametrize("row", ["GET /nowhere", "PATCH /info/", "OPTIONS /info/", "GET /info", "HEAD /info/"])
-def test_what_no_route_takes_passes_on_for_those_who_are_known(row: str) -> None:
-    assert [status(row, each) for each in ("nobody", "no role", "admin")] == [401, 200, 200]
+def test_unknown_addresses_pass_the_gate_for_signed_in_users_only(row: str) -> None:
+    assert [status(row, each) for each in ("anonymous", "no role", "admin")] == [401, 200, 200]
 
 
-def test_no_row_asks_for_less_than_monai_label_does() -> None:
+def test_no_row_requires_less_than_monai_label() -> None:
     checked = 0
     for route in iter_route_contexts(app.routes):
         found = route.dependant.dependencies if isinstance(route.original_route, APIRoute) else []
         for role in [role_names()[str(each.call.roles)] for each in found if isinstance(each.call, RBAC)]:
-            for row in rows([route]):  # type: ignore[list-item]
+            for row in list_rows([route]):  # type: ignore[list-item]
                 checked += 1
-                assert TABLE[row] >= role, f"{row}: MONAI Label asks for {role.name}"
+                assert TABLE[row] >= role, f"{row}: MONAI Label requires {role.name}"
     assert checked > 40
 
 
@@ -124,5 +124,5 @@ def test_no_row_asks_for_less_than_monai_label_does() -> None:
         ("POST /auth/token", Role.ANYONE),
     ],
 )
-def test_rows_as_they_were_decided(row: str, role: Role) -> None:
+def test_rows_have_the_intended_roles(row: str, role: Role) -> None:
     assert TABLE[row] is role

@@ -1,4 +1,4 @@
-"""Signing in and out, by viewers and by browsers."""
+"""Sign-in and sign-out of viewers and browsers."""
 
 import re
 from collections.abc import Callable
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from lib.server.auth.authority import Everybody, LocalUsers
+from lib.server.auth.authority import LocalUsersAuthority, NoAuthAuthority
 from lib.server.auth.gate import COOKIE
 from lib.server.auth.users import UsersFile, remove_user
 from tests.server.auth.conftest import PASSWORD, sign_in
@@ -40,20 +40,20 @@ def test_the_viewers_way_in(local: TestClient) -> None:
     }
 
 
-def test_viewers_hear_that_nobody_signs_in(gated: Callable[..., TestClient]) -> None:
-    client = gated(Everybody())
+def test_viewers_are_informed_that_sign_in_is_disabled(gated: Callable[..., TestClient]) -> None:
+    client = gated(NoAuthAuthority())
     assert client.get("/auth/").json()["enabled"] is False
     assert client.post("/auth/token", data={"username": "a", "password": "b"}).json()["access_token"] is None
     assert client.get("/auth/token/valid").json()["username"] == "admin"
-    assert "Nobody needs to sign in" in client.get("/login").text
+    assert "does not require sign-in" in client.get("/login").text
 
 
-def test_a_wrong_password(local: TestClient) -> None:
+def test_a_wrong_password_is_refused(local: TestClient) -> None:
     answer = local.post("/auth/token", data={"username": "admin", "password": "x"})
     assert (answer.status_code, answer.json()["code"]) == (401, "WRONG_PASSWORD")
 
 
-def test_guesses_are_slowed_down(local: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_guesses_are_delayed(local: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     answers = [local.post("/auth/token", data={"username": "admin", "password": "x"}) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [401, 401, 401, 401, 429]
     assert int(answers[-1].headers["retry-after"]) > 0 and "TOO_MANY_TRIES" in caplog.text
@@ -63,18 +63,18 @@ def test_guesses_are_slowed_down(local: TestClient, caplog: pytest.LogCaptureFix
 
 
 @pytest.mark.parametrize("path", ["/auth/token", "/login"])
-def test_nobody_unknown_sends_much(local: TestClient, path: str) -> None:
+def test_requests_without_sign_in_are_limited_in_size(local: TestClient, path: str) -> None:
     answer = local.post(path, data={"username": "a", "name": "a", "password": "x" * 20_000})
     assert answer.status_code == 413
     assert local.post("/auth/token", data={"username": "a" * 300, "password": "x"}).status_code == 401
 
 
-def test_tokens_are_not_kept_by_caches(local: TestClient) -> None:
+def test_tokens_are_not_cached(local: TestClient) -> None:
     answer = local.post("/auth/token", data={"username": "admin", "password": PASSWORD})
     assert answer.headers["cache-control"] == "no-store" and answer.json()["token_type"] == "bearer"
 
 
-def test_a_browser_is_led_in_and_back(local: TestClient) -> None:
+def test_a_browser_is_redirected_to_sign_in_and_back(local: TestClient) -> None:
     wanted = "/ohif/viewer?StudyInstanceUIDs=1.2&x=a%20b"
     led = local.get(wanted, headers=PAGE)
     assert led.status_code == 303 and led.headers["location"].startswith("/login?next=/ohif/viewer%3F")
@@ -94,8 +94,8 @@ def test_a_browser_is_led_in_and_back(local: TestClient) -> None:
     assert "signed in as <strong>user</strong>" in local.get("/login").text
 
 
-def test_the_cookie_is_for_https_only_where_there_is_https(gated: Callable[..., TestClient], users_file: Path) -> None:
-    client = gated(LocalUsers(UsersFile(users_file)))
+def test_the_cookie_is_secure_on_https(gated: Callable[..., TestClient], users_file: Path) -> None:
+    client = gated(LocalUsersAuthority(UsersFile(users_file)))
     client.base_url = client.base_url.copy_with(scheme="https")
     assert "secure" in client.get("/login").headers["set-cookie"].lower()
 
@@ -111,7 +111,7 @@ def test_signing_out_ends_the_session_itself(local: TestClient) -> None:
     assert local.get("/info/", headers=headers).status_code == 401
 
 
-def test_who_is_removed_is_out(local: TestClient, users_file: Path) -> None:
+def test_a_removed_user_is_signed_out(local: TestClient, users_file: Path) -> None:
     browse_in(local, "user")
     assert local.get("/info/").status_code == 200
     remove_user(users_file, "user")
@@ -119,7 +119,7 @@ def test_who_is_removed_is_out(local: TestClient, users_file: Path) -> None:
 
 
 @pytest.mark.parametrize("csrf", ["", "0" * 64, "of another browser"])
-def test_forms_of_other_pages(local: TestClient, csrf: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_forms_without_the_token_are_refused(local: TestClient, csrf: str, caplog: pytest.LogCaptureFixture) -> None:
     if csrf == "of another browser":
         csrf = form(local)
         local.cookies.clear()
@@ -128,7 +128,7 @@ def test_forms_of_other_pages(local: TestClient, csrf: str, caplog: pytest.LogCa
     assert COOKIE not in local.cookies
 
 
-def test_a_form_of_another_site_signs_nobody_in_or_out(local: TestClient) -> None:
+def test_a_form_of_another_site_cannot_sign_in_or_out(local: TestClient) -> None:
     csrf = form(local)
     data = {"csrf_token": csrf, "name": "user", "password": PASSWORD}
     assert local.post("/login", data=data, headers=PAGE | {"Origin": "http://evil.example"}).status_code == 403
@@ -149,17 +149,17 @@ def test_a_form_of_another_site_signs_nobody_in_or_out(local: TestClient) -> Non
         "x",
     ],
 )
-def test_nobody_is_led_elsewhere(local: TestClient, wanted: str) -> None:
+def test_sign_in_never_redirects_to_another_server(local: TestClient, wanted: str) -> None:
     answer = browse_in(local, "user", next=wanted)
     assert answer.status_code == 303 and answer.headers["location"] == "/ohif/"
 
 
-def test_what_was_wanted_is_text_in_the_page(local: TestClient) -> None:
+def test_the_requested_page_is_escaped(local: TestClient) -> None:
     page = local.get("/login", params={"next": '/"><script>alert(1)</script>'}).text
     assert "<script>" not in page
 
 
-def test_the_page_needs_nothing_from_elsewhere(local: TestClient) -> None:
+def test_the_page_loads_nothing_from_other_servers(local: TestClient) -> None:
     page = local.get("/login").text
     assert re.findall(r'(?:src|href)="([^"]+)"', page) == ["/login/style.css"]
     assert local.get("/login/style.css").headers["content-type"].startswith("text/css")

@@ -1,4 +1,4 @@
-"""A real server with a users file: MONAI Label's own client signs in, works, and meets the limits of its role."""
+"""A real server with a users file: MONAI Label's own client signs in, works, and is refused above its role."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,11 +22,11 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(scope="module")
 def signed_in(guarded: Any, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], MONAILabelClient]:
-    """Return MONAI Label's client as Slicer's plugin uses it, signed in under a name."""
+    """Return a function that makes MONAI Label's client as Slicer's plugin uses it, signed in under a name."""
     folder = tmp_path_factory.mktemp("downloads")
 
     def made(name: str) -> MONAILabelClient:
-        client = MONAILabelClient(guarded.url, tmpdir=str(folder), client_id="somebody else")
+        client = MONAILabelClient(guarded.url, tmpdir=str(folder), client_id="another user")
         assert client.auth_enabled() and not client.auth_valid_token()
         client.update_auth(client.auth_token(name, PASSWORD))
         assert client.auth_valid_token()
@@ -44,14 +44,16 @@ def test_an_annotator_works_and_an_admin_trains(
     assert Path(file).stat().st_size and params["version"]
     label = write_nifti(make_ct(0)[1], tmp_path / "label.nii.gz")
     annotator.save_label("ct_0", str(label), "final", {"user": "admin", "seconds": 3})
-    assert Ledger.of(guarded.app).rows("label", "ct_0")[-1].body["who"] == "annotator", "params name nobody else"
+    assert Ledger.of(guarded.app).rows("label", "ct_0")[-1].body["who"] == "annotator", (
+        "params cannot name another user"
+    )
     with pytest.raises(MONAILabelClientException, match=r"403.*needs the role admin"):
         annotator.train_start("tubes", {"max_epochs": 1})
     assert annotator.train_status(check_if_running=True) is False
 
     admin = signed_in("admin")
     assert admin.train_start("tubes", {"max_epochs": 1})["id"]
-    assert Queue(guarded.app).jobs.list()[-1].origin == "admin", "params name nobody else"
+    assert Queue(guarded.app).jobs.list()[-1].origin == "admin", "params cannot name another user"
     admin.train_stop()
     with pytest.raises(MONAILabelClientException, match="401"):
         annotator.auth_token("annotator", "a wrong password")
@@ -60,7 +62,7 @@ def test_an_annotator_works_and_an_admin_trains(
 
 
 def ask(server: Any, row: str, headers: dict[str, str]) -> int:
-    # As a proxy on this machine asks: some rows need no sign-in here. Not followed: what is behind is another row.
+    # Sent as by a proxy, since some rows need no sign-in for local requests. A redirect would lead to another row.
     headers = headers | {"Via": "1.1 proxy"}
     url = f"{server.url}{scope_of(row)['path']}"
     return requests.request(row.split()[0], url, headers=headers, timeout=30, allow_redirects=False).status_code
@@ -71,14 +73,14 @@ def tokens(signed_in: Callable) -> dict[str, dict[str, str]]:
     return {role: dict(signed_in(role)._headers) for role in ROLES}
 
 
-# The guard answers before anybody asks for a role.
-REFUSED_TO_EVERYBODY = {"PUT /model/{model}", "DELETE /model/{model}"} | {
+# The guard refuses these before the gate checks the role.
+REFUSED_FOR_EVERY_ROLE = {"PUT /model/{model}", "DELETE /model/{model}"} | {
     row for row in TABLE if " /proxy/{path}" in row
 }
 
 
 def test_each_row_refuses_those_below_its_role(guarded: Any, tokens: dict[str, dict[str, str]]) -> None:
-    for row in TABLE.keys() - REFUSED_TO_EVERYBODY:
+    for row in TABLE.keys() - REFUSED_FOR_EVERY_ROLE:
         role = TABLE[row]
         if role > Role.ANYONE:
             assert ask(guarded, row, {}) == 401, row
@@ -91,12 +93,12 @@ READING = [row for row in TABLE if row.startswith(("GET", "HEAD")) and "/proxy/"
 
 
 @pytest.mark.parametrize("row", READING)
-def test_each_row_for_reading_lets_its_role_pass(guarded: Any, tokens: dict[str, dict[str, str]], row: str) -> None:
+def test_each_row_for_reading_admits_its_role(guarded: Any, tokens: dict[str, dict[str, str]], row: str) -> None:
     headers = tokens[max(TABLE[row], Role.USER).name.lower()]
     assert ask(guarded, row, headers) not in (401, 403), row
 
 
-def test_who_is_removed_is_out_at_once(guarded: Any, signed_in: Callable) -> None:
+def test_a_removed_user_is_signed_out_at_once(guarded: Any, signed_in: Callable) -> None:
     path = guarded.app.parent / "users.toml"
     add_user(path, "leaving", PASSWORD, "annotator")
     client = signed_in("leaving")
@@ -107,7 +109,7 @@ def test_who_is_removed_is_out_at_once(guarded: Any, signed_in: Callable) -> Non
 
 
 def signed_in_browser(server: Any, name: str) -> requests.Session:
-    """Sign in by the page."""
+    """Sign in on the login page."""
     browser = requests.Session()
     browser.headers.update({"Accept": "text/html", "Origin": server.url})
     led = browser.get(f"{server.url}/ohif/", timeout=10)
@@ -119,7 +121,7 @@ def signed_in_browser(server: Any, name: str) -> requests.Session:
     return browser
 
 
-def test_a_browser_signs_in_and_the_viewer_comes_with_its_cookie(guarded: Any) -> None:
+def test_a_browser_signs_in_and_the_viewer_uses_its_cookie(guarded: Any) -> None:
     browser = signed_in_browser(guarded, "annotator")
     assert browser.post(f"{guarded.url}/infer/tubes?image=ct_0&output=json", timeout=60).ok
     foreign = browser.post(
@@ -140,7 +142,7 @@ def test_an_admins_form_needs_the_sessions_token(guarded: Any) -> None:
         assert answer.status_code == status, answer.text
 
 
-def test_a_reviewer_reads_the_queue_and_decides_nothing(guarded: Any) -> None:
+def test_a_reviewer_reads_the_queue_and_has_no_actions(guarded: Any) -> None:
     browser = signed_in_browser(guarded, "reviewer")
     queue = browser.get(f"{guarded.url}/admin", timeout=10)
     assert queue.ok and "<form" not in queue.text and "/admin/annotators" not in queue.text
@@ -150,11 +152,11 @@ def test_a_reviewer_reads_the_queue_and_decides_nothing(guarded: Any) -> None:
     page = browser.get(f"{guarded.url}/admin/annotators", headers={"Accept": "text/html"}, timeout=10)
     assert page.status_code == 403 and page.headers["content-type"].startswith("text/html")
     assert "needs the role admin" in page.text and "Sign out" in page.text
-    told = browser.get(f"{guarded.url}/admin/annotators", headers={"Accept": "application/json"}, timeout=10)
-    assert (told.status_code, told.json()["code"]) == (403, "ROLE_NEEDED")
+    answer = browser.get(f"{guarded.url}/admin/annotators", headers={"Accept": "application/json"}, timeout=10)
+    assert (answer.status_code, answer.json()["code"]) == (403, "ROLE_NEEDED")
 
 
-def test_who_may_only_look_saves_nothing_by_the_way(guarded: Any, tokens: dict[str, dict[str, str]]) -> None:
+def test_a_user_cannot_save_a_label_through_inference(guarded: Any, tokens: dict[str, dict[str, str]]) -> None:
     url, data = f"{guarded.url}/infer/tubes?image=ct_1&output=json", {"params": '{"save_label": true}'}
     refused = requests.post(url, data=data, headers=tokens["user"], timeout=60)
     assert (refused.status_code, refused.json()["code"]) == (403, "ROLE_NEEDED")
@@ -164,7 +166,7 @@ def test_who_may_only_look_saves_nothing_by_the_way(guarded: Any, tokens: dict[s
 
 def test_secrets_in_an_address_are_not_logged(guarded: Any, wait: Callable) -> None:
     requests.get(f"{guarded.url}/info/?access_token=a-secret-token&x=1&Session_ID=another-secret", timeout=10)
-    # The line is written once the answer is out.
+    # The line is written after the answer is sent.
     wait(lambda: "access_token=..." in guarded.log.read_text(), 30, "the line of the request")
     log = guarded.log.read_text()
     assert "a-secret-token" not in log and "another-secret" not in log

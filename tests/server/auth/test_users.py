@@ -1,4 +1,4 @@
-"""The users file: what is kept, who may read it, and that it is read anew."""
+"""The users file: its content, its permissions, and that it is read again after a change."""
 
 import os
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_a_user_is_added_checked_changed_and_removed(users_file: Path) -> None:
 def test_only_hashes_are_kept_and_only_for_the_owner(users_file: Path) -> None:
     assert PASSWORD not in users_file.read_text() and users_file.read_text().count("$argon2id$") == 4
     assert users_file.stat().st_mode & 0o777 == 0o600
-    assert [each.name for each in users_file.parent.iterdir()] == [users_file.name], "nothing is left beside it"
+    assert [each.name for each in users_file.parent.iterdir()] == [users_file.name], "no temporary file is left"
 
 
 @pytest.mark.parametrize("mode", [0o604, 0o602, 0o644, 0o666, 0o620])
@@ -34,7 +34,7 @@ def test_a_file_that_others_may_read_or_change_is_refused(users_file: Path, mode
         read_users(users_file)
 
 
-def test_a_group_may_read_it(users_file: Path) -> None:
+def test_the_group_may_read_a_users_file(users_file: Path) -> None:
     users_file.chmod(0o640)
     assert len(read_users(users_file)) == 4
 
@@ -42,17 +42,17 @@ def test_a_group_may_read_it(users_file: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[users", "no users file"),
-        ("users = 3", "no users file"),
-        ('[users.a]\nrole = "admin"', "no users file"),
+        ("[users", "not a valid users file"),
+        ("users = 3", "not a valid users file"),
+        ('[users.a]\nrole = "admin"', "not a valid users file"),
         ('[users.a]\nrole = "admin"\npassword = "hunter2"', "argon2id"),
         ('[users.a]\nrole = "root"\npassword = "$argon2id$x"', "no role 'root'"),
-        ('[users.a]\nrole = "user"\npassword = "$argon2id$x"\nage = 3', "no users file"),
+        ('[users.a]\nrole = "user"\npassword = "$argon2id$x"\nage = 3', "not a valid users file"),
         ('[people.a]\nrole = "user"', "'people'"),
-        (b"\xff\xfe", "no users file"),
+        (b"\xff\xfe", "not a valid users file"),
     ],
 )
-def test_what_is_no_users_file(tmp_path: Path, text: str | bytes, reason: str) -> None:
+def test_invalid_users_files_are_refused(tmp_path: Path, text: str | bytes, reason: str) -> None:
     path = tmp_path / "users.toml"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     path.chmod(0o600)
@@ -60,7 +60,7 @@ def test_what_is_no_users_file(tmp_path: Path, text: str | bytes, reason: str) -
         read_users(path)
 
 
-def test_a_broken_or_missing_file_lets_nobody_in(users_file: Path) -> None:
+def test_a_broken_or_missing_file_admits_no_user(users_file: Path) -> None:
     file = UsersFile(users_file)
     assert file.users()
     users_file.write_text("[users")
@@ -84,30 +84,30 @@ def test_a_file_is_read_once_until_it_changes(users_file: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["", " a", "a ", "../a", "a/b", "a\nb", "a" * 65, "[x]"])
-def test_names(tmp_path: Path, name: str, quick: None) -> None:
-    with pytest.raises(BadUsers, match="no name"):
+def test_valid_user_names(tmp_path: Path, name: str, quick: None) -> None:
+    with pytest.raises(BadUsers, match="not a valid name"):
         add_user(tmp_path / "users.toml", name, PASSWORD, "user")
 
 
 @pytest.mark.parametrize("name", ["Anna", "anna.meier@klinik.example", "Jörg M", "a"])
-def test_names_of_people(tmp_path: Path, name: str, quick: None) -> None:
+def test_invalid_user_names_are_refused(tmp_path: Path, name: str, quick: None) -> None:
     add_user(tmp_path / "users.toml", name, PASSWORD, "user")
     assert UsersFile(tmp_path / "users.toml").check(name, PASSWORD)
 
 
 @pytest.mark.parametrize("password", ["", "short", "x" * 1025])
-def test_passwords_of_bad_lengths(tmp_path: Path, password: str) -> None:
+def test_passwords_of_invalid_length_are_refused(tmp_path: Path, password: str) -> None:
     with pytest.raises(BadUsers, match="password"):
         add_user(tmp_path / "users.toml", "anna", password, "user")
 
 
-def test_nobody_is_removed_twice(users_file: Path) -> None:
+def test_removing_a_user_twice_is_refused(users_file: Path) -> None:
     remove_user(users_file, "user")
     with pytest.raises(BadUsers, match="no user 'user'"):
         remove_user(users_file, "user")
 
 
-def test_somebody_unknown_costs_a_hash_too(users_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unknown_name_costs_a_hash_too(users_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file, verified = UsersFile(users_file), []
 
     class Counting:
@@ -116,5 +116,5 @@ def test_somebody_unknown_costs_a_hash_too(users_file: Path, monkeypatch: pytest
             raise users_module.InvalidHashError
 
     monkeypatch.setattr(users_module, "_hasher", Counting())
-    assert file.check("nobody", "x") is None and file.check("admin", "x") is None
+    assert file.check("unknown", "x") is None and file.check("admin", "x") is None
     assert verified == ["$argon2id", "$argon2id"]

@@ -1,4 +1,4 @@
-"""What every answer carries."""
+"""The id, headers and log line of every answer."""
 
 import logging
 
@@ -10,24 +10,24 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from lib.server.guard.envelope import Envelope
+from lib.server.guard.envelope import RequestTrackingMiddleware
 from lib.server.guard.guard import Guard
-from lib.server.log import asked
+from lib.server.log import current_request
 
 
-async def told(request: Request) -> Response:
+async def respond(request: Request) -> Response:
     return PlainTextResponse(
-        asked().id, headers={"Content-Security-Policy": "own"} if "own" in request.url.path else {}
+        current_request().id, headers={"Content-Security-Policy": "own"} if "own" in request.url.path else {}
     )
 
 
 @pytest.fixture
 def client() -> TestClient:
-    routes = [Route("/{x}", told, methods=["GET", "PUT"])]
-    return TestClient(Starlette(routes=routes, middleware=[Middleware(Envelope), Middleware(Guard)]))
+    routes = [Route("/{x}", respond, methods=["GET", "PUT"])]
+    return TestClient(Starlette(routes=routes, middleware=[Middleware(RequestTrackingMiddleware), Middleware(Guard)]))
 
 
-def test_every_request_has_an_id_and_so_has_its_answer(client: TestClient) -> None:
+def test_every_request_and_its_answer_have_an_id(client: TestClient) -> None:
     ids = {client.get("/x").headers["x-request-id"] for _ in range(3)}
     assert len(ids) == 3
     answer = client.get("/x", headers={"X-Request-ID": "from-client.1"})
@@ -37,11 +37,11 @@ def test_every_request_has_an_id_and_so_has_its_answer(client: TestClient) -> No
 @pytest.mark.parametrize(
     "given", ["short", "x" * 65, "a b c d e f", "<script>alert(1)", "12345678;", "ü1234567", "-abcdefgh"]
 )
-def test_an_id_that_is_none_is_not_taken(client: TestClient, given: str) -> None:
+def test_an_invalid_id_is_replaced(client: TestClient, given: str) -> None:
     assert client.get("/x", headers={"X-Request-ID": given.encode()}).headers["x-request-id"] != given
 
 
-def test_a_refusal_says_its_id_and_is_logged_once(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_refusal_has_its_id_and_is_logged_once(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     answer = client.put("/x?image=../y", headers={"X-Request-ID": "attack-0001"})
     assert answer.status_code == 400 and answer.json()["request_id"] == answer.headers["x-request-id"] == "attack-0001"
     lines = [each for each in caplog.records if each.levelno == logging.WARNING]
@@ -53,7 +53,7 @@ def test_an_unknown_address_is_logged_as_well(client: TestClient, caplog: pytest
     assert [each.levelno for each in caplog.records if "refused GET /a/b" in each.getMessage()] == [logging.WARNING]
 
 
-def test_browsers_are_told_on_every_answer(client: TestClient) -> None:
+def test_every_answer_has_security_headers(client: TestClient) -> None:
     for answer in (client.get("/x"), client.put("/x?tag=../y"), client.get("/a/b")):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "frame-ancestors 'self'" in answer.headers["content-security-policy"]

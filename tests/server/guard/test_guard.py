@@ -60,29 +60,29 @@ def test_refuses_before_the_application_runs(client: TestClient, method: str, ad
 
 
 @pytest.mark.parametrize("address", ["/model/a", "/infer/wsi2", "/x?image=a.b&uncompress=false", "/..hidden/x"])
-def test_lets_the_rest_pass(client: TestClient, address: str) -> None:
+def test_other_requests_pass(client: TestClient, address: str) -> None:
     assert client.get(address).status_code == 200
 
 
-def test_size_is_limited_announced_or_not(client: TestClient) -> None:
+def test_size_is_limited_with_and_without_content_length(client: TestClient) -> None:
     assert client.post("/x", content=b"a" * 100).text == "100"
     for content in (b"a" * 101, iter([b"a" * 60, b"a" * 60])):
         answer = client.post("/x", content=content)
         assert (answer.status_code, answer.json()["code"]) == (413, "TOO_LARGE")
 
 
-def test_every_finding_is_told(client: TestClient) -> None:
+def test_a_refusal_lists_every_finding(client: TestClient) -> None:
     body = client.get("/fail/gate").json()
     assert (body["code"], [finding["code"] for finding in body["findings"]]) == ("EMPTY", ["EMPTY", "BAD_AFFINE"])
 
 
-def test_a_fault_tells_an_id_and_no_more(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_fault_reveals_only_its_id(client: TestClient, caplog: pytest.LogCaptureFixture) -> None:
     answer = client.get("/fail/fault")
     assert answer.status_code == 500 and "secret" not in answer.text
     assert answer.json()["id"] in caplog.text and "a secret path" in caplog.text
 
 
-def test_missing_weights_are_no_fault(client: TestClient) -> None:
+def test_missing_weights_are_refused_and_no_server_fault(client: TestClient) -> None:
     assert (client.get("/fail/weights").status_code, client.get("/fail/weights").json()["code"]) == (503, "NO_WEIGHTS")
 
 

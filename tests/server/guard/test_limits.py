@@ -1,4 +1,4 @@
-"""How much one request may hold."""
+"""The size limits of one request."""
 
 import asyncio
 from typing import Any
@@ -30,12 +30,12 @@ def scope(
         ("GET", "/datastore/image", False),
     ],
 )
-def test_what_brings_files(method: str, path: str, is_one: bool) -> None:
+def test_uploads_are_recognised(method: str, path: str, is_one: bool) -> None:
     assert is_upload(scope(method, path)) is is_one
 
 
 @pytest.mark.parametrize(
-    ("asked", "code"),
+    ("request_scope", "code"),
     [
         (scope(path="/" + "x" * 2100), "ADDRESS_TOO_LONG"),
         (scope(query=b"x" * 8200), "ADDRESS_TOO_LONG"),
@@ -43,9 +43,9 @@ def test_what_brings_files(method: str, path: str, is_one: bool) -> None:
         (scope(headers=[(b"cookie", b"x" * 17000)]), "HEADERS_TOO_LARGE"),
     ],
 )
-def test_long_addresses_and_headers(asked: Any, code: str) -> None:
+def test_long_addresses_and_headers_are_refused(request_scope: Any, code: str) -> None:
     with pytest.raises(Refused, match=code):
-        check_headers(asked)
+        check_headers(request_scope)
 
 
 def read(body: Body, parts: int) -> None:
@@ -65,36 +65,38 @@ def sender(*parts: bytes) -> Any:
     return receive
 
 
-def test_a_file_may_be_large_and_nothing_else() -> None:
+def test_only_a_file_may_be_large() -> None:
     length = [(b"content-length", str(MAX_BODY_BYTES + 1).encode())]
     Body(scope("PUT", "/session/", FORM + length), sender(), 4 << 30).check_length()
-    for asked in (scope("PUT", "/session/", length), scope("POST", "/train/a", FORM + length)):
+    for request_scope in (scope("PUT", "/session/", length), scope("POST", "/train/a", FORM + length)):
         with pytest.raises(Refused, match="TOO_LARGE"):
-            Body(asked, sender(), 4 << 30).check_length()
+            Body(request_scope, sender(), 4 << 30).check_length()
 
 
-def test_what_announces_nothing_is_counted() -> None:
+def test_a_body_without_content_length_is_counted() -> None:
     read(Body(scope("PUT", "/session/", FORM), sender(b"a" * 60, b"a" * 40), 100), 2)
     with pytest.raises(Refused, match="TOO_LARGE"):
         read(Body(scope("PUT", "/session/", FORM), sender(b"a" * 60, b"a" * 41), 100), 2)
 
 
-def test_an_absurd_length_is_no_number_to_count_with() -> None:
+def test_an_absurd_content_length_is_refused() -> None:
     with pytest.raises(Refused, match="TOO_LARGE"):
         Body(scope("PUT", "/session/", [*FORM, (b"content-length", b"9" * 4000)]), sender(), 4 << 30).check_length()
 
 
-def test_a_body_that_does_not_come() -> None:
+def test_a_body_that_does_not_arrive_times_out() -> None:
     with pytest.raises(Refused, match="STALLED"):
         read(Body(scope("PUT", "/x"), sender(b"a"), 100, stalled_seconds=0.02), 2)
 
 
-def test_what_is_on_its_way_is_read_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_body_is_drained_within_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lib.server.guard.limits.DRAINED_SECONDS", 0.05)
     parts = [b"a" * 10] * 3
     receive = sender(*parts)
-    asyncio.run(Body(scope("PUT", "/x"), receive, 5).drain())  # ends though the last part never comes
-    waits = Body(scope("PUT", "/x", [(b"expect", b"100-continue")]), lambda: pytest.fail("it was told to send"), 5)
+    asyncio.run(Body(scope("PUT", "/x"), receive, 5).drain())  # ends although the last part never arrives
+    waits = Body(
+        scope("PUT", "/x", [(b"expect", b"100-continue")]), lambda: pytest.fail("the client was asked to send"), 5
+    )
     asyncio.run(waits.drain())
     monkeypatch.setattr("lib.server.guard.limits.DRAINED_BYTES", 15)
     left = sender(*parts)

@@ -1,4 +1,4 @@
-"""Names and addresses, however an attacker writes them."""
+"""Names and addresses in all spellings of an attacker."""
 
 from typing import Any
 from urllib.parse import quote
@@ -10,7 +10,7 @@ from lib.server.refusals import Refused
 
 
 def scope(target: str, method: str = "GET") -> dict[str, Any]:
-    """Return what uvicorn makes of a request line."""
+    """Return the ASGI scope that uvicorn makes from a request line."""
     from urllib.parse import unquote
 
     path, _, query = target.partition("?")
@@ -20,7 +20,7 @@ def scope(target: str, method: str = "GET") -> dict[str, Any]:
 @pytest.mark.parametrize(
     "name", ["ct_1", "1.2.840.113", "New study (2)", "ü", "a..b", "x" * 200, "50%", "100%25", "体"]
 )
-def test_names_of_a_store(name: str) -> None:
+def test_valid_names_are_accepted(name: str) -> None:
     check_name(name, "image")
 
 
@@ -43,7 +43,7 @@ BAD = [
     "a%2Fb",
     "a%5cb",
     "a%00",
-    "\uff0e\uff0e\uff0fx",  # full width, plain ones in their normal form
+    "\uff0e\uff0e\uff0fx",  # full-width characters, which normalisation turns into plain ones
     "a\uff0fb",
     "a\u2215b",
     "a\u2044b",
@@ -56,7 +56,7 @@ BAD = [
 
 
 @pytest.mark.parametrize("name", BAD, ids=ascii)
-def test_paths_are_no_names(name: str) -> None:
+def test_paths_are_refused_as_names(name: str) -> None:
     with pytest.raises(Refused, match="BAD_NAME"):
         check_name(name, "image")
 
@@ -74,7 +74,7 @@ def test_paths_are_no_names(name: str) -> None:
         "/datastore//",
     ],
 )
-def test_addresses(target: str) -> None:
+def test_valid_addresses_are_accepted(target: str) -> None:
     check_address(scope(target))
 
 
@@ -104,7 +104,7 @@ def test_addresses(target: str) -> None:
         "/x%252fy",
     ],
 )
-def test_addresses_that_leave(target: str) -> None:
+def test_addresses_that_leave_their_folder_are_refused(target: str) -> None:
     with pytest.raises(Refused, match="BAD_PATH"):
         check_address(scope(target))
 
@@ -123,7 +123,7 @@ def test_addresses_that_leave(target: str) -> None:
         ("uncompress=yes", "NO_ARCHIVES"),
     ],
 )
-def test_queries(query: str, code: str) -> None:
+def test_bad_queries_are_refused(query: str, code: str) -> None:
     with pytest.raises(Refused, match=code):
         check_query(scope(f"/x?{query}"))
 
@@ -131,5 +131,5 @@ def test_queries(query: str, code: str) -> None:
 @pytest.mark.parametrize(
     "query", ["", "image=", "image=a.b&uncompress=false", "output=all", "image=a%20b+c", "x=%2Fetc"]
 )
-def test_queries_that_viewers_send(query: str) -> None:
+def test_queries_of_viewers_are_accepted(query: str) -> None:
     check_query(scope(f"/x?{query}"))

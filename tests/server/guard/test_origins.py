@@ -1,4 +1,4 @@
-"""Foreign names and foreign pages."""
+"""Foreign host names and foreign pages."""
 
 from typing import Any
 
@@ -17,7 +17,7 @@ def scope(method: str = "GET", host: str | None = "localhost:8000", **headers: s
 
 
 @pytest.mark.parametrize("host", ["localhost", "LOCALHOST:8000", "127.0.0.1:1", "[::1]:8000"])
-def test_own_names(host: str) -> None:
+def test_own_host_names_are_accepted(host: str) -> None:
     HERE.check(scope(host=host))
 
 
@@ -25,19 +25,19 @@ def test_own_names(host: str) -> None:
     "host",
     [None, "", "evil.example", "localhost.evil.example", "127.0.0.1.nip.io", "localhost:8000@evil", "a b", "::1"],
 )
-def test_foreign_names(host: str | None) -> None:
+def test_foreign_host_names_are_refused(host: str | None) -> None:
     with pytest.raises(Refused, match="UNKNOWN_HOST"):
         HERE.check(scope(host=host))
 
 
-def test_two_names_are_none() -> None:
+def test_two_host_headers_are_refused() -> None:
     twice = scope()
     twice["headers"] *= 2
     with pytest.raises(Refused, match="UNKNOWN_HOST"):
         HERE.check(twice)
 
 
-def test_any_name_where_none_is_given() -> None:
+def test_any_host_name_is_accepted_without_settings() -> None:
     Origins().check(scope(host="pacs-3.hospital.example:8000"))
     with pytest.raises(Refused, match="UNKNOWN_HOST"):
         Origins().check(scope(host="evil/../x"))
@@ -48,14 +48,14 @@ def test_any_name_where_none_is_given() -> None:
     [
         {},
         {"origin": "http://localhost:8000"},
-        {"origin": "https://localhost:8000"},  # behind a proxy that speaks TLS
+        {"origin": "https://localhost:8000"},  # behind a TLS proxy
         {"origin": "https://viewer.example"},
         {"sec_fetch_site": "same-origin"},
         {"sec_fetch_site": "none"},
         {"origin": "https://viewer.example", "sec_fetch_site": "cross-site"},
     ],
 )
-def test_own_pages_change_things(headers: dict[str, str]) -> None:
+def test_own_pages_may_change_data(headers: dict[str, str]) -> None:
     for method in ("POST", "PUT", "DELETE"):
         HERE.check(scope(method, **headers))
 
@@ -74,19 +74,22 @@ def test_own_pages_change_things(headers: dict[str, str]) -> None:
         {"sec_fetch_site": "same-site"},
     ],
 )
-def test_foreign_pages_change_nothing(headers: dict[str, str]) -> None:
+def test_foreign_pages_may_not_change_data(headers: dict[str, str]) -> None:
     for method in ("POST", "PUT", "DELETE", "PATCH"):
         with pytest.raises(Refused, match="FOREIGN_PAGE"):
             HERE.check(scope(method, **headers))
-    HERE.check(scope("GET", **headers))  # reading is what CORS is for
+    HERE.check(scope("GET", **headers))  # CORS protects reading
 
 
 @pytest.mark.parametrize("page", ["*", "https://*.example", "viewer.example", "https://viewer.example/path/", "null"])
-def test_no_wildcard(page: str) -> None:
-    with pytest.raises(ValueError, match="no origin"):
+def test_wildcard_origins_are_refused(page: str) -> None:
+    with pytest.raises(ValueError, match="not an origin"):
         Origins(pages=(page,))
 
 
-def test_what_the_environment_says() -> None:
-    said = {"TOPOLABEL_HOSTS": "A.example, b", "TOPOLABEL_CORS_ORIGINS": " https://V.example ,"}
-    assert Origins.of(said) == Origins(("a.example", "b"), ("https://v.example",)) and Origins.of({}) == Origins()
+def test_settings_are_read_from_the_environment() -> None:
+    environment = {"TOPOLABEL_HOSTS": "A.example, b", "TOPOLABEL_CORS_ORIGINS": " https://V.example ,"}
+    assert (
+        Origins.from_environment(environment) == Origins(("a.example", "b"), ("https://v.example",))
+        and Origins.from_environment({}) == Origins()
+    )

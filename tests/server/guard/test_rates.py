@@ -1,4 +1,4 @@
-"""How often one client may ask."""
+"""The rate limits of a client."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def scope(path: str, method: str = "GET", client: str = "10.0.0.1") -> Any:
     return {"method": method, "path": path, "client": (client, 1)}
 
 
-def test_each_client_and_each_kind_has_its_own() -> None:
+def test_each_client_and_kind_is_counted_separately() -> None:
     rates = Rates({"infer": "3/minute", "upload": "1/minute"})
     for _ in range(3):
         rates.check(scope("/infer/tubes", "POST"))
@@ -26,20 +26,20 @@ def test_each_client_and_each_kind_has_its_own() -> None:
         rates.check(scope("/session/", "PUT"))
 
 
-def test_whether_it_lives_is_never_limited() -> None:
+def test_health_checks_are_never_limited() -> None:
     rates = Rates({"rest": "1/hour"})
     for _ in range(5):
         rates.check(scope("/health"))
 
 
-def test_what_the_environment_says() -> None:
-    rates = Rates.of({"TOPOLABEL_RATES": "rest=1/hour, infer = 2/hour"})
+def test_settings_are_read_from_the_environment() -> None:
+    rates = Rates.from_environment({"TOPOLABEL_RATES": "rest=1/hour, infer = 2/hour"})
     rates.check(scope("/info/"))
     with pytest.raises(Refused):
         rates.check(scope("/info/"))
 
 
-@pytest.mark.parametrize("said", ["infer=often", "clicks=1/minute", "infer"])
-def test_nonsense_is_said_at_start(said: str) -> None:
+@pytest.mark.parametrize("rates", ["infer=often", "clicks=1/minute", "infer"])
+def test_invalid_rates_are_refused(rates: str) -> None:
     with pytest.raises(ValueError):
-        Rates.of({"TOPOLABEL_RATES": said})
+        Rates.from_environment({"TOPOLABEL_RATES": rates})

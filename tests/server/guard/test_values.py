@@ -1,4 +1,4 @@
-"""JSON of clients."""
+"""JSON values from clients."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from lib.server.refusals import Refused
 
 
 @pytest.mark.parametrize("text", ["", "{}", '{"a": [1, 2.5, "x\\n", null, true, {"b": -1}]}', '{"ü": "体😀"}'])
-def test_objects(text: str) -> None:
+def test_json_objects_are_accepted(text: str) -> None:
     assert isinstance(read_object(text), dict)
 
 
@@ -33,13 +33,13 @@ BAD = [
 
 
 @pytest.mark.parametrize("text", BAD, ids=lambda text: ascii(text)[:30])
-def test_everything_else(text: str) -> None:
+def test_other_values_are_refused(text: str) -> None:
     with pytest.raises(Refused, match="BAD_PARAMS") as refused:
         read_object(text)
     assert refused.value.status == 400 and len(refused.value.body["reason"]) < 300
 
 
-def test_values_that_the_framework_read() -> None:
+def test_values_parsed_by_the_framework_are_checked() -> None:
     check_values(None)
     check_values({"a": ["b"]})
     with pytest.raises(Refused):

@@ -1,4 +1,4 @@
-"""What the real server takes and what it refuses, and that it goes on serving."""
+"""What the real server accepts and refuses, and that it keeps running."""
 
 import json
 from collections.abc import Callable
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.server
 
 
 def oblique(degrees: float, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Return an affine turned about z and then x."""
+    """Return an affine rotated about z and then about x."""
     turn = np.deg2rad(degrees)
     c, s = np.cos(turn), np.sin(turn)
     rotation = np.array([[c, -s, 0], [s, c, 0], [0, 0, 1]]) @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
@@ -48,7 +48,7 @@ def infer_file(server: Any, path: Path, suffix: str) -> requests.Response:
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd"])
 @pytest.mark.parametrize("grid", GRIDS)
-def test_results_lie_on_the_source_grid(
+def test_results_have_the_grid_of_the_image(
     server: Any, tmp_path: Path, make_ct: Callable, write_nifti: Callable, grid: str, suffix: str
 ) -> None:
     from lib.data.formats import load
@@ -60,7 +60,7 @@ def test_results_lie_on_the_source_grid(
     (tmp_path / f"result{suffix}").write_bytes(answer.content)
     source, result = load(path), load(tmp_path / f"result{suffix}")
     assert result.voxels.shape == source.voxels.shape
-    if source.voxels.ndim == 3 or suffix == ".nii.gz":  # a plane in NRRD has no third axis to keep
+    if source.voxels.ndim == 3 or suffix == ".nii.gz":  # a 2-D image in NRRD has no third axis
         assert np.allclose(result.affine, source.affine, atol=1e-4)
 
 
@@ -96,7 +96,7 @@ def bad_file(kind: str, folder: Path, ct: np.ndarray, write: Callable[..., Path]
 @pytest.mark.parametrize(
     ("kind", "codes"), [("truncated", {"TRUNCATED"}), ("text", {"NOT_AN_IMAGE"}), ("nan", {"NON_FINITE"})]
 )
-def test_the_gate_refuses_and_the_server_goes_on(
+def test_a_bad_image_is_refused_and_the_server_keeps_running(
     server: Any, tmp_path: Path, make_ct: Callable, write_nifti: Callable, kind: str, codes: set[str]
 ) -> None:
     path = bad_file(kind, tmp_path, make_ct(0)[0], write_nifti)
@@ -118,7 +118,7 @@ def test_the_gate_refuses_and_the_server_goes_on(
     [
         ("POST", "/infer/tubes?image=/etc/hostname", 400, "BAD_NAME"),
         ("POST", "/infer/tubes?image=../ct_0", 400, "BAD_NAME"),
-        ("POST", "/infer/tubes?image=nobody", 404, "NO_SUCH_IMAGE"),
+        ("POST", "/infer/tubes?image=unknown", 404, "NO_SUCH_IMAGE"),
         ("POST", "/infer/tubes", 400, "BAD_NAME"),
         ("POST", "/infer/tubes?session_id=none", 404, "NO_SUCH_SESSION"),
         ("POST", "/infer/tubes?image=ct_0&output=dicom_seg", 400, "NO_DICOM_STORE"),
@@ -141,7 +141,7 @@ def test_refusals(server: Any, method: str, address: str, status: int, code: str
 
 
 @pytest.mark.parametrize("params", ["{", "[]", "7"])
-def test_params_are_an_object(server: Any, params: str) -> None:
+def test_params_must_be_an_object(server: Any, params: str) -> None:
     answer = requests.post(f"{server.url}/infer/tubes?image=ct_0", data={"params": params}, timeout=10)
     assert (answer.status_code, answer.json()["code"]) == (400, "BAD_PARAMS")
 
@@ -173,12 +173,12 @@ def test_labels_are_checked_before_they_are_stored(
         answer = put_label(server, "ct_1", path, "refused")
         assert (answer.status_code, answer.json()["code"]) == (422, code), answer.text
         assert (server.app / answer.json()["kept"]).read_bytes() == path.read_bytes()
-    assert put_label(server, "nobody", cases[0][0]).json()["code"] == "NO_SUCH_IMAGE"
+    assert put_label(server, "unknown", cases[0][0]).json()["code"] == "NO_SUCH_IMAGE"
     assert put_label(server, "ct_1", cases[0][0], "../../out").json()["code"] == "BAD_NAME"
     assert not (server.studies / "labels" / "refused").exists()
 
 
-def test_what_to_look_at_in_a_label_is_told_recorded_and_drawn(
+def test_findings_of_a_label_are_returned_recorded_and_drawn(
     client: MONAILabelClient, server: Any, tmp_path: Path, make_ct: Callable, write_nifti: Callable
 ) -> None:
     label = make_ct(2)[1]
@@ -186,23 +186,25 @@ def test_what_to_look_at_in_a_label_is_told_recorded_and_drawn(
     broken[:, :, 8:10] = 0
     for voxels, codes in ((whole, []), (broken, ["BREAK"]), (np.zeros_like(label), ["EMPTY"])):
         path = write_nifti(voxels, tmp_path / "label.nii.gz")
-        told = client.save_label("ct_2", str(path), "checked", {"user": "Anna"})["findings"]
-        assert [finding["code"] for finding in told] == codes
+        findings = client.save_label("ct_2", str(path), "checked", {"user": "Anna"})["findings"]
+        assert [finding["code"] for finding in findings] == codes
         row = Ledger.of(server.app).rows("label", "ct_2")[-1]
-        assert row.body["findings"] == told
+        assert row.body["findings"] == findings
         if codes == ["BREAK"]:
-            assert told[0]["voxel"][2] in (8, 9) and told[0]["severity"] == "warning"
+            assert findings[0]["voxel"][2] in (8, 9) and findings[0]["severity"] == "warning"
             address = f"{server.url}/admin/overlay.png?image=ct_2&label={row.body['label']}"
             assert requests.get(address, timeout=60).headers["content-type"] == "image/png"
-    assert (server.studies / "labels" / "checked" / "ct_2.nii.gz").is_file(), "a finding refuses nothing"
+    assert (server.studies / "labels" / "checked" / "ct_2.nii.gz").is_file(), "a finding does not refuse the label"
 
 
-def test_a_name_that_is_taken_keeps_its_image(
+def test_an_existing_name_keeps_its_image(
     client: MONAILabelClient, server: Any, tmp_path: Path, make_ct: Callable, write_nifti: Callable
 ) -> None:
     first, other = (write_nifti(make_ct(seed)[0], tmp_path / f"{seed}" / "new.nii.gz") for seed in (7, 8))
     assert client.upload_image(str(first), "new study") == {"image": "new study"}
-    assert client.upload_image(str(first), "new study") == {"image": "new study"}, "the same again is no harm"
+    assert client.upload_image(str(first), "new study") == {"image": "new study"}, (
+        "sending the same image again is accepted"
+    )
     with other.open("rb") as file:
         answer = requests.put(
             f"{server.url}/datastore/image?image=new study", files={"file": ("x.nii.gz", file)}, timeout=30
@@ -213,6 +215,6 @@ def test_a_name_that_is_taken_keeps_its_image(
     requests.delete(f"{server.url}/datastore/image?id=new study", timeout=10).raise_for_status()
 
 
-def test_other_origins_read_nothing(server: Any) -> None:
+def test_other_origins_cannot_read(server: Any) -> None:
     answer = requests.get(f"{server.url}/info/", headers={"Origin": "http://evil.example"}, timeout=10)
     assert "access-control-allow-origin" not in answer.headers

@@ -1,4 +1,4 @@
-"""Whether the server lives, can work, and what it counts."""
+"""Liveness, readiness and metrics."""
 
 import os
 from typing import Any
@@ -18,7 +18,7 @@ def test_alive_and_ready(server: Any) -> None:
     assert get(server, "/ready").json() == {"status": "ready"}
 
 
-def test_not_ready_with_the_reasons(server: Any) -> None:
+def test_not_ready_lists_the_reasons(server: Any) -> None:
     weights = server.app / "starter"
     hidden = weights.rename(weights.with_name("hidden"))
     try:
@@ -26,23 +26,25 @@ def test_not_ready_with_the_reasons(server: Any) -> None:
     finally:
         hidden.rename(weights)
     body = answer.json()
-    assert (answer.status_code, body["code"]) == (503, "NOT_READY") and body["reasons"] == ["tubes has no weights."]
+    assert (answer.status_code, body["code"]) == (503, "NOT_READY") and body["reasons"] == [
+        "The model tubes has no weights."
+    ]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes anywhere")
-def test_a_disk_that_takes_nothing(server: Any) -> None:
+def test_a_disk_that_cannot_be_written_is_reported(server: Any) -> None:
     server.studies.chmod(0o555)
     try:
         reasons = get(server, "/ready").json()["reasons"]
     finally:
         server.studies.chmod(0o755)
-    assert len(reasons) == 1 and "studies takes no file" in reasons[0]
+    assert len(reasons) == 1 and "written to the disk of the studies" in reasons[0]
 
 
-def test_figures(server: Any) -> None:
+def test_metrics_of_the_server(server: Any) -> None:
     for _ in range(2):
         requests.post(f"{server.url}/infer/nothing", timeout=10)
-    told = get(server, "/metrics").text
+    text = get(server, "/metrics").text
     for part in (
         'topolabel_requests_total{method="POST",route="/infer/{model}",status="404"}',
         'topolabel_refused_total{code="NO_SUCH_MODEL"}',
@@ -51,5 +53,5 @@ def test_figures(server: Any) -> None:
         'topolabel_cache_bytes{cache="embeddings"}',
         "process_resident_memory_bytes",
     ):
-        assert part in told, part
-    assert "/infer/nothing" not in told
+        assert part in text, part
+    assert "/infer/nothing" not in text

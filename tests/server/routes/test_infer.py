@@ -1,4 +1,4 @@
-"""Inference on the real server: what it says of its turn, and what its params may not do."""
+"""Inference on the real server: the waiting time in the answer, and params that are refused."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -41,12 +41,12 @@ def test_params_are_refused(server: Any, params: dict[str, Any], code: str) -> N
 
 
 @pytest.mark.parametrize("output", ["image", "json", "all"])
-def test_no_file_asked_for(server: Any, output: str) -> None:
+def test_no_result_file_is_requested(server: Any, output: str) -> None:
     answer = infer(server, f"image=ct_0&output={output}", data={"params": '{"result_write_to_file": false}'})
     assert answer.status_code == 200, answer.text
 
 
-def test_a_proposal_is_saved_as_one(server: Any) -> None:
+def test_a_proposal_is_saved_as_a_proposal(server: Any) -> None:
     answer = infer(server, data={"params": '{"save_label": true, "label_tag": "mine"}'})
     assert answer.ok, answer.text
     url = f"{server.url}/datastore/label?label=ct_0&tag=mine"
@@ -55,6 +55,6 @@ def test_a_proposal_is_saved_as_one(server: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.exe", "a." + "b" * 400, "a\x00.nii", "..", "a.zip"])
-def test_names_of_files_are_not_used(server: Any, name: str) -> None:
+def test_uploaded_file_names_are_not_used(server: Any, name: str) -> None:
     answer = infer(server, "output=json", files={"file": (name, b"PK\x03\x04")})
     assert answer.status_code in (415, 422), answer.text

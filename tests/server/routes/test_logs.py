@@ -10,7 +10,7 @@ pytestmark = pytest.mark.server
 
 
 @pytest.mark.parametrize("lines", [1, 300, 0, -5, 10**30])
-def test_any_number_of_lines(server: Any, lines: int) -> None:
+def test_the_log_has_the_requested_number_of_lines(server: Any, lines: int) -> None:
     answer = requests.get(f"{server.url}/logs/?text=true&lines={lines}", timeout=10)
     assert answer.ok and answer.text.startswith("["), answer.text[:200]
 
@@ -21,7 +21,7 @@ def test_the_page_may_load_its_scripts(server: Any) -> None:
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU's tools")
-def test_a_machine_without_gpus_says_so(server: Any) -> None:
+def test_a_machine_without_gpus_is_reported(server: Any) -> None:
     answer = requests.get(f"{server.url}/logs/gpu", timeout=10)
     assert (answer.status_code, answer.json()["code"]) == (404, "NO_GPU")
 

@@ -1,4 +1,4 @@
-"""OHIF in a real browser on a real Orthanc: what is seen is what the server sent, and nothing on the screen is dead."""
+"""OHIF in a real browser on a real Orthanc: the viewer shows what the server sent, and all controls work."""
 
 import re
 import shutil
@@ -14,7 +14,7 @@ from archive import INSTALL, Archive, ct_series, installed, orthanc
 from playwright.sync_api import Page, Response, sync_playwright
 
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import GOING
+from lib.jobs.queue.job import UNFINISHED
 
 ROOT = Path(__file__).resolve().parents[3]
 SHOTS = ROOT / "build" / "screenshots"
@@ -23,7 +23,7 @@ GRAPHICS = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swifts
 PATIENTS = ("Anna", "Bert")
 SECONDS = 180
 SETTLE_MS = 1500
-"""The panel draws its rows anew after a choice, and tells nobody when it has."""
+"""The panel redraws its rows after a selection without any event that marks the end."""
 PARTS = {"larynx": 4, "nasal_cavity": 1, "pharynx": 3, "sinuses": 2, "trachea": 5}
 MASK = """() => {
     const volume = window.services.segmentationService.getLabelmapVolume("1"), labelled = [];
@@ -49,7 +49,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
-    """An Orthanc with the sample study as two patients'."""
+    """An Orthanc with the sample study stored for two patients."""
     image = min((ROOT / "sample-data" / "studies").glob("*.nii.gz"))
     with orthanc(tmp_path_factory.mktemp("orthanc")) as archive:
         for patient in PATIENTS:
@@ -59,7 +59,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Archive]:
 
 @pytest.fixture(scope="module")
 def airway(archive: Archive, launch: Callable[..., Any], tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """The airway app as it is shipped, on that archive."""
+    """A server of the unmodified airway app on that archive."""
     where = tmp_path_factory.mktemp("ohif")
     made = shutil.ignore_patterns("model", "records", "logs", "bin", "lib", "__pycache__")
     shutil.copytree(ROOT / "apps" / "airway", where / "airway", ignore=made)
@@ -72,7 +72,7 @@ def airway(archive: Archive, launch: Callable[..., Any], tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def page(airway: Any) -> Iterator[Page]:
-    """OHIF with the study that the server prints at its start, connected."""
+    """OHIF with the study that the server prints at its start, connected to the server."""
     found = re.search(r"OHIF: (\S+)", airway.log.read_text())
     assert found, airway.log.read_text()
     with sync_playwright() as playwright:
@@ -81,7 +81,7 @@ def page(airway: Any) -> Iterator[Page]:
         page.set_default_timeout(1000 * SECONDS)
         page.goto(found[1])
         page.locator("[data-cy=confirm-and-hide-button]").click()
-        for view in range(3):  # a slice number stands in each once the volume is there
+        for view in range(3):  # every view shows a slice number when the volume is loaded
             page.locator("[data-cy=viewport-overlay-bottom-right]").nth(view).get_by_text(
                 re.compile(r"\d/\d")
             ).wait_for()
@@ -100,15 +100,15 @@ def shoot(page: Page, name: str) -> None:
 
 
 def connect(page: Page) -> None:
-    """Press the button beside the server's address, and wait for what the server offers."""
-    with page.expect_response(lambda response: response.url.endswith("/info/")) as told:
+    """Press the button beside the server's address and wait for the list of models."""
+    with page.expect_response(lambda response: response.url.endswith("/info/")) as response:
         page.locator("#monailabelServerURL").locator("xpath=ancestor::tr").locator("button").click()
-    assert told.value.ok
+    assert response.value.ok
     page.get_by_role("button", name="Next Sample").wait_for(state="attached", timeout=60_000)
 
 
 def run(page: Page, title: str) -> Response:
-    """Press one of the panel's buttons called Run; return the server's answer, shown."""
+    """Press a Run button of the panel and return the server's answer after it is shown."""
     before = page.evaluate("() => window.shown")
     with page.expect_response(lambda response: "/infer/" in response.url) as answer:
         page.get_by_title(title, exact=True).click()
@@ -118,7 +118,7 @@ def run(page: Page, title: str) -> Response:
 
 
 def seen(page: Page) -> tuple[np.ndarray, dict[str, int]]:
-    """Return the viewer's mask ``(X, Y, Z)``, in the viewer's numbers, and what they mean."""
+    """Return the viewer's mask ``(X, Y, Z)`` with the viewer's label values, and the names of the values."""
     shape, labelled = page.evaluate(MASK)
     mask = np.zeros(int(np.prod(shape)), np.uint8)
     for place, value in labelled:
@@ -127,7 +127,7 @@ def seen(page: Page) -> tuple[np.ndarray, dict[str, int]]:
 
 
 def sent(response: Response) -> np.ndarray:
-    """Return the mask ``(X, Y, Z)`` of a multipart answer: its NRRD is neither compressed nor anything but uint8."""
+    """Return the mask ``(X, Y, Z)`` of a multipart answer, an uncompressed NRRD of uint8."""
     body = response.body()
     start = body.index(b"NRRD000")
     header, raw = body[start:].split(b"\n\n", 1)
@@ -137,7 +137,7 @@ def sent(response: Response) -> np.ndarray:
 
 
 def choose(page: Page, model: str, label: str) -> None:
-    """Open the point prompts, choose a model and a label's row."""
+    """Open the point prompts, select a model and the row of a label."""
     page.locator("label[for=tab-3]").click()
     panel = page.locator("label[for=tab-3] + div")
     panel.locator("select").select_option(model)
@@ -147,7 +147,7 @@ def choose(page: Page, model: str, label: str) -> None:
 
 
 def click(page: Page, across: float, down: float) -> None:
-    """Click into the axial view, at parts of its width and height."""
+    """Click into the axial view, at fractions of its width and height."""
     box = page.locator("[data-cy=viewport-pane]").first.bounding_box()
     assert box
     page.mouse.click(box["x"] + across * box["width"], box["y"] + down * box["height"], delay=100)
@@ -156,7 +156,7 @@ def click(page: Page, across: float, down: float) -> None:
 
 
 def mended(before: np.ndarray, number: int, mask: np.ndarray) -> np.ndarray:
-    """Return what OHIF makes of an answer to points: it leaves other segments alone."""
+    """Return the mask that OHIF makes of an answer to points: other segments stay unchanged."""
     free = (before == 0) | (before == number)
     return np.where(free, np.where(mask, number, 0), before)
 
@@ -177,7 +177,7 @@ def test_points(page: Page, model: str) -> None:
     page.get_by_text("Clear All Points").click()
 
 
-def test_the_proposal_is_seen_as_it_was_sent(page: Page) -> None:
+def test_the_viewer_shows_the_proposal_that_was_sent(page: Page) -> None:
     page.locator("label[for=tab-2]").click()
     mask = sent(run(page, "Run Segmentation"))
     shown, numbers = seen(page)
@@ -187,7 +187,7 @@ def test_the_proposal_is_seen_as_it_was_sent(page: Page) -> None:
         assert np.array_equal(shown == numbers[name], mask == value), name
 
 
-def test_clicks_mend_a_part_of_the_proposal(page: Page) -> None:
+def test_clicks_correct_a_part_of_the_proposal(page: Page) -> None:
     before, numbers = seen(page)
     choose(page, "sam_lora_labels", "sinuses")
     click(page, 0.5, 0.405)
@@ -199,7 +199,7 @@ def test_clicks_mend_a_part_of_the_proposal(page: Page) -> None:
     assert mask.any() and np.array_equal(shown, mended(before, numbers["sinuses"], mask))
 
 
-def test_next_sample_is_the_study_without_a_label(page: Page, airway: Any, archive: Archive) -> None:
+def test_next_sample_is_the_unlabelled_study(page: Page, airway: Any, archive: Archive) -> None:
     first = re.search(r"StudyInstanceUIDs=([\d.]+)", page.url)
     assert first
     studies = requests.get(f"{archive.dicomweb}/series", timeout=30).json()
@@ -216,14 +216,14 @@ def test_next_sample_is_the_study_without_a_label(page: Page, airway: Any, archi
     page.wait_for_url(f"**StudyInstanceUIDs={other}")
 
 
-def test_update_model_queues_what_is_due_and_stops_it(page: Page, airway: Any) -> None:
+def test_update_model_queues_a_training_and_stops_it(page: Page, airway: Any) -> None:
     connect(page)
     page.locator("label[for=tab-1]").click()
-    with page.expect_response(lambda response: response.url.rstrip("/").endswith("/train")) as told:
+    with page.expect_response(lambda response: response.url.rstrip("/").endswith("/train")) as response:
         page.get_by_role("button", name="Update Model").click()
-    assert told.value.ok, told.value.text()
+    assert response.value.ok, response.value.text()
     page.get_by_text("Model update task STARTED").wait_for()
-    going = [job for job in Queue(airway.app).jobs.list() if job.status in GOING]
+    going = [job for job in Queue(airway.app).jobs.list() if job.status in UNFINISHED]
     assert going
     shoot(page, "ohif-update-model")
     page.get_by_role("button", name="Stop Training").click()

@@ -1,4 +1,4 @@
-"""The way to the DICOMweb server: reading, nothing else, and nowhere else."""
+"""The proxy to the DICOMweb server: it only reads, and only from that server."""
 
 import threading
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ UIDS = "studies/1.2.3/series/1.2.4"
 
 
 class Archive(BaseHTTPRequestHandler):
-    """Says what it was asked, and points elsewhere when asked for series."""
+    """Answers with the request it got, and with a redirect for series."""
 
     def do_GET(self) -> None:
         if self.path.startswith("/dicom-web/series"):
@@ -69,13 +69,13 @@ def client(archive: str, monkeypatch: pytest.MonkeyPatch) -> TestClient:
         ("instances", "instances"),
     ],
 )
-def test_reads(client: TestClient, asked: str, sent: str) -> None:
+def test_allowed_addresses_are_forwarded(client: TestClient, asked: str, sent: str) -> None:
     answer = client.get(f"/proxy/dicom/{asked}", headers={"Accept": "application/dicom+json", "Cookie": "mine=1"})
     assert answer.status_code == 200 and answer.text == f"GET /dicom-web/{sent} application/dicom+json None"
     assert answer.headers["content-type"] == "application/dicom+json" and "set-cookie" not in answer.headers
 
 
-def test_head(client: TestClient) -> None:
+def test_head_requests_are_forwarded(client: TestClient) -> None:
     answer = client.head("/proxy/dicom/studies")
     assert answer.status_code == 200 and answer.content == b"" and answer.headers["content-length"]
 
@@ -103,7 +103,7 @@ def test_head(client: TestClient) -> None:
         "",
     ],
 )
-def test_other_addresses_are_not_asked_for(client: TestClient, path: str) -> None:
+def test_other_addresses_are_not_forwarded(client: TestClient, path: str) -> None:
     answer = client.get(f"/proxy/dicom/{path}")
     assert answer.status_code in (400, 403, 414) and answer.json()["code"] in (
         "NOT_DICOMWEB",
@@ -114,7 +114,7 @@ def test_other_addresses_are_not_asked_for(client: TestClient, path: str) -> Non
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH"])
 @pytest.mark.parametrize("path", ["dicom/studies", "dicom/stow/studies", "dicom/wado/studies/1.2/reject/113001", "x"])
-def test_nothing_is_changed(client: TestClient, method: str, path: str) -> None:
+def test_requests_that_change_the_archive_are_refused(client: TestClient, method: str, path: str) -> None:
     answer = client.request(method, f"/proxy/{path}")
     assert (answer.status_code, answer.json()["code"]) == (405, "ARCHIVE_READ_ONLY")
 
@@ -124,11 +124,11 @@ def test_a_redirect_is_not_followed(client: TestClient) -> None:
     assert (answer.status_code, answer.json()["code"]) == (502, "ARCHIVE_REDIRECTS") and "secret" not in answer.text
 
 
-def test_an_archive_that_is_down(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unavailable_archive_is_reported(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", "http://127.0.0.1:1/dicom-web")
     assert client.get("/proxy/dicom/studies").json()["code"] == "ARCHIVE_UNAVAILABLE"
 
 
-def test_a_folder_has_none(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_studies_has_no_proxy(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settings, "MONAI_LABEL_STUDIES", "/data/ct")
     assert client.get("/proxy/dicom/studies").json()["code"] == "NO_ARCHIVE"

@@ -1,4 +1,4 @@
-"""A click app with a taught network, one for all tests of this folder, and tiny scans."""
+"""A click app with a trained network and tiny scans, shared by the tests of this folder."""
 
 from pathlib import Path
 
@@ -15,8 +15,8 @@ def click_app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def clicker(click_app: Path) -> Clicker:
-    """One that looks at nothing ahead: what it encodes, somebody asked for."""
-    return Clicker.from_task(click_app, "sam", device="cpu", ahead=False)
+    """A clicker without prefetch: it encodes only what a request needs."""
+    return Clicker.from_task(click_app, "sam", device="cpu", prefetch=False)
 
 
 @pytest.fixture(scope="session")

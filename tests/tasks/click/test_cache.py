@@ -1,4 +1,4 @@
-"""One make per key, never more bytes than allowed, nothing of the past after a drop."""
+"""The cache computes each value once, respects its size limit, and stores no old value after it is cleared."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +19,7 @@ def kib() -> torch.Tensor:
     return torch.zeros(KIB // 4)
 
 
-def test_eight_who_ask_at_once_wait_for_one_make() -> None:
+def test_eight_concurrent_requests_compute_a_value_once() -> None:
     cache, made, all_here = cache_of(4), [], threading.Barrier(8)
 
     def make() -> torch.Tensor:
@@ -29,44 +29,44 @@ def test_eight_who_ask_at_once_wait_for_one_make() -> None:
 
     def ask() -> int:
         all_here.wait()
-        return id(cache.keep("slice", make))
+        return id(cache.get_or_make("slice", make))
 
     with ThreadPoolExecutor(8) as pool:
-        answers = {each.result() for each in [pool.submit(ask) for _ in range(8)]}
+        answers = {future.result() for future in [pool.submit(ask) for _ in range(8)]}
     assert len(made) == 1 and len(answers) == 1
     assert (cache.counts.made, cache.counts.hits, cache.counts.held) == (1, 7, 1)
 
 
-def test_five_hundred_slices_stay_under_the_bound_and_the_newest_are_there() -> None:
+def test_five_hundred_slices_stay_under_the_limit_and_the_newest_remain() -> None:
     cache = cache_of(20)
     for index in range(500):
-        cache.keep(index, kib)
+        cache.get_or_make(index, kib)
         assert cache.counts.held_bytes <= cache.max_bytes
     assert cache.counts.held == 20 and 499 in cache and 480 in cache and 479 not in cache
 
 
-def test_what_is_used_stays() -> None:
+def test_the_least_recently_used_value_is_evicted() -> None:
     cache = cache_of(2)
     for key in ("a", "b", "a", "c"):
-        cache.keep(key, kib)
+        cache.get_or_make(key, kib)
     assert "a" in cache and "c" in cache and "b" not in cache
 
 
-def test_what_is_too_large_is_given_and_not_kept() -> None:
+def test_a_value_above_the_limit_is_returned_but_not_stored() -> None:
     cache = cache_of(2)
-    cache.keep("small", kib)
-    assert cache.keep("large", lambda: torch.zeros(8 * KIB)).numel() == 8 * KIB
+    cache.get_or_make("small", kib)
+    assert cache.get_or_make("large", lambda: torch.zeros(8 * KIB)).numel() == 8 * KIB
     assert "large" not in cache and "small" in cache
 
 
-def test_what_fails_is_tried_anew() -> None:
+def test_a_failed_computation_is_repeated() -> None:
     cache = cache_of(2)
     with pytest.raises(ZeroDivisionError):
-        cache.keep("a", lambda: torch.zeros(1 // 0))
-    assert "a" not in cache and cache.keep("a", kib) is not None and cache.counts.made == 1
+        cache.get_or_make("a", lambda: torch.zeros(1 // 0))
+    assert "a" not in cache and cache.get_or_make("a", kib) is not None and cache.counts.made == 1
 
 
-def test_all_who_wait_hear_of_a_failure() -> None:
+def test_waiting_threads_get_the_exception() -> None:
     cache, begun, go = cache_of(2), threading.Event(), threading.Event()
 
     def fail() -> torch.Tensor:
@@ -75,16 +75,16 @@ def test_all_who_wait_hear_of_a_failure() -> None:
         raise OSError("gone")
 
     with ThreadPoolExecutor(2) as pool:
-        first = pool.submit(cache.keep, "a", fail)
+        first = pool.submit(cache.get_or_make, "a", fail)
         begun.wait()
-        second = pool.submit(cache.keep, "a", kib)
+        second = pool.submit(cache.get_or_make, "a", kib)
         go.set()
         assert isinstance(first.exception(), OSError)
-        # Whoever came late waited for it, or found it gone and made it.
+        # The second thread either waited for the failed computation, or came after it and computed the value.
         assert second.exception() is None or isinstance(second.exception(), OSError)
 
 
-def test_after_a_drop_nothing_of_before_is_kept() -> None:
+def test_a_value_computed_during_a_clear_is_not_stored() -> None:
     cache, begun, go = cache_of(4), threading.Event(), threading.Event()
 
     def slow() -> torch.Tensor:
@@ -92,11 +92,11 @@ def test_after_a_drop_nothing_of_before_is_kept() -> None:
         go.wait()
         return kib()
 
-    cache.keep("old", kib)
+    cache.get_or_make("old", kib)
     with ThreadPoolExecutor(1) as pool:
-        answer = pool.submit(cache.keep, "going on", slow)
+        answer = pool.submit(cache.get_or_make, "running", slow)
         begun.wait()
-        cache.drop()
+        cache.clear()
         go.set()
-        assert answer.result() is not None, "who waits is answered"
-    assert "old" not in cache and "going on" not in cache and cache.counts.held_bytes == 0
+        assert answer.result() is not None, "the waiting thread gets the value"
+    assert "old" not in cache and "running" not in cache and cache.counts.held_bytes == 0

@@ -1,4 +1,4 @@
-"""What is asked of the network for a request, and how labels share the pixels."""
+"""Prompts for the network, and the assignment of pixels to labels."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +12,7 @@ from lib.ops.frame import Frame
 from lib.tasks.click import drawing as module
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.drawing import MOST_POINTS, Canvas
-from lib.tasks.click.request import Asked, Marks
+from lib.tasks.click.request import ClickRequest, Marks
 from tests.tasks.click.taught import scan
 
 LABELS = {"tube": 1, "cavity": 2}
@@ -33,7 +33,7 @@ def test_the_nearer_click_wins_a_pixel_and_then_the_larger_logit() -> None:
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
-def test_what_ran_into_another_label_is_nothing(order: tuple[int, int]) -> None:
+def test_a_mask_that_leaked_into_another_label_is_dropped(order: tuple[int, int]) -> None:
     near, far = (1, [(0, found(slice(0, 5), 1.0), 1)]), (2, [(0, found(slice(1, 7), 9.0), 6)])
     canvas = Canvas()
     for value, reached in [(near, far)[index] for index in order]:
@@ -42,37 +42,37 @@ def test_what_ran_into_another_label_is_nothing(order: tuple[int, int]) -> None:
 
 
 def draw(
-    clicker: Clicker, path: Path, asked: Asked, values: Mapping[str, int], earlier: dict | None = None
+    clicker: Clicker, path: Path, request: ClickRequest, values: Mapping[str, int], earlier: dict | None = None
 ) -> np.ndarray:
-    return clicker.draw(clicker.open(path), asked, values, earlier).label
+    return clicker.draw(clicker.open(path), request, values, earlier).label
 
 
-def test_a_box_is_answered_in_its_middle_and_holds_what_is_drawn(clicker: Clicker, scans: list[Path]) -> None:
+def test_a_box_is_prompted_on_its_middle_slice_and_limits_the_slices(clicker: Clicker, scans: list[Path]) -> None:
     row, column = scan(0)[2]
     box = ((row - 8, column - 8, 3), (row + 8, column + 8, 6))
-    label = draw(clicker, scans[0], Asked({"airway": Marks(box=box)}), {"airway": 1})
+    label = draw(clicker, scans[0], ClickRequest({"airway": Marks(box=box)}), {"airway": 1})
     assert np.flatnonzero(label.any((0, 1))).tolist() == [3, 4, 5, 6]
 
 
-def test_labels_keep_apart(clicker: Clicker, scans: list[Path]) -> None:
+def test_labels_do_not_overlap(clicker: Clicker, scans: list[Path]) -> None:
     row, column = scan(0)[2]
     top, bottom = (row, column, 9), (row, column, 2)
     marks = {"tube": Marks((bottom,), (top,)), "cavity": Marks((top,), (bottom,))}
-    label = draw(clicker, scans[0], Asked(marks), LABELS)
+    label = draw(clicker, scans[0], ClickRequest(marks), LABELS)
     assert set(np.unique(label[..., :6])) == {0, 1}, "nearer to the lower click"
     assert set(np.unique(label[..., 7:])) == {0, 2}
 
 
-def test_mending_leaves_other_slices_as_they_are(clicker: Clicker, scans: list[Path]) -> None:
+def test_a_correction_leaves_other_slices_unchanged(clicker: Clicker, scans: list[Path]) -> None:
     row, column = scan(0)[2]
     mask = torch.zeros(64, 64, dtype=torch.bool)
     mask[2:5, 3:9] = True
     earlier = {"airway": {1: mask, 4: torch.from_numpy(scan(0)[1][..., 4])}}
-    label = draw(clicker, scans[0], Asked({"airway": Marks(((row, column, 4),))}), {"airway": 1}, earlier)
+    label = draw(clicker, scans[0], ClickRequest({"airway": Marks(((row, column, 4),))}), {"airway": 1}, earlier)
     assert np.array_equal(label[..., 1], mask.numpy()) and label[..., 4].any()
     assert np.flatnonzero(label.any((0, 1))).tolist() == [1, 4]
-    beside = Asked({"airway": Marks((), ((row, column, 7),))}, 7)
-    assert not draw(clicker, scans[0], beside, {"airway": 1}, earlier).any(), "nothing there to mend"
+    outside = ClickRequest({"airway": Marks((), ((row, column, 7),))}, 7)
+    assert not draw(clicker, scans[0], outside, {"airway": 1}, earlier).any(), "the slice has no mask to correct"
 
 
 def test_a_scribble_is_thinned_and_keeps_its_ends(clicker: Clicker, scans: list[Path]) -> None:
@@ -80,4 +80,4 @@ def test_a_scribble_is_thinned_and_keeps_its_ends(clicker: Clicker, scans: list[
     thinned = module._thinned(stroke)
     assert len(thinned) == MOST_POINTS and (thinned[0], thinned[-1]) == (stroke[0], stroke[-1])
     assert module._thinned(stroke[:MOST_POINTS]) == stroke[:MOST_POINTS]
-    assert draw(clicker, scans[0], Asked({"airway": Marks(stroke)}, 4), {"airway": 1}).shape == (64, 64, 12)
+    assert draw(clicker, scans[0], ClickRequest({"airway": Marks(stroke)}, 4), {"airway": 1}).shape == (64, 64, 12)

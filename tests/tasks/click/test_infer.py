@@ -1,4 +1,4 @@
-"""The three infer tasks of a click task: what they tell viewers, what they write, what they mend."""
+"""The three infer tasks of a click task: info, results, refusals and corrections."""
 
 from pathlib import Path
 
@@ -32,9 +32,9 @@ def read(file: str | None) -> np.ndarray:
     return array
 
 
-def test_info(infers: dict[str, ClickInfer]) -> None:
-    told = {name: infer.info() for name, infer in infers.items()}
-    assert {name: (info["type"], info["dimension"], info["labels"]) for name, info in told.items()} == {
+def test_info_of_the_three_tasks(infers: dict[str, ClickInfer]) -> None:
+    infos = {name: infer.info() for name, infer in infers.items()}
+    assert {name: (info["type"], info["dimension"], info["labels"]) for name, info in infos.items()} == {
         "sam_2d": ("deepgrow", 2, {"airway": 1}),
         "sam_3d": ("deepgrow", 3, {"airway": 1}),
         "sam_labels": ("deepedit", 3, {"tube": 1, "cavity": 2}),
@@ -43,7 +43,7 @@ def test_info(infers: dict[str, ClickInfer]) -> None:
     assert all(infer.is_valid() and infer.get_path() and infer.needs_clicks for infer in infers.values())
 
 
-def test_answer(infers: dict[str, ClickInfer], scans: list[Path]) -> None:
+def test_a_click_returns_a_label_file_and_facts(infers: dict[str, ClickInfer], scans: list[Path]) -> None:
     request = {"image": str(scans[0]), "foreground": [middle(0, 3)]}
     for cached in (False, True):
         file, params = infers["sam_2d"](dict(request))
@@ -54,7 +54,7 @@ def test_answer(infers: dict[str, ClickInfer], scans: list[Path]) -> None:
     assert infers["sam_2d"](request | {"result_write_to_file": False})[0] is None
 
 
-def test_refusals(infers: dict[str, ClickInfer], scans: list[Path]) -> None:
+def test_invalid_requests_are_refused(infers: dict[str, ClickInfer], scans: list[Path]) -> None:
     with pytest.raises(RequestError):
         infers["sam_2d"]({"image": str(scans[0]), "foreground": [middle(0, 3)], "result_extension": ".exe"})
     with pytest.raises(InputRejected, match="NO_CLICKS"):
@@ -63,7 +63,7 @@ def test_refusals(infers: dict[str, ClickInfer], scans: list[Path]) -> None:
         infers["sam_labels"]({"image": str(scans[0]), "airway": [middle(0, 3)]})
 
 
-def test_a_mask_is_mended(infers: dict[str, ClickInfer], scans: list[Path], tmp_path: Path) -> None:
+def test_a_mask_is_corrected(infers: dict[str, ClickInfer], scans: list[Path], tmp_path: Path) -> None:
     label = np.zeros((64, 64, 12), np.uint8)
     label[5:9, 5:9, 1], label[20:24, 20:24, 1], label[1, 1, 1] = 1, 2, 255
     path = tmp_path / "label.nii.gz"
@@ -72,7 +72,7 @@ def test_a_mask_is_mended(infers: dict[str, ClickInfer], scans: list[Path], tmp_
     drawn = read(infers["sam_3d"](request | {UPLOADED: str(path)})[0])
     assert np.array_equal(drawn[..., 1], (label[..., 1] > 0) & (label[..., 1] < 255)) and drawn[..., 4].any()
     drawn = read(infers["sam_3d"](request | {STORED: str(path)})[0])
-    assert np.array_equal(drawn[..., 1], label[..., 1] == 2), "of a stored label, the one that is named"
+    assert np.array_equal(drawn[..., 1], label[..., 1] == 2), "only the named label of a stored mask is corrected"
     drawn = read(infers["sam_labels"](request | {STORED: str(path)})[0])
     assert np.array_equal(drawn[..., 1], label[..., 1] * (label[..., 1] < 255)) and (drawn[..., 4] == 2).any()
     nib.save(nib.Nifti1Image(label[1:], np.diag([2.0, 2, 2, 1])), path)

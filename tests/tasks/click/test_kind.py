@@ -1,4 +1,4 @@
-"""Tasks of kind "click": three infer tasks of one clicker, judged by clicks."""
+"""Tasks of kind "click" offer three infer tasks that share one clicker."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -15,12 +15,12 @@ def click_task(task: TaskSpec) -> TaskSpec:
     return replace(task, name="sam", kind="click", model="sam_tiny", object="airway", image=image, train=None)
 
 
-def test_a_click_task_is_offered_in_three_ways(app_dir: Path, click_task: TaskSpec) -> None:
+def test_a_click_task_has_three_infer_tasks(app_dir: Path, click_task: TaskSpec) -> None:
     assert list(kind_of(click_task).infer_tasks(app_dir, click_task)) == ["sam_2d", "sam_3d", "sam_labels"]
 
 
 @pytest.mark.parametrize("model", ["sam_tiny", "sam_vit_b"])
-def test_without_the_weights_below_it_is_not_offered(
+def test_without_foundation_weights_the_task_is_not_offered(
     app_dir: Path, click_task: TaskSpec, caplog: pytest.LogCaptureFixture, model: str
 ) -> None:
     file = "/nowhere.pth" if model == "sam_tiny" else ""

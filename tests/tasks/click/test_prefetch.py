@@ -1,4 +1,4 @@
-"""Done ahead while nobody asks, never in the way of who does, and dropped when something newer is wanted."""
+"""Prefetch steps run only while no request is being answered, and newer steps replace older ones."""
 
 import threading
 from functools import partial
@@ -8,50 +8,50 @@ from lib.tasks.click.prefetch import Prefetch
 SECONDS = 10
 
 
-def test_it_is_done_in_order_while_nobody_asks() -> None:
+def test_steps_run_in_order_while_no_request_is_answered() -> None:
     prefetch, done, finished = Prefetch(), [], threading.Event()
-    prefetch.want([partial(done.append, index) for index in range(4)] + [finished.set])
+    prefetch.schedule([partial(done.append, index) for index in range(4)] + [finished.set])
     assert finished.wait(SECONDS) and done == [0, 1, 2, 3]
 
 
-def test_nothing_begins_during_a_request() -> None:
+def test_no_step_starts_during_a_request() -> None:
     prefetch, begun = Prefetch(), threading.Event()
-    with prefetch.first():
-        prefetch.want([begun.set])
+    with prefetch.paused():
+        prefetch.schedule([begun.set])
         assert not begun.wait(0.2)
     assert begun.wait(SECONDS)
 
 
-def test_a_request_waits_for_no_more_than_the_step_at_work() -> None:
+def test_a_request_waits_at_most_for_the_running_step() -> None:
     prefetch, begun, go, second = Prefetch(), threading.Event(), threading.Event(), threading.Event()
 
     def step() -> None:
         begun.set()
         go.wait()
 
-    prefetch.want([step, second.set])
+    prefetch.schedule([step, second.set])
     assert begun.wait(SECONDS)
-    with prefetch.first():
+    with prefetch.paused():
         go.set()
         assert not second.wait(0.2), "the next step waits until the request is answered"
     assert second.wait(SECONDS)
 
 
-def test_something_newer_takes_the_place_of_what_was_wanted() -> None:
+def test_newly_scheduled_steps_replace_the_old_ones() -> None:
     prefetch, old, new = Prefetch(), threading.Event(), threading.Event()
-    with prefetch.first():
-        prefetch.want([old.set])
-        prefetch.want([new.set])
+    with prefetch.paused():
+        prefetch.schedule([old.set])
+        prefetch.schedule([new.set])
     assert new.wait(SECONDS) and not old.wait(0.1)
 
 
-def test_a_step_that_fails_harms_nobody() -> None:
+def test_a_failing_step_does_not_stop_the_next() -> None:
     prefetch, after = Prefetch(), threading.Event()
-    prefetch.want([lambda: 1 // 0, after.set])
+    prefetch.schedule([lambda: 1 // 0, after.set])
     assert after.wait(SECONDS)
 
 
-def test_at_the_end_the_step_at_work_is_waited_for_and_no_other_begins() -> None:
+def test_stop_waits_for_the_running_step_and_starts_no_other() -> None:
     prefetch, begun, go, done, second = Prefetch(), threading.Event(), threading.Event(), [], threading.Event()
 
     def step() -> None:
@@ -59,8 +59,8 @@ def test_at_the_end_the_step_at_work_is_waited_for_and_no_other_begins() -> None
         go.wait()
         done.append(1)
 
-    prefetch.want([step, second.set])
+    prefetch.schedule([step, second.set])
     assert begun.wait(SECONDS)
     threading.Timer(0.05, go.set).start()
-    prefetch.end()
+    prefetch.stop()
     assert done == [1] and not second.is_set()

@@ -1,11 +1,11 @@
-"""What viewers send, as recorded, and every way to send it wrong."""
+"""Requests as viewers send them, and all kinds of invalid requests."""
 
 from typing import Any
 
 import pytest
 
 from lib.data.findings import InputRejected
-from lib.tasks.click.request import Asked, Marks, asked_for_labels, asked_for_one
+from lib.tasks.click.request import ClickRequest, Marks, parse_label_clicks, parse_object_clicks
 
 SHAPE = (60, 50, 20)
 LABELS = ("tube", "cavity")
@@ -19,57 +19,59 @@ OHIF = {
 }
 
 
-def one(request: dict[str, Any], *, one_slice: bool = True, mending: bool = False, shape: Any = SHAPE) -> Asked:
-    return asked_for_one(request, shape, "airway", LABELS, one_slice=one_slice, mending=mending)
+def one(
+    request: dict[str, Any], *, one_slice: bool = True, correcting: bool = False, shape: Any = SHAPE
+) -> ClickRequest:
+    return parse_object_clicks(request, shape, "airway", LABELS, one_slice=one_slice, correcting=correcting)
 
 
-def labels(request: dict[str, Any], *, mending: bool = False) -> Asked:
-    return asked_for_labels(request, SHAPE, LABELS, mending=mending)
+def labels(request: dict[str, Any], *, correcting: bool = False) -> ClickRequest:
+    return parse_label_clicks(request, SHAPE, LABELS, correcting=correcting)
 
 
-def test_ohif_names_no_slice() -> None:
-    assert one(OHIF) == Asked({"airway": Marks(((40, 28, 15),))}, 15)
-    assert one(OHIF, one_slice=False) == Asked({"airway": Marks(((40, 28, 15),))}, None)
+def test_without_a_slice_the_slice_of_the_click_is_used() -> None:
+    assert one(OHIF) == ClickRequest({"airway": Marks(((40, 28, 15),))}, 15)
+    assert one(OHIF, one_slice=False) == ClickRequest({"airway": Marks(((40, 28, 15),))}, None)
 
 
-def test_the_slice_of_the_last_click_and_only_its_clicks() -> None:
+def test_only_clicks_on_the_slice_of_the_last_click_are_used() -> None:
     request = {"foreground": [[1, 1, 3], [2, 2, 7]], "background": [[4, 4, 3], [5, 5, 7]]}
-    assert one(request) == Asked({"airway": Marks(((2, 2, 7),), ((5, 5, 7),))}, 7)
+    assert one(request) == ClickRequest({"airway": Marks(((2, 2, 7),), ((5, 5, 7),))}, 7)
     assert one({**request, "slice": -1}) == one(request)
-    assert one({**request, "slice": 3}) == Asked({"airway": Marks(((1, 1, 3),), ((4, 4, 3),))}, 3)
+    assert one({**request, "slice": 3}) == ClickRequest({"airway": Marks(((1, 1, 3),), ((4, 4, 3),))}, 3)
     assert len(one(request, one_slice=False).marks["airway"].foreground) == 2
 
 
-def test_slicer_sends_corners_in_any_order() -> None:
+def test_box_corners_may_come_in_any_order() -> None:
     request = {"label": "tube", "foreground": [], "background": [], "roi": [30, 10, 5, 25, 12, 4], "slice": 6}
-    asked = one({**request, "reset_state": True, "client_id": "user-xyz", "result_extension": [".nrrd", ".nii.gz"]})
-    assert asked == Asked({"airway": Marks(box=((10, 5, 4), (30, 25, 12)))}, 6, "tube")
-    assert one({"roi": [30, 10, 5, 25, 12, 4]}).slice_index == 8, "the box's middle, where nobody says more"
+    parsed = one({**request, "reset_state": True, "client_id": "user-xyz", "result_extension": [".nrrd", ".nii.gz"]})
+    assert parsed == ClickRequest({"airway": Marks(box=((10, 5, 4), (30, 25, 12)))}, 6, "tube")
+    assert one({"roi": [30, 10, 5, 25, 12, 4]}).slice_index == 8, "without a click or a slice, the middle of the box"
     assert one({"roi": [-5, 10, 5, 99, 12, 400]}).marks["airway"].box == ((0, 5, 12), (10, 49, 19))
 
 
-def test_a_picture_has_two_indices() -> None:
+def test_clicks_on_a_2d_image_may_have_two_indices() -> None:
     assert one({"foreground": [[3, 4]]}, shape=SHAPE[:2]) == one({"foreground": [[3, 4, 0]]}, shape=SHAPE[:2])
     assert one({"foreground": [[3, 4]]}, shape=SHAPE[:2]).slice_index == 0
 
 
-def test_clicks_on_one_label_lie_beside_the_others() -> None:
+def test_clicks_on_one_label_are_background_clicks_of_the_others() -> None:
     request = {"background": [[9, 9, 9]], "tube": [[1, 2, 3]], "cavity": [[4, 5, 6]], "other_task": []}
-    asked = labels(request)
-    assert asked.marks["tube"] == Marks(((1, 2, 3),), ((9, 9, 9), (4, 5, 6)))
-    assert asked.marks["cavity"] == Marks(((4, 5, 6),), ((9, 9, 9), (1, 2, 3)))
+    parsed = labels(request)
+    assert parsed.marks["tube"] == Marks(((1, 2, 3),), ((9, 9, 9), (4, 5, 6)))
+    assert parsed.marks["cavity"] == Marks(((4, 5, 6),), ((9, 9, 9), (1, 2, 3)))
     assert list(labels({"tube": [[1, 2, 3]], "cavity": []}).marks) == ["tube"]
 
 
-def test_slicer_names_the_label_of_foreground_and_box() -> None:
-    asked = labels({"label": "cavity", "foreground": [[1, 1, 1]], "roi": [0, 5, 0, 5, 0, 5], "tube": [[2, 2, 2]]})
-    assert asked.marks["cavity"] == Marks(((1, 1, 1),), ((2, 2, 2),), ((0, 0, 0), (5, 5, 5)))
-    assert asked.marks["tube"].box is None and asked.marks["tube"].background == ((1, 1, 1),)
+def test_foreground_and_box_apply_to_the_named_label() -> None:
+    parsed = labels({"label": "cavity", "foreground": [[1, 1, 1]], "roi": [0, 5, 0, 5, 0, 5], "tube": [[2, 2, 2]]})
+    assert parsed.marks["cavity"] == Marks(((1, 1, 1),), ((2, 2, 2),), ((0, 0, 0), (5, 5, 5)))
+    assert parsed.marks["tube"].box is None and parsed.marks["tube"].background == ((1, 1, 1),)
 
 
-def test_a_mask_can_be_mended_from_outside_alone() -> None:
-    assert one({"background": [[1, 1, 4]]}, mending=True) == Asked({"airway": Marks((), ((1, 1, 4),))}, 4)
-    assert list(labels({"background": [[1, 1, 4]]}, mending=True).marks) == ["tube", "cavity"]
+def test_background_clicks_alone_can_correct_a_mask() -> None:
+    assert one({"background": [[1, 1, 4]]}, correcting=True) == ClickRequest({"airway": Marks((), ((1, 1, 4),))}, 4)
+    assert list(labels({"background": [[1, 1, 4]]}, correcting=True).marks) == ["tube", "cavity"]
 
 
 WRONG = [
@@ -105,7 +107,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("request_", "code"), WRONG)
-def test_wrong_clicks_on_a_slice(request_: dict[str, Any], code: str) -> None:
+def test_invalid_clicks_for_one_object_are_rejected(request_: dict[str, Any], code: str) -> None:
     with pytest.raises(InputRejected) as caught:
         one(request_)
     finding = caught.value.findings[0]
@@ -124,7 +126,7 @@ def test_wrong_clicks_on_a_slice(request_: dict[str, Any], code: str) -> None:
         ({"tube": 7}, "CLICK_FORMAT"),
     ],
 )
-def test_wrong_clicks_on_labels(request_: dict[str, Any], code: str) -> None:
+def test_invalid_clicks_for_labels_are_rejected(request_: dict[str, Any], code: str) -> None:
     with pytest.raises(InputRejected) as caught:
         labels(request_)
     assert caught.value.findings[0].code == code

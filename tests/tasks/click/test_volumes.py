@@ -1,4 +1,4 @@
-"""Images are read once while they stay as they are, and known by what they hold."""
+"""Unchanged images are read once and identified by their content."""
 
 import os
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 from lib.data.findings import InputRejected
 from lib.tasks.click import volumes as module
-from lib.tasks.click.volumes import Volumes
+from lib.tasks.click.volumes import ImageCache
 from tests.tasks.click.taught import write_scan
 
 
@@ -22,35 +22,35 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 def test_a_file_is_read_and_checked_once(scans: list[Path], reads: list[Path]) -> None:
-    volumes = Volumes()
+    volumes = ImageCache()
     assert volumes.open(scans[0]) is volumes.open(str(scans[0])) and len(reads) == 1
 
 
-def test_a_file_that_changed_is_read_anew(tmp_path: Path, reads: list[Path]) -> None:
-    volumes, path = Volumes(), write_scan(0, tmp_path / "a.nii")
+def test_a_changed_file_is_read_again(tmp_path: Path, reads: list[Path]) -> None:
+    volumes, path = ImageCache(), write_scan(0, tmp_path / "a.nii")
     before = volumes.open(path)
     write_scan(1, path)
     os.utime(path, ns=(1, 1))
     assert volumes.open(path).digest != before.digest and len(reads) == 2
 
 
-def test_the_same_image_elsewhere_is_the_same(tmp_path: Path, scans: list[Path]) -> None:
+def test_the_digest_depends_on_content_and_geometry_only(tmp_path: Path, scans: list[Path]) -> None:
     copy = Path(shutil.copy(scans[0], tmp_path / "upload.nii.gz"))
     turned = write_scan(0, tmp_path / "turned.nii.gz", np.diag([-2.0, 2, 2, 1]))
-    volumes = Volumes()
+    volumes = ImageCache()
     digests = [volumes.open(path).digest for path in (scans[0], copy, turned, scans[1])]
-    assert digests[0] == digests[1] and len(set(digests)) == 3, "another geometry is another image"
+    assert digests[0] == digests[1] and len(set(digests)) == 3, "another geometry gives another digest"
 
 
-def test_too_many_are_not_kept(scans: list[Path], reads: list[Path]) -> None:
-    volumes = Volumes(max_bytes=Volumes().open(scans[0]).stack.nbytes * 3 // 2)
+def test_images_above_the_limit_are_evicted(scans: list[Path], reads: list[Path]) -> None:
+    volumes = ImageCache(max_bytes=ImageCache().open(scans[0]).stack.nbytes * 3 // 2)
     for path in (scans[0], scans[1], scans[0]):
         volumes.open(path)
     assert len(reads) == 4
 
 
-def test_the_gate_stands_before_it(tmp_path: Path) -> None:
+def test_images_that_the_input_gate_rejects_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_text("no image")
     for path in (tmp_path / "text.nii.gz", tmp_path / "nowhere.nii.gz"):
         with pytest.raises(InputRejected):
-            Volumes().open(path)
+            ImageCache().open(path)

@@ -1,4 +1,4 @@
-"""A tiny app that restores, and pairs of coarse procedural scans."""
+"""A tiny restoration app and pairs of coarse procedural scans."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def scans_starter(scans_app: Path, bones: TaskSpec) -> Path:
 
 @pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A studies folder of six pairs."""
+    """A folder of studies with six pairs of scans."""
     folder = tmp_path_factory.mktemp("pairs")
     write_pairs(folder, count=6, seed=1, pixel_mm=12.0)
     return folder

@@ -1,4 +1,4 @@
-"""The infer task: files in every format that can hold the answer, and requests that are refused."""
+"""The infer task writes every supported format and refuses invalid requests."""
 
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def scan(tmp_path: Path) -> Path:
     return write_scan(tmp_path / "scan.dcm", make_counts())
 
 
-def test_a_dicom_scan_comes_back_as_a_derived_one(infer: RestorationInfer, scan: Path) -> None:
+def test_a_dicom_scan_returns_a_derived_dicom_scan(infer: RestorationInfer, scan: Path) -> None:
     file, params = infer({"image": str(scan), "result_extension": [".dcm", ".nrrd"]})
     assert file is not None and file.endswith(".dcm")
     made, source = pydicom.dcmread(file), pydicom.dcmread(scan)
@@ -39,7 +39,7 @@ def test_a_dicom_scan_comes_back_as_a_derived_one(infer: RestorationInfer, scan:
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", "nrrd"])
-def test_a_volume_if_asked_for(infer: RestorationInfer, scan: Path, suffix: str) -> None:
+def test_a_volume_format_on_request(infer: RestorationInfer, scan: Path, suffix: str) -> None:
     file, params = infer({"image": str(scan), "result_extension": suffix, "fraction": 0.25})
     assert file is not None and file.endswith(suffix) and params["fraction"] == 0.25
     Path(file).unlink()
@@ -50,24 +50,24 @@ def test_uncertainty_as_a_map(infer: RestorationInfer, scan: Path) -> None:
     array = np.asarray(nib.load(file).dataobj)
     assert array.shape == (24, 48, 2) and array.min() >= 0 and array.max() > 0 and params["result"] == "uncertainty"
     own, _ = infer({"image": str(scan), "result": "uncertainty"})
-    assert own is not None and own.endswith(".nrrd"), "no whole counts, so no DICOM"
+    assert own is not None and own.endswith(".nrrd"), "values are not whole counts, so the file is not DICOM"
 
 
 @pytest.mark.parametrize(
-    ("asked", "says"),
+    ("options", "message"),
     [
-        ({"fraction": 0}, "fraction is what"),
-        ({"fraction": 1.5}, "fraction is what"),
-        ({"fraction": "half"}, "fraction is what"),
-        ({"result": "prettier"}, "result is"),
-        ({"result_extension": ".exe"}, "result_extension is one of"),
-        ({"result": "uncertainty", "result_extension": ".dcm"}, "no whole counts"),
+        ({"fraction": 0}, "fraction is the scan's share"),
+        ({"fraction": 1.5}, "fraction is the scan's share"),
+        ({"fraction": "half"}, "fraction is the scan's share"),
+        ({"result": "prettier"}, "result must be"),
+        ({"result_extension": ".exe"}, "result_extension must be one of"),
+        ({"result": "uncertainty", "result_extension": ".dcm"}, "not whole counts"),
         ({"result_extension": ".png"}, "one view"),
     ],
 )
-def test_what_is_not_offered(infer: RestorationInfer, scan: Path, asked: dict, says: str) -> None:
-    with pytest.raises(RequestError, match=says):
-        infer({"image": str(scan), **asked})
+def test_unsupported_options_are_refused(infer: RestorationInfer, scan: Path, options: dict, message: str) -> None:
+    with pytest.raises(RequestError, match=message):
+        infer({"image": str(scan), **options})
 
 
 def test_info_and_release(infer: RestorationInfer, scan: Path, scans_starter: Path) -> None:

@@ -1,4 +1,4 @@
-"""Tasks of kind "restoration": a standard scan is the label of a rapid one."""
+"""Tasks of kind "restoration": the label of a rapid scan is its standard scan."""
 
 from pathlib import Path
 
@@ -11,15 +11,15 @@ from lib.tasks.kinds import kind_of
 from lib.tasks.spec import TaskSpec
 
 
-def test_a_standard_scan_is_accepted_and_another_is_not(bones: TaskSpec, pairs: Path, tmp_path: Path) -> None:
+def test_a_standard_scan_is_accepted_and_another_file_is_rejected(bones: TaskSpec, pairs: Path, tmp_path: Path) -> None:
     case = find_cases(pairs)[0]
     assert case.label is not None
     kind = kind_of(bones)
-    counts = kind.accept_label(case.label, case.image, bones)
+    counts = kind.check_submitted_label(case.label, case.image, bones)
     assert counts.sum() > 0 and kind.inspect_label(counts, case.image, bones) == []
     (tmp_path / "label.nii.gz").write_text("no scan")
     with pytest.raises(InputRejected):
-        kind.accept_label(tmp_path / "label.nii.gz", case.image, bones)
+        kind.check_submitted_label(tmp_path / "label.nii.gz", case.image, bones)
 
 
 def test_a_scan_becomes_a_restored_file(scans_app: Path, bones: TaskSpec, scans_starter: Path, pairs: Path) -> None:

@@ -1,4 +1,4 @@
-"""The restorer: counts kept, the version told, what is refused."""
+"""The restorer preserves total counts, names its version, and rejects invalid scans."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from lib.tasks.spec import SpecError
 from tests.tasks.conftest import APP as CT_APP
 
 
-def test_totals_are_kept_and_the_version_is_told(scans_app: Path, scans_starter: Path, pairs: Path) -> None:
+def test_total_counts_are_preserved_and_the_version_is_named(scans_app: Path, scans_starter: Path, pairs: Path) -> None:
     done = Restorer.from_task(scans_app, "bones").restore(pairs / "skeleton_0000.nii.gz")
     recorded = done.scan.counts.sum((1, 2))
     np.testing.assert_allclose(done.expected.sum((1, 2)), recorded / 0.5, rtol=1e-5)
@@ -21,7 +21,7 @@ def test_totals_are_kept_and_the_version_is_told(scans_app: Path, scans_starter:
     np.testing.assert_allclose(quarter.expected.sum((1, 2)), recorded / 0.25, rtol=1e-5)
 
 
-def test_uncertainty_is_more_where_counts_are_more(scans_app: Path, scans_starter: Path, pairs: Path) -> None:
+def test_uncertainty_is_larger_where_counts_are_larger(scans_app: Path, scans_starter: Path, pairs: Path) -> None:
     restorer = Restorer.from_task(scans_app, "bones")
     done = restorer.restore(pairs / "skeleton_0001.nii.gz", deviation=True)
     assert done.deviation is not None and done.deviation.shape == done.expected.shape
@@ -32,23 +32,23 @@ def test_uncertainty_is_more_where_counts_are_more(scans_app: Path, scans_starte
 
 
 def test_a_file_is_restored_into_a_file(scans_app: Path, scans_starter: Path, pairs: Path, tmp_path: Path) -> None:
-    told = restore_file(scans_app, "bones", pairs / "skeleton_0000.nii.gz", tmp_path / "out.nrrd")
-    assert Path(told["output"]).is_file() and told["model"] == "starter"
-    assert told["expected"] == pytest.approx([2 * each for each in told["recorded"]], rel=1e-5)
+    facts = restore_file(scans_app, "bones", pairs / "skeleton_0000.nii.gz", tmp_path / "out.nrrd")
+    assert Path(facts["output"]).is_file() and facts["model"] == "starter"
+    assert facts["expected"] == pytest.approx([2 * counts for counts in facts["recorded"]], rel=1e-5)
 
 
-def test_what_is_no_scan_is_refused(scans_app: Path, scans_starter: Path, tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_scan_is_rejected(scans_app: Path, scans_starter: Path, tmp_path: Path) -> None:
     (tmp_path / "scan.dcm").write_bytes(b"nothing")
     with pytest.raises(InputRejected):
         Restorer.from_task(scans_app, "bones").restore(tmp_path / "scan.dcm")
 
 
-def test_without_weights_nobody_is_answered(scans_app: Path, pairs: Path) -> None:
+def test_without_weights_no_scan_is_restored(scans_app: Path, pairs: Path) -> None:
     with pytest.raises(NoWeights, match="put a starter at"):
         Restorer.from_task(scans_app, "bones").restore(pairs / "skeleton_0000.nii.gz")
 
 
-def test_a_task_that_segments_restores_nothing(tmp_path: Path) -> None:
+def test_a_segmentation_task_cannot_restore(tmp_path: Path) -> None:
     (tmp_path / "app.toml").write_text(CT_APP)
     with pytest.raises(SpecError, match="to restore a scan, name a task of kind"):
         Restorer.from_task(tmp_path, "tubes")

@@ -1,15 +1,15 @@
-"""Batch inference: one device, known studies, and one failure is one failure."""
+"""Batch inference runs on one device, skips unknown studies, and survives a failing study."""
 
 from typing import Any
 
 import pytest
 
 from lib.data.findings import reject
-from lib.tasks.segmentation.batch_infer import OneByOne
+from lib.tasks.segmentation.batch_infer import SequentialBatchInfer
 
 
 class Store:
-    """As much of a datastore as batch inference asks."""
+    """The part of a datastore that batch inference uses."""
 
     def list_images(self) -> list[str]:
         return ["a", "b", "c"]
@@ -26,19 +26,19 @@ def infer(request: dict[str, Any], _: Any) -> dict[str, Any]:
     return {"label": request["image"], "device": request["device"], "save": request["save_label"]}
 
 
-# multi_gpu divides by the number of GPUs in MONAI Label's own, also by zero.
+# With multi_gpu, MONAI Label's class divides by the number of GPUs, which may be 0.
 @pytest.mark.parametrize("multi_gpu", [True, False])
-def test_failures_stay_with_their_study(multi_gpu: bool) -> None:
-    result = OneByOne()({"images": "all", "device": "cpu", "multi_gpu": multi_gpu}, Store(), infer)  # type: ignore[arg-type]
+def test_a_failing_study_does_not_stop_the_others(multi_gpu: bool) -> None:
+    result = SequentialBatchInfer()({"images": "all", "device": "cpu", "multi_gpu": multi_gpu}, Store(), infer)  # type: ignore[arg-type]
     assert result["a"] == {"label": "a", "device": "cpu", "save": True}
     assert "EMPTY" in result["b"]["error"] and "KeyError" in result["c"]["error"]
 
 
-def test_unlabelled_only() -> None:
-    result = OneByOne()({"images": "unlabeled"}, Store(), lambda *_: {})  # type: ignore[arg-type]
+def test_only_unlabelled_studies_on_request() -> None:
+    result = SequentialBatchInfer()({"images": "unlabeled"}, Store(), lambda *_: {})  # type: ignore[arg-type]
     assert sorted(result) == ["b", "c"]
 
 
-def test_a_path_is_no_study() -> None:
-    result = OneByOne()({"images": ["a", "/etc/hostname"]}, Store(), infer)  # type: ignore[arg-type]
+def test_a_path_is_not_accepted_as_a_study() -> None:
+    result = SequentialBatchInfer()({"images": ["a", "/etc/hostname"]}, Store(), infer)  # type: ignore[arg-type]
     assert list(result) == ["a"]

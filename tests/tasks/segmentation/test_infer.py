@@ -1,4 +1,4 @@
-"""The infer task: what it tells viewers, what it writes, what it refuses."""
+"""The infer task: info, result files, refusals, and rollback of a failing version."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,13 +10,13 @@ import SimpleITK as sitk
 
 from lib.data.findings import InputRejected
 from lib.jobs.gate import PUBLISH, Decision
-from lib.jobs.publish import carry_out, register
+from lib.jobs.publish import apply_decision, register
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version, set_champion, write_version
 from lib.tasks.segmentation.infer import SegmentationInfer
 from lib.tasks.serving.result import RequestError
-from lib.tasks.serving.weights import NoWeights, SchemaMismatch, build_network, served_weights, shelf
+from lib.tasks.serving.weights import NoWeights, SchemaMismatch, build_network, open_task_versions, served_weights
 from lib.tasks.spec import TaskSpec
 
 
@@ -26,28 +26,30 @@ def infer(app_dir: Path, task: TaskSpec, starter: Path) -> SegmentationInfer:
 
 
 @pytest.mark.parametrize(
-    ("asked", "suffix"),
+    ("extension", "suffix"),
     [(".nrrd", ".nrrd"), ("nii.gz", ".nii.gz"), ([".nrrd", ".nii.gz"], ".nrrd"), (None, ".nii.gz")],
 )
-def test_result_file(infer: SegmentationInfer, write_ct: Callable[..., Path], asked: object, suffix: str) -> None:
+def test_the_result_file_has_the_requested_format_and_the_source_grid(
+    infer: SegmentationInfer, write_ct: Callable[..., Path], extension: object, suffix: str
+) -> None:
     path = write_ct(0)
-    file, params = infer({"image": str(path), "result_extension": asked})
+    file, params = infer({"image": str(path), "result_extension": extension})
     assert file is not None and file.endswith(suffix)
     source, result = sitk.ReadImage(str(path)), sitk.ReadImage(file)
     assert result.GetSize() == source.GetSize() and result.GetPixelID() == sitk.sitkUInt8
-    for ours, theirs in ((result.GetOrigin(), source.GetOrigin()), (result.GetDirection(), source.GetDirection())):
-        assert np.allclose(ours, theirs)
+    for found, expected in ((result.GetOrigin(), source.GetOrigin()), (result.GetDirection(), source.GetDirection())):
+        assert np.allclose(found, expected)
     assert params["label_names"] == {"tube": 1, "cavity": 2} and params["version"] == "starter"
     assert params["latencies"]["total"] >= params["latencies"]["infer"]
     Path(file).unlink()
 
 
-def test_no_file_if_not_asked_for(infer: SegmentationInfer, write_ct: Callable[..., Path]) -> None:
+def test_no_file_is_written_if_not_requested(infer: SegmentationInfer, write_ct: Callable[..., Path]) -> None:
     assert infer({"image": str(write_ct(0)), "result_write_to_file": False})[0] is None
 
 
 @pytest.mark.parametrize("request_", [{"result_extension": ".exe"}, {"result_dtype": "float99"}])
-def test_refuses_results_that_are_not_offered(infer: SegmentationInfer, write_ct: Callable, request_: dict) -> None:
+def test_unsupported_result_options_are_refused(infer: SegmentationInfer, write_ct: Callable, request_: dict) -> None:
     with pytest.raises(RequestError, match="is one of"):
         infer({"image": str(write_ct(0)), **request_})
 
@@ -67,7 +69,7 @@ def test_without_weights_it_stays_listed_and_refuses(
         infer({"image": str(write_ct(0))})
 
 
-def test_slice_result_has_two_axes(infer: SegmentationInfer, write_ct: Callable, tmp_path: Path) -> None:
+def test_the_result_of_a_2d_image_has_two_axes(infer: SegmentationInfer, write_ct: Callable, tmp_path: Path) -> None:
     hu = np.asarray(nib.load(write_ct(0)).dataobj)[:, :, 5]
     nib.save(nib.Nifti1Image(hu, np.eye(4)), tmp_path / "slice.nii.gz")
     file, _ = infer({"image": str(tmp_path / "slice.nii.gz"), "result_extension": ".nii.gz"})
@@ -76,22 +78,22 @@ def test_slice_result_has_two_axes(infer: SegmentationInfer, write_ct: Callable,
 
 
 def publish_then_spoil(app_dir: Path, task: TaskSpec, *, poison: float) -> tuple[str, str]:
-    """Let v1 serve, then v2, whose weights are spoilt; return both names."""
-    place = shelf(app_dir, task)
+    """Publish v1, then v2 with its weights multiplied by `poison`; return both names."""
+    place = open_task_versions(app_dir, task)
     names = []
     for factor in (1.0, poison):
         state = {k: v * factor if v.is_floating_point() else v for k, v in build_network(task).state_dict().items()}
         names.append(write_version(place.root, state, {}).name)
         register(place, find_version(place.root, names[-1]))
-        carry_out(place, names[-1], Decision(PUBLISH, ("for the test",)), against=place.served)
+        apply_decision(place, names[-1], Decision(PUBLISH, ("for the test",)), compared_with=place.served)
     return names[0], names[1]
 
 
 @pytest.mark.parametrize("poison", [float("nan"), 1e30])
-def test_a_version_that_fails_is_taken_back_by_itself(
+def test_a_failing_version_is_rolled_back_automatically(
     infer: SegmentationInfer, app_dir: Path, task: TaskSpec, write_ct: Callable[..., Path], poison: float
 ) -> None:
-    """NaN weights are refused at load, huge ones give no numbers; neither ever answers."""
+    """NaN weights are rejected at load, and huge weights give outputs that are not finite; neither returns a result."""
     good, bad = publish_then_spoil(app_dir, task, poison=poison)
     for seed in range(3):
         assert served_weights(app_dir, task).name == bad
@@ -104,11 +106,11 @@ def test_a_version_that_fails_is_taken_back_by_itself(
     assert "3 images in a row" in last["reasons"][0]
 
 
-def test_a_version_whose_file_is_damaged_is_taken_back(
+def test_a_version_with_a_damaged_file_is_rolled_back(
     infer: SegmentationInfer, app_dir: Path, task: TaskSpec, write_ct: Callable[..., Path]
 ) -> None:
     good, bad = publish_then_spoil(app_dir, task, poison=1.0)
-    path = find_version(shelf(app_dir, task).root, bad).weights_path
+    path = find_version(open_task_versions(app_dir, task).root, bad).weights_path
     path.write_bytes(path.read_bytes()[:100])
     for seed in range(3):
         with pytest.raises(ValueError, match="not a whole safetensors file"):
@@ -116,7 +118,7 @@ def test_a_version_whose_file_is_damaged_is_taken_back(
     assert infer({"image": str(write_ct(0)), "result_write_to_file": False})[1]["version"] == good
 
 
-def test_images_that_the_gate_refuses_are_no_fault_of_the_version(
+def test_images_that_the_input_gate_rejects_do_not_count_against_the_version(
     infer: SegmentationInfer, app_dir: Path, task: TaskSpec, tmp_path: Path
 ) -> None:
     _, served = publish_then_spoil(app_dir, task, poison=1.0)
@@ -127,10 +129,10 @@ def test_images_that_the_gate_refuses_are_no_fault_of_the_version(
     assert served_weights(app_dir, task).name == served
 
 
-def test_other_labels_are_told_before_anything_is_loaded(
+def test_a_version_with_other_labels_is_rejected_before_loading(
     infer: SegmentationInfer, app_dir: Path, task: TaskSpec, write_ct: Callable[..., Path]
 ) -> None:
-    place = shelf(app_dir, task)
+    place = open_task_versions(app_dir, task)
     card = {"labels": ["cavity", "tube"], "label_schema": hash_labels(["cavity", "tube"])}
     set_champion(place.root, write_version(place.root, build_network(task).state_dict(), card, name="v1").name)
     with pytest.raises(SchemaMismatch, match=r"v1 .* gives cavity, tube, and app.toml declares tube, cavity"):

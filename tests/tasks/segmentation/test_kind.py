@@ -1,4 +1,4 @@
-"""Tasks of kind "segmentation": an image file in, a label file on its grid out."""
+"""Tasks of kind "segmentation" write a label file on the grid of the image."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +14,7 @@ from lib.tasks.serving.weights import build_network
 from lib.tasks.spec import TaskSpec
 
 
-def test_one_image_becomes_a_label_file(
+def test_an_image_file_is_segmented_into_a_label_file(
     app_dir: Path, task: TaskSpec, starter: Path, write_ct: Callable[..., Path], tmp_path: Path
 ) -> None:
     image, output, steps = write_ct(0), tmp_path / "label.nii.gz", []
@@ -23,13 +23,21 @@ def test_one_image_becomes_a_label_file(
     assert nib.load(output).shape == nib.load(image).shape
 
 
-def test_a_file_that_is_no_image_is_refused(task: TaskSpec, tmp_path: Path) -> None:
+def test_a_file_that_is_not_an_image_is_rejected(task: TaskSpec, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").write_text("no image")
     with pytest.raises(InputRejected):
         kind_of(task).check_image(tmp_path / "a.nii.gz")
 
 
-def test_whole_volumes_judge_a_version(task: TaskSpec, studies: Path) -> None:
+@pytest.fixture
+def studies(tmp_path: Path, write_ct: Callable[..., Path]) -> Path:
+    """A folder of studies with one labelled scan."""
+    folder = tmp_path / "labelled"
+    write_ct(0, folder=folder, label_folder=folder / "labels" / "final")
+    return folder
+
+
+def test_a_version_is_judged_on_whole_volumes(task: TaskSpec, studies: Path) -> None:
     image = next(iter(sorted(studies.glob("*.nii.gz"))))
     case = Case("ct_0", image, studies / "labels" / "final" / image.name, "p")
     (judged,) = kind_of(task).judge(build_network(task), [case], task, device=torch.device("cpu"))

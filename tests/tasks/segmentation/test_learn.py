@@ -1,4 +1,4 @@
-"""Training on labelled cases: the best weights stay, and a second recipe is kept only where it is better."""
+"""Training on labelled cases keeps the best weights, and the second recipe only if it is better."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from lib.tasks.spec import TaskSpec
 
 
 @pytest.mark.parametrize(("second", "kept"), [(0.9, 0.9), (0.2, 0.5)])
-def test_a_second_recipe_is_kept_where_it_is_better(
+def test_the_second_recipe_is_kept_only_if_it_is_better(
     task: TaskSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, second: float, kept: float
 ) -> None:
     network, folders = build_network(task), []
@@ -24,7 +24,7 @@ def test_a_second_recipe_is_kept_where_it_is_better(
         folders.append(workdir.name)
         score = second if workdir.name == SECOND else 0.5
         state = {name: torch.full_like(value, score) for name, value in network.state_dict().items()}
-        return Result(state, score, 1, 1.0, "")
+        return Result(state, score, 1, [], [], 1, 0, 1.0, "finished")
 
     monkeypatch.setattr(learn, "train", train)
     monkeypatch.setattr(learn, "calibrate", lambda *_, **__: None)

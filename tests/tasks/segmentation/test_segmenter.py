@@ -1,4 +1,4 @@
-"""A file in, labels on exactly its grid out, from the version that is champion at that moment."""
+"""The segmenter labels an image on its own grid with the current champion version."""
 
 import gc
 import threading
@@ -27,10 +27,10 @@ def segmenter(app_dir: Path, starter: Path) -> Segmenter:
 
 
 def constant(task: TaskSpec, value: int) -> dict[str, torch.Tensor]:
-    """Return weights that label every voxel `value`: no weight counts but the last layer's bias."""
+    """Return weights that label every voxel as `value`; only the bias of the last layer is not 0."""
     state = {name: torch.zeros_like(tensor) for name, tensor in build_network(task).state_dict().items()}
     bias = [name for name, tensor in state.items() if name.endswith("bias") and tensor.shape == (3,)]
-    assert bias, "the network ends in a layer with a bias"
+    assert bias, "the last layer of the network has a bias"
     for name in bias:
         state[name] = torch.nn.functional.one_hot(torch.tensor(value), 3).float()
     return state
@@ -55,7 +55,7 @@ def reoriented(path: Path, codes: str) -> Path:
 def test_storage_order_changes_nothing(segmenter: Segmenter, write_ct: Callable[..., Path], codes: str) -> None:
     path = write_ct(0)
     expected = segmenter.segment(path)
-    assert len(np.unique(expected.label)) > 1, "a test that could not fail"
+    assert len(np.unique(expected.label)) > 1, "the reference must have more than one value"
     other = reoriented(path, codes)
     result = segmenter.segment(other)
     source = nib.load(other)
@@ -65,13 +65,15 @@ def test_storage_order_changes_nothing(segmenter: Segmenter, write_ct: Callable[
 
 
 @pytest.mark.parametrize("shape", [(36, 32), (36, 32, 1)])
-def test_two_dimensions_stay_two(segmenter: Segmenter, tmp_path: Path, write_ct: Callable, shape: tuple) -> None:
+def test_a_2d_image_gives_a_2d_label(segmenter: Segmenter, tmp_path: Path, write_ct: Callable, shape: tuple) -> None:
     hu = np.asarray(nib.load(write_ct(0)).dataobj)[:, :, 5].reshape(shape)
     nib.save(nib.Nifti1Image(hu, np.diag([2.0, 2, 2, 1])), tmp_path / "slice.nii.gz")
     assert segmenter.segment(tmp_path / "slice.nii.gz").label.shape == shape
 
 
-def test_tells_time_per_stage_and_names(segmenter: Segmenter, write_ct: Callable[..., Path]) -> None:
+def test_the_result_has_the_time_per_stage_and_the_label_names(
+    segmenter: Segmenter, write_ct: Callable[..., Path]
+) -> None:
     steps: list[tuple[int, int]] = []
     result = segmenter.segment(write_ct(0), lambda done, total: steps.append((done, total)))
     assert list(result.seconds) == ["check", "read", "infer", "restore"] and min(result.seconds.values()) >= 0
@@ -90,7 +92,7 @@ def test_a_new_champion_answers_the_next_image(
         assert result.version == name and (result.label == value).all()
 
 
-def test_threads_never_see_half_a_version(
+def test_every_thread_gets_results_of_one_complete_version(
     segmenter: Segmenter, app_dir: Path, task: TaskSpec, write_ct: Callable[..., Path]
 ) -> None:
     path = write_ct(0)
@@ -115,21 +117,21 @@ def test_threads_never_see_half_a_version(
     assert not wrong
 
 
-def test_the_gate_comes_first(segmenter: Segmenter, tmp_path: Path) -> None:
+def test_an_invalid_image_is_rejected_by_the_input_gate(segmenter: Segmenter, tmp_path: Path) -> None:
     (tmp_path / "text.nii.gz").write_text("not an image")
     with pytest.raises(InputRejected) as caught:
         segmenter.segment(tmp_path / "text.nii.gz")
     assert caught.value.findings[0].remedy
 
 
-def test_without_weights_it_refuses(app_dir: Path, starter: Path, write_ct: Callable[..., Path]) -> None:
+def test_without_weights_no_image_is_segmented(app_dir: Path, starter: Path, write_ct: Callable[..., Path]) -> None:
     starter.unlink()
     with pytest.raises(NoWeights):
         Segmenter.from_task(app_dir, "tubes").segment(write_ct(0))
 
 
 class Starved(torch.nn.Module):
-    """A network for which there is never memory."""
+    """A network that always runs out of memory."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory")
@@ -140,7 +142,7 @@ def starve(segmenter: Segmenter) -> None:
     predictor.engine._run = Starved()
 
 
-def test_without_memory_the_student_answers_and_the_answer_says_so(
+def test_out_of_memory_the_student_segments_and_a_note_is_added(
     segmenter: Segmenter, app_dir: Path, write_ct: Callable[..., Path]
 ) -> None:
     path, student = write_ct(0), Segmenter.from_task(app_dir, "tubes", device="cpu")
@@ -155,19 +157,19 @@ def test_without_memory_the_student_answers_and_the_answer_says_so(
     assert result.notes == ("memory ran out: the student 'tubes' answered",)
 
 
-def test_a_released_network_is_gone_with_its_students_and_comes_back(
+def test_release_frees_the_networks_of_task_and_student_until_the_next_request(
     segmenter: Segmenter, app_dir: Path, write_ct: Callable[..., Path]
 ) -> None:
     path, segmenter.student = write_ct(0), Segmenter.from_task(app_dir, "tubes", device="cpu")
     expected = segmenter.segment(path), segmenter.student.segment(path)
-    held = [weakref.ref(each._follower.current()[1]) for each in (segmenter, segmenter.student)]
-    assert not segmenter.release(60.0) and all(reference() for reference in held), "somebody asked a moment ago"
+    held = [weakref.ref(owner._follower.current()[1]) for owner in (segmenter, segmenter.student)]
+    assert not segmenter.release(60.0) and all(reference() for reference in held), "the last request was a moment ago"
     assert segmenter.release() and not segmenter.release()
     gc.collect()
     assert [reference() for reference in held] == [None, None]
     assert np.array_equal(segmenter.segment(path).label, expected[0].label)
 
 
-def test_a_task_of_clicks_segments_nothing_by_itself(app_dir: Path, task: TaskSpec) -> None:
+def test_a_click_task_cannot_segment_without_clicks(app_dir: Path, task: TaskSpec) -> None:
     with pytest.raises(SpecError, match="to segment an image, name a task of kind"):
         Segmenter.from_task(app_dir, replace(task, kind="click"))

@@ -1,4 +1,4 @@
-"""What is served is loaded in the background, once, and let go of."""
+"""The served version is loaded once in the background, replaced by the next one and released."""
 
 import threading
 import time
@@ -13,8 +13,8 @@ from lib.tasks.serving.follower import Follower
 from lib.tasks.serving.weights import ServedWeights
 
 
-class Shelf:
-    """Weights that a test serves, and what became of them."""
+class Source:
+    """Source of served weights, which records loads and changes."""
 
     def __init__(self) -> None:
         self.served, self.loads, self.changes = "a", [], 0
@@ -28,7 +28,7 @@ class Shelf:
         self.go.wait()
         self.loads.append(served.name)
         if served.name.startswith("bad"):
-            raise NoFoundation("nothing below")
+            raise NoFoundation("no foundation weights")
         return f"network {served.name}"
 
     def changed(self) -> None:
@@ -36,51 +36,51 @@ class Shelf:
 
 
 @pytest.fixture
-def shelf() -> Shelf:
-    return Shelf()
+def source() -> Source:
+    return Source()
 
 
-def follow(shelf: Shelf, watch: Watch | None = None) -> Follower[str]:
-    return Follower(shelf.weights, shelf.load, watch or Watch(lambda *_: None), shelf.changed)
+def make_follower(source: Source, watch: Watch | None = None) -> Follower[str]:
+    return Follower(source.weights, source.load, watch or Watch(lambda *_: None), source.changed)
 
 
-def test_it_prepares_once_in_the_background(shelf: Shelf) -> None:
-    shelf.go.clear()
-    follower = follow(shelf)
+def test_preparing_loads_once_in_the_background(source: Source) -> None:
+    source.go.clear()
+    follower = make_follower(source)
     follower.prepare()
     follower.prepare()
-    assert shelf.loads == []
-    shelf.go.set()
-    assert follower.current()[1] == "network a" and shelf.loads == ["a"] and shelf.changes == 0
+    assert source.loads == []
+    source.go.set()
+    assert follower.current()[1] == "network a" and source.loads == ["a"] and source.changes == 0
 
 
-def test_the_former_answers_while_the_next_is_loaded(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_SECONDS", 0.01)
-    follower = follow(shelf)
+def test_the_former_version_is_used_while_the_next_is_loaded(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LOAD_WAIT_SECONDS", 0.01)
+    follower = make_follower(source)
     follower.current()
-    shelf.go.clear()
-    shelf.served = "b"
-    assert follower.current()[1] == "network a" and shelf.changes == 0
-    shelf.go.set()
+    source.go.clear()
+    source.served = "b"
+    assert follower.current()[1] == "network a" and source.changes == 0
+    source.go.set()
     end = time.monotonic() + 10
     while follower.current()[1] == "network a" and time.monotonic() < end:
         time.sleep(0.01)
-    assert follower.current()[1] == "network b" and shelf.changes == 1
+    assert follower.current()[1] == "network b" and source.changes == 1
 
 
-def test_release(shelf: Shelf) -> None:
-    follower = follow(shelf)
+def test_an_idle_version_is_released_and_loaded_again(source: Source) -> None:
+    follower = make_follower(source)
     assert not follower.release()
     follower.current()
-    assert not follower.release(60) and follower.release() and shelf.changes == 1
-    assert follower.current()[1] == "network a" and shelf.loads == ["a", "a"]
+    assert not follower.release(60) and follower.release() and source.changes == 1
+    assert follower.current()[1] == "network a" and source.loads == ["a", "a"]
 
 
-def test_a_machine_without_the_weights_below_is_no_fault_of_a_version(shelf: Shelf) -> None:
+def test_missing_foundation_weights_are_not_counted_as_a_failure_of_the_version(source: Source) -> None:
     alarms: list[str] = []
-    shelf.served = "bad"
-    follower = follow(shelf, Watch(lambda version, reason: alarms.append(version), limit=1))
+    source.served = "bad"
+    follower = make_follower(source, Watch(lambda version, reason: alarms.append(version), limit=1))
     for image in "xyz":
         with pytest.raises(NoFoundation):
             follower.current(image)
-    assert alarms == [] and len(shelf.loads) == 3
+    assert alarms == [] and len(source.loads) == 3

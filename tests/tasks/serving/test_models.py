@@ -1,4 +1,4 @@
-"""The admin's view of versions: what there is and why, and the word that changes what is served."""
+"""Listing, showing, promoting and rolling back versions."""
 
 import json
 import logging
@@ -9,32 +9,40 @@ import torch
 
 from lib.jobs import publish
 from lib.jobs.gate import HOLD, PUBLISH, Decision
-from lib.jobs.publish import carry_out, register
+from lib.jobs.publish import apply_decision, register
 from lib.records.card import hash_labels
 from lib.records.ledger import FILE, Ledger
 from lib.records.versions import champion, find_version, write_version
 from lib.tasks.serving import models
-from lib.tasks.serving.models import list_models, promote, rollback, settle, show_in_mlflow, show_model, take_back
-from lib.tasks.serving.weights import SchemaMismatch, build_network, shelf
+from lib.tasks.serving.models import (
+    apply_last_decision,
+    list_models,
+    promote,
+    roll_back_failing_version,
+    rollback,
+    show_model,
+    update_mlflow_registry,
+)
+from lib.tasks.serving.weights import SchemaMismatch, build_network, open_task_versions
 from lib.tasks.spec import SpecError, TaskSpec
 
 
 @pytest.fixture
 def add(app_dir: Path, task: TaskSpec, starter: Path):
-    """Add a version and let the gate have said something of it."""
+    """Add a version and, if a verdict is given, a decision of the gate about it."""
 
     def added(name: str, verdict: str = "", card: dict | None = None, **facts) -> str:
-        place = shelf(app_dir, task)
-        write_version(place.root, build_network(task).state_dict(), card or {"parent": "starter"}, name=name)
-        register(place, find_version(place.root, name), facts)
+        versions = open_task_versions(app_dir, task)
+        write_version(versions.root, build_network(task).state_dict(), card or {"parent": "starter"}, name=name)
+        register(versions, find_version(versions.root, name), facts)
         if verdict:
-            carry_out(place, name, Decision(verdict, (f"{name} is new",)), against=place.served)
+            apply_decision(versions, name, Decision(verdict, (f"{name} is new",)), compared_with=versions.served)
         return name
 
     return added
 
 
-def test_the_list_says_what_serves_and_why(app_dir: Path, add) -> None:
+def test_the_list_has_states_and_decisions(app_dir: Path, add) -> None:
     add("v1", PUBLISH)
     add("v2", HOLD)
     add("v3")
@@ -49,71 +57,76 @@ def test_the_list_says_what_serves_and_why(app_dir: Path, add) -> None:
         found["versions"]["v2"]["decision"]["reasons"] == ["v2 is new"] and found["versions"]["v3"]["decision"] is None
     )
     json.dumps(found)
-    with pytest.raises(SpecError, match="it has: tubes"):
+    with pytest.raises(SpecError, match="its tasks are: tubes"):
         list_models(app_dir, "other")
 
 
-def test_a_model_shows_its_card_its_labels_and_its_decisions(app_dir: Path, add) -> None:
+def test_a_version_shows_its_card_labels_and_decisions(app_dir: Path, add) -> None:
     learned = {"ct_1": {"image": "a" * 64, "label": "b" * 64}}
     add("v1", HOLD, {"parent": "starter", "model": "m"}, trained_on=learned)
     promote(app_dir, "tubes", "v1", by="Anna")
     shown = show_model(app_dir, "tubes", "v1")
     assert shown["served"] and shown["card"]["model"] == "m"
     assert shown["labels"] == [{"case": "ct_1", "image": "a" * 64, "label": "b" * 64, "row": None}]
-    assert [(each["verdict"], each["by"]) for each in shown["decisions"]] == [("hold", "gate"), ("promote", "Anna")]
-    (found,) = models.models_of(app_dir, "bbb")
+    assert [(decision["verdict"], decision["by"]) for decision in shown["decisions"]] == [
+        ("hold", "gate"),
+        ("promote", "Anna"),
+    ]
+    (found,) = models.list_models_trained_on(app_dir, "bbb")
     assert (found["task"], found["version"], found["case"]) == ("tubes", "v1", "ct_1")
 
 
-def test_promotion_and_rollback_change_what_serves(app_dir: Path, task: TaskSpec, add) -> None:
+def test_promotion_and_rollback_change_the_served_version(app_dir: Path, task: TaskSpec, add) -> None:
     add("v1", PUBLISH)
     add("v2", HOLD)
     assert promote(app_dir, "tubes", "v2") == {"task": "tubes", "served": "v2", "before": "v1"}
     assert rollback(app_dir, "tubes") == {"task": "tubes", "served": "v1", "before": "v2"}
-    assert rollback(app_dir, "tubes")["served"] == "starter" and champion(shelf(app_dir, task).root) is None
+    assert (
+        rollback(app_dir, "tubes")["served"] == "starter" and champion(open_task_versions(app_dir, task).root) is None
+    )
 
 
-def test_a_version_of_other_labels_is_not_promoted(app_dir: Path, add) -> None:
+def test_a_version_with_other_labels_is_not_promoted(app_dir: Path, add) -> None:
     add("v1", HOLD, {"labels": ["x"], "label_schema": hash_labels(["x"])})
     with pytest.raises(SchemaMismatch, match=r"gives x, and app\.toml declares tube, cavity"):
         promote(app_dir, "tubes", "v1")
 
 
-def test_a_version_of_another_network_is_not_promoted(app_dir: Path, task: TaskSpec, add) -> None:
-    write_version(shelf(app_dir, task).root, {"other": torch.ones(1)}, {}, name="v1")
+def test_a_version_with_another_network_is_not_promoted(app_dir: Path, task: TaskSpec, add) -> None:
+    write_version(open_task_versions(app_dir, task).root, {"other": torch.ones(1)}, {}, name="v1")
     with pytest.raises(ValueError, match="does not fit"):
         promote(app_dir, "tubes", "v1")
 
 
-def test_what_fails_is_taken_back(app_dir: Path, task: TaskSpec, add) -> None:
+def test_a_failing_version_is_rolled_back(app_dir: Path, task: TaskSpec, add) -> None:
     add("v1", PUBLISH)
-    take_back(app_dir, task, "v1", "it failed on 3 images in a row")
-    assert shelf(app_dir, task).served == "starter"
+    roll_back_failing_version(app_dir, task, "v1", "it failed on 3 images in a row")
+    assert open_task_versions(app_dir, task).served == "starter"
     assert Ledger.of(app_dir).rows("decision")[-1].body["reasons"] == ["it failed on 3 images in a row"]
 
 
-def test_a_start_carries_out_what_a_killed_process_decided(
+def test_a_decision_of_a_killed_process_is_carried_out_at_the_start(
     app_dir: Path, task: TaskSpec, add, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as killed:
-        killed.setattr(publish, "settle", lambda _: None)
+        killed.setattr(publish, "apply_last_decision", lambda _: None)
         add("v1", PUBLISH)
-    assert shelf(app_dir, task).served == "starter"
-    settle(app_dir, task)
-    assert shelf(app_dir, task).served == "v1"
+    assert open_task_versions(app_dir, task).served == "starter"
+    apply_last_decision(app_dir, task)
+    assert open_task_versions(app_dir, task).served == "v1"
 
 
-def test_a_ledger_that_cannot_be_read_keeps_nobody_from_serving(
+def test_serving_continues_if_the_ledger_cannot_be_read(
     app_dir: Path, task: TaskSpec, add, caplog: pytest.LogCaptureFixture
 ) -> None:
     add("v1", PUBLISH)
-    (app_dir / "records" / FILE).write_text("this is no database, and it is longer than a header of one" * 100)
+    (app_dir / "records" / FILE).write_text("this is not a database, and it is longer than the header of one" * 100)
     with caplog.at_level(logging.WARNING):
-        settle(app_dir, task)
-    assert "not carried out yet" in caplog.text and shelf(app_dir, task).served == "v1"
+        apply_last_decision(app_dir, task)
+    assert "not carried out yet" in caplog.text and open_task_versions(app_dir, task).served == "v1"
 
 
-def test_trouble_with_mlflow_is_logged(
+def test_an_error_of_mlflow_is_logged(
     app_dir: Path, task: TaskSpec, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail(*_: object) -> None:
@@ -121,5 +134,5 @@ def test_trouble_with_mlflow_is_logged(
 
     monkeypatch.setattr(models, "mirror", fail)
     with caplog.at_level(logging.WARNING):
-        show_in_mlflow(shelf(app_dir, task))
+        update_mlflow_registry(open_task_versions(app_dir, task))
     assert "no mlflow here" in caplog.text

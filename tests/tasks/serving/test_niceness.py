@@ -1,4 +1,4 @@
-"""Who computes gives way: jobs to answers, answers to whoever only asks."""
+"""Priorities: jobs have a lower one than inference, and inference a lower one than HTTP handlers."""
 
 import os
 import sys
@@ -8,34 +8,34 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from lib.tasks.serving.niceness import ANSWERS, JOBS, process_gives_way, thread_gives_way
+from lib.tasks.serving.niceness import INFERENCE_NICENESS, JOB_NICENESS, lower_process_priority, lower_thread_priority
 
 
-def test_jobs_give_way_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
-    said: dict[str, int] = {}
-    monkeypatch.setattr(os, "nice", lambda step: said.update(nice=step))
-    monkeypatch.setattr(torch, "set_num_threads", lambda count: said.update(threads=count))
+def test_a_job_process_is_niced_and_uses_half_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: dict[str, int] = {}
+    monkeypatch.setattr(os, "nice", lambda step: calls.update(nice=step))
+    monkeypatch.setattr(torch, "set_num_threads", lambda count: calls.update(threads=count))
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "environ", {})
-    process_gives_way()
-    assert said == {"nice": JOBS, "threads": 4}
+    lower_process_priority()
+    assert calls == {"nice": JOB_NICENESS, "threads": 4}
     monkeypatch.setattr(os, "environ", {"OMP_NUM_THREADS": "3"})
-    said.clear()
-    process_gives_way()
-    assert "threads" not in said, "somebody chose"
+    calls.clear()
+    lower_process_priority()
+    assert "threads" not in calls, "the number was set in the environment"
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere only processes have a niceness")
-def test_a_thread_gives_way_and_its_process_does_not() -> None:
-    def of_a_thread() -> int:
-        thread_gives_way()
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has a niceness per thread")
+def test_only_the_thread_is_niced_and_not_its_process() -> None:
+    def niceness_of_thread() -> int:
+        lower_thread_priority()
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
     before = os.getpriority(os.PRIO_PROCESS, 0)
     with ThreadPoolExecutor(1) as pool:
-        assert pool.submit(of_a_thread).result() == min(before + ANSWERS, 19)
+        assert pool.submit(niceness_of_thread).result() == min(before + INFERENCE_NICENESS, 19)
     assert os.getpriority(os.PRIO_PROCESS, 0) == before
 
 
-def test_jobs_give_way_to_answers() -> None:
-    assert JOBS > ANSWERS > 0
+def test_jobs_have_a_higher_niceness_than_inference() -> None:
+    assert JOB_NICENESS > INFERENCE_NICENESS > 0

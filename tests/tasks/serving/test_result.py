@@ -1,4 +1,4 @@
-"""Result files: their kind, their place, and where the classes lie in them."""
+"""Result files: suffix, data type, grid and centroids of the classes."""
 
 from pathlib import Path
 
@@ -18,18 +18,18 @@ from lib.tasks.serving.result import RequestError, centroids, first, result_dtyp
         ({"image": "a.dcm"}, ".nrrd"),
     ],
 )
-def test_suffix(request_: dict, suffix: str) -> None:
+def test_the_suffix_is_the_requested_one_or_that_of_the_image(request_: dict, suffix: str) -> None:
     assert result_suffix({"image": "/a/B.NII.GZ", **request_}) == suffix
 
 
-def test_refuses_what_is_not_offered() -> None:
+def test_formats_that_are_not_available_are_refused() -> None:
     with pytest.raises(RequestError, match=r"\.nrrd, \.nii\.gz, \.nii, not"):
         result_suffix({"image": "a.nii", "result_extension": ".exe"})
     with pytest.raises(RequestError, match="uint8"):
         result_dtype({"result_dtype": "float32"})
 
 
-def test_a_result_file_is_plain_nrrd_on_the_grid() -> None:
+def test_a_result_file_is_uncompressed_nrrd_on_the_grid() -> None:
     label = np.zeros((4, 5, 6), np.uint8)
     label[1, 2, 3] = 7
     path = write_result(label, np.diag([2.0, 3.0, 4.0, 1.0]), ".nrrd", "uint16")
@@ -42,19 +42,19 @@ def test_a_result_file_is_plain_nrrd_on_the_grid() -> None:
         Path(path).unlink()
 
 
-def test_centroid_lies_in_its_class() -> None:
+def test_a_centroid_lies_in_its_class() -> None:
     label = np.zeros((9, 9), np.uint8)
-    label[1:8, 1] = label[1, 1:8] = label[7, 1:8] = 3  # a C: its centre of mass is not in it
+    label[1:8, 1] = label[1, 1:8] = label[7, 1:8] = 3  # the shape of a C, whose centre of mass lies outside of it
     found = centroids(label, {"a": 1, "c": 3})
     assert list(found) == ["c"] and label[tuple(int(i) for i in found["c"])] == 3
 
 
 @pytest.mark.parametrize(("value", "expected"), [([1, 2], 1), ("ab", "ab"), ([], []), (None, None)])
-def test_first(value: object, expected: object) -> None:
+def test_the_first_item_of_a_list_is_returned(value: object, expected: object) -> None:
     assert first(value) == expected
 
 
-def test_a_part_of_a_volume_knows_its_place() -> None:
+def test_centroids_of_a_part_are_indices_in_the_volume() -> None:
     label = np.zeros((5, 5, 9), np.uint8)
     label[2, 3, 6] = 1
     assert centroids(label[..., 5:8], {"a": 1}, 5) == centroids(label, {"a": 1}) == {"a": ["2", "3", "6"]}

@@ -1,4 +1,4 @@
-"""A student and its teacher: what it learns from, and when it may not be published."""
+"""Students: training from the served version of the teacher, and refusal if that version was replaced."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,12 +10,19 @@ from lib.models.weights import save_weights
 from lib.records.card import hash_file
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version, write_version
+from lib.tasks.segmentation import learn as module
 from lib.tasks.segmentation.segmenter import Segmenter
 from lib.tasks.serving.models import promote, rollback
-from lib.tasks.serving.teacher import TEACHER, TeacherMismatch, check_teacher, load_teacher, moved_on, told
-from lib.tasks.serving.weights import build_network, shelf
+from lib.tasks.serving.teacher import (
+    TEACHER,
+    TeacherMismatch,
+    check_teacher,
+    describe_teacher,
+    find_teacher_mismatch,
+    load_teacher,
+)
+from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import AppSpec, load_app
-from lib.tasks.training import retrain as module
 from lib.tasks.training.retrain import retrain
 from lib.tasks.training.run_start import TRANSFER
 
@@ -26,7 +33,7 @@ kind = "segmentation"
 model = "student_conv"
 labels = ["tube", "cavity"]
 teacher = "tubes"
-image = { spacing_mm = [2, 2, 2], window_hu = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
+image = { spacing_mm = [2, 2, 2], window = [-1000, 400], roi = [32, 32], slice_offsets = [-1, 0, 1] }
 
 [task.train]
 recipe = "distil"
@@ -41,14 +48,14 @@ finetune_epochs = 1
 
 @pytest.fixture
 def app(app_dir: Path, starter: Path) -> AppSpec:
-    """The tiny app with a student, and a teacher that serves its starter."""
+    """The tiny app with a student, and a teacher whose starter is served."""
     (app_dir / "app.toml").write_text((app_dir / "app.toml").read_text() + STUDENT)
     return load_app(app_dir)
 
 
 @pytest.fixture
 def studies(tmp_path: Path, write_ct: Callable[..., Path]) -> Path:
-    """Three labelled studies and four without a label."""
+    """Three studies with a label and four without."""
     folder = tmp_path / "studies"
     for seed in range(3):
         write_ct(seed, folder=folder, label_folder=folder / "labels" / "final")
@@ -57,101 +64,108 @@ def studies(tmp_path: Path, write_ct: Callable[..., Path]) -> Path:
     return folder
 
 
-def new_teacher(app_dir: Path, app: AppSpec, name: str) -> None:
+def publish_teacher(app_dir: Path, app: AppSpec, name: str) -> None:
     """Publish another version of the teacher."""
     task = app.task("tubes")
-    write_version(shelf(app_dir, task).root, build_network(task).state_dict(), {}, name=name)
+    write_version(open_task_versions(app_dir, task).root, build_network(task).state_dict(), {}, name=name)
     promote(app_dir, "tubes", name)
 
 
-def test_a_student_is_distilled_judged_and_bound_to_its_teacher(app_dir: Path, app: AppSpec, studies: Path) -> None:
+def test_a_student_is_trained_and_judged_and_its_card_names_the_teacher(
+    app_dir: Path, app: AppSpec, studies: Path
+) -> None:
     weights = app_dir / "starter" / "topowmamba_tiny" / "weights.safetensors"
     before = weights.read_bytes()
     outcome = retrain(app_dir, "quick", studies, device="cpu")
-    place = shelf(app_dir, app.task("quick"))
-    notes = find_version(place.root, outcome.version).card["notes"]
+    versions = open_task_versions(app_dir, app.task("quick"))
+    notes = find_version(versions.root, outcome.version).card["notes"]
     assert notes[TEACHER] == {"task": "tubes", "version": "starter", "weights": hash_file(weights)}
     assert weights.read_bytes() == before
     assert "teacher_share" in notes["gate"]["figures"]
-    # Some of the unlabelled are kept for judging, and none of those was seen.
+    # Some unlabelled cases are assigned to val or held_out, and none of those is used for training.
     parts = {row.body["case"]: row.body["part"] for row in Ledger.of(app_dir).rows("split")}
     assert set(notes[TRANSFER]) == {name for name, part in parts.items() if part == "train" and int(name[3:]) >= 10}
     assert 0 < len(notes[TRANSFER]) < 4 and len(parts) == 7
     again = retrain(app_dir, "quick", studies, device="cpu")
-    cached = list((place.root / "cache" / "teacher").glob("*.npy"))
+    cached = list((versions.root / "cache" / "teacher").glob("*.npy"))
     assert again.version != outcome.version and len(cached) == outcome.train_cases + len(notes[TRANSFER])
 
 
-def test_a_student_of_a_teacher_that_was_replaced_meanwhile_is_rejected(
+def test_a_student_is_rejected_if_its_teacher_was_replaced_during_training(
     app_dir: Path, app: AppSpec, studies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = module.train
 
     def train(*args, **options):
         if options["teacher"] is not None:
-            new_teacher(app_dir, app, "v2")
+            publish_teacher(app_dir, app, "v2")
         return real(*args, **options)
 
     monkeypatch.setattr(module, "train", train)
     outcome = retrain(app_dir, "quick", studies, device="cpu")
     assert outcome.verdict == "reject" and not outcome.published
-    assert outcome.reason.startswith("it learned from version starter of 'tubes', which serves v2 by now")
+    assert outcome.reason.startswith("it was trained from version starter of 'tubes', but v2 is served now")
 
 
-def test_only_a_student_of_the_serving_teacher_can_be_promoted(app_dir: Path, app: AppSpec) -> None:
+def test_only_a_student_of_the_served_teacher_version_can_be_promoted(app_dir: Path, app: AppSpec) -> None:
     task = app.task("quick")
-    place, network = shelf(app_dir, task), build_network(task)
-    for name, teacher in (("of-starter", "starter"), ("of-v2", "v2"), ("of-nobody", "")):
+    versions, network = open_task_versions(app_dir, task), build_network(task)
+    for name, teacher in (("of-starter", "starter"), ("of-v2", "v2"), ("without-teacher", "")):
         if name == "of-v2":
-            new_teacher(app_dir, app, "v2")
-        notes = {TEACHER: told(app_dir, app.task("tubes"), teacher)} if teacher else {}
-        write_version(place.root, network.state_dict(), {"notes": notes}, name=name)
-    for name, why in (("of-starter", "which serves v2 by now; train it anew"), ("of-nobody", "from 'nobody'")):
+            publish_teacher(app_dir, app, "v2")
+        notes = {TEACHER: describe_teacher(app_dir, app.task("tubes"), teacher)} if teacher else {}
+        write_version(versions.root, network.state_dict(), {"notes": notes}, name=name)
+    for name, why in (
+        ("of-starter", "but v2 is served now; train the task again"),
+        ("without-teacher", "trained without a teacher"),
+    ):
         with pytest.raises(TeacherMismatch, match=why):
             promote(app_dir, "quick", name)
     assert promote(app_dir, "quick", "of-v2")["served"] == "of-v2"
     rollback(app_dir, "tubes", by="Anna")
-    why = moved_on(app_dir, app, task, find_version(place.root, "of-v2").card)
-    assert why == "it learned from version v2 of 'tubes', which serves starter by now"
+    why = find_teacher_mismatch(app_dir, app, task, find_version(versions.root, "of-v2").card)
+    assert why == "it was trained from version v2 of 'tubes', but starter is served now"
 
 
-def test_a_served_student_goes_on_when_its_teacher_moves_on_and_says_so(
+def test_a_served_student_stays_in_service_with_a_note_when_its_teacher_is_replaced(
     app_dir: Path, app: AppSpec, write_ct: Callable[..., Path]
 ) -> None:
     task, path = app.task("quick"), write_ct(0)
-    notes = {TEACHER: told(app_dir, app.task("tubes"), "starter")}
-    write_version(shelf(app_dir, task).root, build_network(task).state_dict(), {"notes": notes}, name="v1")
+    notes = {TEACHER: describe_teacher(app_dir, app.task("tubes"), "starter")}
+    write_version(open_task_versions(app_dir, task).root, build_network(task).state_dict(), {"notes": notes}, name="v1")
     promote(app_dir, "quick", "v1")
     segmenter = Segmenter.from_task(app_dir, "quick", device="cpu")
     assert segmenter.segment(path).notes == ()
-    new_teacher(app_dir, app, "v2")
+    publish_teacher(app_dir, app, "v2")
     answer = segmenter.segment(path)
     assert answer.version == "v1"
-    assert answer.notes == ("its teacher moved on: it learned from version starter of 'tubes', which serves v2 by now",)
+    assert answer.notes == (
+        "its teacher was replaced: it was trained from version starter of 'tubes', but v2 is served now",
+    )
 
 
-def test_another_starter_is_another_teacher(app_dir: Path, app: AppSpec, starter: Path) -> None:
+def test_a_replaced_starter_counts_as_another_teacher_version(app_dir: Path, app: AppSpec, starter: Path) -> None:
     """Both are called "starter", so their weights are compared."""
-    card = {"notes": {TEACHER: told(app_dir, app.task("tubes"), "starter")}}
+    card = {"notes": {TEACHER: describe_teacher(app_dir, app.task("tubes"), "starter")}}
     check_teacher(app_dir, app, app.task("quick"), "v1", card)
     network = build_network(app.task("tubes"))
     with torch.no_grad():
         next(network.parameters()).add_(1)
     save_weights(network, starter)
-    with pytest.raises(TeacherMismatch, match="version starter of 'tubes', which serves starter by now"):
+    with pytest.raises(TeacherMismatch, match="version starter of 'tubes', but starter is served now"):
         check_teacher(app_dir, app, app.task("quick"), "v1", card)
 
 
-def test_nobodys_student_has_no_teacher_to_move_on(app_dir: Path, app: AppSpec) -> None:
-    assert moved_on(app_dir, app, app.task("tubes"), {}) == ""
+def test_a_task_without_a_teacher_has_no_mismatch(app_dir: Path, app: AppSpec) -> None:
+    assert find_teacher_mismatch(app_dir, app, app.task("tubes"), {}) == ""
 
 
-def test_without_anything_served_there_is_nothing_to_learn_from(app_dir: Path, app: AppSpec, starter: Path) -> None:
+def test_a_teacher_without_weights_is_a_mismatch(app_dir: Path, app: AppSpec, starter: Path) -> None:
     starter.unlink()
-    assert "has no weights" in moved_on(app_dir, app, app.task("quick"), {})
+    assert "has no weights" in find_teacher_mismatch(app_dir, app, app.task("quick"), {})
 
 
-def test_a_loaded_teacher_cannot_learn(app_dir: Path, app: AppSpec, starter: Path) -> None:
+def test_a_loaded_teacher_has_no_trainable_weights(app_dir: Path, app: AppSpec, starter: Path) -> None:
     teacher = load_teacher(app_dir, app.task("tubes"), "starter")
     assert teacher.version == hash_file(starter) and teacher.spec == app.task("tubes").image
     assert not any(parameter.requires_grad for parameter in teacher.network.parameters())

@@ -1,4 +1,4 @@
-"""Which weights serve: the champion, else the starter, else none."""
+"""The served weights: the champion, or else the starter, or else none."""
 
 import json
 from pathlib import Path
@@ -12,31 +12,31 @@ from lib.tasks.serving.weights import NoWeights, build_network, served_weights, 
 from lib.tasks.spec import TaskSpec
 
 
-def test_nothing_to_serve_says_what_to_do(app_dir: Path, task: TaskSpec) -> None:
+def test_missing_weights_are_reported_with_the_next_step(app_dir: Path, task: TaskSpec) -> None:
     with pytest.raises(NoWeights, match=r"starter/topowmamba_tiny/weights\.safetensors"):
         served_weights(app_dir, task)
 
 
-def test_starter_serves_until_there_is_a_champion(app_dir: Path, task: TaskSpec, starter: Path) -> None:
+def test_the_starter_is_served_until_there_is_a_champion(app_dir: Path, task: TaskSpec, starter: Path) -> None:
     (starter.parent / "card.json").write_text(json.dumps({"seed": 7}))
     first = served_weights(app_dir, task)
     assert (first.name, first.path, first.card) == ("starter", starter, {"seed": 7})
     root = versions_dir(app_dir, task)
     path = write_version(root, build_network(task).state_dict(), {"seed": 8})
-    assert served_weights(app_dir, task) == first, "a version that nobody chose does not serve"
+    assert served_weights(app_dir, task) == first, "a version that is not the champion is not served"
     set_champion(root, path.name)
     served = served_weights(app_dir, task)
     assert served.name == path.name and served.card["seed"] == 8 and served.path.is_file()
 
 
-def test_network_has_the_task_channels_and_classes(task: TaskSpec) -> None:
+def test_a_network_has_the_channels_and_classes_of_its_task(task: TaskSpec) -> None:
     network = build_network(task)
     assert not network.training
     with torch.inference_mode():
         assert network(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 32, 32)
 
 
-def test_building_leaves_the_random_generator_alone(task: TaskSpec) -> None:
+def test_building_a_network_does_not_change_the_random_state(task: TaskSpec) -> None:
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -50,7 +50,7 @@ def test_weights_of_another_network_are_refused(task: TaskSpec, tmp_path: Path) 
         build_network(task, tmp_path / "weights.safetensors")
 
 
-def test_a_network_begins_the_same_for_one_seed(task: TaskSpec) -> None:
+def test_the_same_seed_gives_the_same_initial_weights(task: TaskSpec) -> None:
     one, same, other = (build_network(task, seed=seed).state_dict() for seed in (3, 3, 4))
     name = next(name for name, value in one.items() if value.dim() > 1)
     assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])

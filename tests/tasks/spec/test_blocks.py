@@ -1,4 +1,4 @@
-"""Blocks of an app.toml: what restoring tasks declare, and what is refused."""
+"""Blocks of an app.toml: values of restoration tasks, and invalid values that are refused."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from lib.jobs.gate import GateSpec
 from lib.tasks.spec import read_app
 from lib.tasks.spec.blocks import counts, gate
 
-IMAGE = {"spacing_mm": [1, 1, 1], "window_hu": [0, 1], "roi": [8, 8]}
+IMAGE = {"spacing_mm": [1, 1, 1], "window": [0, 1], "roi": [8, 8]}
 BONES = {
     "name": "bones",
     "kind": "restoration",
@@ -22,7 +22,7 @@ def app(**changes: object) -> dict:
     return {"app": {"name": "x"}, "task": [task]}
 
 
-def test_a_task_that_restores() -> None:
+def test_a_restoration_task_is_read() -> None:
     task = read_app(app()).tasks[0]
     assert task.counts is not None and task.counts.fraction == 0.25 and task.counts.guided
     assert task.labels == () and task.label_values == {} and task.gate == GateSpec(metric="psnr")
@@ -32,12 +32,12 @@ def test_a_task_that_restores() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "says"),
+    ("changes", "message"),
     [
         ({"counts": None}, "needs counts"),
         ({"labels": ["a"]}, "labels: a task of kind 'restoration' does not take"),
         (
-            {"image": {"spacing_mm": [1, 1, 1], "window_hu": [0, 1], "roi": [8, 8]}},
+            {"image": {"spacing_mm": [1, 1, 1], "window": [0, 1], "roi": [8, 8]}},
             "image: a task of kind 'restoration'",
         ),
         ({"train": {"recipe": "finetune"}}, "takes the recipe 'restore' and no other"),
@@ -45,18 +45,18 @@ def test_a_task_that_restores() -> None:
         ({"gate": {"metric": "dice"}}, "metric is 'dice'; there is psnr, ssim"),
         ({"gate": {"floors": {"ssim": 1}}}, "floors has no key ssim; the keys are psnr"),
         ({"scores": {}}, "scores: only a task of kind 'segmentation'"),
-        ({"rank": 8}, "for tasks of kind 'click'"),
-        ({"counts": {"fraction": 0}}, "fraction: above 0"),
-        ({"counts": {"crop": 20}}, "crop is a multiple of 8"),
+        ({"rank": 8}, "only tasks of kind 'click' take"),
+        ({"counts": {"fraction": 0}}, "fraction: 0.0 is not above 0"),
+        ({"counts": {"crop": 20}}, "crop must be a multiple of 8"),
         ({"counts": {"crops": 20}}, "has no key crops"),
     ],
 )
-def test_what_it_cannot_be(changes: dict, says: str) -> None:
-    with pytest.raises(SpecError, match=says):
+def test_invalid_values_of_a_restoration_task_are_refused(changes: dict, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
         read_app(app(**changes))
 
 
-def test_other_tasks_have_no_counts_and_no_such_metric() -> None:
+def test_a_segmentation_task_has_no_counts_and_no_psnr() -> None:
     seg = {
         "name": "seg",
         "kind": "segmentation",
@@ -66,11 +66,11 @@ def test_other_tasks_have_no_counts_and_no_such_metric() -> None:
     }
     with pytest.raises(SpecError, match="counts: a task of kind 'segmentation'"):
         read_app({"app": {"name": "x"}, "task": [seg | {"counts": {}}]})
-    with pytest.raises(SpecError, match="metric is 'psnr'; there is dice"):
+    with pytest.raises(SpecError, match="metric is 'psnr'; the choices are dice"):
         gate({"metric": "psnr"}, ("a",), "gate", metrics=("dice",))
 
 
-def test_counts_by_themselves() -> None:
+def test_counts_have_default_values_and_are_checked() -> None:
     assert counts({}, "counts").crop == 64
-    with pytest.raises(SpecError, match="boxes 1 or more"):
+    with pytest.raises(SpecError, match="boxes at least 1"):
         counts({"boxes": 0}, "counts")

@@ -1,4 +1,4 @@
-"""What each kind of task declares, and the network that it builds."""
+"""Declarations of the kinds of task, and the networks that they build."""
 
 from dataclasses import replace
 
@@ -18,10 +18,10 @@ TASKS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_its_own_block_passes_and_another_kind_refuses_it(kind: str) -> None:
+def test_a_kind_accepts_its_own_block_and_refuses_that_of_another_kind(kind: str) -> None:
     KINDS[kind].check(TASKS[kind], "here")
     for other in KINDS.keys() - {kind}:
-        # Keys of one kind stand under the name of another.
+        # The block has the keys of one kind and the name of another.
         with pytest.raises(SpecError, match="here"):
             KINDS[other].check(replace(TASKS[kind], kind=other), "here")
 
@@ -31,21 +31,21 @@ def test_a_segmentation_network_has_a_channel_per_class_and_background() -> None
     assert next(iter(network.parameters())).shape[1] == 3, "three slices in"
 
 
-def test_a_restorer_has_one_channel() -> None:
+def test_a_restoration_network_has_one_channel() -> None:
     network = KINDS[RESTORATION].build_network(TASKS[RESTORATION])
     assert next(p for p in network.parameters() if p.ndim == 4).shape[1] in (1, 2)
 
 
-def test_every_kind_has_networks_and_a_metric() -> None:
-    assert {kind: each.metrics[0] for kind, each in KINDS.items()} == {
+def test_each_kind_has_networks_and_a_default_metric() -> None:
+    assert {kind: declaration.metrics[0] for kind, declaration in KINDS.items()} == {
         SEGMENTATION: "dice",
         CLICK: "dice",
         RESTORATION: "psnr",
     }
-    assert all(each.networks for each in KINDS.values())
+    assert all(declaration.networks for declaration in KINDS.values())
 
 
-def test_a_task_of_another_kind_is_refused_with_the_kind_that_is_needed() -> None:
+def test_a_task_of_another_kind_is_refused_with_the_required_kind() -> None:
     require_kind(TASKS[CLICK], CLICK, "click")
     with pytest.raises(SpecError, match="'sam' is of kind 'click'; to segment, name a task of kind 'segmentation'"):
         require_kind(TASKS[CLICK], SEGMENTATION, "segment")

@@ -1,6 +1,6 @@
-"""The store over DICOMweb: which SEG counts, what is asked of the archive, and what becomes of the unreadable.
+"""The store on a DICOMweb server: choice of the SEG, queries to the archive, and unreadable SEGs.
 
-The archive is DICOM files behind the client library's own file client. A real server's: tests/server.
+The archive is a folder of DICOM files behind the client library's file client. `tests/server` uses a real server.
 """
 
 import logging
@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 
 from lib.records.labels import FOUND, REMOVED, LabelVersions
 from lib.records.ledger import Ledger
-from lib.tasks.store.archive import FINAL, ArchiveStore, keeping
+from lib.tasks.store.archive import FINAL, ArchiveStore, attach_records
 from lib.tasks.store.proposals import Proposals
 from tests.segmentations import segmentation
 
@@ -28,31 +28,31 @@ SHAPE = (12, 10, 8)
 
 
 class Files(DICOMfileClient):
-    """The client, with an address as that of a server has it, and what it was asked."""
+    """The file client, which also returns a URL as a server does and records its queries."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(f"file://{folder}", in_memory=True)
-        self.asked: list[str] = []
-        self.gone: set[str] = set()
+        self.queries: list[str] = []
+        self.deleted: set[str] = set()
 
     def search_for_series(self, *args: Any, **options: Any) -> Any:
-        # The library's own deletion deletes nothing.
+        # Deletion in the library's file client has no effect.
         found = super().search_for_series(*args, **options)
-        return [each for each in found if each["0020000E"]["Value"][0] not in self.gone]
+        return [entry for entry in found if entry["0020000E"]["Value"][0] not in self.deleted]
 
     def store_instances(self, datasets: Any, *args: Any, **options: Any) -> Dataset:
-        # As servers do, and unlike the library's files, it says where the series is.
-        told = super().store_instances(datasets, *args, **options)
-        told.RetrieveURL = f"http://archive/studies/1/series/{datasets[0].SeriesInstanceUID}"
-        return told
+        # Servers return the URL of the series, but the library's file client does not.
+        answer = super().store_instances(datasets, *args, **options)
+        answer.RetrieveURL = f"http://archive/studies/1/series/{datasets[0].SeriesInstanceUID}"
+        return answer
 
     def retrieve_series_metadata(self, *args: Any, **options: Any) -> Any:
-        self.asked.append("metadata")
+        self.queries.append("metadata")
         return super().retrieve_series_metadata(*args, **options)
 
     def retrieve_instance(self, *args: Any, **options: Any) -> Any:
         found = super().retrieve_instance(*args, **options)
-        self.asked.append(found.Modality)
+        self.queries.append(found.Modality)
         return found
 
 
@@ -76,9 +76,9 @@ def client(tmp_path: Path, source: list[Dataset]) -> Files:
 def store(tmp_path: Path, client: Files, source: list[Dataset]) -> ArchiveStore:
     made = DICOMWebDatastore(client, {"Modality": "CT"}, cache_path=str(tmp_path / "cache"))  # type: ignore[arg-type]
     app = tmp_path / "app"
-    kept = keeping(made, LabelVersions(app, Ledger.of(app)), Proposals(), NAMES)
-    assert isinstance(kept, ArchiveStore)
-    return kept
+    recording = attach_records(made, LabelVersions(app, Ledger.of(app)), Proposals(), NAMES)
+    assert isinstance(recording, ArchiveStore)
+    return recording
 
 
 @pytest.fixture
@@ -86,8 +86,8 @@ def series(source: list[Dataset]) -> str:
     return str(source[0].SeriesInstanceUID)
 
 
-def seg_of(source: list[Dataset], value: int, made: str, name: str = "") -> Dataset:
-    """Return a SEG of one block, of a time."""
+def make_seg(source: list[Dataset], value: int, made: str, name: str = "") -> Dataset:
+    """Return a SEG of one block with a content time."""
     planes = np.zeros((len(source), source[0].Rows, source[0].Columns, 1), np.uint8)
     planes[2:5, 2 : 4 + value, 3:6] = 1
     seg = segmentation(source, planes, [name or NAMES[value]])
@@ -95,8 +95,8 @@ def seg_of(source: list[Dataset], value: int, made: str, name: str = "") -> Data
     return seg
 
 
-def forget(store: ArchiveStore) -> None:
-    """Let the few seconds pass after which the archive is asked again."""
+def expire_cache(store: ArchiveStore) -> None:
+    """Clear the query cache, as the expiry time does."""
     for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
         lister.cache.clear()  # type: ignore[attr-defined]
 
@@ -105,23 +105,23 @@ def values(store: ArchiveStore, series: str) -> set[int]:
     return set(np.unique(np.asarray(nib.load(store.get_label_uri(series, FINAL)).dataobj)).tolist())
 
 
-def test_the_newest_seg_counts_whatever_order_the_archive_lists(
+def test_the_newest_seg_is_the_label_whatever_the_order_of_the_listing(
     store: ArchiveStore, client: Files, source: list[Dataset], series: str
 ) -> None:
     assert store.get_labeled_images() == [] and store.get_label_by_image_id(series, FINAL) == ""
-    forget(store)
-    client.store_instances([seg_of(source, 2, "120000"), seg_of(source, 1, "110000")])
+    expire_cache(store)
+    client.store_instances([make_seg(source, 2, "120000"), make_seg(source, 1, "110000")])
     assert store.get_labeled_images() == [series] and store.get_unlabeled_images() == []
     assert store.get_label_by_image_id(series, FINAL) == series and values(store, series) == {0, 2}
-    forget(store)
-    client.store_instances([seg_of(source, 1, "130000.5")])
+    expire_cache(store)
+    client.store_instances([make_seg(source, 1, "130000.5")])
     assert [pair["image"] for pair in store.datalist()] == [store.get_image_uri(series)]
     assert values(store, series) == {0, 1}
     rows = store.labels.ledger.rows("label", series)
     assert [row.body["source"] for row in rows] == [FOUND, FOUND] and store.labels.newest(series, FINAL)
 
 
-def test_a_label_saved_here_is_later_than_what_the_archive_had_whatever_its_clock(
+def test_a_label_saved_here_is_newer_than_the_segs_it_replaces_whatever_their_times(
     store: ArchiveStore,
     client: Files,
     source: list[Dataset],
@@ -129,8 +129,8 @@ def test_a_label_saved_here_is_later_than_what_the_archive_had_whatever_its_cloc
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # the converter's program
-    ahead, later = (seg_of(source, 1, made) for made in ("235959.9", "235959.5"))
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")  # finds the converter's program
+    ahead, later = (make_seg(source, 1, made) for made in ("235959.9", "235959.5"))
     ahead.ContentDate = later.ContentDate = "20991231"
     client.store_instances([ahead])
     store.datalist()
@@ -141,51 +141,51 @@ def test_a_label_saved_here_is_later_than_what_the_archive_had_whatever_its_cloc
     store.save_label(series, str(tmp_path / "mine.nii.gz"), FINAL, {})
     own = store.get_label_info(series, FINAL)["SeriesInstanceUID"]
     assert store.segmentations()[series].series == own and store.datalist() and values(store, series) == {0, 2}
-    store._take_in(listed_before[series])
-    assert values(store, series) == {0, 2}, "a listing of before the save takes nothing back"
+    store._adopt_segmentation(listed_before[series])
+    assert values(store, series) == {0, 2}, "a listing from before the save must not replace the label"
 
     client.store_instances([later])
-    forget(store)
-    assert store.datalist() and values(store, series) == {0, 1}, "what came after it is later still"
-    forget(store)
-    assert store.segmentations()[series].series == later.SeriesInstanceUID, "and stays so"
-    client.gone |= {later.SeriesInstanceUID, own}
-    forget(store)
+    expire_cache(store)
+    assert store.datalist() and values(store, series) == {0, 1}, "a SEG stored after it is newer"
+    expire_cache(store)
+    assert store.segmentations()[series].series == later.SeriesInstanceUID, "the newer SEG stays the label"
+    client.deleted |= {later.SeriesInstanceUID, own}
+    expire_cache(store)
     assert store.datalist() and store.get_label_info(series, FINAL)["SeriesInstanceUID"] == ahead.SeriesInstanceUID
 
 
-def test_what_the_archive_told_is_not_asked_again(
+def test_metadata_and_instances_are_fetched_once(
     store: ArchiveStore, client: Files, source: list[Dataset], series: str
 ) -> None:
-    client.store_instances([seg_of(source, 1, "110000"), seg_of(source, 2, "120000")])
+    client.store_instances([make_seg(source, 1, "110000"), make_seg(source, 2, "120000")])
     for _ in range(3):
-        forget(store)
+        expire_cache(store)
         store.datalist()
         store.get_label_by_image_id(series, FINAL)
-    assert client.asked.count("metadata") == 2 and client.asked.count("SEG") == 1
+    assert client.queries.count("metadata") == 2 and client.queries.count("SEG") == 1
 
 
-def test_a_seg_that_cannot_be_read_is_said_once_and_left(
+def test_an_unreadable_seg_is_logged_once_and_ignored(
     store: ArchiveStore, client: Files, source: list[Dataset], series: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    client.store_instances([seg_of(source, 1, "110000")])
+    client.store_instances([make_seg(source, 1, "110000")])
     store.datalist()
-    client.store_instances([seg_of(source, 1, "120000", name="liver")])
+    client.store_instances([make_seg(source, 1, "120000", name="liver")])
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
-            forget(store)
+            expire_cache(store)
             assert len(store.datalist()) == 1 and values(store, series) == {0, 1}
     assert sum("LABEL_NAMES" in record.getMessage() for record in caplog.records) == 1
 
 
-def test_a_label_whose_seg_is_gone_goes_and_its_version_stays(
+def test_a_label_is_removed_with_its_seg_and_its_version_stays(
     store: ArchiveStore, client: Files, source: list[Dataset], series: str
 ) -> None:
-    seg = seg_of(source, 1, "110000")
+    seg = make_seg(source, 1, "110000")
     client.store_instances([seg])
     store.datalist()
-    forget(store)
-    client.gone.add(seg.SeriesInstanceUID)
+    expire_cache(store)
+    client.deleted.add(seg.SeriesInstanceUID)
     assert store.datalist() == [] and store.get_labeled_images() == []
     rows = store.labels.ledger.rows("label", series)
     assert [row.body["source"] for row in rows] == [FOUND, REMOVED]

@@ -1,4 +1,4 @@
-"""The store: labels whole, kept in every version, on disks that fill up and in processes that are killed."""
+"""The folder store: all versions of a label are kept, on full disks and in processes that are killed."""
 
 import json
 import os
@@ -15,10 +15,10 @@ from lib.records.card import hash_file
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.server.refusals import refusal
-from lib.tasks.store.archive import keeping
+from lib.tasks.store.archive import attach_records
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
-from lib.tasks.store.whole_files import WholeFiles
+from lib.tasks.store.whole_files import AtomicDatastore
 
 ROOT = Path(__file__).resolve().parents[3]
 EXTENSIONS = ["*.nii.gz", "*.nrrd"]
@@ -26,9 +26,9 @@ EXTENSIONS = ["*.nii.gz", "*.nrrd"]
 
 def open_store(app_dir: Path, studies: Path) -> FolderStore:
     store = FolderStore(str(studies), extensions=EXTENSIONS)
-    kept = keeping(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
-    assert isinstance(kept, FolderStore)
-    return kept
+    recording = attach_records(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
+    assert isinstance(recording, FolderStore)
+    return recording
 
 
 def make_studies(folder: Path) -> Path:
@@ -59,7 +59,9 @@ def versions(app_dir: Path, image: str = "ct_1") -> list[bytes]:
     return [(app_dir / name).read_bytes() for row in rows for name in row.body.get("files", {})]
 
 
-def test_final_is_the_newest_and_every_version_stays(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+def test_the_final_label_is_the_newest_and_all_versions_are_kept(
+    store: FolderStore, app_dir: Path, tmp_path: Path
+) -> None:
     for content in (b"one", b"two", b"three"):
         assert store.save_label("ct_1", upload(tmp_path, content), "final", {"user": "Anna"}) == "ct_1"
         assert Path(store.get_label_uri("ct_1", "final")).read_bytes() == content
@@ -70,15 +72,15 @@ def test_final_is_the_newest_and_every_version_stays(store: FolderStore, app_dir
     assert again.get_label_info("ct_1", "final")["user"] == "Anna"
 
 
-def test_another_suffix_leaves_no_older_label_beside_it(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
-    """Both would be read by whoever lists the folder, and the older might win."""
+def test_a_label_with_another_suffix_replaces_the_older_file(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+    """Two files would both be listed, and the older one might be used."""
     store.save_label("ct_1", upload(tmp_path, b"one", ".nrrd"), "final", {})
     store.save_label("ct_1", upload(tmp_path, b"two", ".nii.gz"), "final", {})
     final = tmp_path / "studies" / "labels" / "final"
     assert [path.name for path in final.iterdir()] == ["ct_1.nii.gz"] and versions(app_dir) == [b"one", b"two"]
 
 
-def test_a_label_put_there_by_hand_is_kept_before_it_is_replaced(
+def test_a_label_copied_there_by_hand_is_recorded_before_it_is_replaced(
     store: FolderStore, app_dir: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "studies" / "labels" / "final" / "ct_1.nii.gz").write_bytes(b"by hand")
@@ -88,7 +90,7 @@ def test_a_label_put_there_by_hand_is_kept_before_it_is_replaced(
     assert [row.body["source"] for row in store.labels.ledger.rows("label")] == ["found", "submitted"]
 
 
-def test_a_removed_label_stays_as_a_version(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+def test_the_version_of_a_removed_label_is_kept(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
     store.save_label("ct_1", upload(tmp_path, b"one"), "final", {})
     store.remove_label("ct_1", "final")
     store.remove_label("ct_2", "final")
@@ -96,13 +98,13 @@ def test_a_removed_label_stays_as_a_version(store: FolderStore, app_dir: Path, t
     assert [row.body["source"] for row in store.labels.ledger.rows("label")] == ["submitted", "removed"]
 
 
-def test_a_label_of_no_image_is_refused_and_not_kept(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
+def test_a_label_without_an_image_is_refused_and_not_kept(store: FolderStore, app_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(ImageNotFoundException):
-        store.save_label("nobody", upload(tmp_path, b"one"), "final", {})
+        store.save_label("missing", upload(tmp_path, b"one"), "final", {})
     assert store.labels.ledger.rows() == [] and not (app_dir / "records" / "labels").exists()
 
 
-def test_a_store_that_fails_keeps_its_final_and_records_nothing(
+def test_a_failed_save_keeps_the_former_label_and_records_nothing(
     store: FolderStore, app_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.save_label("ct_1", upload(tmp_path, b"one"), "final", {})
@@ -110,17 +112,17 @@ def test_a_store_that_fails_keeps_its_final_and_records_nothing(
     def fail(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(WholeFiles, "save_label", fail)
+    monkeypatch.setattr(AtomicDatastore, "save_label", fail)
     with pytest.raises(OSError, match="No space"):
         store.save_label("ct_1", upload(tmp_path, b"two"), "final", {})
     assert Path(store.get_label_uri("ct_1", "final")).read_bytes() == b"one"
     assert versions(app_dir) == [b"one"] and store.labels.ledger.verify() == []
 
 
-def test_what_another_process_writes_is_seen(store: FolderStore, studies: Path, tmp_path: Path) -> None:
-    """Scoring and training run in processes of their own, and the server tells what they wrote."""
+def test_changes_of_another_process_are_noticed(store: FolderStore, studies: Path, tmp_path: Path) -> None:
+    """Scoring and training run in processes of their own, and the server shows their results."""
     watching = FolderStore(str(studies), extensions=EXTENSIONS, auto_reload=True)
-    keeping(watching, store.labels, Proposals())
+    attach_records(watching, store.labels, Proposals())
     store.update_image_info("ct_1", {"dice": 0.9})
     store.save_label("ct_2", upload(tmp_path, b"one"), "final", {})
     end = time.monotonic() + 10
@@ -130,11 +132,11 @@ def test_what_another_process_writes_is_seen(store: FolderStore, studies: Path, 
     watching._observer.stop()
 
 
-def test_killed_savers_lose_nothing_they_acknowledged(app_dir: Path, studies: Path, tmp_path: Path) -> None:
+def test_acknowledged_labels_survive_killed_processes(app_dir: Path, studies: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.tasks.savers", str(app_dir), str(studies), "24", "11"]
     subprocess.run(command, cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, timeout=180)
     reported = [json.loads(line) for line in (app_dir / "reports").read_text().splitlines()]
-    assert len(reported) >= 24, "one in every round at least"
+    assert len(reported) >= 24, "at least one label in each round"
     ledger = Ledger.of(app_dir)
     held: dict[str, list[str]] = {}
     for row in ledger.rows("label"):
@@ -144,15 +146,15 @@ def test_killed_savers_lose_nothing_they_acknowledged(app_dir: Path, studies: Pa
     for image in held:
         acknowledged = [begin for name, begin in reported if name == image]
         order = iter(held[image])
-        assert all(begin in order for begin in acknowledged), "in every version, in order"
+        assert all(begin in order for begin in acknowledged), "all acknowledged labels are kept, in order"
     for image in ("ct_1", "ct_2", "ct_3"):
         final = studies / "labels" / "final" / f"{image}.nii.gz"
-        assert final.stat().st_size == 200_000, "a final label is whole"
+        assert final.stat().st_size == 200_000, "a final label is complete"
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of one megabyte."""
+    """A file system with a size of 1 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
@@ -162,7 +164,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: Path) -> None:
+def test_a_full_disk_refuses_labels_and_damages_none(small_disk: Path, tmp_path: Path) -> None:
     app_dir, studies = small_disk / "app", make_studies(small_disk / "studies")
     store = open_store(app_dir, studies)
     (small_disk / "ballast").write_bytes(bytes(200_000))
@@ -177,14 +179,16 @@ def test_a_full_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: Path)
     assert len(saved) > 5 and len(refused) > 5
     assert {(answer.status, answer.body["code"]) for answer in refused} == {(507, "DISK_FULL")}
     final = (studies / "labels" / "final" / "ct_1.nii.gz").read_bytes()
-    assert len(set(final)) == 1 and len(final) == 40_000, "a whole label: the last one, or one that came so far"
+    assert len(set(final)) == 1 and len(final) == 40_000, (
+        "a complete label: the last saved one, or one whose record failed"
+    )
     (small_disk / "ballast").unlink()
     again = open_store(app_dir, studies)
-    again.save_label("ct_1", upload(tmp_path, b"there is room again"), "final", {})
-    assert versions(app_dir) == [*saved, b"there is room again"] and again.labels.ledger.verify() == []
+    again.save_label("ct_1", upload(tmp_path, b"space is free again"), "final", {})
+    assert versions(app_dir) == [*saved, b"space is free again"] and again.labels.ledger.verify() == []
 
 
-def test_a_read_only_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: Path) -> None:
+def test_a_read_only_disk_refuses_labels_and_damages_none(small_disk: Path, tmp_path: Path) -> None:
     app_dir, studies = small_disk / "app", make_studies(small_disk / "studies")
     store = open_store(app_dir, studies)
     store.save_label("ct_1", upload(tmp_path, b"one"), "final", {})
@@ -199,7 +203,7 @@ def test_a_read_only_disk_refuses_and_harms_nothing(small_disk: Path, tmp_path: 
     assert versions(app_dir) == [b"one", b"two"]
 
 
-def test_a_link_that_leads_out_is_no_study(
+def test_a_link_to_a_file_outside_the_store_is_ignored_unless_allowed(
     app_dir: Path, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     elsewhere = tmp_path / "elsewhere"
@@ -219,7 +223,7 @@ def test_a_link_that_leads_out_is_no_study(
     assert "ct_8" in store.list_images() and Path(store.get_image_uri("ct_8")).read_bytes() == b"secret"
 
 
-def test_a_study_that_becomes_a_link_is_none(app_dir: Path, studies: Path, tmp_path: Path) -> None:
+def test_a_study_that_is_replaced_by_a_link_is_ignored(app_dir: Path, studies: Path, tmp_path: Path) -> None:
     store = open_store(app_dir, studies)
     (tmp_path / "secret").write_bytes(b"secret")
     (studies / "ct_1.nii.gz").unlink()

@@ -1,4 +1,4 @@
-"""Proposals: what a saved label began with, who worked on it, for how long, and how much they changed."""
+"""Proposals: the origin of a saved label, its author, the time of work and the volume of the edits."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +7,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lib.tasks.store.folder import proposals as module
+from lib.tasks.store import proposals as module
 from lib.tasks.store.proposals import Proposals
 
 
@@ -26,44 +26,46 @@ def answer(file: Path) -> dict:
     return {"file": str(file), "params": {"version": "v7"}}
 
 
-def test_a_label_knows_what_it_began_with(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_origin_of_a_label_names_its_proposal_and_its_edits(
+    write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     clock = iter([100.0, 130.0, 190.0, 250.0])
     monkeypatch.setattr(module.time, "time", lambda: next(clock))
     proposals = Proposals()
     request = {"model": "tubes", "foreground": [[1, 2, 3]], "background": [], "device": "cpu"}
     proposals.remember("ct", {"model": "tubes"}, answer(write_label("first")))
     proposals.remember("ct", request, answer(write_label("second", 10)))
-    origin = proposals.origin("ct", write_label("mended", 13), {"user": "Anna"})
+    origin = proposals.origin("ct", write_label("edited", 13), {"user": "Anna"})
     assert (origin.task, origin.version, origin.who, origin.source) == ("tubes", "v7", "Anna", "submitted")
     assert origin.prompts == {"foreground": [[1, 2, 3]]}
-    assert origin.seconds == 90, "from the first proposal on"
-    assert proposals.origin("ct", write_label("mended", 13), {}).seconds == 60, "from the last submission on"
+    assert origin.seconds == 90, "time since the first proposal"
+    assert proposals.origin("ct", write_label("edited", 13), {}).seconds == 60, "time since the last submission"
     assert origin.edit_ml == pytest.approx(3 * 0.01), "three voxels of 10 cubic mm"
 
 
-def test_pauses_are_cut_out(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pauses_count_at_most_the_idle_time(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 50.0, 7250.0, 7280.0, 90_000.0])
     monkeypatch.setattr(module.time, "time", lambda: next(clock))
     proposals = Proposals()
-    proposals.begin("ct")
+    proposals.start_work("ct")
     for name in ("first", "second"):
         proposals.remember("ct", {"model": "tubes"}, answer(write_label(name)))
-    assert proposals.origin("ct", write_label("mended"), {}).seconds == 50 + module.IDLE_SECONDS + 30
-    assert proposals.origin("ct", write_label("mended"), {}).seconds == module.IDLE_SECONDS
+    assert proposals.origin("ct", write_label("edited"), {}).seconds == 50 + module.IDLE_SECONDS + 30
+    assert proposals.origin("ct", write_label("edited"), {}).seconds == module.IDLE_SECONDS
 
 
-def test_work_without_a_proposal_is_timed_from_its_beginning(
+def test_work_without_a_proposal_is_timed_from_the_start(
     write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = iter([0.0, 80.0])
     monkeypatch.setattr(module.time, "time", lambda: next(clock))
     proposals = Proposals(lambda image: image == "ct")
-    proposals.begin("ct")
+    proposals.start_work("ct")
     origin = proposals.origin("ct", write_label("drawn"), {})
     assert (origin.seconds, origin.blank, origin.task) == (80, True, "")
 
 
-def test_what_the_client_counted_comes_first(write_label: Callable[..., Path]) -> None:
+def test_seconds_and_findings_of_the_client_are_used(write_label: Callable[..., Path]) -> None:
     proposals = Proposals()
     proposals.remember("ct", {"model": "tubes"}, answer(write_label("a")))
     origin = proposals.origin("ct", write_label("b"), {"seconds": 12, "findings": ["two pieces"]})
@@ -71,23 +73,23 @@ def test_what_the_client_counted_comes_first(write_label: Callable[..., Path]) -
 
 
 @pytest.mark.parametrize("info", [{}, {"seconds": "long", "findings": "many"}, {"seconds": float("nan")}])
-def test_without_a_proposal_nothing_is_made_up(write_label: Callable[..., Path], info: dict) -> None:
+def test_without_a_proposal_the_origin_is_empty(write_label: Callable[..., Path], info: dict) -> None:
     origin = Proposals().origin("ct", write_label("b"), info)
     assert (origin.task, origin.version, origin.seconds, origin.edit_ml, origin.findings) == ("", "", None, None, [])
 
 
-def test_a_prediction_says_so(write_label: Callable[..., Path]) -> None:
+def test_the_origin_of_a_prediction_is_its_model(write_label: Callable[..., Path]) -> None:
     origin = Proposals().origin("ct", write_label("b"), {"model": "tubes", "params": {"version": "v7"}})
     assert (origin.source, origin.task, origin.version) == ("predicted", "tubes", "v7")
 
 
-def test_other_grids_are_not_compared(write_label: Callable[..., Path]) -> None:
+def test_labels_on_different_grids_are_not_compared(write_label: Callable[..., Path]) -> None:
     proposals = Proposals()
     proposals.remember("ct", {"model": "tubes"}, answer(write_label("a")))
     assert proposals.origin("ct", write_label("b", shape=(4, 4, 5)), {}).edit_ml is None
 
 
-def test_the_oldest_is_forgotten(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_oldest_proposal_is_dropped(write_label: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     file = write_label("a")
     monkeypatch.setattr(module, "MAX_BYTES", int(2.5 * file.stat().st_size))
     proposals = Proposals()
@@ -97,7 +99,7 @@ def test_the_oldest_is_forgotten(write_label: Callable[..., Path], monkeypatch: 
     assert known == ["ct_1", "ct_3"]
 
 
-def test_clicks_on_labels_are_prompts_too(write_label: Callable[..., Path]) -> None:
+def test_clicks_for_labels_are_kept_as_prompts(write_label: Callable[..., Path]) -> None:
     proposals = Proposals()
     request = {"model": "sam_labels", "tube": [[1, 2, 3]], "cavity": [], "label": "tube", "result_extension": [".nrrd"]}
     proposals.remember("ct", request, answer(write_label("a")))

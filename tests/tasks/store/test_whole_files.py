@@ -1,11 +1,11 @@
-"""Files of the store on a disk that fills up half-way: the old one is there whole, and the new one not at all."""
+"""Atomic writes on a disk that becomes full during a write: the former file stays complete."""
 
 import shutil
 from pathlib import Path
 
 import pytest
 
-from lib.tasks.store.whole_files import WholeFiles
+from lib.tasks.store.whole_files import AtomicDatastore
 
 
 @pytest.fixture
@@ -23,36 +23,36 @@ def upload(tmp_path: Path) -> Path:
     return path
 
 
-def half(_: object, target: Path) -> None:
+def write_half(_: object, target: Path) -> None:
     Path(target).write_bytes(b"anoth")
     raise OSError(28, "No space left on device")
 
 
-def test_an_image_is_added_with_what_is_known_of_it(studies: Path, upload: Path) -> None:
-    store = WholeFiles(str(studies))
+def test_an_image_is_added_with_its_facts(studies: Path, upload: Path) -> None:
+    store = AtomicDatastore(str(studies))
     assert store.add_image("", str(upload), {"PatientID": "Anna"}) == "upload"
     assert store.add_image("ct_2", str(upload), {}) == "ct_2"
-    for again in (store, WholeFiles(str(studies))):
-        assert set(again.list_images()) == {"ct_1", "ct_2", "upload"}
-        assert Path(again.get_image_uri("ct_2")).read_bytes() == b"another image"
-        assert again.get_image_info("upload")["PatientID"] == "Anna"
+    for reopened in (store, AtomicDatastore(str(studies))):
+        assert set(reopened.list_images()) == {"ct_1", "ct_2", "upload"}
+        assert Path(reopened.get_image_uri("ct_2")).read_bytes() == b"another image"
+        assert reopened.get_image_info("upload")["PatientID"] == "Anna"
 
 
-def test_half_an_image_is_no_study(studies: Path, upload: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = WholeFiles(str(studies))
+def test_a_partly_written_image_is_not_a_study(studies: Path, upload: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = AtomicDatastore(str(studies))
     with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
-        full.setattr(shutil, "copyfile", half)
+        full.setattr(shutil, "copyfile", write_half)
         store.add_image("ct_2", str(upload), {})
-    assert store.list_images() == ["ct_1"] == WholeFiles(str(studies)).list_images()
+    assert store.list_images() == ["ct_1"] == AtomicDatastore(str(studies)).list_images()
     store.add_image("ct_2", str(upload), {})
     assert Path(store.get_image_uri("ct_2")).read_bytes() == b"another image"
 
 
-def test_an_index_that_cannot_be_written_stays_whole(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A torn index keeps MONAI Label from starting."""
-    store = WholeFiles(str(studies))
+def test_an_index_that_cannot_be_written_stays_complete(studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """MONAI Label cannot start with a partly written index."""
+    store = AtomicDatastore(str(studies))
     before = (studies / "datastore_v2.json").read_text()
     with monkeypatch.context() as full, pytest.raises(OSError, match="No space"):
-        full.setattr(Path, "write_text", lambda path, text: half(text, path))
+        full.setattr(Path, "write_text", lambda path, text: write_half(text, path))
         store.update_image_info("ct_1", {"note": "x"})
-    assert (studies / "datastore_v2.json").read_text() == before and WholeFiles(str(studies))
+    assert (studies / "datastore_v2.json").read_text() == before and AtomicDatastore(str(studies))

@@ -1,4 +1,4 @@
-"""Strategies on an app: they look up, ask for the job, say where it stands, and heed leases."""
+"""Strategies of an app read scores, submit the scoring job, report its status, and respect leases."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +16,8 @@ from lib.tasks.spec import SCORED, TaskSpec, load_app
 from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies import scorer
 from lib.tasks.strategies.case_scores import CaseScores, stamp
-from lib.tasks.strategies.scored import Scored
-from lib.tasks.strategies.scorer import maker_of
+from lib.tasks.strategies.scored import ScoredStrategy
+from lib.tasks.strategies.scorer import current_score_source
 
 
 @pytest.fixture
@@ -30,43 +30,45 @@ def cases(
     write_ct: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> CaseScores:
-    """Four cases, the later the more uncertain and the farther off."""
-    monkeypatch.setattr(scorer, "build_network", lambda *_: pytest.fail("a request computes nothing"))
+    """Four cases with increasing uncertainty and increasing distance of their embeddings."""
+    monkeypatch.setattr(scorer, "build_network", lambda *_: pytest.fail("a request must not build a network"))
     for seed in range(1, 4):
         write_ct(seed, folder=tmp_path / "studies")
     app.datastore().refresh()
     found = CaseScores(app_dir, replace(task, scores=ScoreSpec()), app.queue)
-    maker = maker_of(app_dir, found.task)
+    source = current_score_source(app_dir, found.task)
     for index in range(4):
         name, numbers = f"ct_{index}", {"entropy_top": index / 10}
-        found.scores.name(name, stamp(app.datastore(), name), name)
-        found.scores.put(name, maker, CaseScore({"all": numbers, "classes": {}}, [float(index**2)]))
+        found.scores.record_image(name, stamp(app.datastore(), name), name)
+        found.scores.put(name, source, CaseScore({"all": numbers, "classes": {}}, [float(index**2)]))
     return found
 
 
-def ask(strategy: Scored, app: TopoLabelApp, who: str = "Anna", **more: Any) -> dict[str, Any]:
-    return strategy({"client_id": who, **more}, app.datastore()) or {}
+def ask(strategy: ScoredStrategy, app: TopoLabelApp, annotator: str = "Anna", **more: Any) -> dict[str, Any]:
+    return strategy({"client_id": annotator, **more}, app.datastore()) or {}
 
 
-def test_the_best_case_and_where_the_scores_stand(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
-    answer = ask(Scored("entropy", Leases(tmp_path, 60.0), cases), app)
-    told = {"scored": 4, "of": 4, "pending": False, "ranked_by": "starter"}
-    assert answer == {"id": "ct_3", "remaining": 4, **told}
-    assert app.queue.jobs.list() == [], "nothing is missing"
-
-
-def test_two_annotators_get_two_cases_and_who_skips_the_next(
+def test_the_answer_has_the_best_case_and_the_status_of_the_scores(
     app: TopoLabelApp, cases: CaseScores, tmp_path: Path
 ) -> None:
-    strategy = Scored("entropy", Leases(tmp_path, 60.0), cases)
-    given = [ask(strategy, app, who)["id"] for who in ("Anna", "Bert", "Anna", "Bert")]
-    assert given == ["ct_3", "ct_2", "ct_1", "ct_3"], "what Anna skipped is free for Bert"
+    answer = ask(ScoredStrategy("entropy", Leases(tmp_path, 60.0), cases), app)
+    status = {"scored": 4, "of": 4, "pending": False, "ranked_by": "starter"}
+    assert answer == {"id": "ct_3", "remaining": 4, **status}
+    assert app.queue.jobs.list() == [], "no score is missing"
 
 
-def test_a_case_with_somebody_else_is_as_good_as_labelled(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
-    """At 0, 1, 4 and 9: the middle is 3.5; from 4 the farthest is 9, then 0."""
-    strategy = Scored("diversity", Leases(tmp_path, 60.0), cases)
-    assert [ask(strategy, app, who)["id"] for who in ("Anna", "Bert", "Cleo", "Dora")] == [
+def test_two_annotators_get_different_cases_and_a_skipped_case_is_free(
+    app: TopoLabelApp, cases: CaseScores, tmp_path: Path
+) -> None:
+    strategy = ScoredStrategy("entropy", Leases(tmp_path, 60.0), cases)
+    given = [ask(strategy, app, annotator)["id"] for annotator in ("Anna", "Bert", "Anna", "Bert")]
+    assert given == ["ct_3", "ct_2", "ct_1", "ct_3"], "the case that Anna skipped is offered to Bert"
+
+
+def test_a_leased_case_counts_as_labelled(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
+    """The embeddings are 0, 1, 4 and 9; their mean is 3.5, so 4 is first; the farthest from 4 is 9, then 0."""
+    strategy = ScoredStrategy("diversity", Leases(tmp_path, 60.0), cases)
+    assert [ask(strategy, app, annotator)["id"] for annotator in ("Anna", "Bert", "Cleo", "Dora")] == [
         "ct_2",
         "ct_3",
         "ct_0",
@@ -74,27 +76,27 @@ def test_a_case_with_somebody_else_is_as_good_as_labelled(app: TopoLabelApp, cas
     ]
 
 
-def test_what_is_missing_is_asked_for_once_and_drawn_meanwhile(
+def test_missing_scores_submit_one_job_and_studies_are_drawn_meanwhile(
     app: TopoLabelApp, cases: CaseScores, tmp_path: Path
 ) -> None:
     fresh = CaseScores(cases.app_dir, replace(cases.task, scores=ScoreSpec(samples=7)), app.queue)
-    strategy = Scored("entropy", Leases(tmp_path, 60.0), fresh)
-    answers = [ask(strategy, app, who, seed=3) for who in ("Anna", "Bert")]
+    strategy = ScoredStrategy("entropy", Leases(tmp_path, 60.0), fresh)
+    answers = [ask(strategy, app, annotator, seed=3) for annotator in ("Anna", "Bert")]
     assert [answer["pending"] for answer in answers] == [True, True] and answers[0]["ranked_by"] == ""
     (job,) = app.queue.jobs.list()
     assert (job.subject, job.origin) == ("tubes_scores", "Anna")
-    again = Scored("entropy", Leases(tmp_path / "again", 60.0), fresh)
-    assert ask(again, app, seed=3)["id"] == answers[0]["id"], "a seed draws the same again"
+    again = ScoredStrategy("entropy", Leases(tmp_path / "again", 60.0), fresh)
+    assert ask(again, app, seed=3)["id"] == answers[0]["id"], "the same seed gives the same draw"
 
 
 def test_an_unknown_class_is_refused(app: TopoLabelApp, cases: CaseScores, tmp_path: Path) -> None:
-    strategy = Scored("entropy", Leases(tmp_path, 60.0), cases)
+    strategy = ScoredStrategy("entropy", Leases(tmp_path, 60.0), cases)
     with pytest.raises(MONAILabelException) as caught:
         ask(strategy, app, label="liver")
-    assert "there is: tube, cavity" in str(caught.value.msg)
+    assert "name one of: tube, cavity" in str(caught.value.msg)
 
 
-def test_a_full_disk_stops_nobody(
+def test_a_full_disk_does_not_stop_the_offer(
     app: TopoLabelApp, cases: CaseScores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object, **__: object) -> None:
@@ -105,10 +107,10 @@ def test_a_full_disk_stops_nobody(
     monkeypatch.setattr(leases, "held", full)
     monkeypatch.setattr(app.queue, "submit", full)
     fresh = CaseScores(cases.app_dir, replace(cases.task, scores=ScoreSpec(samples=7)), app.queue)
-    assert ask(Scored("diversity", leases, fresh), app)["pending"]
+    assert ask(ScoredStrategy("diversity", leases, fresh), app)["pending"]
 
 
-def test_app_toml_brings_them(app_dir: Path, app: TopoLabelApp, tmp_path: Path) -> None:
+def test_app_toml_enables_the_strategies(app_dir: Path, app: TopoLabelApp, tmp_path: Path) -> None:
     toml = app_dir / "app.toml"
     toml.write_text(toml.read_text().replace("[task.train]", "[task.scores]\nsamples = 2\n\n[task.train]"))
     toml.write_text(toml.read_text().replace("[app]", '[app]\nstrategy = "entropy"'))

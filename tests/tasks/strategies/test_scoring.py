@@ -1,4 +1,4 @@
-"""Scores per class, where MONAI Label's own would give 2.0 for a perfect class 2."""
+"""Dice per class; MONAI Label's own method would give 2.0 for a perfect class 2."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_ignored_voxels_and_absent_classes_do_not_count(studies: Path) -> None:
     assert score(studies)[0]["a"] == {"tube": 1.0, "cavity": None, "mean": 1.0}
 
 
-def test_one_misfit_leaves_the_others(studies: Path) -> None:
+def test_a_study_with_mismatched_labels_does_not_stop_the_others(studies: Path) -> None:
     for name, shape in (("good", (4, 4, 4)), ("odd", (3, 4, 4))):
         put(studies, name, "", np.ones((4, 4, 4)))
         put(studies, name, "labels/final", np.ones((4, 4, 4)))

@@ -1,4 +1,4 @@
-"""Judging a task: the study under stress beside the threshold rules, and a folder of cases."""
+"""Evaluation of a task: one study under perturbations, and a folder of cases."""
 
 import json
 from pathlib import Path
@@ -29,17 +29,17 @@ def head(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def threshold(path: Path) -> np.ndarray:
-    """Stand for a network: air in the middle of the field."""
+    """Segment the air in the middle of the field, in place of a network."""
     found = np.asarray(nib.load(path).dataobj) < -400
     middle = np.zeros_like(found)
     middle[15:33, 15:33] = True
     return (found & middle).astype(np.uint8)
 
 
-def test_study_is_judged_clean_and_under_every_stress(tmp_path: Path) -> None:
-    told: list[str] = []
-    answer = evaluate_study(threshold, *head(tmp_path), LABELS, out=tmp_path / "out", progress=told.append)
-    assert list(answer["conditions"]) == ["clean", *STRESSES] and len(told) == len(STRESSES) + 1
+def test_a_study_is_evaluated_unchanged_and_under_each_stress(tmp_path: Path) -> None:
+    lines: list[str] = []
+    answer = evaluate_study(threshold, *head(tmp_path), LABELS, out=tmp_path / "out", progress=lines.append)
+    assert list(answer["conditions"]) == ["clean", *STRESSES] and len(lines) == len(STRESSES) + 1
     clean = answer["conditions"]["clean"]["methods"]
     assert clean["model"]["raw"]["dice"] == 1.0 and clean["model"]["raw"]["betti"] == [1, 0, 0]
     assert clean["model"]["raw"]["outside_ml"] == 0
@@ -52,7 +52,7 @@ def test_study_is_judged_clean_and_under_every_stress(tmp_path: Path) -> None:
     json.dumps(answer, allow_nan=False)
 
 
-def test_cases_are_judged_per_class_with_intervals(tmp_path: Path) -> None:
+def test_cases_are_evaluated_per_class_with_intervals(tmp_path: Path) -> None:
     image, label = head(tmp_path)
     cases = [Case(name, image, label, name) for name in ("a", "b")] + [Case("c", image, None, "c")]
     answer = evaluate_cases(
@@ -64,7 +64,7 @@ def test_cases_are_judged_per_class_with_intervals(tmp_path: Path) -> None:
     json.dumps(answer, allow_nan=False)
 
 
-def test_refuses_what_cannot_be_judged(tmp_path: Path) -> None:
+def test_cases_without_labels_or_on_another_grid_are_refused(tmp_path: Path) -> None:
     image, label = head(tmp_path)
     with pytest.raises(ValueError, match="no case has a label"):
         evaluate_cases(threshold, [Case("c", image, None, "c")], LABELS, out=tmp_path, progress=lambda line: None)

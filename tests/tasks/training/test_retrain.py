@@ -1,4 +1,4 @@
-"""Training from labels: a version with its card and its rows, served only if the gate finds it no worse."""
+"""Training on labels: a version with its card and ledger rows, served only if the gate finds it no worse."""
 
 import dataclasses
 import json
@@ -18,14 +18,14 @@ from lib.records.card import hash_file
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
 from lib.records.versions import champion, find_version, list_versions
-from lib.tasks.serving.models import labels_of, models_of, promote, rollback
-from lib.tasks.serving.weights import shelf, versions_dir
+from lib.tasks.segmentation import learn as module
+from lib.tasks.serving.models import list_models_trained_on, list_training_labels, promote, rollback
+from lib.tasks.serving.weights import open_task_versions, versions_dir
 from lib.tasks.spec import SpecError, TaskSpec
-from lib.tasks.training import retrain as module
 from lib.tasks.training.retrain import retrain
 from lib.tasks.training.training_stats import read_stats
 
-# Long enough to draw both classes: a champion that lacks one is rightly beaten by almost anything.
+# Long enough to learn both classes: almost any version is better than a champion that lacks one.
 LEARNS = {"max_epochs": 16, "patches_per_epoch": 128, "batch_size": 8, "ema_decay": 0.0, "val_interval": 16}
 
 
@@ -54,8 +54,8 @@ def decisions(app_dir: Path) -> list[dict[str, Any]]:
     return [row.body for row in Ledger.of(app_dir).rows("decision")]
 
 
-def poisoned(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Let every training end with weights that were changed."""
+def change_trained_weights(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """Change the weights at the end of each training."""
     real = module.train
 
     def train(*args: Any, **options: Any) -> Any:
@@ -66,14 +66,16 @@ def poisoned(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], t
     monkeypatch.setattr(module, "train", train)
 
 
-def test_writes_a_version_and_says_what_came_of_it(app_dir: Path, task: TaskSpec, starter: Path, studies: Path) -> None:
+def test_a_training_writes_a_version_and_returns_its_outcome(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path
+) -> None:
     outcome = retrain(app_dir, "tubes", studies, {"learning_rate": "1e-3"}, device="cpu")
     root = versions_dir(app_dir, task)
     (version,) = list_versions(root)
     assert outcome.version == version.name and outcome.parent == "starter"
     assert (outcome.train_cases, outcome.val_cases, outcome.held_out_cases) == (1, 1, 1)
     assert outcome.verdict == "hold" and "1 held-out patients are too few" in outcome.reason
-    assert champion(root) is None and shelf(app_dir, task).waiting == version.name
+    assert champion(root) is None and open_task_versions(app_dir, task).waiting == version.name
     card = version.card
     assert card["parent"] == "starter" and card["recipe"]["learning_rate"] == 1e-3 and len(card["data"]) == 1
     assert not set(card["data"]) & set(card["notes"]["held_out"]) and card["notes"]["gate"]["verdict"] == "hold"
@@ -83,22 +85,22 @@ def test_writes_a_version_and_says_what_came_of_it(app_dir: Path, task: TaskSpec
     json.dumps(outcome.as_dict(), allow_nan=False)
 
 
-def test_the_ledger_knows_the_way_from_labels_to_models_and_back(
+def test_the_ledger_links_labels_and_versions_in_both_directions(
     app_dir: Path, task: TaskSpec, starter: Path, studies: Path
 ) -> None:
     outcome = retrain(app_dir, task, studies, device="cpu")
-    (learned,) = labels_of(shelf(app_dir, task), outcome.version)
+    (learned,) = list_training_labels(open_task_versions(app_dir, task), outcome.version)
     label = studies / "labels" / "final" / f"{learned['case']}.nii.gz"
     assert learned["label"] == hash_file(label) and learned["image"] == hash_file(studies / label.name)
     assert Ledger.of(app_dir).rows()[learned["row"] - 1].subject == learned["case"] and learned["source"] == "found"
-    assert [found["version"] for found in models_of(app_dir, learned["label"][:12])] == [outcome.version]
+    assert [found["version"] for found in list_models_trained_on(app_dir, learned["label"][:12])] == [outcome.version]
     (held,) = (case for case, part in parts(app_dir).items() if part == "held_out")
-    assert models_of(app_dir, hash_file(studies / "labels" / "final" / f"{held}.nii.gz")) == []
+    assert list_models_trained_on(app_dir, hash_file(studies / "labels" / "final" / f"{held}.nii.gz")) == []
     states = [row.body["state"] for row in Ledger.of(app_dir).rows("job", "tubes")]
     assert states == ["started", "done"] and verify(app_dir, studies).as_dict()["ok"]
 
 
-def test_a_label_mended_meanwhile_is_for_the_next_training(
+def test_a_label_edited_during_training_does_not_change_it(
     app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = module.train
@@ -114,7 +116,7 @@ def test_a_label_mended_meanwhile_is_for_the_next_training(
     assert retrain(app_dir, task, studies, device="cpu").version
 
 
-def test_who_is_held_out_stays_held_out(
+def test_a_held_out_patient_stays_held_out(
     app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     retrain(app_dir, task, studies, device="cpu")
@@ -134,7 +136,7 @@ def test_who_is_held_out_stays_held_out(
         if name != "ct_99":
             voxels = nib.load(studies / f"{source}.nii.gz")
             (studies / f"{name}.nii.gz").write_bytes((studies / f"{source}.nii.gz").read_bytes())
-            if source == "ct_99":  # another image of the held-out patient, and no copy of one
+            if source == "ct_99":  # another image of the held-out patient, not a copy
                 nib.save(nib.Nifti1Image(np.asarray(voxels.dataobj) + 1, voxels.affine), studies / f"{name}.nii.gz")
     retrain(app_dir, task, studies, device="cpu")
     after = parts(app_dir)
@@ -143,28 +145,28 @@ def test_who_is_held_out_stays_held_out(
     assert trained and not {held, f"{held}_scan2", "a copy"} & set(trained)
 
 
-def shuffled(label: np.ndarray) -> np.ndarray:
+def shuffle_voxels(label: np.ndarray) -> np.ndarray:
     return np.random.default_rng(0).permutation(label.ravel()).reshape(label.shape)
 
 
-def swapped(label: np.ndarray) -> np.ndarray:
+def swap_classes(label: np.ndarray) -> np.ndarray:
     return np.array([0, 2, 1], np.uint8)[label]
 
 
 @pytest.mark.parametrize(
-    ("spoil", "says"),
+    ("spoil", "message"),
     [
-        pytest.param(swapped, "Dice may fall", id="swapped"),
-        pytest.param(shuffled, "every voxel the same value", id="shuffled", marks=pytest.mark.slow),
+        pytest.param(swap_classes, "Dice may fall", id="swapped"),
+        pytest.param(shuffle_voxels, "the same value in every voxel", id="shuffled", marks=pytest.mark.slow),
     ],
 )
-def test_better_is_published_worse_is_rejected_and_rollback_restores_the_bytes(
+def test_a_better_version_is_published_a_worse_one_rejected_and_rollback_restores_the_file(
     app_dir: Path,
     task: TaskSpec,
     starter: Path,
     make_studies: Callable[[int], Path],
     spoil: Callable[[np.ndarray], np.ndarray],
-    says: str,
+    message: str,
 ) -> None:
     studies = make_studies(8)
     good = retrain(app_dir, task, studies, LEARNS, device="cpu")
@@ -181,7 +183,7 @@ def test_better_is_published_worse_is_rejected_and_rollback_restores_the_bytes(
             label = nib.load(path)
             nib.save(nib.Nifti1Image(spoil(np.asarray(label.dataobj)), label.affine), path)
     bad = retrain(app_dir, task, studies, LEARNS, device="cpu")
-    assert (bad.verdict, bad.published) == ("reject", False) and says in bad.reason, bad.reason
+    assert (bad.verdict, bad.published) == ("reject", False) and message in bad.reason, bad.reason
     still = champion(root)
     assert still == served and still.weights_path.read_bytes() == before
     last = decisions(app_dir)[-1]
@@ -198,7 +200,7 @@ def test_better_is_published_worse_is_rejected_and_rollback_restores_the_bytes(
 
 
 @pytest.mark.parametrize("count", [3, 8])
-def test_a_model_of_nan_never_serves(
+def test_a_version_with_nan_weights_is_never_served(
     app_dir: Path,
     task: TaskSpec,
     starter: Path,
@@ -206,25 +208,25 @@ def test_a_model_of_nan_never_serves(
     monkeypatch: pytest.MonkeyPatch,
     count: int,
 ) -> None:
-    poisoned(monkeypatch, lambda weight: weight * math.nan)
+    change_trained_weights(monkeypatch, lambda weight: weight * math.nan)
     outcome = retrain(app_dir, task, make_studies(count), device="cpu")
     assert outcome.verdict == "reject" and "no numbers" in outcome.reason
     root = versions_dir(app_dir, task)
     assert champion(root) is None and find_version(root, outcome.version)
-    with pytest.raises(BrokenOutput, match="cannot serve"):
+    with pytest.raises(BrokenOutput, match="cannot be served"):
         promote(app_dir, "tubes", outcome.version)
     assert champion(root) is None
 
 
-def test_a_constant_model_is_rejected(
+def test_a_version_with_constant_output_is_rejected(
     app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    poisoned(monkeypatch, torch.zeros_like)
+    change_trained_weights(monkeypatch, torch.zeros_like)
     outcome = retrain(app_dir, task, studies, device="cpu")
-    assert outcome.verdict == "reject" and "every voxel the same value" in outcome.reason
+    assert outcome.verdict == "reject" and "the same value in every voxel" in outcome.reason
 
 
-def test_a_training_that_fails_is_a_row_with_its_reason(
+def test_a_failed_training_is_recorded_with_its_reason(
     app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: Any, **__: Any) -> None:
@@ -237,12 +239,12 @@ def test_a_training_that_fails_is_a_row_with_its_reason(
     assert (last["state"], last["reason"]) == ("failed", "RuntimeError: the device is gone")
 
 
-def test_trains_from_scratch_without_weights(app_dir: Path, task: TaskSpec, studies: Path) -> None:
+def test_without_weights_training_starts_from_scratch(app_dir: Path, task: TaskSpec, studies: Path) -> None:
     outcome = retrain(app_dir, task, studies, device="cpu")
     assert outcome.parent == "" and outcome.verdict == "hold" and math.isnan(outcome.parent_score)
 
 
-def test_other_labels_in_app_toml_start_from_scratch(
+def test_changed_labels_in_app_toml_start_from_scratch(
     app_dir: Path, task: TaskSpec, starter: Path, studies: Path
 ) -> None:
     first = retrain(app_dir, task, studies, device="cpu")
@@ -252,22 +254,22 @@ def test_other_labels_in_app_toml_start_from_scratch(
     assert retrain(app_dir, "tubes", studies, device="cpu").parent == ""
 
 
-def test_one_patient_is_too_few(app_dir: Path, task: TaskSpec, studies: Path) -> None:
+def test_labels_of_one_patient_are_too_few(app_dir: Path, task: TaskSpec, studies: Path) -> None:
     label = studies / "labels" / "final" / "ct_0.nii.gz"
     cases = [Case(name, studies / "ct_0.nii.gz", label, "one patient") for name in ("a", "b")]
-    with pytest.raises(ValueError, match="two patients"):
+    with pytest.raises(ValueError, match="fewer than 2 patients"):
         retrain(app_dir, task, cases)
     assert parts(app_dir) == {}
 
 
-@pytest.mark.parametrize(("options", "says"), [({"epochs": 3}, "max_epochs"), ({"max_epochs": "x"}, "takes int")])
-def test_options_are_checked(app_dir: Path, task: TaskSpec, studies: Path, options: dict, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+@pytest.mark.parametrize(("options", "message"), [({"epochs": 3}, "max_epochs"), ({"max_epochs": "x"}, "takes int")])
+def test_options_are_checked(app_dir: Path, task: TaskSpec, studies: Path, options: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         retrain(app_dir, task, studies, options)
 
 
 def test_a_task_without_train_is_not_trained(app_dir: Path, studies: Path) -> None:
     text = (app_dir / "app.toml").read_text()
     (app_dir / "app.toml").write_text(text[: text.index("[task.train]")])
-    with pytest.raises(SpecError, match="not trained"):
+    with pytest.raises(SpecError, match="add a recipe to train it"):
         retrain(app_dir, "tubes", studies)

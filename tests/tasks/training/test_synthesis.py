@@ -1,4 +1,4 @@
-"""Images for a student: of the training part alone, gated, and shown in its next distillation."""
+"""Generated images: trained on the training part only, without copies, and used in the next distillation."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -31,22 +31,22 @@ def studies(tmp_path: Path, write_ct: Callable[..., Path]) -> Path:
     return folder
 
 
-def test_a_students_next_lesson_shows_what_was_made(app_dir: Path, app: AppSpec, studies: Path) -> None:
-    told = []
+def test_generated_images_are_used_in_the_next_distillation(app_dir: Path, app: AppSpec, studies: Path) -> None:
+    reported = []
     answer = synthesise(app_dir, "quick", studies, count=5, maps="labels", options=QUICK, device="cpu",
-                        progress=lambda done, of: told.append((done, of)))  # fmt: skip
-    assert answer["made"] == 5 and told[-1] == (5, 5) and Path(answer["picture"]).is_file()
+                        progress=lambda done, of: reported.append((done, of)))  # fmt: skip
+    assert answer["made"] == 5 and reported[-1] == (5, 5) and Path(answer["picture"]).is_file()
     cases = synthetic_cases(app_dir, app.task("quick"))
     assert len(cases) == answer["kept"] and all(case.label is None for case in cases)
     assert np.asarray(nib.load(cases[0].image).dataobj).shape == (32, 32, 3)
     rows = [row.body for row in Ledger.of(app_dir).rows("job", "quick")]
     assert [row["state"] for row in rows] == ["started", "done"] and rows[-1]["kind"] == "synthesise"
     outcome = retrain(app_dir, "quick", studies, device="cpu")
-    card = module.shelf(app_dir, app.task("quick")).root / "versions" / outcome.version / "card.json"
+    card = module.open_task_versions(app_dir, app.task("quick")).root / "versions" / outcome.version / "card.json"
     assert '"synthetic_0000"' in card.read_text()
 
 
-def test_who_is_held_out_is_never_learned_from(
+def test_only_the_training_part_is_used(
     app_dir: Path, app: AppSpec, studies: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str] = []
@@ -60,21 +60,23 @@ def test_who_is_held_out_is_never_learned_from(
 
 
 @pytest.mark.parametrize(
-    ("name", "maps", "says"),
+    ("name", "maps", "message"),
     [
-        ("quick", "phantom", "phantoms have the labels nasal_cavity"),
-        ("quick", "drawn", "maps are 'phantom' or 'labels'"),
+        ("quick", "phantom", "has other labels than the phantoms .nasal_cavity"),
+        ("quick", "drawn", "it must be 'phantom' or 'labels'"),
     ],
 )
-def test_maps_that_will_not_do(app_dir: Path, app: AppSpec, studies: Path, name: str, maps: str, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
+def test_unsuitable_label_maps_are_refused(
+    app_dir: Path, app: AppSpec, studies: Path, name: str, maps: str, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
         synthesise(app_dir, name, studies, count=2, maps=maps)
 
 
-def test_a_network_of_boxes_gets_no_slices(app_dir: Path, app: AppSpec, studies: Path) -> None:
+def test_a_task_that_segments_volumes_is_refused(app_dir: Path, app: AppSpec, studies: Path) -> None:
     text = (app_dir / "app.toml").read_text()
     text = text.replace("roi = [32, 32], slice_offsets = [-1, 0, 1] }\n\n[task.train]\nrecipe = \"finetune\"",
                         "roi = [32, 32, 16] }\n\n[task.train]\nrecipe = \"finetune\"")  # fmt: skip
     (app_dir / "app.toml").write_text(text)
-    with pytest.raises(SpecError, match="slice by slice"):
+    with pytest.raises(SpecError, match="generated images are slices"):
         synthesise(app_dir, "tubes", studies, count=2)

@@ -1,4 +1,4 @@
-"""The train task: knobs, and the store's final labels as cases."""
+"""The train task: its options, and the store's final labels as cases."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from lib.records.versions import list_versions
 from lib.tasks.serving.weights import versions_dir
 from lib.tasks.spec import TaskSpec
 from lib.tasks.store.archive import ArchiveStore
-from lib.tasks.training.train import RecipeTrain, bare_cases, labelled_cases
+from lib.tasks.training.train import RecipeTrain, labelled_cases, unlabelled_cases
 
 
 @pytest.fixture
@@ -25,41 +25,41 @@ def store(tmp_path: Path, write_ct: Callable[..., Path]) -> LocalDatastore:
     return LocalDatastore(str(folder))
 
 
-def test_knobs_are_the_recipe_fields(app_dir: Path, task: TaskSpec) -> None:
+def test_options_are_the_fields_of_the_recipe(app_dir: Path, task: TaskSpec) -> None:
     info = RecipeTrain(app_dir, task).info()
     assert info["labels"] == {"tube": 1, "cavity": 2}
     assert info["config"]["max_epochs"] == 1 and info["config"]["patches_per_epoch"] == 16 and info["config"]["device"]
 
 
-def test_cases_are_the_final_labels(store: LocalDatastore) -> None:
+def test_cases_are_the_studies_with_a_final_label(store: LocalDatastore) -> None:
     cases = labelled_cases(store)
     assert [(case.id, case.patient) for case in cases] == [("p1_scan1", "p1"), ("p1_scan2", "p1"), ("p2", "p2")]
     assert all(case.image.is_file() and case.label and case.label.is_file() for case in cases)
 
 
-def test_patients_are_known_by_tag_by_pattern_or_by_name(store: LocalDatastore) -> None:
+def test_patients_are_found_by_tag_by_pattern_or_by_name(store: LocalDatastore) -> None:
     tags = {"p1_scan1": {"PatientID": "Anna"}, "p1_scan2": {"PatientID": "UNK", "StudyInstanceUID": "1.2.3"}}
     for image, known in tags.items():
         store.update_image_info(image, known)
     assert [case.patient for case in labelled_cases(store, r"^p")] == ["Anna", "1.2.3", "p"]
 
 
-def test_what_has_no_final_label_is_there_for_a_teacher(store: LocalDatastore, tmp_path: Path) -> None:
+def test_studies_without_a_final_label_are_cases_for_distillation(store: LocalDatastore, tmp_path: Path) -> None:
     labelled = {case.id for case in labelled_cases(store)}
-    bare = bare_cases(store)
-    assert bare and {case.id for case in bare} == set(store.list_images()) - labelled
-    assert all(case.label is None and case.image.is_file() for case in bare)
+    unlabelled = unlabelled_cases(store)
+    assert unlabelled and {case.id for case in unlabelled} == set(store.list_images()) - labelled
+    assert all(case.label is None and case.image.is_file() for case in unlabelled)
     store.__class__ = type("Archive", (ArchiveStore,), {})
-    assert bare_cases(store) == []
+    assert unlabelled_cases(store) == []
 
 
-def test_of_an_archive_the_label_as_it_was_submitted_is_learned_from(
+def test_with_an_archive_the_submitted_label_files_are_used(
     store: LocalDatastore, app_dir: Path, tmp_path: Path
 ) -> None:
-    """What comes back from an archive went through DICOM SEG, and of another program's nobody knows the classes."""
+    """A SEG of the archive was converted, and the classes in a SEG of another program are unknown."""
     labels = LabelVersions(app_dir, Ledger.of(app_dir))
     (tmp_path / "submitted.nii.gz").write_bytes(b"as it was submitted")
-    kept = labels.keep("p2", tmp_path / "submitted.nii.gz")
+    kept = labels.save_copy("p2", tmp_path / "submitted.nii.gz")
     labels.record("p2", Path(store.get_image_uri("p2")), "final", kept, Origin())
 
     class Archive(ArchiveStore):
@@ -72,7 +72,9 @@ def test_of_an_archive_the_label_as_it_was_submitted_is_learned_from(
     assert found == {"p2": kept}
 
 
-def test_a_viewer_request_trains(app_dir: Path, task: TaskSpec, starter: Path, store: LocalDatastore) -> None:
+def test_a_request_of_a_viewer_starts_a_training(
+    app_dir: Path, task: TaskSpec, starter: Path, store: LocalDatastore
+) -> None:
     trainer = RecipeTrain(app_dir, task)
     assert trainer.stats() == {}
     request = {

@@ -1,4 +1,5 @@
-"""Draw the head, neck and chest of one patient as smooth shapes in a canonical frame, in mm.
+"""Paint the head, neck and chest of one patient as smooth shapes in a canonical frame, in mm.
 
-Frame: origin midway between the ear canals, x to the patient's right, y forwards, z upwards; an adult's sizes.
+The origin lies midway between the ear canals; x points to the patient's right, y to the front, z upwards. The sizes are
+those of an adult.
 """

@@ -1,21 +1,21 @@
-"""Build the spine, the vessels and glands of the neck, and the upper chest."""
+"""Paint the spine, the soft tissue and vessels of the neck, and the upper chest."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from lib.data.phantom.anatomy.canvas import Canvas, Field, Point, Region
-from lib.data.phantom.anatomy.shapes import box, capsule, chain, ellipsoid, smooth_interp, smooth_min, wobble
+from lib.data.phantom.anatomy.shapes import box, capsule, chain, ellipsoid, smooth_interp, smooth_min, smooth_noise
 from lib.data.phantom.anatomy.streams import Streams
 
 
 def spine_y(z: Field) -> Field:
-    """Return how far forwards the vertebral bodies lie at some heights."""
+    """Return y of the vertebral bodies at heights `z`, in mm."""
     return smooth_interp(z, [-330, -240, -200, -160, -126, -92, -58, -20], [-38, -30, -16, -3, 5, 10, 9, 7])
 
 
-def spine(canvas: Canvas, streams: Streams) -> None:
-    """Paint the cervical and upper thoracic vertebrae, discs, cord and atlas."""
+def paint_spine(canvas: Canvas, streams: Streams) -> None:
+    """Paint the cervical and upper thoracic vertebrae, the atlas and the spinal cord."""
     rng = streams.of("spine")
     level, size = -24.0, 15.0
     for index in range(15):
@@ -26,7 +26,7 @@ def spine(canvas: Canvas, streams: Streams) -> None:
         level -= size
         size += 0.6
     ring = canvas.region((-45, -40, -36), (45, 30, -10))
-    if not ring.empty:
+    if not ring.is_empty:
         g = ring.grid
         radius = np.sqrt((g.x / 1.35) ** 2 + (g.y + 5) ** 2)
         ring.paint(np.maximum(np.abs(radius - 20) - 3, np.abs(g.z + 22) - 5), 800)
@@ -34,7 +34,7 @@ def spine(canvas: Canvas, streams: Streams) -> None:
             ring.paint(ellipsoid(g, (s * 22, 0, -21), (9, 9, 8)), 600)
         ring.paint(capsule(g, (0, 9, -40), (0, 10, -18), 5), 800)
     cord = canvas.region((-12, -70, -330), (12, 30, -10))
-    if not cord.empty:
+    if not cord.is_empty:
         g = cord.grid
         canal = np.sqrt(g.x**2 + (g.y - spine_y(g.z) + 16) ** 2)
         cord.paint(canal - 8, 10)
@@ -44,7 +44,7 @@ def spine(canvas: Canvas, streams: Streams) -> None:
 def _vertebra(canvas: Canvas, centre: Point, half: Point, index: int, rng: np.random.Generator) -> None:
     x, y, z = centre
     region = canvas.around([(x - 32, y - 58, z - 16), (x + 32, y + 16, z + 14)], 0)
-    if region.empty:
+    if region.is_empty:
         return
     g = region.grid
     body = (np.sqrt((g.x / half[0]) ** 2 + ((g.y - y) / half[1]) ** 2) - 1) * half[1]
@@ -60,20 +60,20 @@ def _vertebra(canvas: Canvas, centre: Point, half: Point, index: int, rng: np.ra
         region.paint(capsule(g, (s * 12, y - 8, z), (s * (20 + 0.8 * index), y - 8 - index, z), 3), 500)
 
 
-def neck(canvas: Canvas, streams: Streams) -> None:
-    """Paint tongue, muscles, glands and vessels of the neck, the vessels sometimes enhanced."""
+def paint_neck(canvas: Canvas, streams: Streams) -> None:
+    """Paint tongue, muscles, glands and vessels of the neck, sometimes with contrast medium."""
     rng = streams.of("neck")
     region = canvas.region((-60, -50, -190), (60, 100, 0))
-    if region.empty:
+    if region.is_empty:
         return
     blood = 45.0 if rng.random() < 0.5 else rng.uniform(110, 350)
     muscle = rng.uniform(50, 68)
     tongue = canvas.region((-32, 24, -82), (32, 92, -18))
-    if not tongue.empty:
+    if not tongue.is_empty:
         tongue.paint(ellipsoid(tongue.grid, (0, 62, -44), (24, 29, 22)), muscle)
         tongue.paint(ellipsoid(tongue.grid, (0, 46, -60), (20, 18, 20)), muscle - 5)
     wall = canvas.region((-24, 0, -150), (24, 36, 14))
-    if not wall.empty:
+    if not wall.is_empty:
         g = wall.grid
         front = np.maximum(g.y - 23, spine_y(g.z) + 6 - g.y)
         wall.paint(np.maximum(front, np.abs(g.x) - 18), muscle)
@@ -87,7 +87,7 @@ def neck(canvas: Canvas, streams: Streams) -> None:
         ]
         for points, radii in cheek:
             local = canvas.around(points, max(radii) + 2)
-            if not local.empty:
+            if not local.is_empty:
                 local.paint(chain(local.grid, points, radii), muscle)
         vessels: list[tuple[list[Point], list[float]]] = [
             ([(s * 24, 14, -20), (s * 26, 22, -85), (s * 20, 22, -165)], [2.6, 3.6, 3.6]),
@@ -95,7 +95,7 @@ def neck(canvas: Canvas, streams: Streams) -> None:
         ]
         for points, radii in vessels:
             local = canvas.around(points, 9)
-            if not local.empty:
+            if not local.is_empty:
                 local.paint(chain(local.grid, points, radii), blood)
         for centre, radii3, hu in (
             ((s * 14.0, 34.0, -128.0), (7.0, 9.0, 20.0), rng.uniform(80, 160)),
@@ -103,12 +103,12 @@ def neck(canvas: Canvas, streams: Streams) -> None:
             ((s * 32.0, 46.0, -72.0), (9.0, 14.0, 9.0), rng.uniform(20, 70)),
         ):
             local = canvas.around([centre], max(radii3) + 2)
-            if not local.empty:
+            if not local.is_empty:
                 local.paint(ellipsoid(local.grid, centre, radii3), hu)
 
 
-def lungs(region: Region) -> Field:
-    """Return the distance to both lungs."""
+def lung_distance(region: Region) -> Field:
+    """Return the signed distance to both lungs in mm, ``(X, Y, Z)``."""
     sides = []
     for s in (-1, 1):
         lung = ellipsoid(region.grid, (s * 66, -22, -276), (50, 66, 104))
@@ -116,11 +116,11 @@ def lungs(region: Region) -> Field:
     return np.minimum(sides[0], sides[1])
 
 
-def upper_chest(canvas: Canvas, streams: Streams) -> None:
+def paint_upper_chest(canvas: Canvas, streams: Streams) -> None:
     """Paint lungs with vessels, ribs, mediastinum, clavicles and shoulders."""
     rng = streams.of("chest")
     region = canvas.region((-145, -115, -340), (145, 80, -155))
-    if not region.empty:
+    if not region.is_empty:
         _thorax(region, rng)
     for s in (-1, 1):
         slump = rng.uniform(-15, 10)
@@ -134,18 +134,18 @@ def upper_chest(canvas: Canvas, streams: Streams) -> None:
         ]
         for points, radii in bones:
             local = canvas.around(points, max(radii) + 2)
-            if not local.empty:
+            if not local.is_empty:
                 bone = chain(local.grid, points, radii)
                 local.paint(bone, 1100)
                 local.paint(bone + 2.0, 250)
     sternum = canvas.region((-30, 20, -340), (30, 70, -170))
-    if not sternum.empty:
+    if not sternum.is_empty:
         sternum.paint(box(sternum.grid, (0, 44, -260), (18, 6, 80), 5), 350)
 
 
 def _thorax(region: Region, rng: np.random.Generator) -> None:
     g = region.grid
-    sdf = lungs(region)
+    sdf = lung_distance(region)
     middle = np.maximum(np.abs(g.x) - 34, np.maximum(g.z + 190, np.abs(g.y - 5) - 36))
     region.paint(np.maximum(middle, -sdf - 4), rng.uniform(-100, 20))
     vessel = 45.0 if rng.random() < 0.5 else rng.uniform(120, 350)
@@ -158,8 +158,10 @@ def _thorax(region: Region, rng: np.random.Generator) -> None:
     for points, radii in pipes:
         region.paint(chain(g, points, radii), vessel)
     region.paint(smooth_min(ellipsoid(g, (-18, 18, -310), (42, 34, 46)), sdf * 0 + 99, 1), vessel * 0.8)
-    tree = np.abs(wobble(g, rng, amplitude=1, wavelength_mm=26)) + np.abs(wobble(g, rng, amplitude=1, wavelength_mm=22))
-    vessels = np.clip(1.5 - tree * 4, 0, 1) + 0.06 * wobble(g, rng, amplitude=1, wavelength_mm=60)
+    tree = np.abs(smooth_noise(g, rng, amplitude=1, wavelength_mm=26)) + np.abs(
+        smooth_noise(g, rng, amplitude=1, wavelength_mm=22)
+    )
+    vessels = np.clip(1.5 - tree * 4, 0, 1) + 0.06 * smooth_noise(g, rng, amplitude=1, wavelength_mm=60)
     lung_hu = rng.uniform(-900, -780)
     region.paint(sdf, (lung_hu + 880 * np.clip(vessels, 0, 1)).astype(np.float32))
     tilt = g.z + 0.45 * g.y + 0.12 * np.abs(g.x)

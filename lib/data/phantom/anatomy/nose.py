@@ -1,4 +1,4 @@
-"""Carve the two nasal passages between septum, turbinates and lateral wall, and open them at the nostrils."""
+"""Paint the two nasal passages between septum, turbinates and lateral wall, open at the nostrils."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.data.phantom.anatomy.body import NOSTRIL_Z
 from lib.data.phantom.anatomy.canvas import NASAL_CAVITY, PHARYNX, Canvas, Field, Grid, Point, Region
-from lib.data.phantom.anatomy.shapes import capsule, chain, smooth_interp, smooth_max, smooth_min, wobble
+from lib.data.phantom.anatomy.shapes import capsule, chain, smooth_interp, smooth_max, smooth_min, smooth_noise
 from lib.data.phantom.anatomy.streams import Streams
 
 CHOANA_Y = 49.0
@@ -21,15 +21,15 @@ class Passage:
 
     Attributes:
         sign: +1 right, -1 left.
-        septum_mm: Half thickness of the septum with its mucosa.
-        bow_mm: Deviation of the septum towards the right.
-        bow_at: Where (y, z) the deviation peaks.
-        gap_septum_mm: Cleft between septum and inferior turbinate.
-        gap_wall_mm: Cleft between inferior turbinate and lateral wall.
-        gap_floor_mm: Cleft under the inferior turbinate.
-        gap_middle_mm: Cleft between septum and middle turbinate.
-        wide: Scale of the width of the cavity.
-        warp_seed: Seed of the sway that septum and both sides share.
+        septum_mm: Half thickness of the septum with mucosa, in mm.
+        bow_mm: Largest deviation of the septum to the right, in mm.
+        bow_at: Place ``(y, z)`` of the largest deviation, in mm.
+        gap_septum_mm: Width of the gap between septum and inferior turbinate, in mm.
+        gap_wall_mm: Width of the gap between inferior turbinate and lateral wall, in mm.
+        gap_floor_mm: Width of the gap below the inferior turbinate, in mm.
+        gap_middle_mm: Width of the gap between septum and middle turbinate, in mm.
+        width_scale: Scale of the width of the cavity.
+        warp_seed: Seed of the random deformation of the septum, the same for both sides.
     """
 
     sign: int
@@ -40,29 +40,29 @@ class Passage:
     gap_wall_mm: float
     gap_floor_mm: float
     gap_middle_mm: float
-    wide: float
+    width_scale: float
     warp_seed: int
 
     def bow(self, y: Field, z: Field) -> Field:
-        """Return how far right the septum's middle plane lies: one bend, and a smaller one back behind it."""
+        """Return x of the middle plane of the septum in mm: one bend, with a smaller opposite bend behind it."""
         y0, z0 = self.bow_at
         front = np.exp(-(((y - y0) / 18) ** 2)) * np.exp(-(((z - z0) / 14) ** 2))
         back = np.exp(-(((y - y0 + 24) / 14) ** 2)) * np.exp(-(((z - z0 - 8) / 16) ** 2))
         return self.bow_mm * (front - 0.6 * back)
 
     def outwards(self, grid: Grid) -> Field:
-        """Return the distance from the septum's middle plane, outwards, in mm."""
-        sway = wobble(grid, np.random.default_rng(self.warp_seed), amplitude=0.7, wavelength_mm=34)
-        return (grid.x - self.bow(grid.y, grid.z) - sway) * np.float32(self.sign)
+        """Return the lateral distance from the middle plane of the septum, in mm, ``(X, Y, Z)``."""
+        warp = smooth_noise(grid, np.random.default_rng(self.warp_seed), amplitude=0.7, wavelength_mm=34)
+        return (grid.x - self.bow(grid.y, grid.z) - warp) * np.float32(self.sign)
 
     def wall(self, y: Field, z: Field) -> Field:
-        """Return how far outwards the lateral wall lies, ``(1, Y, Z)``."""
+        """Return the lateral distance of the lateral wall from the septum in mm, ``(1, Y, Z)``."""
         height = smooth_interp(z, [-17, -11, -2, 6, 13, 18, 24, 30, 38], [10, 13, 14, 13, 11, 7.5, 4.8, 3.8, 3])
         depth = smooth_interp(y, [44, 54, 68, 84, 92, 98, 104, 112], [0.85, 1, 1.05, 0.93, 0.72, 0.5, 0.42, 0.42])
-        return height * depth * np.float32(self.wide)
+        return height * depth * np.float32(self.width_scale)
 
-    def mid_cleft(self, y: float, z: float) -> Point:
-        """Return the middle of the cleft beside the septum at one height."""
+    def gap_centre(self, y: float, z: float) -> Point:
+        """Return the point in the middle of the gap beside the septum at one y and z, in mm."""
         across = np.arange(-12, 12, 0.1, dtype=np.float32)[:, None, None]
         line = Grid(across, np.full((1, 1, 1), y, np.float32), np.full((1, 1, 1), z, np.float32), 0.1)
         off = np.abs(self.outwards(line) - (self.septum_mm + 0.5 * self.gap_septum_mm + 0.2))
@@ -70,7 +70,7 @@ class Passage:
 
 
 def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
-    """Draw the left and the right passage of one nose; the mucosal cycle narrows one of them."""
+    """Draw the left and the right passage of one nose; the nasal cycle narrows one side."""
     rng = streams.of("nose")
     bow = rng.normal(0, 2.5) if rng.random() < 0.75 else 0.0
     bow_at = (rng.uniform(66, 90), rng.uniform(-8, 12))
@@ -92,7 +92,7 @@ def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
                 gap_wall_mm=rng.uniform(0.4, 1.6) * scale,
                 gap_floor_mm=rng.uniform(0.6, 2.2) * scale,
                 gap_middle_mm=rng.uniform(0.5, 1.8) * scale,
-                wide=width * rng.uniform(0.95, 1.05),
+                width_scale=width * rng.uniform(0.95, 1.05),
                 warp_seed=warp_seed,
             )
         )
@@ -100,7 +100,7 @@ def draw_passages(streams: Streams) -> tuple[Passage, Passage]:
 
 
 def _hump(y: Field, start: float, end: float) -> Field:
-    """Return a profile along y that is 1 in the middle and falls to 0 at both ends."""
+    """Return a profile along y that is 1 at the centre and falls to 0 at both ends."""
     t = np.abs((y - (start + end) / 2) / ((end - start) / 2))
     return np.sqrt(np.clip(1 - t**4, 0, 1))
 
@@ -111,7 +111,7 @@ def _oval(u: Field, z: Field, centre_u: Field, centre_z: Field, half_u: Field, h
 
 
 def _inferior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> tuple[Field, Field]:
-    """Return the inferior turbinate's mucosa and its bony core."""
+    """Return the signed distances to the mucosa of the inferior turbinate and to its bony core."""
     start, end = rng.uniform(48, 54), rng.uniform(95, 102)
     profile = _hump(grid.y, start, end)
     mid_wall = passage.wall(grid.y, np.full((1, 1, 1), -4, np.float32))
@@ -129,7 +129,7 @@ def _inferior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) 
 
 
 def _middle(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) -> tuple[Field, Field]:
-    """Return the middle turbinate's mucosa, hung from the roof, and its bony plate."""
+    """Return the signed distances to the mucosa of the middle turbinate and to its bony plate."""
     start, end = rng.uniform(50, 56), rng.uniform(86, 95)
     profile = _hump(grid.y, start, end)
     room = passage.wall(grid.y, np.full((1, 1, 1), 11, np.float32)) - passage.septum_mm - passage.gap_middle_mm
@@ -154,7 +154,7 @@ def _superior(passage: Passage, grid: Grid, u: Field, rng: np.random.Generator) 
 
 
 def _cavity(passage: Passage, grid: Grid, u: Field) -> Field:
-    """Return one side of the nose without turbinates."""
+    """Return the signed distance to the cavity of one side without turbinates."""
     floor = smooth_interp(grid.y, [44, 88, 96, 104, 112], [FLOOR_Z, FLOOR_Z, -12, -8, -6])
     roof = smooth_interp(grid.y, [44, 52, 60, 68, 82, 90, 98, 106, 114], [11, 17, 26, 31, 31, 25, 16, 7, 1])
     swell = 1.2 * np.exp(-(((grid.y - 88) / 8) ** 2) - ((grid.z - 14) / 8) ** 2)
@@ -173,11 +173,11 @@ def _vestibule(passage: Passage, grid: Grid, rng: np.random.Generator) -> Field:
     return smooth_min(back, front, 3)
 
 
-def line(canvas: Canvas, streams: Streams) -> None:
-    """Put mucosa, thin lateral bone and the septum's plate where the passages will be carved."""
+def paint_lining(canvas: Canvas, streams: Streams) -> None:
+    """Paint mucosa, thin lateral bone and the bony septum around the later passages."""
     rng = streams.of("nasal lining")
     region = canvas.region((-22, 44, -18), (22, 112, 40))
-    if region.empty:
+    if region.is_empty:
         return
     g = region.grid
     right = draw_passages(streams)[1]
@@ -192,9 +192,9 @@ def line(canvas: Canvas, streams: Streams) -> None:
 
 
 def carve(canvas: Canvas, streams: Streams) -> None:
-    """Paint the nasal passages."""
+    """Paint the air of the nasal passages and the bony cores of the turbinates."""
     region = canvas.region((-24, 44, -30), (24, 120, 40))
-    if region.empty:
+    if region.is_empty:
         return
     for passage in draw_passages(streams):
         _carve_side(region, passage, streams.of(f"turbinates {passage.sign}"))
@@ -202,7 +202,7 @@ def carve(canvas: Canvas, streams: Streams) -> None:
 
 def _carve_side(region: Region, passage: Passage, rng: np.random.Generator) -> None:
     g = region.grid
-    ripple = wobble(g, rng, amplitude=0.35, wavelength_mm=14)
+    ripple = smooth_noise(g, rng, amplitude=0.35, wavelength_mm=14)
     u = passage.outwards(g) + ripple * 0.5
     cavity = _cavity(passage, g, u)
     inferior, inferior_core = _inferior(passage, g, u, rng)

@@ -1,4 +1,7 @@
-"""Signed distances in mm (negative inside) of the shapes the anatomy is made of."""
+"""Compute signed distances in mm, negative inside, to the shapes of the anatomy.
+
+Each function returns ``(X, Y, Z)``, or an array that broadcasts to it.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ _TINY = np.float32(1e-6)
 
 
 def ellipsoid(grid: Grid, centre: Point, radii: Point) -> Field:
-    """Return the first-order distance to an ellipsoid."""
+    """Return the first-order approximation of the distance to an ellipsoid."""
     k0: Field | float = 0.0
     k1: Field | float = 0.0
     for axis, c, r in zip((grid.x, grid.y, grid.z), centre, radii, strict=True):
@@ -29,7 +32,7 @@ def _distance(k0: Field, k1: Field, smallest: float) -> Field:
 
 
 def capsule(grid: Grid, a: Point, b: Point, radius_a: float, radius_b: float | None = None) -> Field:
-    """Return the distance to a segment with round ends whose radius runs from `radius_a` to `radius_b`."""
+    """Return the distance to a segment with round ends, whose radius changes linearly from `radius_a` to `radius_b`."""
     start = [np.float32(v) for v in a]
     along = [np.float32(q - p) for p, q in zip(a, b, strict=True)]
     rel = [axis - s for axis, s in zip((grid.x, grid.y, grid.z), start, strict=True)]
@@ -41,7 +44,7 @@ def capsule(grid: Grid, a: Point, b: Point, radius_a: float, radius_b: float | N
 
 
 def chain(grid: Grid, points: Sequence[Point], radii: Sequence[float]) -> Field:
-    """Return the distance to capsules joined end to end."""
+    """Return the distance to the union of capsules along a polyline."""
     parts = [capsule(grid, points[i], points[i + 1], radii[i], radii[i + 1]) for i in range(len(points) - 1)]
     return np.minimum.reduce(parts)
 
@@ -56,7 +59,7 @@ def box(grid: Grid, centre: Point, half: Point, rounding: float = 1.0) -> Field:
     return outside + np.minimum(np.maximum(np.maximum(q[0], q[1]), q[2]), 0) - np.float32(rounding)
 
 
-def swept(
+def swept_tube(
     grid: Grid,
     z_nodes: Sequence[float],
     *,
@@ -67,17 +70,17 @@ def swept(
     bend: Sequence[float] | float = 0.0,
     power: float = 2.0,
 ) -> Field:
-    """Return the distance to a tube along z whose (super)elliptic section changes with height.
+    """Return the distance to a tube along z, whose (super)elliptic cross-section changes with height.
 
     Args:
-        grid: Where to measure.
-        z_nodes: Heights at which the section is given, rising or falling.
-        centre_y: Centre of the section per node, in mm.
-        half_x: Half width per node, in mm.
-        half_y: Half depth per node, in mm.
-        centre_x: Lateral centre per node, in mm.
-        bend: Crescent: the centre moves forwards by ``bend * x**2`` (1/mm).
-        power: Exponent of the section, 2 an ellipse, more a rounded rectangle.
+        grid: Samples of the result.
+        z_nodes: Heights of the nodes in mm, ascending or descending.
+        centre_y: y of the centre at each node, in mm.
+        half_x: Half width at each node, in mm.
+        half_y: Half depth at each node, in mm.
+        centre_x: x of the centre at each node, in mm.
+        bend: Curvature in 1/mm; the centre moves to the front by ``bend * x**2``.
+        power: Exponent of the cross-section; 2 is an ellipse, larger values a rounded rectangle.
     """
     z = grid.z
     order = np.argsort(z_nodes)
@@ -102,27 +105,29 @@ def swept(
 
 
 def smooth_interp(x: Field, nodes: Field | Sequence[float], values: Field | Sequence[float]) -> Field:
-    """Interpolate without corners: linear, averaged over a quarter of the mean spacing of the nodes."""
+    """Return a linear interpolation without corners, smoothed over half of the mean node spacing."""
     width = 0.25 * float(nodes[-1] - nodes[0]) / max(len(nodes) - 1, 1)
     shifts = (-width, -width / 2, 0.0, width / 2, width)
     return np.mean([np.interp(x + s, nodes, values) for s in shifts], axis=0).astype(np.float32)
 
 
 def smooth_min(a: Field, b: Field, blend_mm: float) -> Field:
-    """Return the union of two shapes with a fillet of about `blend_mm`."""
+    """Return the distance to the union of two shapes, with a fillet of about `blend_mm`."""
     h = np.maximum(np.float32(blend_mm) - np.abs(a - b), 0)
     return np.minimum(a, b) - h * h * np.float32(0.25 / blend_mm)
 
 
 def smooth_max(a: Field, b: Field, blend_mm: float | Field) -> Field:
-    """Return the intersection of two shapes with a rounded edge."""
+    """Return the distance to the intersection of two shapes, with an edge rounded by about `blend_mm`."""
     blend = np.asarray(blend_mm)
     h = np.maximum(blend.astype(np.float32) - np.abs(a - b), 0)
     return np.maximum(a, b) + h * h * (0.25 / blend).astype(np.float32)
 
 
-def wobble(grid: Grid, rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, terms: int = 4) -> Field:
-    """Return a smooth random field, a few plane waves with standard deviation about `amplitude`."""
+def smooth_noise(
+    grid: Grid, rng: np.random.Generator, *, amplitude: float, wavelength_mm: float, terms: int = 4
+) -> Field:
+    """Return a smooth random field: a sum of plane waves with a standard deviation of about `amplitude`."""
     total = np.zeros(grid.shape, np.float32)
     for _ in range(terms):
         direction = rng.normal(size=3)
@@ -132,16 +137,17 @@ def wobble(grid: Grid, rng: np.random.Generator, *, amplitude: float, wavelength
             np.exp(1j * np.float32(k) * axis).astype(np.complex64)
             for k, axis in zip(direction, (grid.x, grid.y, grid.z), strict=True)
         ]
-        # The real part of a product of three one-dimensional phasors: no cosine per voxel.
+        # The real part of a product of three one-dimensional phasors avoids a cosine for each voxel.
         plane = (wave[0] * wave[1]) * np.complex64(np.exp(1j * phase))
         total += plane.real * wave[2].real - plane.imag * wave[2].imag
     return total * np.float32(amplitude * np.sqrt(2 / terms))
 
 
 def cell_walls(grid: Grid, seeds: Field) -> tuple[Field, np.ndarray]:
-    """Return half the gap between the nearest and second nearest seed, and the nearest seed's index.
+    """Return the distance to the wall of the Voronoi cell, and the index of the nearest seed, ``(X, Y, Z)`` each.
 
-    The gap is 0 on the wall between two cells and grows inwards, so ``wall - gap`` is a cell's distance.
+    The distance is half the difference between the second nearest and the nearest seed: 0 on the wall between two cells
+    and larger inside. ``wall - distance`` is the signed distance to cells with walls of that half thickness.
     """
     points = np.stack(np.broadcast_arrays(grid.x, grid.y, grid.z), -1).reshape(-1, 3)
     pair = KDTree(seeds).query(points, k=2)

@@ -1,4 +1,4 @@
-"""Build the braincase, skull base, facial bones, jaws and eyes."""
+"""Paint the braincase, skull base, facial bones, jaws and eyes."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from lib.data.phantom.anatomy.body import cranium, half_grid, upsample
 from lib.data.phantom.anatomy.canvas import Canvas, Field, Point, Region
-from lib.data.phantom.anatomy.shapes import box, capsule, chain, ellipsoid, smooth_interp, wobble
+from lib.data.phantom.anatomy.shapes import box, capsule, chain, ellipsoid, smooth_interp, smooth_noise
 from lib.data.phantom.anatomy.streams import Streams
 
 SPONGY_HU = 350.0
 
 
 def base_height(x: Field, y: Field) -> Field:
-    """Return the height of the inner skull base in mm, ``(X, Y, 1)``."""
+    """Return z of the inner skull base in mm, ``(X, Y, 1)``."""
     nodes = [-90, -60, -25, 8, 14, 25, 32, 42, 60, 78, 95]
     middle = smooth_interp(y, nodes, [-12, -26, -24, -14, 2, 26, 29, 34, 35, 38, 44])
     side_nodes = [-90, -60, -28, -14, -4, 6, 30, 40, 50, 60, 95]
@@ -22,19 +22,19 @@ def base_height(x: Field, y: Field) -> Field:
     return middle + (side - middle) * (blend * blend * (3 - 2 * blend))
 
 
-def braincase(canvas: Canvas, streams: Streams) -> None:
-    """Paint the vault with diploe, the skull base and the brain."""
+def paint_braincase(canvas: Canvas, streams: Streams) -> None:
+    """Paint the cranial vault with diploe, the cranial floor, brain and ventricles."""
     rng = streams.of("braincase")
     region = canvas.region((-90, -100, -35), (90, 110, 150))
-    if region.empty:
+    if region.is_empty:
         return
     half = half_grid(region.grid)
-    thick = rng.uniform(5, 8.5) + wobble(half, rng, amplitude=0.7, wavelength_mm=70)
+    thick = rng.uniform(5, 8.5) + smooth_noise(half, rng, amplitude=0.7, wavelength_mm=70)
     outer = cranium(half)
     shape = region.grid.shape
     d, t = upsample(outer, shape), upsample(thick, shape)
     base = base_height(region.grid.x, region.grid.y)
-    above = base - region.grid.z + wobble(region.grid, rng, amplitude=1.2, wavelength_mm=30)
+    above = base - region.grid.z + smooth_noise(region.grid, rng, amplitude=1.2, wavelength_mm=30)
     region.paint(np.maximum(d + t, above), 36 + rng.uniform(-4, 4))
     _ventricles(canvas, rng)
     cortical = rng.uniform(900, 1600)
@@ -53,7 +53,7 @@ def _foramen(region: Region) -> Field:
 
 def _ventricles(canvas: Canvas, rng: np.random.Generator) -> None:
     region = canvas.region((-45, -45, 35), (45, 60, 95))
-    if region.empty:
+    if region.is_empty:
         return
     width = rng.uniform(2.5, 7)
     for s in (-1, 1):
@@ -63,11 +63,11 @@ def _ventricles(canvas: Canvas, rng: np.random.Generator) -> None:
         region.paint(ellipsoid(region.grid, (0, -4, 50), (4, 4, 4)), 250)
 
 
-def skull_base(canvas: Canvas, streams: Streams) -> None:
-    """Paint the sphenoid body, clivus, petrous and mastoid bone, pterygoid plates."""
+def paint_skull_base(canvas: Canvas, streams: Streams) -> None:
+    """Paint the sphenoid body, clivus, petrous and mastoid bone, and pterygoid plates."""
     rng = streams.of("skull base")
     middle = canvas.region((-22, 0, -30), (22, 60, 45))
-    if not middle.empty:
+    if not middle.is_empty:
         g = middle.grid
         roof = smooth_interp(g.y, [4, 12, 22, 32, 46, 60], [-16, -12, 3, 12, 15, 16])
         body = np.maximum(np.maximum(np.abs(g.x) - 14, roof - g.z), g.z - base_height(g.x, g.y))
@@ -77,12 +77,12 @@ def skull_base(canvas: Canvas, streams: Streams) -> None:
             middle.paint(np.maximum(np.maximum(shell, np.abs(g.x) - 15), np.maximum(6 - g.y, g.y - 48)), 800)
     for s in (-1, 1):
         region = canvas.around([(s * 10, -40, -38), (s * 75, 30, 30)], 2)
-        if region.empty:
+        if region.is_empty:
             continue
         g = region.grid
         petrous = capsule(g, (s * 50, -14, 4), (s * 18, 8, 3), 10, 6)
         mastoid = ellipsoid(g, (s * 54, -16, -8), (12, 15, 23))
-        bone = np.minimum(petrous, mastoid) + wobble(g, rng, amplitude=0.8, wavelength_mm=18)
+        bone = np.minimum(petrous, mastoid) + smooth_noise(g, rng, amplitude=0.8, wavelength_mm=18)
         region.paint(bone, 550 + rng.uniform(-100, 200))
         region.paint(np.abs(bone + 0.8) - 0.9, 1100)
         region.paint(ellipsoid(g, (s * 30, -3, 4), (7, 5, 5)), 1700)
@@ -91,14 +91,14 @@ def skull_base(canvas: Canvas, streams: Streams) -> None:
             plates.paint(capsule(plates.grid, (s * 16, 49, 12), end, 1.8, 1.0), 800)
 
 
-def face(canvas: Canvas, streams: Streams) -> None:
+def paint_face(canvas: Canvas, streams: Streams) -> None:
     """Paint maxilla, palate, zygoma, orbits with eyes, and the nasal bones."""
     rng = streams.of("face")
     nose = canvas.region((-18, 78, 0), (18, 118, 45))
-    if not nose.empty:
+    if not nose.is_empty:
         nose.paint(np.abs(chain(nose.grid, [(0, 88, 34), (0, 98, 16)], [5.5, 8.5])) - 1.0, 700)
     palate = canvas.region((-30, 40, -40), (30, 100, -5))
-    if not palate.empty:
+    if not palate.is_empty:
         g = palate.grid
         vault = np.maximum(np.abs(g.z + 16.5 + 0.004 * g.x**2) - 2.2, np.abs(g.x) - 24)
         palate.paint(np.maximum(vault, np.maximum(49 - g.y, g.y - 92)), 650)
@@ -109,7 +109,7 @@ def face(canvas: Canvas, streams: Streams) -> None:
 
 def _orbit(canvas: Canvas, s: int, rng: np.random.Generator) -> None:
     region = canvas.around([(s * 8, 38, 0), (s * 58, 102, 50)], 1)
-    if region.empty:
+    if region.is_empty:
         return
     g = region.grid
     cone = capsule(g, (s * 34, 82, 26), (s * 19, 44, 27), 19, 4.5)
@@ -127,11 +127,11 @@ def _orbit(canvas: Canvas, s: int, rng: np.random.Generator) -> None:
 
 
 def _strut(canvas: Canvas, points: list[Point], radii: list[float], *, core_hu: float, shell_hu: float) -> None:
-    """Paint a bent bone, piece by piece in its own small box: first solid, then its spongy core."""
+    """Paint a bent bone along a polyline, segment by segment in small boxes: the solid bone, then the spongy core."""
     for shrink, hu in ((0.0, shell_hu), (1.3, core_hu)):
         for i in range(len(points) - 1):
             local = canvas.around(points[i : i + 2], max(radii[i : i + 2]) + 2)
-            if not local.empty:
+            if not local.is_empty:
                 bone = capsule(local.grid, points[i], points[i + 1], radii[i] - shrink, radii[i + 1] - shrink)
                 local.paint(bone, hu)
 
@@ -151,7 +151,7 @@ def _cheek(canvas: Canvas, s: int, rng: np.random.Generator) -> None:
     for points, radii in shapes:
         _strut(canvas, points, radii, core_hu=SPONGY_HU, shell_hu=1000)
     wing = canvas.around([(s * 40, 40, 0), (s * 56, 82, 44)], 1)
-    if not wing.empty:
+    if not wing.is_empty:
         g = wing.grid
         wing.paint(box(g, (s * 47, 60, 22), (2.2, 16, 18)) + 0.15 * (g.side(s) - 47), 600)
 
@@ -161,13 +161,13 @@ def _arch(width: float, depth: float, front: float, count: int) -> list[tuple[fl
     return [(float(width * np.sin(a) / np.sin(1.25)), float(front - depth * (1 - np.cos(a)))) for a in angles]
 
 
-def jaws(canvas: Canvas, streams: Streams) -> list[Point]:
-    """Paint the alveoli, teeth and mandible; return where metal fillings sit."""
+def paint_jaws(canvas: Canvas, streams: Streams) -> list[Point]:
+    """Paint alveolar ridges, teeth and mandible; return the places of metal fillings, canonical mm."""
     rng = streams.of("jaws")
     gape = rng.uniform(0, 4) if rng.random() < 0.8 else rng.uniform(4, 12)
     region = canvas.region((-65, -5, -90), (65, 110, 15))
     metal: list[Point] = []
-    if region.empty:
+    if region.is_empty:
         return metal
     toothless = rng.random() < 0.08
     for upper, z, front in ((True, -22.0, 94.0), (False, -48.0 - gape, 92.0)):

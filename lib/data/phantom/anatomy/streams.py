@@ -1,4 +1,4 @@
-"""Give every structure its own random stream, so that changing one leaves the others as they were."""
+"""Give each structure its own random stream, so that a change of one structure does not change the others."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ class Streams:
     seed: int
 
     def of(self, name: str) -> np.random.Generator:
-        """Return the stream of the structure called `name`."""
+        """Return the random generator of the structure called `name`."""
         return np.random.default_rng([self.seed, zlib.crc32(name.encode())])

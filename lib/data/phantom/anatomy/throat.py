@@ -1,4 +1,4 @@
-"""Carve pharynx, larynx and trachea, with their cartilages, narrowings and scars."""
+"""Paint pharynx, larynx and trachea, with cartilages, stenoses and scars."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from lib.data.phantom.anatomy.shapes import (
     smooth_interp,
     smooth_max,
     smooth_min,
-    swept,
-    wobble,
+    smooth_noise,
+    swept_tube,
 )
 from lib.data.phantom.anatomy.streams import Streams
 
@@ -29,17 +29,17 @@ class Throat:
     """Sizes of one throat.
 
     Attributes:
-        depth: Scale of the oropharynx's depth, 0.15 collapsed to 1.8 wide.
-        width: Scale of its width.
-        adenoid_mm: Tissue at the roof of the nasopharynx.
-        glottis_mm: Half width between the vocal folds.
-        trachea_mm: Radius of the trachea.
-        drift_mm: Sideways course of the trachea at the carina, to the right.
-        stenosis_z: Height of a tracheal narrowing.
-        stenosis: Share of the diameter left there, 1 none.
-        stenosis_mm: Half length of the narrowing.
-        scar: Tracheostomy-like inward bend of the front wall in mm, 0 none.
-        curtain_mm: Thickness of the soft palate.
+        depth: Scale of the depth of the oropharynx, from 0.15 (collapsed) to 1.8 (wide).
+        width: Scale of the width of the oropharynx.
+        adenoid_mm: Thickness of the adenoids at the roof of the nasopharynx, in mm.
+        glottis_mm: Half width between the vocal folds, in mm.
+        trachea_mm: Radius of the trachea, in mm.
+        drift_mm: Displacement of the trachea to the right at the carina, in mm.
+        stenosis_z: Height z of a tracheal stenosis, in mm.
+        stenosis: Share of the diameter left at the stenosis; 1 without a stenosis.
+        stenosis_mm: Half length of the stenosis, in mm.
+        scar: Depth of a tracheostomy-like indentation of the front wall in mm; 0 without a scar.
+        soft_palate_mm: Thickness of the soft palate, in mm.
     """
 
     depth: float
@@ -52,7 +52,7 @@ class Throat:
     stenosis: float
     stenosis_mm: float
     scar: float
-    curtain_mm: float
+    soft_palate_mm: float
 
 
 def draw_throat(streams: Streams) -> Throat:
@@ -70,12 +70,12 @@ def draw_throat(streams: Streams) -> Throat:
         stenosis=rng.uniform(0.25, 0.85) if narrow else 1.0,
         stenosis_mm=rng.uniform(5, 18),
         scar=rng.uniform(2, 7) if rng.random() < 0.15 else 0.0,
-        curtain_mm=rng.uniform(6, 10),
+        soft_palate_mm=rng.uniform(6, 10),
     )
 
 
 def trachea_axis(throat: Throat, z: Field) -> tuple[Field, Field]:
-    """Return x and y of the trachea's axis at some heights, in mm."""
+    """Return x and y of the tracheal axis at heights `z`, in mm."""
     nodes = [CARINA_Z - 10, -200, -160, -133, -110]
     y = smooth_interp(z, nodes, [2, 14, 29, 35, 40])
     x = smooth_interp(z, nodes, [throat.drift_mm, throat.drift_mm * 0.6, throat.drift_mm * 0.2, 0, 0])
@@ -103,15 +103,15 @@ def _oropharynx(grid: Grid, throat: Throat) -> Field:
     half_y = np.maximum(depth, 0.4)
     back = np.array([25, 23, 22, 21.5, 21.5, 22, 22, 22, 22, 22, 22])
     half_x = np.array([12, 11.5, 11, 11, 12.5, 14, 15.5, 16, 15, 13, 9]) * throat.width
-    return swept(
+    return swept_tube(
         grid, z, centre_y=list(back + half_y), half_x=list(half_x), half_y=list(half_y), bend=-0.012, power=2.4
     )
 
 
-def _curtain(grid: Grid, throat: Throat) -> Field:
-    """Return the soft palate with the uvula."""
+def _soft_palate(grid: Grid, throat: Throat) -> Field:
+    """Return the signed distance to the soft palate with the uvula."""
     sheet = np.sqrt((grid.x / 16) ** 4 + 1) - 1
-    half = throat.curtain_mm / 2
+    half = throat.soft_palate_mm / 2
     rise = -12.5 - half
     points: list[Point] = [(0, 56, rise), (0, 44, rise - 2), (0, 36, rise - 10), (0, 34, rise - 22)]
     flat = Grid(grid.x[:1] * 0, grid.y, grid.z, grid.step_mm)
@@ -124,7 +124,7 @@ def _valleculae(grid: Grid) -> Field:
 
 
 def _epiglottis(grid: Grid, thick: float, lean: float) -> Field:
-    """Return a curved leaf that rises behind the tongue."""
+    """Return the signed distance to the epiglottis, a curved leaf behind the tongue."""
     bent = Grid(grid.x[:1] * 0, grid.y + 0.03 * grid.x**2, grid.z, grid.step_mm)
     points: list[Point] = [(0, 50, -101), (0, 44, -88), (0, 37 - lean, -74)]
     leaf = np.full(grid.shape, np.float32(1e3))
@@ -140,7 +140,7 @@ def _laryngeal_tube(grid: Grid, throat: Throat) -> Field:
     centre = [34, 35.5, 38, 40.5, 42, 42, 42, 41.5, 39.5, 37.5, 35]
     half_y = [6, 7.5, 8.5, 9, 9.5, 10, 10, 9.5, 9, 9, throat.trachea_mm]
     half_x = [9, 9, 8, 6.5, 4.5, 6.2, fold, fold + 1.8, 5.8, 7.2, throat.trachea_mm * 0.95]
-    return swept(grid, z, centre_y=centre, half_x=half_x, half_y=half_y)
+    return swept_tube(grid, z, centre_y=centre, half_x=half_x, half_y=half_y)
 
 
 def _piriform(grid: Grid, s: int, rng: np.random.Generator) -> Field:
@@ -156,7 +156,7 @@ def _tracheal_tube(grid: Grid, throat: Throat) -> Field:
     px, py = grid.x - x0, grid.y - y0
     circle = np.sqrt(px**2 + (py * 0.97) ** 2) - radius
     back = -py - radius * 0.62 - 0.01 * px**2
-    # Rounded less where it is narrow, or a stenosis would be closed by its own edge.
+    # Rounded less at a narrow place: a rounded edge would close a stenosis.
     sdf = smooth_max(circle, back, np.minimum(3, 0.6 * radius))
     if throat.scar:
         bump = throat.scar * np.exp(-(((z + 150) / 7) ** 2)) * np.exp(-((px / 5) ** 2))
@@ -164,21 +164,21 @@ def _tracheal_tube(grid: Grid, throat: Throat) -> Field:
     return np.maximum(sdf, np.maximum(CARINA_Z - z, z - CRICOID_Z - 6))
 
 
-def cartilages(canvas: Canvas, streams: Streams) -> None:
-    """Paint hyoid, thyroid, cricoid and tracheal rings, partly calcified."""
+def paint_cartilages(canvas: Canvas, streams: Streams) -> None:
+    """Paint the hyoid bone and the laryngeal cartilages, partly calcified."""
     rng = streams.of("cartilage")
     throat = draw_throat(streams)
     hyoid: list[Point] = [(-20, 34, -80), (-14, 48, -83), (0, 54, -84), (14, 48, -83), (20, 34, -80)]
     local = canvas.around(hyoid, 6)
-    if not local.empty:
+    if not local.is_empty:
         local.paint(chain(local.grid, hyoid, [1.8, 2.2, 3.2, 2.2, 1.8]), rng.uniform(200, 700))
     region = canvas.region((-26, 14, -140), (26, 64, -86))
-    if region.empty:
+    if region.is_empty:
         return
     g = region.grid
     shield = np.abs(np.sqrt((g.x / 0.85) ** 2 + (g.y - 34) ** 2 + 4) - 21 + 0.12 * (g.z + 104)) - 1.6
     shield = np.maximum(np.maximum(shield, 26 - g.y), np.maximum(-118 - g.z, g.z + 92 + 0.02 * g.x**2))
-    patchy = wobble(g, rng, amplitude=1, wavelength_mm=14)
+    patchy = smooth_noise(g, rng, amplitude=1, wavelength_mm=14)
     hardness = rng.uniform(0, 1)
     region.paint(shield, (90 + hardness * 350 * np.clip(patchy, 0, 1.5)).astype(np.float32))
     ring = np.abs(np.sqrt(g.x**2 + (g.y - 36) ** 2) - throat.trachea_mm - 2.6) - 1.6
@@ -189,12 +189,12 @@ def cartilages(canvas: Canvas, streams: Streams) -> None:
         region.paint(ellipsoid(g, (s * 6, 29, -105), (2.5, 3, 6)), 120 + 200 * hardness)
 
 
-def tracheal_wall(canvas: Canvas, streams: Streams) -> None:
-    """Paint the trachea's wall and rings, then the oesophagus, sometimes with gas."""
+def paint_tracheal_wall(canvas: Canvas, streams: Streams) -> None:
+    """Paint wall and rings of the trachea, and the oesophagus, sometimes with gas."""
     rng = streams.of("oesophagus")
     throat = draw_throat(streams)
     region = canvas.region((-30, -35, -300), (40, 64, -112))
-    if region.empty:
+    if region.is_empty:
         return
     g = region.grid
     tube = _tracheal_tube(g, throat)
@@ -207,34 +207,34 @@ def tracheal_wall(canvas: Canvas, streams: Streams) -> None:
     below = g.z + 124
     region.paint(np.maximum(away - 5, below), 40)
     if rng.random() < 0.45:
-        bubbles = wobble(g, rng, amplitude=1.4, wavelength_mm=rng.uniform(25, 60))
+        bubbles = smooth_noise(g, rng, amplitude=1.4, wavelength_mm=rng.uniform(25, 60))
         region.paint_air(np.maximum(away - 1.0 - bubbles, below + 6).astype(np.float32))
 
 
 def carve(canvas: Canvas, streams: Streams) -> None:
-    """Paint the air from the choanae to the carina, and the bronchi beyond it as `IGNORE`."""
+    """Paint the air from the choanae to the carina, and the bronchi below it as `IGNORE`."""
     throat = draw_throat(streams)
     upper = canvas.region((-26, 16, -120), (26, 66, 16))
-    if not upper.empty:
+    if not upper.is_empty:
         _upper(upper, throat, streams.of("pharynx"))
     lower = canvas.region((-26, -12, -310), (32, 62, -100))
-    if not lower.empty:
+    if not lower.is_empty:
         _lower(lower, throat, streams.of("bronchi"))
 
 
 def _upper(region: Region, throat: Throat, rng: np.random.Generator) -> None:
     g = region.grid
-    rough = wobble(g, rng, amplitude=0.5, wavelength_mm=16)
+    rough = smooth_noise(g, rng, amplitude=0.5, wavelength_mm=16)
     pharynx = smooth_min(_nasopharynx(g, throat, rng), _oropharynx(g, throat), 3)
     pharynx = smooth_min(pharynx, _valleculae(g), 2)
     for s in (-1, 1):
         pharynx = smooth_min(pharynx, _piriform(g, s, rng), 2)
     tube = _laryngeal_tube(g, throat)
     leaf = _epiglottis(g, rng.uniform(1.1, 1.7), rng.uniform(-3, 4)) + rough * 0.2
-    curtain = _curtain(g, throat)
-    solid = np.minimum(leaf, curtain)
+    soft_palate = _soft_palate(g, throat)
+    solid = np.minimum(leaf, soft_palate)
     region.paint_airway(np.maximum(pharynx + rough, -solid), PHARYNX)
-    # The inlet: a plane from the tip of the epiglottis down to the arytenoids.
+    # The laryngeal inlet is a plane from the tip of the epiglottis down to the arytenoids.
     inlet = g.z + 76 + (36 - g.y) * 1.9
     front = np.maximum(tube + rough * 0.6, -solid)
     region.paint_airway(np.maximum(front, inlet), LARYNX)
@@ -245,7 +245,7 @@ def _upper(region: Region, throat: Throat, rng: np.random.Generator) -> None:
 
 def _lower(region: Region, throat: Throat, rng: np.random.Generator) -> None:
     g = region.grid
-    rough = wobble(g, rng, amplitude=0.3, wavelength_mm=18)
+    rough = smooth_noise(g, rng, amplitude=0.3, wavelength_mm=18)
     larynx = np.maximum(_laryngeal_tube(g, throat), np.maximum(g.z + 106, CRICOID_Z - 4 - g.z))
     trachea = smooth_min(_tracheal_tube(g, throat) + rough, np.maximum(larynx, g.z + 118), 3)
     part = np.where(g.z > CRICOID_Z, LARYNX, TRACHEA).astype(np.uint8) + np.zeros(g.shape, np.uint8)

@@ -1,4 +1,4 @@
-"""Draw bone scans from seeds: a body with its skeleton, lesions at known places, and what a gamma camera sees."""
+"""Procedural bone scans: a body with skeleton and lesions at known places, and a simulated gamma camera."""
 
 from lib.data.scintigraphy.skeleton.case import ScanCase, make_case
 from lib.data.scintigraphy.skeleton.cohort import write_pairs

@@ -1,4 +1,4 @@
-"""Paint a figure: flesh, bones, growth plates, kidneys and bladder; and say where lesions may lie."""
+"""Paint the soft tissue, bones, growth plates, kidneys and bladder of a figure, and list sites for lesions."""
 
 from __future__ import annotations
 
@@ -11,20 +11,23 @@ from lib.data.scintigraphy.skeleton.canvas import Canvas, Point
 from lib.data.scintigraphy.skeleton.figure import Figure
 
 BONE, FLESH = 1.0, 0.06
-"""Uptake per volume, of a normal bone and beside it."""
+"""Uptake per volume of normal bone and of soft tissue."""
 RIBS, VERTEBRAE = 11, 24
-WORN = 0.4
-"""Share of a grown person's joints that take up more than bone does."""
+WORN_FRACTION = 0.4
+"""Share of the joints of an adult that have increased uptake from wear."""
 GRAIN_MM = (4.0, 12.0)
-"""How far, SD, the uptake of one bone varies together."""
+"""Correlation lengths of the random uptake within a bone, as the SD of a Gaussian."""
 
 
 @dataclass
 class Painter:
-    """A canvas, a figure, and the middles of the bones painted so far.
+    """Painter of one figure on one canvas.
 
     Attributes:
-        sites: ``(place, radius_mm)`` by the name of the region, where a lesion may lie.
+        canvas: Canvas to paint on.
+        figure: Size and posture of the person.
+        rng: Random generator.
+        sites: Possible sites of a lesion, ``(place, radius_mm)`` by region.
     """
 
     canvas: Canvas
@@ -35,7 +38,7 @@ class Painter:
     def bone(
         self, region: str, points: list[Point], radius_mm: float, uptake: float = 1.0, *, end: float = 1.0
     ) -> None:
-        """Paint a bone along a line, thicker or thinner at its end, and keep the middles of its parts as sites."""
+        """Paint a bone along a line, with radius ``radius_mm * end`` at its end; its segments become sites."""
         radius = radius_mm * self.figure.trunk
         radii = [radius * float(share) for share in np.linspace(1, end, len(points))]
         self.canvas.rods(points, radii, BONE * uptake * self.jitter())
@@ -43,25 +46,25 @@ class Painter:
             self.sites.setdefault(region, []).append((_between(a, b, 0.5), radius))
 
     def plate(self, at: Point, radius_mm: float) -> None:
-        """Paint a growth plate, where the figure still grows."""
+        """Paint a growth plate, if the figure is still growing."""
         if self.figure.growing:
             t = self.figure.trunk
             self.canvas.ball(at, (radius_mm * t, radius_mm * t, 7 * t), BONE * self.rng.uniform(2.0, 4.0))
 
     def joint(self, at: Point, radius_mm: float) -> None:
-        """Paint what wear makes of a joint, where the figure has grown."""
-        if not self.figure.growing and self.rng.random() < WORN:
+        """Paint the uptake of a worn joint at random, if the figure is an adult."""
+        if not self.figure.growing and self.rng.random() < WORN_FRACTION:
             radius = radius_mm * self.figure.trunk * self.rng.uniform(0.4, 1.0)
             uptake = float(np.exp(self.rng.uniform(np.log(0.5), np.log(5.0))))
             self.canvas.ball(at, (radius, radius, radius * self.rng.uniform(0.5, 1.0)), BONE * uptake)
 
     def jitter(self) -> float:
-        """Return how much one bone takes up against another."""
+        """Return a random factor of the uptake of one bone."""
         return float(np.exp(self.rng.normal(0, 0.08)))
 
 
 def paint(canvas: Canvas, figure: Figure, rng: np.random.Generator) -> dict[str, list[tuple[Point, float]]]:
-    """Paint everything but lesions; return where these may lie, by region."""
+    """Paint everything except lesions, and return the possible sites of lesions by region."""
     painter = Painter(canvas, figure, rng)
     _trunk(painter)
     for side in (-1, 1):
@@ -115,7 +118,7 @@ def _trunk(p: Painter) -> None:
 
 
 def _rib(p: Painter, side: int, number: int) -> None:
-    """Paint one rib: from the spine round the side to the front, lower in front than behind."""
+    """Paint one rib from the spine around the side to the front, where it lies lower."""
     f, t = p.figure, p.figure.trunk
     start = f.spine(0.78 - 0.036 * number)
     wide = (75 + 65 * np.sqrt(np.sin(np.pi * (0.12 + 0.62 * number / RIBS)))) * t
@@ -159,7 +162,7 @@ def _leg(p: Painter, side: int) -> None:
     ]
     p.bone("tibia", fibula, 6, 0.6)
     condyles = [(knee[0] + x * t, *knee[1:]) for x in (-20, 20)]
-    for at, radius in ((hip, 24), *((each, 20) for each in condyles), (ankle, 20)):
+    for at, radius in ((hip, 24), *((condyle, 20) for condyle in condyles), (ankle, 20)):
         p.joint(at, radius)
     p.bone("foot", [ankle, (ankle[0], -25 * t, 25 * t)], 22, 0.7)
     p.bone("foot", [ankle, _between(ankle, toe, 0.5), toe], 17, 0.6, end=1.2)

@@ -1,4 +1,4 @@
-"""What a gamma camera records of a body: attenuation by depth, resolution by distance, scatter, and a Poisson draw."""
+"""Simulate a gamma camera: attenuation by depth, resolution by distance, scatter and Poisson noise."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ VIEWS = ("anterior", "posterior")
 
 @dataclass(frozen=True)
 class Camera:
-    """A detector on either side, with a collimator for low energies and high resolution.
+    """A gamma camera with two detectors, each with a low-energy high-resolution collimator.
 
     Attributes:
-        attenuation_per_mm: Of 140 keV in water.
-        intrinsic_mm: Resolution (FWHM) of the crystal.
-        collimator_mm: FWHM at its face.
-        collimator_slope: What the FWHM gains for each mm of distance.
-        gap_mm: Between skin and collimator.
-        scatter_fraction: Scattered counts for each that was not.
-        scatter_mm: How wide they spread, SD.
-        air: Counts beside the body, a share of its mean.
+        attenuation_per_mm: Attenuation of 140 keV in water, per mm.
+        intrinsic_mm: Resolution (FWHM) of the crystal, in mm.
+        collimator_mm: FWHM at the face of the collimator, in mm.
+        collimator_slope: Increase of the FWHM per mm of distance.
+        gap_mm: Distance between skin and collimator, in mm.
+        scatter_fraction: Ratio of scattered to unscattered counts.
+        scatter_mm: Spread of the scattered counts (SD), in mm.
+        air: Background counts, as a share of the mean of the image.
     """
 
     attenuation_per_mm: float = 0.0154
@@ -39,12 +39,12 @@ class Camera:
     air: float = 0.01
 
     def sigma_mm(self, distance_mm: float) -> float:
-        """Return the standard deviation of what a point becomes at a distance from the collimator."""
+        """Return the standard deviation in mm of the image of a point at a distance from the collimator."""
         fwhm = np.hypot(self.intrinsic_mm, self.collimator_mm + self.collimator_slope * distance_mm)
         return float(fwhm) / FWHM_OF_SIGMA
 
-    def see(self, canvas: Canvas) -> NDArray[np.float32]:
-        """Return the mean rates ``(2, H, W)`` of the anterior view and of the posterior one, as seen from the back."""
+    def mean_rates(self, canvas: Canvas) -> NDArray[np.float32]:
+        """Return mean rates ``(2, H, W)`` of the anterior and the posterior view, the latter as seen from the back."""
         primary = np.stack([self._primary(canvas, side) for side in (1, -1)])
         scattered = gaussian_filter(primary, (0, *[self.scatter_mm / canvas.pixel_mm] * 2), truncate=3)
         rate = primary + np.float32(self.scatter_fraction) * scattered
@@ -53,7 +53,7 @@ class Camera:
         return rate
 
     def _primary(self, canvas: Canvas, side: int) -> NDArray[np.float32]:
-        """Return what comes through to one side, slab by slab."""
+        """Return the unscattered rate ``(H, W)`` on one side, summed over the slabs."""
         body = canvas.front > canvas.back
         skin = np.where(body, side * (canvas.front if side > 0 else canvas.back), 0)
         nearest = float(skin.max()) + self.gap_mm
@@ -67,7 +67,7 @@ class Camera:
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
-    """Return a camera: how near it comes, and how wide its energy window lets scatter and background in."""
+    """Return a camera with random distance, scatter and background."""
     return Camera(
         gap_mm=float(rng.uniform(15, 60)),
         scatter_fraction=float(rng.uniform(0.15, 0.45)),
@@ -76,6 +76,6 @@ def draw_camera(rng: np.random.Generator) -> Camera:
     )
 
 
-def record(rate: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.int32]:
-    """Return counts drawn from mean counts."""
+def draw_counts(rate: NDArray[np.floating], rng: np.random.Generator) -> NDArray[np.int32]:
+    """Return Poisson counts for mean counts of any shape."""
     return rng.poisson(rate).astype(np.int32)

@@ -1,4 +1,4 @@
-"""Hold the activity of a body in slabs from back to front, and paint rods and balls into them."""
+"""Canvas: the activity of a body in slabs from back to front, and methods to paint shapes."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scipy.ndimage import gaussian_filter
 
 Field = NDArray[np.float32]
 Point = tuple[float, float, float]
-"""Millimetres: to the right of the picture, to the front, upwards from the soles."""
+"""Position in mm: towards the right of the picture, towards the front, and upwards from the soles."""
 
 SLABS = 9
 SLAB_MM = 30.0
-STEEPEST = 5.0
-"""The most that a rod seen nearly end on gains in brightness for being seen so."""
+MAX_BRIGHTENING = 5.0
+"""Largest factor of brightness for a rod that points nearly along the line of sight."""
 
 
 @dataclass(frozen=True)
@@ -25,12 +25,12 @@ class Canvas:
     """Activity and outline of a body.
 
     Attributes:
-        x: ``(1, W)``, mm.
-        z: ``(H, 1)``, mm, downwards in the rows.
-        activity: ``(SLABS, H, W)``: activity times mm along each pixel's line, by depth; slab 0 lies at the back.
-        front: ``(H, W)``: the skin in front, mm; below `back` where there is no body.
-        back: ``(H, W)``.
-        pixel_mm: Spacing.
+        x: Position of the columns ``(1, W)``, in mm.
+        z: Height of the rows ``(H, 1)``, in mm; it decreases with the row.
+        activity: Activity times mm along the line of sight ``(SLABS, H, W)``; slab 0 is at the back.
+        front: Depth of the front skin ``(H, W)``, in mm; below `back` outside the body.
+        back: Depth of the back skin ``(H, W)``, in mm.
+        pixel_mm: Pixel spacing, in mm.
     """
 
     x: Field
@@ -42,7 +42,7 @@ class Canvas:
 
     @classmethod
     def blank(cls, shape: tuple[int, int], pixel_mm: float) -> Canvas:
-        """Return an empty canvas, the body's midline in the middle and its soles 60 mm above the lower edge."""
+        """Return an empty canvas with the midline of the body in the middle and the soles 60 mm above the edge."""
         height, width = shape
         x = ((np.arange(width) - (width - 1) / 2) * pixel_mm).astype(np.float32)[None]
         z = ((height - 0.5 - np.arange(height)) * pixel_mm - 60).astype(np.float32)[:, None]
@@ -54,16 +54,16 @@ class Canvas:
         return (float(self.z[0, 0]) - z) / self.pixel_mm
 
     def column(self, x: float) -> float:
-        """Return the column of a place, not rounded."""
+        """Return the column of a position, not rounded."""
         return (x - float(self.x[0, 0])) / self.pixel_mm
 
     def rods(self, points: Sequence[Point], radii_mm: Sequence[float], activity: float) -> None:
-        """Add a bent rod of round section along a line; where its straight parts meet they do not add up.
+        """Add a bent rod with round cross-section along a line; its straight segments do not add up where they meet.
 
         Args:
-            points: The line.
-            radii_mm: The radius at each point, changing evenly in between.
-            activity: Per volume.
+            points: Points of the line.
+            radii_mm: Radius at each point, in mm; it is interpolated between points.
+            activity: Activity per volume.
         """
         reach = max(radii_mm)
         xs, _, zs = zip(*points, strict=True)
@@ -73,13 +73,13 @@ class Canvas:
             thickness, at = self._rod(box, a, b, first, last)
             seen = float(np.hypot(b[0] - a[0], b[2] - a[2]))
             steep = float(np.hypot(seen, b[1] - a[1])) / max(seen, 1e-3)
-            part = thickness * np.float32(activity * min(steep, STEEPEST))
+            part = thickness * np.float32(activity * min(steep, MAX_BRIGHTENING))
             depth = np.where(part > amount, at, depth)
             amount = np.maximum(part, amount)
         self._add(box, amount, depth)
 
     def ball(self, centre: Point, radii_mm: Point, activity: float, *, wall_mm: float = 0.0) -> None:
-        """Add an ellipsoid, or with a wall its shell alone."""
+        """Add an ellipsoid, or only its shell if `wall_mm` is above 0."""
         box, half, depth = self._ball(centre, radii_mm)
         if not wall_mm:
             self._add(box, 2 * half * np.float32(activity), depth)
@@ -92,7 +92,7 @@ class Canvas:
     def flesh(
         self, a: Point, b: Point, radius_mm: float, *, end_radius_mm: float | None = None, deep: float = 1.0
     ) -> None:
-        """Widen the outline by a rod of flesh, `deep` times as deep as it is wide."""
+        """Extend the outline by a rod of soft tissue that is `deep` times as deep as wide."""
         last = radius_mm if end_radius_mm is None else end_radius_mm
         reach = max(radius_mm, last)
         (left, right), (low, high) = sorted((a[0], b[0])), sorted((a[2], b[2]))
@@ -101,17 +101,17 @@ class Canvas:
         self._outline(box, np.where(thickness > 0, thickness / 2 * deep, -1e3), depth)
 
     def bulk(self, centre: Point, radii_mm: Point) -> None:
-        """Widen the outline by an ellipsoid of flesh."""
+        """Extend the outline by an ellipsoid of soft tissue."""
         box, half, depth = self._ball(centre, radii_mm)
         self._outline(box, np.where(half > 0, half, -1e3), depth)
 
     def vary(self, grain_mm: float, spread: float, rng: np.random.Generator) -> None:
-        """Multiply what was painted by a random factor of mean 1 that varies from place to place.
+        """Multiply the activity by a smooth random field with mean 1.
 
         Args:
-            grain_mm: How far it varies together, the SD of a Gaussian.
-            spread: SD of its logarithm.
-            rng: The random numbers.
+            grain_mm: Correlation length of the field, as the SD of a Gaussian in mm.
+            spread: SD of the logarithm of the field.
+            rng: Random generator.
         """
         white = rng.standard_normal(self.activity.shape, np.float32)
         smooth = gaussian_filter(white, (0, *[grain_mm / self.pixel_mm] * 2), mode="wrap")
@@ -119,14 +119,14 @@ class Canvas:
         self.activity[:] *= np.exp(smooth - np.float32(spread**2 / 2))
 
     def fill(self, activity: float) -> None:
-        """Add flesh's own activity between back and front."""
+        """Add the activity of soft tissue between back and front."""
         edges = (np.arange(SLABS + 1) - SLABS / 2) * SLAB_MM
         for slab, (low, high) in enumerate(pairwise(edges)):
             inside = np.minimum(self.front, high) - np.maximum(self.back, low)
             self.activity[slab] += np.float32(activity) * np.clip(inside, 0, None)
 
     def _rod(self, box: tuple[slice, slice], a: Point, b: Point, first: float, last: float) -> tuple[Field, Field]:
-        """Return the thickness of a rod in a box, and the depth of its middle."""
+        """Return the thickness of a rod in a box of pixels, and the depth of its centre, both in mm."""
         x, z = self.x[:, box[1]], self.z[box[0]]
         along = np.array([b[0] - a[0], b[2] - a[2]], np.float32)
         length = max(float(along @ along), 1e-6)
@@ -142,7 +142,7 @@ class Canvas:
         return box, half, np.full_like(half, centre[1])
 
     def _half(self, box: tuple[slice, slice], centre: Point, radii: Point) -> Field:
-        """Return half the thickness of an ellipsoid."""
+        """Return half the thickness of an ellipsoid, in mm."""
         x, z = self.x[:, box[1]], self.z[box[0]]
         apart = np.square((x - centre[0]) / radii[0]) + np.square((z - centre[2]) / radii[2])
         return (radii[1] * np.sqrt(np.clip(1 - apart, 0, None))).astype(np.float32)
@@ -154,7 +154,7 @@ class Canvas:
         return slice(top, bottom), slice(first, last)
 
     def _add(self, box: tuple[slice, slice], amount: Field, depth: Field) -> None:
-        """Share an amount between the two slabs whose middles lie about its depth."""
+        """Distribute an amount between the two slabs that are nearest to its depth."""
         place = np.clip(depth / SLAB_MM + (SLABS - 1) / 2, 0, SLABS - 1.001)
         lower = place.astype(np.intp)
         share = (place - lower).astype(np.float32)

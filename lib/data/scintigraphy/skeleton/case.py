@@ -1,4 +1,4 @@
-"""Make one bone scan with its truth from a seed: the mean counts of both views, with its lesions and without."""
+"""Make one procedural bone scan from a seed, with the exact mean counts with and without its lesions."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from numpy.typing import NDArray
 
 from lib.data.phantom.anatomy.streams import Streams
 from lib.data.scintigraphy.skeleton.bones import BONE, paint
-from lib.data.scintigraphy.skeleton.camera import VIEWS, draw_camera, record
+from lib.data.scintigraphy.skeleton.camera import VIEWS, draw_camera, draw_counts
 from lib.data.scintigraphy.skeleton.canvas import Canvas, Point
 from lib.data.scintigraphy.skeleton.figure import Figure, draw_figure
 
 COUNTS_PER_VIEW = (0.6e6, 4.0e6)
-"""Of a standard whole-body scan, each view, drawn on a scale of ratios; the real one that comes along has 3.6e6."""
+"""Range of the counts per view of a standard scan, log-uniform; the real sample scan has 3.6e6."""
 FIELD_MM = (2080.0, 580.0)
-MOST_LESIONS = 6
+MAX_LESIONS = 6
 
 
 @dataclass(frozen=True)
 class Lesion:
-    """A lesion: where it is, and how much it adds.
+    """A lesion.
 
     Attributes:
-        region: The bone.
-        place_mm: Its middle.
-        radius_mm: Of the ball.
-        uptake: Times that of normal bone, on top of it.
-        pixels: Row and column of its middle in each view, not rounded.
+        region: Name of the bone.
+        place_mm: Centre of the lesion, in mm.
+        radius_mm: Radius of the lesion, in mm.
+        uptake: Added uptake, as a multiple of that of normal bone.
+        pixels: Row and column of the centre in each view, not rounded.
     """
 
     region: str
@@ -40,17 +40,17 @@ class Lesion:
 
 @dataclass(frozen=True, eq=False)
 class ScanCase:
-    """A scan and its truth.
+    """A procedural scan and its ground truth.
 
     Attributes:
-        counts: int32 ``(2, H, W)``: one standard scan, anterior and posterior, the latter as seen from the back.
-        mean: What it was drawn from, float32 of the same shape.
-        healthy: The mean without the lesions; both differ in nothing else.
-        lesions: In the order of the bones.
-        pixel_mm: Spacing.
-        figure: Whose it is.
-        views: What each view is.
-        seed: What it was made from.
+        counts: Counts of one standard scan, int32 ``(2, H, W)``: anterior, and posterior as seen from the back.
+        mean: Mean counts, float32 ``(2, H, W)``.
+        healthy: Mean counts without the lesions, float32 ``(2, H, W)``.
+        lesions: The lesions of the scan.
+        pixel_mm: Pixel spacing, in mm.
+        figure: Size and posture of the person.
+        views: Names of the views.
+        seed: Seed of the scan.
     """
 
     counts: NDArray[np.int32]
@@ -63,18 +63,18 @@ class ScanCase:
     seed: int
 
     def scan(self, fraction: float, rng: np.random.Generator, *, lesions: bool = True) -> NDArray[np.int32]:
-        """Return another scan of the same person, independent of `counts`, of a fraction of its time."""
-        return record(fraction * (self.mean if lesions else self.healthy), rng)
+        """Return an independent scan of the same person with a fraction of the recording time."""
+        return draw_counts(fraction * (self.mean if lesions else self.healthy), rng)
 
 
 def make_case(seed: int, *, pixel_mm: float = 2.26, child: bool | None = None, lesions: int | None = None) -> ScanCase:
-    """Make a scan whose person, lesions and counts all follow from the seed.
+    """Make a scan with a random person, random lesions and random counts.
 
     Args:
         seed: Seed; the same arguments give the same arrays.
-        pixel_mm: Spacing; coarse is fast, for tests.
-        child: Whether the person still grows, or drawn.
-        lesions: How many, or drawn: none to six.
+        pixel_mm: Pixel spacing, in mm; a coarse spacing is fast, for tests.
+        child: Whether the person is a child; None draws it at random.
+        lesions: Number of lesions; None draws 0 to 6 at random.
     """
     streams = Streams(seed)
     figure = draw_figure(streams.of("figure"), child=child)
@@ -82,16 +82,16 @@ def make_case(seed: int, *, pixel_mm: float = 2.26, child: bool | None = None, l
     canvas = Canvas.blank(shape, pixel_mm)
     sites = paint(canvas, figure, streams.of("bones"))
     camera = draw_camera(streams.of("camera"))
-    healthy = camera.see(canvas)
+    healthy = camera.mean_rates(canvas)
     rng = streams.of("lesions")
-    count = int(rng.integers(0, MOST_LESIONS + 1)) if lesions is None else lesions
+    count = int(rng.integers(0, MAX_LESIONS + 1)) if lesions is None else lesions
     found = tuple(_add_lesion(canvas, sites, figure, rng) for _ in range(count))
-    # The factor is the healthy scan's: a lesion adds counts and takes none from elsewhere.
+    # The factor is that of the healthy scan: a lesion adds counts and does not change the rest of the scan.
     counts = float(np.exp(streams.of("counts").uniform(*np.log(COUNTS_PER_VIEW))))
     factor = counts / float(healthy.sum() / len(VIEWS))
-    mean = (camera.see(canvas) if found else healthy) * np.float32(factor)
+    mean = (camera.mean_rates(canvas) if found else healthy) * np.float32(factor)
     return ScanCase(
-        counts=record(mean, streams.of("noise")),
+        counts=draw_counts(mean, streams.of("noise")),
         mean=mean,
         healthy=healthy * np.float32(factor),
         lesions=found,
@@ -105,7 +105,7 @@ def make_case(seed: int, *, pixel_mm: float = 2.26, child: bool | None = None, l
 def _add_lesion(
     canvas: Canvas, sites: dict[str, list[tuple[Point, float]]], figure: Figure, rng: np.random.Generator
 ) -> Lesion:
-    """Paint a ball of uptake about a bone's middle; a region first, or most lesions would lie in the many ribs."""
+    """Paint a lesion at a random site; the region is drawn first, so that the many ribs do not get most lesions."""
     region = sorted(sites)[int(rng.integers(len(sites)))]
     (x, y, z), radius = sites[region][int(rng.integers(len(sites[region])))]
     dx, dy, dz = rng.normal(0, radius / 3, 3)

@@ -1,4 +1,4 @@
-"""Write pairs of bone scans as a MONAI Label studies folder: rapid scans, the standard ones as their final labels."""
+"""Write procedural pairs as a MONAI Label studies folder: rapid scans, with standard scans as final labels."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lib.data.scintigraphy.picture import side_by_side
 from lib.data.scintigraphy.skeleton.case import ScanCase, make_case
 
 ABOUT = "about"
-"""Beside the studies: what lies among them would be one."""
+"""Folder for the ground truth and the picture; files in the studies folder itself would be studies."""
 PIXEL_MM = 2.26
 FRACTIONS = (0.5, 0.25, 0.1)
 _PICTURED = 6
@@ -34,18 +34,18 @@ def write_pairs(
 ) -> list[Path]:
     """Write `count` pairs, ``about/truth.json`` and ``about/cohort.png``.
 
-    Both scans of a pair are recorded independently of the same person; the rapid one holds a fraction of the counts.
-    Fractions and pixels are those of real scans, so that what learned from all of them can be asked any of them.
+    The two scans of a pair are independent recordings of the same person; the rapid scan has a fraction of the counts.
+    The default fractions and spacing are those of real scans, so that a network trained on the pairs fits real scans.
 
     Args:
-        out: Folder to fill: ``skeleton_0000.nii.gz``, ``labels/final/skeleton_0000.nii.gz``, counts ``(X, Y, V)``.
-        count: Pairs.
-        seed: Seed of the cohort; a pair depends on this seed and its index alone.
-        fractions: Of the standard scan's counts, one pair after another.
-        pixel_mm: Spacing.
-        progress: Called with pairs done and pairs in all.
+        out: Output folder for counts ``(X, Y, V)``: ``skeleton_0000.nii.gz``, ``labels/final/skeleton_0000.nii.gz``.
+        count: Number of pairs.
+        seed: Seed of the cohort; a pair depends only on this seed and its index.
+        fractions: Fractions of the counts of a standard scan, used in turn.
+        pixel_mm: Pixel spacing, in mm.
+        progress: Called with the number of finished pairs and the number of all pairs.
     Returns:
-        The paths of the rapid scans.
+        Paths of the rapid scans.
     """
     folder, paths, truth, pictured = Path(out), [], {}, []
     for name in ("labels/final", ABOUT):
@@ -57,7 +57,7 @@ def write_pairs(
         rapid = case.scan(fraction, np.random.default_rng([number, 1]))
         paths.append(_save(rapid, pixel_mm, folder / f"{name}.nii.gz"))
         _save(case.counts, pixel_mm, folder / "labels" / "final" / f"{name}.nii.gz")
-        truth[name] = _told(case) | {"fraction": fraction}
+        truth[name] = _truth_of(case) | {"fraction": fraction}
         pictured += [(rapid / fraction, case.counts)] if index < _PICTURED else []
         if progress is not None:
             progress(index + 1, count)
@@ -67,7 +67,7 @@ def write_pairs(
     return paths
 
 
-def _told(case: ScanCase) -> dict[str, Any]:
+def _truth_of(case: ScanCase) -> dict[str, Any]:
     facts = {"seed": case.seed, "views": list(case.views), "counts": case.counts.sum((1, 2)).tolist()}
     return facts | {"lesions": [asdict(lesion) for lesion in case.lesions]}
 

@@ -1,4 +1,4 @@
-"""Draw whose body it is: age, size, proportions, posture."""
+"""Draw a person at random: age, size, proportions and posture."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import numpy as np
 
 from lib.data.scintigraphy.skeleton.canvas import Point
 
-GROWN_YEARS = 17.0
+ADULT_YEARS = 17.0
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A person.
+    """Size and posture of a person.
 
     Attributes:
-        age_years: Below 17 the ends of long bones grow, and take up more than anything else.
-        height_mm: From the soles to the top of the head.
-        girth: Of flesh, 1 for a slim person.
-        arm_deg: How far the arms are spread.
-        leg_deg: How far the legs are spread.
-        lean_mm: How far the head lies from the middle.
-        bend: How far the spine bends to a side, mm.
+        age_years: Age; below 17 years, growth plates have the highest uptake.
+        height_mm: Height, in mm.
+        girth: Width of the soft tissue, 1 for a slim person.
+        arm_deg: Angle between arms and body, in degrees.
+        leg_deg: Angle between legs and midline, in degrees.
+        lean_mm: Distance of the head from the midline, in mm.
+        bend: Sideways bend of the spine, in mm.
     """
 
     age_years: float
@@ -36,20 +36,20 @@ class Figure:
     @property
     def growing(self) -> bool:
         """Whether growth plates are open."""
-        return self.age_years < GROWN_YEARS
+        return self.age_years < ADULT_YEARS
 
     @property
     def head_mm(self) -> float:
-        """Height of the head: a quarter of a small child, an eighth of a grown person."""
+        """Height of the head in mm: a fifth of the height of a small child, an eighth of that of an adult."""
         return self.height_mm * float(np.interp(self.age_years, [1, 6, 17], [0.21, 0.17, 0.13]))
 
     @property
     def trunk(self) -> float:
-        """Scale of everything between hips and chin, 1 for a grown person of 1.75 m."""
+        """Scale of the body between hips and chin, 1 for an adult of 1.75 m."""
         return (self.height_mm - self.head_mm) / 1520
 
     def spine(self, share: float) -> Point:
-        """Return the middle of the spine, from the sacrum (0) to the skull (1)."""
+        """Return a position on the spine, for a share from 0 (sacrum) to 1 (skull)."""
         t, low, high = self.trunk, self.hip_mm + 20 * self.trunk, self.height_mm - self.head_mm * 0.9
         sideways = self.bend * np.sin(np.pi * share) + self.lean_mm * share**3
         depth = (-45 + 25 * np.sin(2 * np.pi * share - 0.4)) * t
@@ -57,16 +57,16 @@ class Figure:
 
     @property
     def hip_mm(self) -> float:
-        """Height of the hip joints."""
+        """Height of the hip joints, in mm."""
         return 0.6 * (self.height_mm - self.head_mm)
 
 
 def draw_figure(rng: np.random.Generator, *, child: bool | None = None) -> Figure:
-    """Return a person.
+    """Return a random person.
 
     Args:
-        rng: The random numbers.
-        child: Whether it is younger than 17; or drawn, three of four being children.
+        rng: Random generator.
+        child: Whether the person is younger than 17 years; None draws it at random, with a probability of 0.75.
     """
     young = rng.random() < 0.75 if child is None else child
     age = float(rng.uniform(2, 16)) if young else float(rng.uniform(18, 80))

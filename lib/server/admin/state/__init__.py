@@ -1,1 +1,1 @@
-"""What the admin's pages show, gathered from queue, ledger, versions and machine as plain data."""
+"""The data of the admin pages, collected from queue, ledger, versions and machine."""

@@ -1,4 +1,4 @@
-"""Who labelled how much: labels, seconds of work and what was changed in proposals, per person and day."""
+"""The work of annotators per person and day: number of labels, seconds of work and changes in proposals."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -15,14 +15,14 @@ DAYS_SHOWN = 14
 
 @dataclass(frozen=True)
 class Work:
-    """Labels of one person, on one day or on all.
+    """The submitted labels of one person, on one day or on all days.
 
     Args:
-        who: The person; empty where nobody logged in.
-        labels: How many were submitted.
-        seconds: The recorded times of work.
-        edits_ml: By how much labels differ from the proposal that they began with, where there was one.
-        days: Different days.
+        who: Name of the person; empty if the person was not signed in.
+        labels: Number of submitted labels.
+        seconds: Recorded working times, in seconds.
+        edits_ml: Volume changed in the proposal, in ml, for labels that were made from a proposal.
+        days: Number of days with labels.
     """
 
     who: str
@@ -33,50 +33,50 @@ class Work:
 
     @property
     def total_seconds(self) -> float | None:
-        """All recorded work; None if none was recorded."""
+        """Sum of the recorded working times, in seconds; None if none was recorded."""
         return sum(self.seconds) if self.seconds else None
 
     @property
     def median_seconds(self) -> float | None:
-        """Of one label."""
+        """Median working time of a label, in seconds; None if none was recorded."""
         return median(self.seconds) if self.seconds else None
 
     @property
     def per_hour(self) -> float | None:
-        """Labels per hour of recorded work."""
+        """Labels per hour of recorded work; None if none was recorded."""
         return 3600 * len(self.seconds) / total if (total := self.total_seconds) else None
 
     @property
     def median_edit_ml(self) -> float | None:
-        """Of one label that began with a proposal."""
+        """Median volume changed in a proposal, in ml; None without proposals."""
         return median(self.edits_ml) if self.edits_ml else None
 
     @property
     def unchanged(self) -> float | None:
-        """Share of the proposals that were accepted as they were."""
+        """Share of the proposals that were accepted unchanged; None without proposals."""
         return sum(edit == 0 for edit in self.edits_ml) / len(self.edits_ml) if self.edits_ml else None
 
 
 def day_of(row: Row) -> date:
-    """Return the day of a row in the server's zone."""
+    """Return the day of a row in the server's time zone."""
     return datetime.fromisoformat(row.at).astimezone().date()
 
 
 def submitted(rows: Iterable[Row]) -> list[Row]:
-    """Return the labels that people submitted."""
+    """Return the rows of labels that annotators submitted."""
     return [row for row in rows if row.body.get("source") == SUBMITTED]
 
 
 def by_person(rows: Iterable[Row]) -> list[Work]:
-    """Return the work of every person, who labelled most first."""
+    """Return the work of every person, most labels first."""
     found = defaultdict[str, list[Row]](list)
     for row in submitted(rows):
         found[str(row.body.get("who") or "")].append(row)
-    return sorted((work(who, own) for who, own in found.items()), key=lambda each: (-each.labels, each.who))
+    return sorted((work(who, own) for who, own in found.items()), key=lambda person: (-person.labels, person.who))
 
 
 def by_day(rows: Iterable[Row], days: int = DAYS_SHOWN) -> list[tuple[date, list[Work]]]:
-    """Return the work of every person on each of the last days that had any, the newest first."""
+    """Return the work of every person on each of the last `days` days with labels, newest first."""
     found = defaultdict[date, list[Row]](list)
     for row in submitted(rows):
         found[day_of(row)].append(row)
@@ -84,9 +84,10 @@ def by_day(rows: Iterable[Row], days: int = DAYS_SHOWN) -> list[tuple[date, list
 
 
 def saved(rows: Iterable[Row]) -> TimeSaved | tuple[int, int]:
-    """Return what proposals save, or how many labels there are without and with a proposal, if these are too few.
+    """Return the time that proposals save, or the numbers of labels without and with a proposal if they are too few.
 
-    The first label of each study counts, if its work was timed. A lot decides who gets no proposal, and no person.
+    Only the first label of a study counts, and only with a recorded time. Studies without a proposal are selected at
+    random, not by a person.
     """
     arms: dict[bool, list[float]] = {True: [], False: []}
     seen: set[str] = set()
@@ -99,7 +100,7 @@ def saved(rows: Iterable[Row]) -> TimeSaved | tuple[int, int]:
 
 
 def work(who: str, rows: Sequence[Row]) -> Work:
-    """Return what rows of submitted labels say of the work behind them."""
+    """Return the work of a person from the rows of the submitted labels."""
     return Work(
         who,
         len(rows),

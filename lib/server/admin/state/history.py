@@ -1,4 +1,4 @@
-"""How things went over time: accuracy against labels used, accuracy against time, and what became of proposals."""
+"""The data of the plots: scores of versions over time, and changes in proposals by week."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,21 +9,21 @@ from math import isfinite
 from lib.evaluation.bootstrap import Interval
 from lib.records.ledger import Row
 from lib.server.admin.state.annotators import Work, day_of, submitted, work
-from lib.server.admin.state.versions import Listed, Task
+from lib.server.admin.state.versions import VersionEntry, VersionList
 
 
 @dataclass(frozen=True)
 class Point:
-    """A version in a plot. `served` tells whether it is, or was let into service by gate or admin.
+    """A version in a plot.
 
     Args:
-        version: Its name.
-        labels: Labels that it learned from.
-        created: When, None if its card does not tell.
-        metric: What it was judged by.
-        score: On the held-out cases.
-        cl_dice: On the held-out cases.
-        verdict: The last word about it.
+        version: Name of the version.
+        labels: Number of labels that the version was trained on.
+        created: Time of creation; None if the card has none.
+        metric: Name of the metric of `score`.
+        score: Mean score over the held-out cases, with its interval.
+        cl_dice: Mean clDice over the held-out cases, with its interval.
+        verdict: Verdict of the last decision about the version; empty if there is none.
     """
 
     version: str
@@ -36,47 +36,47 @@ class Point:
 
     @property
     def published(self) -> bool:
-        """Whether gate or admin let it into service."""
+        """Whether the gate or an admin put the version into service."""
         return self.verdict in ("publish", "promote")
 
 
 @dataclass(frozen=True)
 class Week:
-    """What became of proposals in the week that begins on a Monday."""
+    """The labels made from proposals in one week, which begins on the Monday `begins`."""
 
     begins: date
     work: Work
 
 
-def points(task: Task) -> tuple[Point, ...]:
-    """Return the versions of a task that were judged on held-out cases, the oldest first."""
-    return tuple(_point(each) for each in reversed(task.versions) if isfinite(each.measured.score.mean))
+def points(task: VersionList) -> tuple[Point, ...]:
+    """Return the versions of a task that were judged on held-out cases, oldest first."""
+    return tuple(_point(entry) for entry in reversed(task.versions) if isfinite(entry.scores.score.mean))
 
 
 def weeks(rows: Iterable[Row], task: str) -> tuple[Week, ...]:
-    """Return the labels that began with a proposal of a task, by week.
+    """Return the labels that were made from a proposal of a task, by week.
 
     Args:
-        rows: Label rows, oldest first.
-        task: The task, of which a task that answers clicks is offered under several names that begin with its own.
+        rows: Label rows of the ledger, oldest first.
+        task: Name of the task. A click task also matches the names under which it is offered, such as ``NAME_2d``.
     """
     found = defaultdict[date, list[Row]](list)
     for row in submitted(rows):
-        if _began_with(str(row.body.get("task") or ""), task) and row.body.get("edit_ml") is not None:
+        if _is_proposal_of(str(row.body.get("task") or ""), task) and row.body.get("edit_ml") is not None:
             day = day_of(row)
             found[day - timedelta(days=day.weekday())].append(row)
     return tuple(Week(begins, work("", found[begins])) for begins in sorted(found))
 
 
-def _began_with(name: str, task: str) -> bool:
+def _is_proposal_of(name: str, task: str) -> bool:
     return name == task or name.removeprefix(f"{task}_") in ("2d", "3d", "labels")
 
 
-def _point(listed: Listed) -> Point:
+def _point(entry: VersionEntry) -> Point:
     try:
-        created = datetime.fromisoformat(listed.created).astimezone()
+        created = datetime.fromisoformat(entry.created).astimezone()
     except ValueError:
         created = None
-    verdict = str((listed.decision or {}).get("verdict") or "")
-    measured = listed.measured
-    return Point(listed.name, listed.labels, created, measured.metric, measured.score, measured.cl_dice, verdict)
+    verdict = str((entry.decision or {}).get("verdict") or "")
+    scores = entry.scores
+    return Point(entry.name, entry.labels, created, scores.metric, scores.score, scores.cl_dice, verdict)

@@ -1,4 +1,4 @@
-"""The labels saved last, with what was found about them."""
+"""The newest saved labels with their findings."""
 
 import threading
 from collections.abc import Sequence
@@ -10,22 +10,22 @@ from lib.records.labels import PREDICTED, REMOVED
 from lib.records.ledger import Ledger, Row
 
 WINDOW_ROWS = 5000
-"""Rows at the ledger's end that the pages look at: a page takes milliseconds, however long the ledger is."""
+"""Number of rows at the end of the ledger that the pages read, so that a page is fast with a ledger of any length."""
 FINDINGS_SHOWN = 12
 _known: WeakKeyDictionary[Ledger, list[Row]] = WeakKeyDictionary()
 _reading = threading.Lock()
 
 
 @dataclass(frozen=True)
-class Remark:
-    """One finding about a label: a code, the reason, what to do and, where the check of labels made it, the place.
+class LabelFinding:
+    """A finding about a label.
 
     Args:
-        code: Its kind.
+        code: Kind of the finding.
         reason: What was found.
-        remedy: What to do about it.
-        ras_mm: Where, towards right, front and head, in mm; None if it has no place.
-        voxel: Where, in the file's order of axes.
+        remedy: The next step for the annotator.
+        ras_mm: Position in RAS+ coordinates (right, anterior, superior), in mm; None if the finding has no position.
+        voxel: Position as voxel indices in the file's axis order; None if the finding has no position.
     """
 
     code: str
@@ -36,97 +36,101 @@ class Remark:
 
 
 @dataclass(frozen=True)
-class Saved:
-    """A label that was saved.
+class SavedLabel:
+    """A saved label.
 
     Args:
-        row: Its row of the ledger.
-        remarks: What was found about it.
+        row: The label's row of the ledger.
+        findings: The findings about the label.
     """
 
     row: Row
-    remarks: Sequence[Remark]
+    findings: Sequence[LabelFinding]
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the label; empty for one that was removed."""
+        """SHA-256 of the label; empty if the label was removed."""
         return str(self.row.body.get("label") or "")
 
     @property
     def removed(self) -> bool:
-        """Whether the row says that the label was taken away."""
+        """Whether the row records the removal of the label."""
         return self.row.body.get("source") == REMOVED
 
 
 def window(ledger: Ledger) -> list[Row]:
-    """Return the label rows among the ledger's last ones, oldest first; each is read once, for rows never change."""
+    """Return the label rows among the last `WINDOW_ROWS` of the ledger, oldest first; rows are cached."""
     with _reading:
         last, known = ledger.last(), _known.get(ledger, [])
         oldest = last - WINDOW_ROWS
-        # A ledger that ends before what is known is another one in its place.
+        # A ledger that is shorter than the cached rows has been replaced: the cache is discarded.
         kept = [row for row in known if row.seq > oldest] if not known or known[-1].seq <= last else []
         after = kept[-1].seq if kept else max(0, oldest)
         _known[ledger] = kept + ledger.rows("label", after=after)
         return _known[ledger]
 
 
-def saved(rows: Sequence[Row], *, before: int = 0, count: int, only_found: bool = False) -> list[Saved]:
-    """Return labels that people saved, newest first.
+def saved(rows: Sequence[Row], *, before: int = 0, count: int, with_findings: bool = False) -> list[SavedLabel]:
+    """Return labels that annotators saved, newest first.
 
     Args:
-        rows: Label rows, oldest first.
-        before: Only those before that row; 0 for the newest.
-        count: So many at most.
-        only_found: Only those with findings.
+        rows: Label rows of the ledger, oldest first.
+        before: Return only rows before this row number; 0 for the newest.
+        count: Largest number of labels.
+        with_findings: Whether to return only labels with findings.
     """
-    chosen = []
+    selected = []
     for row in reversed(rows):
         if (before and row.seq >= before) or row.body.get("source") == PREDICTED:
             continue
-        remarks = _remarks(row.body.get("findings"))
-        if remarks or not only_found:
-            chosen.append(Saved(row, remarks))
-        if len(chosen) == count:
+        findings = _read_findings(row.body.get("findings"))
+        if findings or not with_findings:
+            selected.append(SavedLabel(row, findings))
+        if len(selected) == count:
             break
-    return chosen
+    return selected
 
 
 def find(ledger: Ledger, image: str, digest: str) -> Row | None:
-    """Return the newest row of a label of an image, None if the ledger knows no such label."""
+    """Return the newest row of a label of an image, None if the ledger has no such label."""
     rows = [row for row in ledger.rows("label", image) if row.body.get("label") == digest]
     return rows[-1] if rows else None
 
 
 def spots(row: Row) -> list[dict[str, Any]]:
-    """Return the places of a label's findings, under the numbers that a list of them has.
+    """Return the positions of a label's findings, numbered as in the list of findings.
 
     Args:
-        row: Its row of the ledger.
+        row: The label's row of the ledger.
     Returns:
-        ``{"ras_mm": [x, y, z], "text": "3 BREAK"}`` each.
+        One ``{"ras_mm": [x, y, z], "text": "3 BREAK"}`` per finding with a position; coordinates in mm.
     """
-    told = enumerate(_remarks(row.body.get("findings")), start=1)
-    return [{"ras_mm": list(each.ras_mm), "text": f"{n} {each.code[:20]}".strip()} for n, each in told if each.ras_mm]
+    numbered = enumerate(_read_findings(row.body.get("findings")), start=1)
+    return [
+        {"ras_mm": list(finding.ras_mm), "text": f"{number} {finding.code[:20]}".strip()}
+        for number, finding in numbered
+        if finding.ras_mm
+    ]
 
 
-def _remarks(findings: Any) -> list[Remark]:
-    """Return findings as clients tell them: as the input gate's, or as any text."""
-    told = findings if isinstance(findings, list) else []
-    return [_remark(each) for each in told[:FINDINGS_SHOWN]]
+def _read_findings(findings: Any) -> list[LabelFinding]:
+    """Return findings of a ledger row, in which clients may have sent values of any type."""
+    values = findings if isinstance(findings, list) else []
+    return [_read_finding(value) for value in values[:FINDINGS_SHOWN]]
 
 
-def _remark(finding: Any) -> Remark:
+def _read_finding(finding: Any) -> LabelFinding:
     if not isinstance(finding, dict):
-        return Remark("", str(finding), "")
+        return LabelFinding("", str(finding), "")
     code, reason, remedy = (str(finding.get(key) or "") for key in ("code", "reason", "remedy"))
-    places = _three(finding.get("ras_mm")), _three(finding.get("voxel"))
-    return Remark(code, reason or ("" if code else str(finding)), remedy, *places)
+    positions = _read_position(finding.get("ras_mm")), _read_position(finding.get("voxel"))
+    return LabelFinding(code, reason or ("" if code else str(finding)), remedy, *positions)
 
 
-def _three(numbers: Any) -> tuple[float, ...] | None:
-    """Return three finite numbers; whoever submits a label may tell anything."""
+def _read_position(numbers: Any) -> tuple[float, ...] | None:
+    """Return three finite numbers, None for any other value: clients may send anything."""
     if not isinstance(numbers, list) or len(numbers) != 3:
         return None
-    if not all(type(each) in (int, float) and abs(each) < 1e6 for each in numbers):
+    if not all(type(number) in (int, float) and abs(number) < 1e6 for number in numbers):
         return None
     return tuple(numbers)

@@ -1,4 +1,4 @@
-"""The machine below the server: disks, memory, GPUs, what is kept in memory, and which software this is."""
+"""The state of the server's machine: disks, memory, GPUs, caches and software versions."""
 
 import os
 import platform
@@ -13,18 +13,18 @@ import torch
 
 from lib.records.card import find_code_version
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.click.cache import Counts
+from lib.tasks.click.cache import CacheCounts
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer
 
 PACKAGES = ("monailabel", "monai", "torch", "numpy", "SimpleITK", "fastapi")
 LOW_BYTES, LOW_SHARE = 5 << 30, 0.05
-"""Less room than either is said in words: one study with its label versions takes hundreds of megabytes."""
+"""Free space below either limit is reported as low: one study with its label versions takes hundreds of megabytes."""
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A file system. `fault` says why it cannot be looked at."""
+    """A file system; `free` and `total` are in bytes, and `fault` is the reason if they cannot be read."""
 
     what: str
     path: str
@@ -34,13 +34,13 @@ class Disk:
 
     @property
     def low(self) -> bool:
-        """Whether somebody should make room."""
+        """Whether the free space is low."""
         return not self.fault and (self.free < LOW_BYTES or self.free < LOW_SHARE * self.total)
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU; `free` and `total` are None until this server has used it, for to ask would take memory of it."""
+    """A GPU; `free` and `total` are in bytes, and None before the first use: the query itself takes GPU memory."""
 
     name: str
     free: int | None = None
@@ -48,17 +48,17 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Kept:
-    """A cache of embeddings: whose it is, what it holds, and what it may take."""
+class EmbeddingCache:
+    """The cache of embeddings of a task: its counters and its largest size in bytes."""
 
     task: str
-    counts: Counts
+    counts: CacheCounts
     max_bytes: int
 
 
 @dataclass(frozen=True)
 class Machine:
-    """All of it. Bytes and seconds."""
+    """The state of the machine; memory in bytes, times in seconds."""
 
     disks: list[Disk]
     rss: int
@@ -68,14 +68,14 @@ class Machine:
     cores: int
     load: tuple[float, float, float]
     gpus: list[Gpu]
-    caches: list[Kept]
+    caches: list[EmbeddingCache]
     started: float
     software: dict[str, str]
     ledger_rows: int
 
 
 def machine(app: TopoLabelApp) -> Machine:
-    """Return how the machine stands."""
+    """Return the state of the machine."""
     own, memory = psutil.Process(), psutil.virtual_memory()
     return Machine(
         disks=[_disk("App", str(app.app_dir)), _disk("Studies", app.studies)],
@@ -95,7 +95,7 @@ def machine(app: TopoLabelApp) -> Machine:
 
 @lru_cache(maxsize=1)
 def software() -> dict[str, str]:
-    """Return names and versions of what runs here."""
+    """Return the versions of the installed software by name."""
     found = {"TopoLabel": find_code_version() or "unknown", "Python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -107,7 +107,7 @@ def software() -> dict[str, str]:
 
 def _disk(what: str, path: str) -> Disk:
     if path.startswith(("http://", "https://")):
-        return Disk(what, path, fault="an archive elsewhere: its disk is not seen from here")
+        return Disk(what, path, fault="DICOMweb archive: the disk of another machine cannot be read")
     try:
         usage = shutil.disk_usage(Path(path))
     except OSError as error:
@@ -119,7 +119,7 @@ def _rss(process: psutil.Process) -> int:
     try:
         return process.memory_info().rss
     except psutil.Error:
-        return 0  # it ended while we looked
+        return 0  # the process has ended meanwhile
 
 
 def _gpus() -> list[Gpu]:
@@ -129,8 +129,9 @@ def _gpus() -> list[Gpu]:
     return [Gpu(torch.cuda.get_device_name(index), *torch.cuda.mem_get_info(index)) for index in range(count)]
 
 
-def _caches(app: TopoLabelApp) -> list[Kept]:
+def _caches(app: TopoLabelApp) -> list[EmbeddingCache]:
     clickers: dict[str, Clicker] = {
         infer.task.name: infer.clicker for infer in app.infers.values() if isinstance(infer, ClickInfer)
     }
-    return [Kept(name, each.embeddings.counts, each.embeddings.max_bytes) for name, each in clickers.items()]
+    caches = {name: clicker.embeddings for name, clicker in clickers.items()}
+    return [EmbeddingCache(name, cache.counts, cache.max_bytes) for name, cache in caches.items()]

@@ -1,4 +1,4 @@
-"""The queue as an admin sees it: what runs and until when, what waits, what came of the rest."""
+"""The data of the Queue page: running jobs with their progress, waiting jobs and ended jobs."""
 
 import math
 import time
@@ -10,19 +10,19 @@ from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import RUNNING, SUBMITTED, Job
 
 ENDED_SHOWN = 20
-WORDS = {"SUBMITTED": "waiting", "RUNNING": "running", "DONE": "done", "ERROR": "failed", "STOPPED": "stopped"}
+STATE_NAMES = {"SUBMITTED": "waiting", "RUNNING": "running", "DONE": "done", "ERROR": "failed", "STOPPED": "stopped"}
 ANNOUNCED_PERCENT = 25
-"""A screen reader is told of so much progress at once, not of every step."""
+"""Step of progress, in percent, at which a screen reader announces a running job."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A job, and what only its queue and its log know.
+    """A job with its position in the queue and its log.
 
     Args:
         job: The job.
-        position: How many jobs are begun until it is, itself included; None if it does not wait.
-        log: The last lines that it said.
+        position: Position in the queue, 1 for the next job; None if the job does not wait.
+        log: The last lines of the job's log.
     """
 
     job: Job
@@ -31,43 +31,43 @@ class Entry:
 
     @property
     def state(self) -> str:
-        """Its state in a word."""
-        return WORDS.get(self.job.status, self.job.status.lower())
+        """The job's state in one word."""
+        return STATE_NAMES.get(self.job.status, self.job.status.lower())
 
     @property
     def percent(self) -> int:
-        """How much of it is done; never more than all."""
+        """Progress of the job, from 0 to 100 percent."""
         return min(100, max(0, math.floor(100 * self.job.fraction)))
 
     @property
     def eta_seconds(self) -> float | None:
-        """Time left, None if unknown."""
-        told = self.job.progress.get("eta_seconds")
-        if self.job.status != RUNNING or not isinstance(told, int | float) or not math.isfinite(told):
+        """Remaining time in seconds, None if unknown."""
+        eta = self.job.progress.get("eta_seconds")
+        if self.job.status != RUNNING or not isinstance(eta, int | float) or not math.isfinite(eta):
             return None
-        return float(told)
+        return float(eta)
 
     @property
     def ends(self) -> float | None:
-        """When it will be over, None if unknown."""
+        """Expected end in seconds since the epoch, None if unknown."""
         return None if self.eta_seconds is None else time.time() + self.eta_seconds
 
     @property
     def seconds(self) -> float | None:
-        """How long it has run, or ran."""
+        """Duration of the job so far, or its whole duration if it has ended; None if it has not started."""
         if self.job.started is None:
             return None
         return (self.job.ended or time.time()) - self.job.started
 
     @property
     def version(self) -> str:
-        """The version that a training led to; empty if it led to none."""
+        """Name of the version that a training made; empty if there is none."""
         result = self.job.result
         return str(result.get("version") or "") if self.job.kind == TRAIN and isinstance(result, dict) else ""
 
     @property
     def outcome(self) -> str:
-        """What came of it, or why it is not over, in words."""
+        """Text of the outcome: the verdict about the new version, or the job's reason."""
         result = self.job.result
         if self.version and isinstance(result, dict):
             return f"{result.get('verdict')}: {result.get('reason')}"
@@ -76,7 +76,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Board:
-    """The whole queue; `ended` holds the newest only."""
+    """The jobs of the Queue page; `ended` has only the newest."""
 
     running: Sequence[Entry]
     waiting: Sequence[Entry]
@@ -84,29 +84,30 @@ class Board:
 
     @property
     def signature(self) -> str:
-        """Equal as long as no job came, began or ended."""
-        return ",".join(f"{each.job.id[:8]}:{each.job.status}" for each in (*self.running, *self.waiting, *self.ended))
+        """A text that changes only if a job is added, starts or ends."""
+        entries = (*self.running, *self.waiting, *self.ended)
+        return ",".join(f"{entry.job.id[:8]}:{entry.job.status}" for entry in entries)
 
     @property
     def announcement(self) -> str:
-        """What a screen reader is told when it changes."""
-        at_work = [
-            f"{each.job.kind} {each.job.subject} {each.percent - each.percent % ANNOUNCED_PERCENT} percent done"
-            for each in self.running
+        """The text that a screen reader announces when it changes."""
+        running = [
+            f"{entry.job.kind} {entry.job.subject} {entry.percent - entry.percent % ANNOUNCED_PERCENT} percent done"
+            for entry in self.running
         ]
-        last = [f"last: {each.job.kind} {each.job.subject} {each.state}" for each in self.ended[:1]]
-        return "; ".join([*(at_work or ["nothing runs"]), f"{len(self.waiting)} waiting", *last])
+        last = [f"last: {entry.job.kind} {entry.job.subject} {entry.state}" for entry in self.ended[:1]]
+        return "; ".join([*(running or ["no job is running"]), f"{len(self.waiting)} waiting", *last])
 
 
 def board(queue: Queue) -> Board:
-    """Return the queue: all that runs or waits, and the newest that ended."""
+    """Return the running and waiting jobs, and the newest ended jobs."""
     order = queue.waiting()
-    going = queue.jobs.list(going=True)
+    going = queue.jobs.list(unfinished=True)
     ended = [job for job in queue.jobs.list(last=ENDED_SHOWN + len(going)) if job.status not in (RUNNING, SUBMITTED)]
     waiting = [Entry(job, queue.position(job, order)) for job in going if job.status == SUBMITTED]
     return Board(
         running=[Entry(job, log=queue.tail(job)) for job in going if job.status == RUNNING],
-        waiting=sorted(waiting, key=lambda each: each.position or 0),
+        waiting=sorted(waiting, key=lambda entry: entry.position or 0),
         ended=[_ended(queue, job) for job in reversed(ended[-ENDED_SHOWN:])],
     )
 

@@ -1,46 +1,49 @@
-"""The tasks in a line each: what is served, what waits for a word, and whether there is anything to learn."""
+"""The tasks of the Queue page: the served version, the version that waits for a decision, and the new labels."""
 
 from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
-from lib.jobs.policy import TRAIN, new_labels
+from lib.jobs.policy import TRAIN, count_new_labels
 from lib.records.ledger import Ledger
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.serving.weights import shelf
+from lib.tasks.serving.weights import open_task_versions
 
 _counted: WeakKeyDictionary[Ledger, tuple[int, dict[str, int]]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
-class Standing:
-    """A task.
+class TaskStatus:
+    """The state of a task.
 
     Args:
-        name: Its name.
-        served: The version that is served, "starter", or empty if nothing is.
-        waiting: The version that awaits the admin's word; empty if none does.
-        due: Accepted labels that no training of it has seen; None if it is not trained.
-        busy: Whether a training of it waits or runs.
+        name: Name of the task.
+        served: Name of the served version, "starter", or empty if no version is served.
+        waiting: Name of the version that waits for an admin's decision; empty if there is none.
+        count_new_labels: Number of labels that no training of the task has used; None if the task is not trained.
+        training: Whether a training of the task waits or runs.
     """
 
     name: str
     served: str
     waiting: str
-    due: int | None
-    busy: bool
+    count_new_labels: int | None
+    training: bool
 
 
-def tasks(app: TopoLabelApp) -> list[Standing]:
-    """Return how every task of an app stands."""
-    busy = {job.subject for job in app.queue.jobs.list(TRAIN, going=True)}
-    due = _due(app.queue.ledger, list(app.trainers))
-    shelves = [shelf(app.app_dir, task) for task in app.spec.tasks]
-    return [Standing(each.task, each.served, each.waiting, due.get(each.task), each.task in busy) for each in shelves]
+def tasks(app: TopoLabelApp) -> list[TaskStatus]:
+    """Return the state of every task of an app."""
+    training = {job.subject for job in app.queue.jobs.list(TRAIN, unfinished=True)}
+    counts = _count_new_labels(app.queue.ledger, list(app.trainers))
+    places = [open_task_versions(app.app_dir, task) for task in app.spec.tasks]
+    return [
+        TaskStatus(place.task, place.served, place.waiting, counts.get(place.task), place.task in training)
+        for place in places
+    ]
 
 
-def _due(ledger: Ledger, names: list[str]) -> dict[str, int]:
-    """Return the new labels of tasks; counted again only once the ledger has grown."""
+def _count_new_labels(ledger: Ledger, names: list[str]) -> dict[str, int]:
+    """Return the number of new labels by task; counted again only if the ledger has new rows."""
     last = ledger.last()
     if ledger not in _counted or _counted[ledger][0] != last:
-        _counted[ledger] = last, {name: new_labels(ledger, name) for name in names}
+        _counted[ledger] = last, {name: count_new_labels(ledger, name) for name in names}
     return _counted[ledger][1]

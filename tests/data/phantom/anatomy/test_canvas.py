@@ -26,8 +26,8 @@ def test_region_paints_into_the_canvas(canvas):
     assert canvas.hu[0, 0, 0] == AIR_HU
 
 
-def test_region_out_of_view_is_empty(canvas):
-    assert canvas.region((50, 50, 50), (60, 60, 60)).empty
+def test_a_region_outside_the_canvas_is_empty(canvas):
+    assert canvas.region((50, 50, 50), (60, 60, 60)).is_empty
 
 
 def test_airway_occupancy_is_a_union(canvas):
@@ -40,7 +40,7 @@ def test_airway_occupancy_is_a_union(canvas):
     assert canvas.hu.min() == pytest.approx(-500, abs=1)
 
 
-def test_tissue_painted_later_closes_the_airway(canvas):
+def test_tissue_painted_later_replaces_the_airway(canvas):
     region = canvas.region((-12, -12, -12), (12, 12, 12))
     inside = np.full(canvas.grid.shape, -9, np.float32)
     region.paint_airway(inside, TRACHEA)

@@ -9,10 +9,10 @@ from lib.data.phantom.anatomy.streams import Streams
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-def test_air_is_sinus_or_ignored(seed):
+def test_sinus_air_is_labelled_or_ignored(seed):
     canvas = Canvas.blank(make_grid((-50, 5, -32), (50, 110, 85), 1.5))
     canvas.hu[...] = 40
-    state = sinuses.paint(canvas, Streams(seed))
+    state = sinuses.paint_sinuses(canvas, Streams(seed))
     assert set(np.unique(canvas.part[canvas.air > 0.3])) <= {SINUSES, IGNORE}
     assert (canvas.air > 0.5).sum() * 1.5**3 / 1000 > 4
     assert set(state) == {
@@ -20,9 +20,9 @@ def test_air_is_sinus_or_ignored(seed):
     }
 
 
-def test_some_closed_sinuses_are_ignored_and_open_ones_never():
+def test_only_closed_sinuses_can_be_ignored():
     fillings = [sinuses.draw_filling(np.random.default_rng(i)) for i in range(400)]
     closed = [f for f in fillings if not f.drained]
     assert {f.part for f in closed} == {SINUSES, IGNORE}
     assert {f.part for f in fillings if f.drained} == {SINUSES}
-    assert {sinuses.describe(f) for f in fillings} == {"open", "closed", "full", "open with fluid"}
+    assert {sinuses.describe_filling(f) for f in fillings} == {"open", "closed", "full", "open with fluid"}

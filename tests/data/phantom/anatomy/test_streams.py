@@ -1,9 +1,9 @@
-"""Test that each structure draws from a stream of its own."""
+"""Test that each structure has its own random stream."""
 
 from lib.data.phantom.anatomy.streams import Streams
 
 
-def test_a_stream_depends_on_the_seed_and_the_name_alone():
+def test_a_stream_depends_only_on_seed_and_name():
     first = Streams(3).of("nose").random(4).tolist()
     assert Streams(3).of("nose").random(4).tolist() == first
     assert Streams(4).of("nose").random(4).tolist() != first

@@ -15,8 +15,8 @@ from lib.data.phantom.anatomy.streams import Streams
 def canvas() -> Canvas:
     painted = Canvas.blank(make_grid((-30, -20, -285), (34, 66, 18), 1.5))
     painted.hu[...] = 40
-    throat.cartilages(painted, Streams(4))
-    throat.tracheal_wall(painted, Streams(4))
+    throat.paint_cartilages(painted, Streams(4))
+    throat.paint_tracheal_wall(painted, Streams(4))
     throat.carve(painted, Streams(4))
     return painted
 
@@ -25,13 +25,13 @@ def canvas() -> Canvas:
     ("part", "low", "high"),
     [(PHARYNX, -118, 16), (LARYNX, throat.CRICOID_Z - 2, -66), (TRACHEA, throat.CARINA_Z - 2, throat.CRICOID_Z + 2)],
 )
-def test_part_lies_between_its_levels(canvas, part, low, high):
+def test_each_part_lies_between_its_levels(canvas, part, low, high):
     z = canvas.grid.z.ravel()[np.nonzero(((canvas.air > 0.5) & (canvas.part == part)).any((0, 1)))[0]]
     assert z.size > 10
     assert low <= z.min() < z.max() <= high
 
 
-def test_trachea_is_one_tube(canvas):
+def test_the_trachea_is_one_tube(canvas):
     tube = (canvas.air > 0.5) & (canvas.part == TRACHEA)
     pieces = np.zeros(tube.shape, np.int32)
     ndimage.label(tube, output=pieces)
@@ -44,7 +44,7 @@ def test_bronchi_are_ignored(canvas):
     assert set(np.unique(canvas.part[below])) == {IGNORE}
 
 
-def test_axis_runs_inside_the_trachea(canvas):
+def test_the_axis_runs_inside_the_trachea(canvas):
     z = np.arange(-240, -140, 10, dtype=np.float32)
     x, y = throat.trachea_axis(throat.draw_throat(Streams(4)), z)
     grid = canvas.grid

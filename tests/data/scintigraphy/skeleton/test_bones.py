@@ -1,4 +1,4 @@
-"""The painted body: within its picture, bones inside flesh, growth plates of children only, sites where bone is."""
+"""The painted body: inside the image, bones inside soft tissue, growth plates of children, and sites of lesions."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ def painted(figure: Figure) -> tuple[Canvas, dict]:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_the_body_lies_in_the_picture_and_bones_in_the_body(seed: int) -> None:
+def test_body_is_inside_the_image_and_bones_inside_the_body(seed: int) -> None:
     figure = draw_figure(np.random.default_rng(seed))
     canvas, sites = painted(figure)
     body = canvas.front > canvas.back
@@ -29,7 +29,7 @@ def test_the_body_lies_in_the_picture_and_bones_in_the_body(seed: int) -> None:
     assert set(sites) >= {"spine", "ribs", "pelvis", "femur", "skull", "humerus"}
 
 
-def test_sites_are_where_bone_is() -> None:
+def test_sites_of_lesions_are_on_bones() -> None:
     canvas, sites = painted(draw_figure(np.random.default_rng(5)))
     uptake = canvas.activity.sum(0) / np.maximum(canvas.front - canvas.back, 1)
     flesh = np.median(uptake[canvas.front > canvas.back])
@@ -38,8 +38,8 @@ def test_sites_are_where_bone_is() -> None:
         assert np.median(there) > 1.5 * flesh, region
 
 
-def test_growth_plates_make_knees_hot_and_close(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bones, "WORN", 0.0)
+def test_growth_plates_raise_uptake_in_knees_below_17_years(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bones, "WORN_FRACTION", 0.0)
     figure = dataclasses.replace(draw_figure(np.random.default_rng(2)), height_mm=1500.0)
     knees = []
     for age in (16.9, 17.1):
@@ -50,8 +50,8 @@ def test_growth_plates_make_knees_hot_and_close(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.parametrize(("child", "worn", "seen"), [(True, 1.0, False), (False, 1.0, True), (False, 0.0, False)])
-def test_worn_joints_are_a_grown_persons(child: bool, worn: float, seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bones, "WORN", worn)
+def test_only_adults_have_worn_joints(child: bool, worn: float, seen: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bones, "WORN_FRACTION", worn)
     rng = np.random.default_rng(2)
     painter = bones.Painter(Canvas.blank((464, 128), 4.52), draw_figure(rng, child=child), rng)
     painter.joint((50.0, 0.0, 800.0), 20)
@@ -62,8 +62,8 @@ def test_worn_joints_are_a_grown_persons(child: bool, worn: float, seen: bool, m
         assert rows.mean() == pytest.approx(canvas.row(800), abs=0.5) and np.ptp(columns) * 4.52 <= 40
 
 
-def test_a_spine_has_vertebrae(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Down the middle of the back, uptake rises and falls once a vertebra."""
+def test_spine_shows_vertebrae(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Along the spine, uptake rises and falls once per vertebra."""
     monkeypatch.setattr(bones, "GRAIN_MM", ())
     figure = draw_figure(np.random.default_rng(4), child=True)
     canvas = Canvas.blank((928, 256), 2.26)
@@ -75,7 +75,7 @@ def test_a_spine_has_vertebrae(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (middles[1:] > 1.05 * discs).all() and (middles[:-1] > 1.05 * discs).all()
 
 
-def test_no_bone_takes_up_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uptake_varies_within_bones(monkeypatch: pytest.MonkeyPatch) -> None:
     figure = draw_figure(np.random.default_rng(4), child=False)
     grained, _ = painted(figure)
     monkeypatch.setattr(bones, "GRAIN_MM", ())

@@ -1,4 +1,4 @@
-"""Rods, balls and flesh against their volumes, worked by hand."""
+"""Rods, balls and soft tissue against volumes worked by hand."""
 
 import numpy as np
 import pytest
@@ -17,29 +17,29 @@ def integral(canvas: Canvas) -> float:
     return float(canvas.activity.sum()) * PIXEL**2
 
 
-def test_places() -> None:
+def test_rows_and_columns_of_positions() -> None:
     canvas = blank()
     assert canvas.column(0) == pytest.approx(59.5) and canvas.row(float(canvas.z[17, 0])) == pytest.approx(17)
     assert float(canvas.z[-1, 0]) == pytest.approx(PIXEL / 2 - 60)
 
 
-def test_a_straight_rod_has_its_volume() -> None:
-    """A cylinder of 100 mm with two round ends: pi r^2 100 + 4/3 pi r^3, and twice the activity twice that."""
+def test_straight_rod_has_the_right_volume() -> None:
+    """A cylinder of 100 mm with two round ends has the volume pi r^2 100 + 4/3 pi r^3; the activity is 2."""
     volume = np.pi * 20**2 * 100 + 4 / 3 * np.pi * 20**3
     canvas = blank()
     canvas.rods([(0, 0, 50), (0, 0, 150)], [20, 20], 2.0)
     assert integral(canvas) == pytest.approx(2 * volume, rel=0.01)
 
 
-def test_a_bent_rod_does_not_add_up_where_it_bends() -> None:
+def test_segments_of_a_rod_do_not_add_up_where_they_meet() -> None:
     straight, bent = blank(), blank()
     straight.rods([(0, 0, 50), (0, 0, 150)], [12, 12], 1.0)
     bent.rods([(0, 0, 50), (0, 0, 90), (0, 0, 120), (0, 0, 150)], [12] * 4, 1.0)
     np.testing.assert_allclose(bent.activity, straight.activity, atol=1e-4)
 
 
-def test_a_rod_that_runs_away_from_the_eye_is_as_much_brighter_as_it_is_longer() -> None:
-    """30 mm across and 40 mm deep: 50 mm of rod in 30."""
+def test_rod_along_the_line_of_sight_is_brighter_by_its_length() -> None:
+    """A rod that spans 30 mm across and 40 mm in depth is 50 mm long."""
     flat, deep = blank(), blank()
     flat.rods([(-15, 0, 80), (15, 0, 80)], [5, 5], 1.0)
     deep.rods([(-15, -20, 80), (15, 20, 80)], [5, 5], 1.0)
@@ -47,7 +47,7 @@ def test_a_rod_that_runs_away_from_the_eye_is_as_much_brighter_as_it_is_longer()
 
 
 @pytest.mark.parametrize("depth", [0.0, 12.0, -47.0])
-def test_a_ball_has_its_volume_and_its_depth(depth: float) -> None:
+def test_ball_has_the_right_volume_and_depth(depth: float) -> None:
     canvas = blank()
     canvas.ball((10, depth, 100), (30, 10, 20), 1.5)
     assert integral(canvas) == pytest.approx(1.5 * 4 / 3 * np.pi * 30 * 10 * 20, rel=0.01)
@@ -59,7 +59,7 @@ def test_a_ball_has_its_volume_and_its_depth(depth: float) -> None:
     assert rows.mean() == pytest.approx(canvas.row(100), abs=0.1)
 
 
-def test_a_shell_is_what_lies_between_two_balls() -> None:
+def test_shell_is_the_difference_of_two_balls() -> None:
     canvas = blank()
     canvas.ball((0, 0, 100), (40, 40, 40), 1.0, wall_mm=5)
     assert integral(canvas) == pytest.approx(4 / 3 * np.pi * (40**3 - 35**3), rel=0.02)
@@ -67,8 +67,8 @@ def test_a_shell_is_what_lies_between_two_balls() -> None:
 
 
 @pytest.mark.parametrize("grain_mm", [4.0, 16.0])
-def test_uptake_varies_as_wide_and_as_far_as_asked(grain_mm: float) -> None:
-    """Of mean 1 and spread 0.3, alike at a distance of one grain (exp -1/4) and not at four (exp -4)."""
+def test_random_uptake_has_the_given_spread_and_correlation_length(grain_mm: float) -> None:
+    """The field has mean 1 and spread 0.3; its correlation is exp(-1/4) at one grain and exp(-4) at four."""
     canvas = blank()
     canvas.activity[:] = 5
     canvas.vary(grain_mm, 0.3, np.random.default_rng(0))
@@ -80,7 +80,7 @@ def test_uptake_varies_as_wide_and_as_far_as_asked(grain_mm: float) -> None:
         assert (away * shifted).mean() / away.var() == pytest.approx(expected, abs=0.05)
 
 
-def test_nothing_varies_where_nothing_was_painted() -> None:
+def test_empty_places_stay_empty() -> None:
     canvas = blank()
     canvas.ball((0, 0, 100), (20, 20, 20), 1.0)
     bare = canvas.activity == 0
@@ -88,17 +88,17 @@ def test_nothing_varies_where_nothing_was_painted() -> None:
     assert not canvas.activity[bare].any()
 
 
-def test_flesh_fills_the_outline() -> None:
+def test_soft_tissue_fills_the_outline() -> None:
     canvas = blank()
     canvas.bulk((0, 10, 100), (40, 50, 30))
-    canvas.flesh((0, 10, 100), (0, 10, 100), 20)  # inside the first
+    canvas.flesh((0, 10, 100), (0, 10, 100), 20)  # inside the first shape
     assert canvas.front.max() == pytest.approx(60, abs=0.2) and canvas.back.min() == pytest.approx(-40, abs=0.2)
     canvas.fill(0.5)
     assert integral(canvas) == pytest.approx(0.5 * 4 / 3 * np.pi * 40 * 50 * 30, rel=0.01)
     assert not canvas.activity[:, canvas.front < canvas.back].any()
 
 
-def test_what_lies_outside_is_cut() -> None:
+def test_shapes_outside_the_canvas_are_clipped() -> None:
     canvas = blank()
     canvas.rods([(0, 0, 2000), (0, 0, 3000)], [20, 20], 1.0)
     canvas.ball((5000, 0, 0), (20, 20, 20), 1.0)

@@ -1,4 +1,4 @@
-"""A case: one seed one scan, exact truth, lesions where they are said to be."""
+"""A case depends on its seed and has exact ground truth, with lesions at the stated places."""
 
 import numpy as np
 import pytest
@@ -15,19 +15,19 @@ def case() -> ScanCase:
     return make_case(3, pixel_mm=COARSE, lesions=4)
 
 
-def test_a_seed_is_one_scan(case: ScanCase) -> None:
+def test_same_seed_gives_the_same_scan(case: ScanCase) -> None:
     again, other = make_case(3, pixel_mm=COARSE, lesions=4), make_case(4, pixel_mm=COARSE, lesions=4)
     np.testing.assert_array_equal(again.counts, case.counts)
     assert again.lesions == case.lesions and not np.array_equal(other.counts, case.counts)
 
 
-def test_lesions_are_all_that_is_added(case: ScanCase) -> None:
+def test_mean_and_healthy_differ_only_in_lesions(case: ScanCase) -> None:
     bare = make_case(3, pixel_mm=COARSE, lesions=0)
     np.testing.assert_allclose(bare.mean, case.healthy, rtol=1e-5)
     assert (case.mean - case.healthy).min() > -1e-3 and len(case.lesions) == 4
 
 
-def test_a_lesion_is_brightest_at_its_place() -> None:
+def test_lesion_is_brightest_at_its_centre() -> None:
     for seed in range(6):
         case = make_case(seed, pixel_mm=COARSE, lesions=1)
         (lesion,) = case.lesions
@@ -45,7 +45,7 @@ def test_counts_are_drawn_from_the_mean(case: ScanCase) -> None:
     assert case.healthy.sum((1, 2)).min() > 0.8 * least and case.counts.sum((1, 2)).max() < 1.25 * most
 
 
-def test_another_scan_of_a_fraction_of_the_time(case: ScanCase) -> None:
+def test_second_scan_with_a_fraction_of_the_time_is_independent(case: ScanCase) -> None:
     rapid = case.scan(0.25, np.random.default_rng(0))
     assert rapid.sum() == pytest.approx(0.25 * case.mean.sum(), rel=0.01)
     noise = [(counts - share * case.mean).ravel() for counts, share in ((rapid, 0.25), (case.counts, 1.0))]
@@ -54,5 +54,5 @@ def test_another_scan_of_a_fraction_of_the_time(case: ScanCase) -> None:
     assert healthy.sum() == pytest.approx(case.healthy.sum(), rel=0.01)
 
 
-def test_lesions_are_drawn_where_no_number_is_given() -> None:
+def test_number_of_lesions_is_random_by_default() -> None:
     assert len({len(make_case(seed, pixel_mm=9.04).lesions) for seed in range(8)}) > 2

@@ -1,4 +1,4 @@
-"""Pairs of scans as a studies folder: two recordings of one person, and what is true of them."""
+"""Pairs of scans as a studies folder: two recordings of one person, with ground truth."""
 
 import json
 from pathlib import Path
@@ -12,19 +12,19 @@ from lib.data.scintigraphy.pairs import Pair, read_pair
 from lib.data.scintigraphy.skeleton.cohort import write_pairs
 
 
-def test_pairs_can_be_learned_from(tmp_path: Path) -> None:
-    told = []
+def test_written_pairs_are_read_as_cases(tmp_path: Path) -> None:
+    reported = []
     write_pairs(
-        tmp_path, count=2, seed=3, fractions=(0.5, 0.25), pixel_mm=12.0, progress=lambda a, b: told.append((a, b))
+        tmp_path, count=2, seed=3, fractions=(0.5, 0.25), pixel_mm=12.0, progress=lambda a, b: reported.append((a, b))
     )
     cases = find_cases(tmp_path)
-    assert [case.id for case in cases] == ["skeleton_0000", "skeleton_0001"] and told == [(1, 2), (2, 2)]
+    assert [case.id for case in cases] == ["skeleton_0000", "skeleton_0001"] and reported == [(1, 2), (2, 2)]
     for case, fraction in zip(cases, (0.5, 0.25), strict=True):
         assert case.label is not None
         rapid, standard, found = read_pair(Pair(case.id, case.image, case.label))
         assert found == pytest.approx(fraction, rel=0.02) and rapid.counts.shape == standard.counts.shape
         rest = standard.counts * fraction - rapid.counts
-        # Neither holds the other's noise, so the difference has both: m f (1 + f).
+        # The two scans are independent, so the variance of the difference is m f (1 + f).
         body = standard.counts > 20
         assert rest[body].var() == pytest.approx(standard.counts[body].mean() * fraction * (1 + fraction), rel=0.2)
     truth = json.loads((tmp_path / "about" / "truth.json").read_text())
@@ -33,7 +33,7 @@ def test_pairs_can_be_learned_from(tmp_path: Path) -> None:
     assert Image.open(tmp_path / "about" / "cohort.png").width > 100
 
 
-def test_the_same_seed_gives_the_same_files(tmp_path: Path) -> None:
+def test_same_seed_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_pairs(tmp_path / name, count=1, seed=5, pixel_mm=12.0)
     one, other = (

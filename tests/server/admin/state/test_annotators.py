@@ -1,4 +1,4 @@
-"""Work per person and day, of what was recorded and of nothing else."""
+"""Work per person and day, from recorded values only."""
 
 from collections.abc import Callable
 from datetime import date
@@ -26,10 +26,10 @@ def test_work_of_every_person(row: Callable[..., Row]) -> None:
         row("", 2, seconds=30),
         row("Anna", 2, source="predicted", seconds=1e6),
     ]
-    anna, nobody = by_person(rows)
+    anna, unsigned = by_person(rows)
     assert (anna.who, anna.labels, anna.days, anna.total_seconds, anna.median_seconds) == ("Anna", 3, 2, 180, 90)
     assert (anna.per_hour, anna.median_edit_ml, anna.unchanged) == (40, 1.0, 0.5)
-    assert (nobody.who, nobody.median_edit_ml, nobody.unchanged) == ("", None, None)
+    assert (unsigned.who, unsigned.median_edit_ml, unsigned.unchanged) == ("", None, None)
 
 
 def test_days_come_newest_first(row: Callable[..., Row]) -> None:
@@ -41,6 +41,6 @@ def test_days_come_newest_first(row: Callable[..., Row]) -> None:
     assert len(by_day([row("Anna", day) for day in range(1, 29)], days=14)) == 14
 
 
-def test_no_time_is_no_speed(row: Callable[..., Row]) -> None:
+def test_a_person_without_recorded_times_has_no_speed(row: Callable[..., Row]) -> None:
     (anna,) = by_person([row("Anna", 1), row("Anna", 1, seconds=0)])
     assert anna.per_hour is None and anna.total_seconds == 0

@@ -1,4 +1,4 @@
-"""Points and weeks of the plots."""
+"""The points and weeks of the plots."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def label(day: str, task: str, edit_ml: float | None = 1.0, source: str = "submi
     return Row(1, f"{day}T12:00:00+00:00", "label", "ct_0", body, "", "")
 
 
-def test_versions_that_were_judged_the_oldest_first(lived: Any) -> None:
+def test_points_are_the_judged_versions_oldest_first(lived: Any) -> None:
     found = points(task(lived.app.app_dir, lived.app.spec, "tubes"))
     assert [(each.version, each.labels, each.published) for each in found] == [
         ("v1", 3, True),
@@ -22,7 +22,7 @@ def test_versions_that_were_judged_the_oldest_first(lived: Any) -> None:
     assert found[0].created is not None and found[0].created.utcoffset() is not None
 
 
-def test_weeks_begin_on_monday_and_hold_the_tasks_own_proposals() -> None:
+def test_weeks_begin_on_monday_and_count_only_proposals_of_the_task() -> None:
     rows = [
         label("2026-11-22", "sam", 4.0),
         label("2026-11-23", "sam_2d", 0.0),

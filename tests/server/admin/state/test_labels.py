@@ -1,4 +1,4 @@
-"""Saved labels, newest first, with findings in whatever shape a client told them."""
+"""Saved labels, newest first, with findings in any format that a client sent."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from lib.records.ledger import FILE, Ledger
 from lib.server.admin.state import labels
-from lib.server.admin.state.labels import Remark, find, saved, spots, window
+from lib.server.admin.state.labels import LabelFinding, find, saved, spots, window
 
 
 @pytest.fixture
@@ -19,16 +19,18 @@ def ledger(tmp_path: Path) -> Ledger:
     return ledger
 
 
-def test_the_newest_first_and_no_predictions(ledger: Ledger) -> None:
+def test_labels_are_newest_first_without_predictions(ledger: Ledger) -> None:
     rows = window(ledger)
     assert [each.row.seq for each in saved(rows, count=9)] == [5, 4, 3, 1]
     assert [each.row.seq for each in saved(rows, count=2)] == [5, 4]
     assert [each.row.seq for each in saved(rows, before=4, count=9)] == [3, 1]
-    assert [each.row.seq for each in saved(rows, count=9, only_found=True)] == [3]
+    assert [each.row.seq for each in saved(rows, count=9, with_findings=True)] == [3]
     assert saved(rows, count=1)[0].removed
 
 
-def test_the_end_of_a_long_ledger_is_read_and_each_row_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_the_end_of_a_long_ledger_is_read_and_each_row_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(labels, "WINDOW_ROWS", 10)
     ledger, read = Ledger(tmp_path), []
     real = ledger.rows
@@ -41,7 +43,7 @@ def test_the_end_of_a_long_ledger_is_read_and_each_row_once(tmp_path: Path, monk
     assert [row.subject for row in window(ledger)] == [*expected, "study 25"] and read == [15, 25]
 
 
-def test_a_ledger_in_the_place_of_another_is_read_anew(ledger: Ledger, tmp_path: Path) -> None:
+def test_a_replaced_ledger_is_read_from_the_start(ledger: Ledger, tmp_path: Path) -> None:
     assert len(window(ledger)) == 5
     (tmp_path / FILE).unlink()
     ledger._engine = None
@@ -59,27 +61,27 @@ def test_a_label_is_found_by_image_and_hash(ledger: Ledger) -> None:
 @pytest.mark.parametrize(
     ("finding", "expected"),
     [
-        ("a stray part", Remark("", "a stray part", "")),
-        ({"code": "STRAY", "reason": "a part", "remedy": "Remove it."}, Remark("STRAY", "a part", "Remove it.")),
-        ({"code": "STRAY"}, Remark("STRAY", "", "")),
+        ("a stray part", LabelFinding("", "a stray part", "")),
+        ({"code": "STRAY", "reason": "a part", "remedy": "Remove it."}, LabelFinding("STRAY", "a part", "Remove it.")),
+        ({"code": "STRAY"}, LabelFinding("STRAY", "", "")),
         (
             {"code": "BREAK", "reason": "r", "remedy": "m", "ras_mm": [1.5, -2, 3.0], "voxel": [1, 2, 3]},
-            Remark("BREAK", "r", "m", (1.5, -2, 3.0), (1, 2, 3)),
+            LabelFinding("BREAK", "r", "m", (1.5, -2, 3.0), (1, 2, 3)),
         ),
-        ({"code": "BREAK", "ras_mm": [1, 2], "voxel": ["<b>", 2, 3]}, Remark("BREAK", "", "")),
-        ({"code": "BREAK", "ras_mm": [1, 2, 1e300], "voxel": [True, 2, 3]}, Remark("BREAK", "", "")),
-        ({"voxels": 3}, Remark("", "{'voxels': 3}", "")),
-        (7, Remark("", "7", "")),
+        ({"code": "BREAK", "ras_mm": [1, 2], "voxel": ["<b>", 2, 3]}, LabelFinding("BREAK", "", "")),
+        ({"code": "BREAK", "ras_mm": [1, 2, 1e300], "voxel": [True, 2, 3]}, LabelFinding("BREAK", "", "")),
+        ({"voxels": 3}, LabelFinding("", "{'voxels': 3}", "")),
+        (7, LabelFinding("", "7", "")),
     ],
 )
-def test_findings_of_any_shape(tmp_path: Path, finding: Any, expected: Remark) -> None:
+def test_findings_of_any_type_are_read(tmp_path: Path, finding: Any, expected: LabelFinding) -> None:
     ledger = Ledger(tmp_path)
     ledger.append("label", "ct_0", {"tag": "final", "source": "submitted", "findings": [finding] * 40})
     (found,) = saved(window(ledger), count=1)
-    assert found.remarks == [expected] * labels.FINDINGS_SHOWN
+    assert found.findings == [expected] * labels.FINDINGS_SHOWN
 
 
-def test_spots_have_the_numbers_of_the_list(tmp_path: Path) -> None:
+def test_spots_are_numbered_like_the_list_of_findings(tmp_path: Path) -> None:
     findings = ["a stray part", {"code": "BREAK", "ras_mm": [1, 2, 3]}, {"code": "L" * 99, "ras_mm": [4, 5, 6.5]}]
     row = Ledger(tmp_path).append("label", "ct_0", {"tag": "final", "findings": findings})
     assert spots(row) == [

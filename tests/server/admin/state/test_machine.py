@@ -1,4 +1,4 @@
-"""The machine as it is; what cannot be seen is said and breaks nothing."""
+"""The state of the machine; values that cannot be read are reported and break nothing."""
 
 from typing import Any
 
@@ -18,13 +18,13 @@ def test_disks_memory_and_software(history: Any) -> None:
     assert found.software["monailabel"] == "0.8.5" and found.software["TopoLabel"]
 
 
-def test_an_archive_has_its_disk_elsewhere(history: Any) -> None:
+def test_the_disk_of_an_archive_is_not_read(history: Any) -> None:
     history.app.studies = "http://127.0.0.1:8042/dicom-web"
     disk = machine(history.app).disks[1]
     assert "elsewhere" in disk.fault and not disk.low
 
 
-def test_a_folder_that_is_gone_is_said(history: Any) -> None:
+def test_a_missing_folder_is_reported(history: Any) -> None:
     history.app.studies = "/nowhere at all"
     assert machine(history.app).disks[1].fault == "No such file or directory"
 
@@ -32,11 +32,11 @@ def test_a_folder_that_is_gone_is_said(history: Any) -> None:
 @pytest.mark.parametrize(
     ("free", "total", "low"), [(4 << 30, 40 << 30, True), (90 << 30, 4000 << 30, True), (90 << 30, 400 << 30, False)]
 )
-def test_little_room_is_said(free: int, total: int, low: bool) -> None:
+def test_low_free_space_is_reported(free: int, total: int, low: bool) -> None:
     assert Disk("App", "/", free, total).low is low
 
 
-def test_a_gpu_is_not_woken_to_be_asked(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unused_gpu_is_not_queried(history: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
     assert machine(history.app).gpus == [Gpu("GPU 0")]
@@ -46,7 +46,7 @@ def test_a_gpu_is_not_woken_to_be_asked(history: Any, monkeypatch: pytest.Monkey
     assert machine(history.app).gpus == [Gpu("H100", 1, 2)]
 
 
-def test_a_process_that_ended_meanwhile_takes_nothing() -> None:
+def test_a_process_that_has_ended_counts_no_memory() -> None:
     class Gone:
         def memory_info(self) -> None:
             raise psutil.NoSuchProcess(1)
@@ -54,7 +54,7 @@ def test_a_process_that_ended_meanwhile_takes_nothing() -> None:
     assert module._rss(Gone()) == 0  # type: ignore[arg-type]
 
 
-def test_a_package_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "PACKAGES", ("no-such-package",))
     software.cache_clear()
     assert software()["no-such-package"] == "not installed"

@@ -1,4 +1,4 @@
-"""The queue in words: what runs and until when, what waits, what ended."""
+"""The jobs of the Queue page: running jobs with their expected end, waiting jobs and ended jobs."""
 
 import time
 from pathlib import Path
@@ -15,37 +15,37 @@ def queue(tmp_path: Path) -> Queue:
     return Queue(tmp_path)
 
 
-def test_nothing_is_made_by_looking(queue: Queue, tmp_path: Path) -> None:
+def test_reading_the_queue_creates_no_files(queue: Queue, tmp_path: Path) -> None:
     empty = board(queue)
     assert not (*empty.running, *empty.waiting, *empty.ended) and not list(tmp_path.iterdir())
-    assert empty.announcement == "nothing runs; 0 waiting"
+    assert empty.announcement == "no job is running; 0 waiting"
 
 
-def test_a_job_at_work_tells_its_end(queue: Queue) -> None:
+def test_a_running_job_has_an_expected_end(queue: Queue) -> None:
     job = queue.submit("train", "tubes", {})
     queue.jobs.claim(job.id)
-    queue.jobs.tell(job.id, {"fraction": 0.999, "eta_seconds": 60})
+    queue.jobs.save_progress(job.id, {"fraction": 0.999, "eta_seconds": 60})
     (entry,) = board(queue).running
     assert entry.percent == 99 and entry.state == "running" and entry.seconds is not None
     assert entry.ends == pytest.approx(time.time() + 60, abs=5)
     assert board(queue).announcement == "train tubes 75 percent done; 0 waiting"
 
 
-@pytest.mark.parametrize("told", [{}, {"eta_seconds": None}, {"eta_seconds": float("inf")}, {"fraction": 7}])
-def test_what_a_job_does_not_know_it_does_not_say(queue: Queue, told: dict) -> None:
+@pytest.mark.parametrize("progress", [{}, {"eta_seconds": None}, {"eta_seconds": float("inf")}, {"fraction": 7}])
+def test_unknown_progress_is_not_shown(queue: Queue, progress: dict) -> None:
     job = queue.submit("train", "tubes", {})
     queue.jobs.claim(job.id)
-    queue.jobs.tell(job.id, told)
+    queue.jobs.save_progress(job.id, progress)
     (entry,) = board(queue).running
     assert entry.ends is None and 0 <= entry.percent <= 100
 
 
-def test_those_that_wait_stand_in_their_order(queue: Queue) -> None:
+def test_waiting_jobs_are_in_queue_order(queue: Queue) -> None:
     names = [queue.submit("train", f"t{n}", {}).id for n in range(3)]
     assert [(each.job.id, each.position) for each in board(queue).waiting] == list(zip(names, (1, 2, 3), strict=True))
 
 
-def test_the_newest_that_ended_come_first_and_no_more_than_fit(queue: Queue) -> None:
+def test_ended_jobs_are_newest_first_and_limited(queue: Queue) -> None:
     for number in range(ENDED_SHOWN + 3):
         job = queue.submit("train", f"t{number}", {})
         queue.jobs.claim(job.id)
@@ -56,10 +56,10 @@ def test_the_newest_that_ended_come_first_and_no_more_than_fit(queue: Queue) -> 
     assert ended[0].state == "done"
 
 
-def test_a_signature_changes_when_a_job_begins_and_not_when_it_gets_on(queue: Queue) -> None:
+def test_the_signature_changes_when_a_job_starts_and_not_with_its_progress(queue: Queue) -> None:
     job = queue.submit("train", "tubes", {})
     waits = board(queue).signature
     queue.jobs.claim(job.id)
     runs = board(queue).signature
-    queue.jobs.tell(job.id, {"fraction": 0.5})
+    queue.jobs.save_progress(job.id, {"fraction": 0.5})
     assert waits != runs == board(queue).signature

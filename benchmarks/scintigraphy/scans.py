@@ -1,4 +1,4 @@
-"""Bone scans for a benchmark: procedural cases with their truth, the one real scan, and a restorer's scores on them."""
+"""Bone scans for benchmarks: procedural cases with ground truth, the one real scan, and scores of a restorer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.data.scintigraphy.counts import read_counts
 from lib.data.scintigraphy.sample import bone_scan
 from lib.data.scintigraphy.skeleton import ScanCase, make_case
 from lib.data.scintigraphy.thinning import thin
-from lib.evaluation.metrics.observer import HotellingObserver, detectability, laguerre_gauss, peaks
+from lib.evaluation.metrics.observer import HotellingObserver, detectability, find_peaks, laguerre_gauss
 from lib.evaluation.metrics.restoration import (
     contrast_to_noise,
     count_bias,
@@ -26,28 +26,28 @@ from lib.evaluation.metrics.restoration import (
 
 Counts = NDArray[Any]
 Restorer = Callable[[Counts, float], Counts]
-"""Expected counts of the whole scan, from counts ``(V, H, W)`` and the fraction they are of it."""
+"""Returns expected counts of the standard scan, from counts ``(V, H, W)`` and their fraction of the standard scan."""
 RANGE_PERCENTILE = 99.5
 PATCH_MM, CHANNEL_MM = 110.0, 26.0
 LEAST_ADDED = 0.1
-"""A lesion that adds less than this share of the counts at its place is no lesion that anybody could find."""
+"""A lesion that adds less than this share of the counts at its place cannot be detected and is not counted."""
 TRAIN_SEED, TEST_SEED = 1_000, 2_000
 FOUND, CONFIRMED = 0.8, 0.95
-"""Shares of the cohort's lesions that the observer is set to find: where it searches, and where it looks again."""
+"""Shares of the cohort's lesions that set the observer's thresholds: to find lesions, and to confirm findings."""
 NEAR_MM = 18.0
-"""Two findings as near as that are one."""
+"""Two findings within this distance are the same."""
 LEAST_CERTAIN = 0.2
-"""A patch of less than this share of the body's counts is beside the body."""
+"""A patch with less than this share of the body's mean counts is outside the body."""
 
 
 @dataclass(frozen=True, eq=False)
 class Reader:
-    """An observer that learned from the cohort's lesions as one restorer shows them, and how sure it is of these.
+    """An observer that is trained on the cohort's lesions in the images of one restorer.
 
     Args:
-        observer: Taught by all of them.
-        certainty: Its score of each.
-        pixel_mm: Of the images.
+        observer: Observer trained on all lesions.
+        certainty: Scores of the observer for these lesions.
+        pixel_mm: Pixel size of the images, in mm.
     """
 
     observer: HotellingObserver
@@ -55,18 +55,18 @@ class Reader:
     pixel_mm: float
 
     def findings(self, image: Counts, share: float) -> NDArray[np.int64]:
-        """Return where it sees a lesion in a view ``(H, W)``, set to find a share of the cohort's."""
+        """Return the pixels of findings in a view ``(H, W)``; the threshold finds a share of the cohort's lesions."""
         least = LEAST_CERTAIN * float(image[image > np.median(image)].mean())
         threshold = float(np.quantile(self.certainty, 1 - share))
-        return peaks(self.observer.search(image, least), threshold, round(NEAR_MM / 2 / self.pixel_mm))
+        return find_peaks(self.observer.search(image, least), threshold, round(NEAR_MM / 2 / self.pixel_mm))
 
     def invented(self, images: Counts, standard: Counts, other: Reader) -> int:
-        """Return how many findings in the views ``(V, H, W)`` a standard scan, read by `other`, does not confirm."""
+        """Return the number of findings in views ``(V, H, W)`` that `other` does not confirm in the standard scan."""
         count = 0
         for image, reference in zip(images, standard, strict=True):
-            found, known = self.findings(image, FOUND), other.findings(reference, CONFIRMED)
-            apart = np.linalg.norm(found[:, None] - known[None], axis=2) * self.pixel_mm
-            count += int((apart > NEAR_MM).all(1).sum())
+            found, confirmed = self.findings(image, FOUND), other.findings(reference, CONFIRMED)
+            distances_mm = np.linalg.norm(found[:, None] - confirmed[None], axis=2) * self.pixel_mm
+            count += int((distances_mm > NEAR_MM).all(1).sum())
         return count
 
 
@@ -76,41 +76,41 @@ def cohort(count: int, first_seed: int, pixel_mm: float, **options: Any) -> list
 
 
 def score(restore: Restorer, cases: Sequence[ScanCase], fraction: float) -> tuple[dict[str, float], Reader]:
-    """Return the scores of a restorer on cases that it never saw; each is scanned rapidly anew, by its own seed.
+    """Return the scores of a restorer on held-out cases, from rapid scans that are drawn with the seed of the case.
 
     Args:
         restore: The restorer.
-        cases: With lesions.
-        fraction: Of the rapid scans.
+        cases: Cases with lesions.
+        fraction: Fraction of counts of the rapid scans.
     Returns:
-        Means over cases and views, ``auc`` of the observer over all lesions; and the observer, taught by all of them.
+        Means over cases and views, with ``auc`` of the observer over all lesions; and the trained observer.
     """
     rows: list[dict[str, float]] = []
     present: list[Counts] = []
     absent: list[Counts] = []
     for case in cases:
         rng = np.random.default_rng([case.seed, round(1000 * fraction)])
-        ill, healthy = (case.scan(fraction, rng, lesions=lesions) for lesions in (True, False))
-        restored, bare = restore(ill, fraction), restore(healthy, fraction)
+        with_lesions, healthy = (case.scan(fraction, rng, lesions=lesions) for lesions in (True, False))
+        restored, bare = restore(with_lesions, fraction), restore(healthy, fraction)
         unseen = case.scan(1 - fraction, rng)
         rows.append(_image_scores(restored, case, unseen, fraction) | _lesion_scores(restored, case))
         patches = _patches(restored, bare, case)
         present, absent = present + patches[0], absent + patches[1]
     names = rows[0]
     means = {name: float(np.nanmean([row[name] for row in rows])) for name in names}
-    seen, bare, channels = _readable(present, absent, cases[0].pixel_mm)
+    seen, bare, channels = _normalised(present, absent, cases[0].pixel_mm)
     means |= {"auc": detectability(seen, bare, channels), "lesions": len(present)}
     return means, _reader(seen, bare, channels, cases[0].pixel_mm)
 
 
 def standard_reader(cases: Sequence[ScanCase]) -> Reader:
-    """Return the observer that learned from standard scans."""
+    """Return the observer that is trained on standard scans."""
     present: list[Counts] = []
     absent: list[Counts] = []
     for case in cases:
         patches = _patches(case.counts, case.scan(1.0, np.random.default_rng(case.seed), lesions=False), case)
         present, absent = present + patches[0], absent + patches[1]
-    return _reader(*_readable(present, absent, cases[0].pixel_mm), cases[0].pixel_mm)
+    return _reader(*_normalised(present, absent, cases[0].pixel_mm), cases[0].pixel_mm)
 
 
 def _image_scores(restored: Counts, case: ScanCase, unseen: Counts, fraction: float) -> dict[str, float]:
@@ -138,7 +138,7 @@ def _lesion_scores(restored: Counts, case: ScanCase) -> dict[str, float]:
 
 
 def _visible(case: ScanCase) -> list[tuple[int, tuple[float, float], float]]:
-    """Return view, place and radius in pixels of every lesion that a view shows at all."""
+    """Return view, place and radius in pixels of every lesion that is detectable in a view."""
     seen = []
     for lesion in case.lesions:
         for view, place in enumerate(lesion.pixels):
@@ -150,7 +150,7 @@ def _visible(case: ScanCase) -> list[tuple[int, tuple[float, float], float]]:
 
 
 def _patches(restored: Counts, bare: Counts, case: ScanCase) -> tuple[list[Counts], list[Counts]]:
-    """Return patches around every lesion, with it and without."""
+    """Return patches around every lesion, with the lesion and without."""
     half = round(PATCH_MM / case.pixel_mm) // 2
     places = [(view, round(row), round(column)) for view, (row, column), _ in _visible(case)]
     padded = [np.pad(image, ((0, 0), (half, half), (half, half))) for image in (restored, bare)]
@@ -158,19 +158,19 @@ def _patches(restored: Counts, bare: Counts, case: ScanCase) -> tuple[list[Count
     return cut[0], cut[1]
 
 
-def _readable(present: list[Counts], absent: list[Counts], pixel_mm: float) -> tuple[Counts, Counts, Counts]:
-    """Return patches divided by their own mean, since people and places differ in counts by far more than a lesion."""
+def _normalised(present: list[Counts], absent: list[Counts], pixel_mm: float) -> tuple[Counts, Counts, Counts]:
+    """Return patches divided by their mean, and channels; counts differ more between places than by a lesion."""
     seen, bare = (np.stack([patch / max(patch.mean(), 1e-6) for patch in patches]) for patches in (present, absent))
     return seen, bare, laguerre_gauss(seen.shape[1], CHANNEL_MM / pixel_mm)
 
 
 def _reader(seen: Counts, bare: Counts, channels: Counts, pixel_mm: float) -> Reader:
-    observer = HotellingObserver.taught(seen, bare, channels)
+    observer = HotellingObserver.fit(seen, bare, channels)
     return Reader(observer, observer.scores(seen), pixel_mm)
 
 
 def real_scan(pixel_mm: float) -> Counts | None:
-    """Return the real scan's counts, pixels added up to the cohort's size; None where its package is absent."""
+    """Return the counts of the real scan, binned to the pixel size of the cohort; None if its package is missing."""
     try:
         scan = read_counts(bone_scan())
     except FileNotFoundError as error:
@@ -184,17 +184,18 @@ def real_scan(pixel_mm: float) -> Counts | None:
 def score_real(
     restore: Restorer, counts: Counts, fraction: float, reader: Reader, other: Reader, *, draw: int = 0
 ) -> dict[str, float]:
-    """Return how a restorer does on the real scan, thinned: against the counts that it has not seen, and in all.
+    """Return the scores of a restorer on the thinned real scan, against the complementary counts.
 
-    The whole scan holds the rapid one's noise; the complementary counts share none of it, and have more of their own.
+    The whole scan shares its noise with the rapid scan. The complementary counts share no noise with it, but have more
+    noise of their own.
 
     Args:
         restore: The restorer.
-        counts: The whole scan.
-        fraction: To thin it by.
-        reader: Has learned what lesions look like in what is restored.
-        other: Has learned it of standard scans.
-        draw: Of the ways to thin it.
+        counts: Counts of the whole scan, ``(V, H, W)``.
+        fraction: Fraction of the counts in the thinned scan.
+        reader: Observer trained on restored scans.
+        other: Observer trained on standard scans.
+        draw: Number of the draw, which is part of the seed of the thinning.
     """
     rapid, unseen = thin(counts, fraction, np.random.default_rng([7 + draw, round(1000 * fraction)]))
     restored, rest = restore(rapid, fraction), unseen / (1 - fraction)

@@ -1,7 +1,6 @@
-"""What a figure was measured on, and where it is kept."""
+"""Facts about the machine of a measurement, and its memory."""
 
 import ctypes
-import json
 import os
 import platform
 import subprocess
@@ -11,16 +10,16 @@ from typing import Any
 
 import torch
 
-RESULTS = Path(__file__).resolve().parent / "results"
+from benchmarks.harness.paths import ROOT
 
 
-def machine() -> dict[str, Any]:
-    """Return processor or device, how busy it is, threads, versions and commit."""
+def describe_machine() -> dict[str, Any]:
+    """Return device or processor, load, threads, versions, commit and date, JSON-safe."""
     cpu = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         cpu = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), cpu)
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=RESULTS.parent)
+    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, cwd=ROOT)
     return {
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else cpu,
         "vectors": torch.backends.cpu.get_cpu_capability(),
@@ -33,8 +32,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def keep_memory() -> None:
-    """Have the C library keep freed memory: page faults of fresh arrays would be most of what a fast kernel takes."""
+def retain_freed_memory() -> None:
+    """Make the C library retain freed memory: page faults of new arrays would dominate the time of a fast kernel."""
     trim_threshold, mmap_threshold = -1, -3
     libc = ctypes.CDLL(None)
     libc.mallopt(mmap_threshold, 1 << 30)
@@ -42,16 +41,6 @@ def keep_memory() -> None:
 
 
 def peak_mib() -> float:
-    """Return the most memory that this program has held; what its parent held does not count."""
+    """Return the peak memory of this process in MiB, without that of its parent."""
     status = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
-
-
-def keep(name: str, command: str, figures: dict[str, Any], table: str) -> None:
-    """Print a table and write it, with its figures and what made them, to ``results/<name>.md`` and ``.json``."""
-    made_by = {"command": command, **machine()}
-    RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.json").write_text(json.dumps({"made_by": made_by, **figures}, indent=1) + "\n")
-    head = "\n".join(f"- {key}: {value}" for key, value in made_by.items())
-    (RESULTS / f"{name}.md").write_text(f"# {name}\n\n{head}\n\n{table}\n")
-    print(table)

@@ -1,4 +1,4 @@
-"""MONAI Label's routes in threads."""
+"""MONAI Label's own routes in threads."""
 
 import threading
 import time
@@ -10,7 +10,7 @@ from starlette.middleware import Middleware
 from starlette.testclient import TestClient
 
 from lib.server.guard import Guard
-from lib.server.routes import theirs
+from lib.server.routes import monailabel_routes
 
 
 @pytest.fixture
@@ -29,28 +29,28 @@ def client(monkeypatch: pytest.MonkeyPatch) -> TestClient:
 
     @router.get("/mine")
     async def mine() -> str:
-        return "theirs"
+        return "monailabel"
 
     module = type("module", (), {"router": router})
-    monkeypatch.setattr(theirs, "STAYING", [module])
-    ours = APIRouter()
-    ours.add_api_route("/their/mine", lambda: "ours", methods=["GET"])
+    monkeypatch.setattr(monailabel_routes, "KEPT_MODULES", [module])
+    own = APIRouter()
+    own.add_api_route("/their/mine", lambda: "own", methods=["GET"])
     app = FastAPI(middleware=[Middleware(Guard)])
-    app.include_router(ours)
-    app.include_router(theirs.routes_beside([ours]))
+    app.include_router(own)
+    app.include_router(monailabel_routes.remaining_routes([own]))
     return TestClient(app)
 
 
-def test_blocking_code_is_not_in_the_loop(client: TestClient) -> None:
+def test_blocking_code_does_not_run_in_the_event_loop(client: TestClient) -> None:
     start = time.monotonic()
     with client, ThreadPoolExecutor(4) as pool:
         names = [each.json() for each in pool.map(client.get, ["/their/thread"] * 4)]
-    assert time.monotonic() - start < 0.7, "they slept at the same time"
+    assert time.monotonic() - start < 0.7, "the requests ran at the same time"
     assert threading.main_thread().name not in names
 
 
-def test_ours_come_instead(client: TestClient) -> None:
-    assert client.get("/their/mine").json() == "ours"
+def test_own_routes_replace_monai_labels_routes(client: TestClient) -> None:
+    assert client.get("/their/mine").json() == "own"
 
 
 @pytest.mark.parametrize(
@@ -67,22 +67,22 @@ def test_values_are_checked(client: TestClient, address: str, body: str, code: s
     assert (answer.status_code, answer.json()["code"]) == (400, code)
 
 
-def test_values_go_through(client: TestClient) -> None:
+def test_valid_values_are_passed_on(client: TestClient) -> None:
     assert client.post("/their/params/a b", json={"x": 1}).json() == {"model": "a b", "params": {"x": 1}}
 
 
-def test_few_wait_for_the_end_of_a_job(client: TestClient) -> None:
+def test_only_a_few_requests_wait_for_the_end_of_a_job(client: TestClient) -> None:
     with client, ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(lambda _: client.post("/their/params/a?run_sync=true"), range(8)))
     codes = [answer.status_code for answer in answers]
     assert codes.count(200) == 4 and codes.count(503) == 4
 
 
-def test_what_really_waits_is_a_fault_and_no_hang() -> None:
+def test_an_endpoint_that_awaits_is_a_fault_and_does_not_hang() -> None:
     async def waits() -> None:
         import asyncio
 
         await asyncio.sleep(0)
 
     with pytest.raises(RuntimeError, match="waits"):
-        theirs._finished(waits, {})
+        monailabel_routes._run_without_loop(waits, {})

@@ -1,4 +1,4 @@
-"""MONAI Label's own routes that stay: their blocking code in threads, their values checked."""
+"""MONAI Label's own routes that are kept: their blocking code runs in threads, and their values are checked."""
 
 from collections.abc import Callable, Coroutine, Iterable
 from functools import partial, wraps
@@ -11,21 +11,23 @@ from starlette.concurrency import run_in_threadpool
 
 from lib.server.guard.names import NAME_KEYS, check_name
 from lib.server.guard.values import check_values
-from lib.server.routes.request import signed
-from lib.server.turns import Turns
+from lib.server.routes.request import with_client_id
+from lib.server.turns import BoundedExecutor
 
-STAYING = [batch_infer, datastore, info, model, scoring, train]
-WAITING = Turns("jobs waited for", at_once=4, waiting=0)
-"""Turns of those who wait for the end of a job, which may take hours of a thread."""
+KEPT_MODULES = [batch_infer, datastore, info, model, scoring, train]
+SYNC_EXECUTOR = BoundedExecutor("jobs waited for", at_once=4, waiting=0)
+"""Threads of requests that wait for the end of a job, which may take hours."""
 
 Endpoint = Callable[..., Coroutine[Any, Any, Any]]
 
 
-def routes_beside(ours: Iterable[APIRouter]) -> APIRouter:
-    """Return MONAI Label's routes, without those that other routers have in their place."""
-    taken = {(method, route.path) for router in ours for route in _routes(router) for method in route.methods or ()}
+def remaining_routes(own_routers: Iterable[APIRouter]) -> APIRouter:
+    """Return MONAI Label's routes without those that TopoLabel's own routers replace."""
+    taken = {
+        (method, route.path) for router in own_routers for route in _routes(router) for method in route.methods or ()
+    }
     router = APIRouter()
-    for module in STAYING:
+    for module in KEPT_MODULES:
         for route in _routes(module.router):
             if methods := sorted(method for method in route.methods or () if (method, route.path) not in taken):
                 router.add_api_route(
@@ -54,20 +56,24 @@ def _in_thread(endpoint: Endpoint) -> Endpoint:
                 check_name(value, name)
             check_values(value, name)
         if "user" in values and isinstance(values.get("params", ""), dict | None):
-            values["params"] = signed(values["params"], values["user"])
+            values["params"] = with_client_id(values["params"], values["user"])
         if values.get("run_sync"):
-            return await WAITING.run(lambda _: _finished(endpoint, values))
-        return await run_in_threadpool(partial(_finished, endpoint, values))
+            return await SYNC_EXECUTOR.run(lambda _: _run_without_loop(endpoint, values))
+        return await run_in_threadpool(partial(_run_without_loop, endpoint, values))
 
     return threaded
 
 
-def _finished(endpoint: Endpoint, values: dict[str, Any]) -> Any:
-    """Return what a coroutine comes to that waits for nothing."""
+def _run_without_loop(endpoint: Endpoint, values: dict[str, Any]) -> Any:
+    """Return the result of a coroutine that never awaits anything.
+
+    Raises:
+        RuntimeError: If the coroutine awaits something.
+    """
     work = endpoint(**values)
     try:
         work.send(None)
     except StopIteration as end:
         return end.value
     work.close()
-    raise RuntimeError(f"{endpoint.__name__} waits for something, and has no loop here")
+    raise RuntimeError(f"{endpoint.__name__} awaits something, but this thread has no event loop")

@@ -1,4 +1,4 @@
-"""One arm of an accuracy benchmark: train a network by the one loop, judge it on cases it never saw."""
+"""One arm of an accuracy benchmark: train a network, and judge it on held-out cases."""
 
 import time
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import ImageSpec, read, window
+from lib.data.pipeline import ImageSpec, read
 from lib.evaluation.report import evaluate_case
 from lib.learning.loop import train
 from lib.learning.recipes.finetune import Finetune
@@ -19,7 +19,7 @@ from lib.models.inference.predictor import Predictor
 
 
 def build(model: str, spec: ImageSpec, labels: Sequence[str], seed: int, **options: Any) -> nn.Module:
-    """Return a network, freshly initialised by `seed`, that fits the reading."""
+    """Return a network for the preprocessing `spec`, with random weights from `seed`."""
     torch.manual_seed(seed)
     return BUILDERS[model](
         spatial_dims=len(spec.roi), in_channels=len(spec.slice_offsets), out_channels=len(labels) + 1, **options
@@ -29,7 +29,7 @@ def build(model: str, spec: ImageSpec, labels: Sequence[str], seed: int, **optio
 def run_arm(
     network: nn.Module, recipe: Finetune, cases: Sequence[Case], spec: ImageSpec, labels: Sequence[str], workdir: Path
 ) -> dict[str, Any]:
-    """Train; return steps, minutes and parameters. The network then holds the weights that were learned."""
+    """Train a network in place; return the numbers of steps, minutes and parameters."""
     result = train(recipe, network, cases, [], spec=spec, labels=labels, workdir=workdir, resume=False, track=False)
     network.load_state_dict(result.state_dict)
     parameters = sum(parameter.numel() for parameter in network.parameters())
@@ -37,15 +37,15 @@ def run_arm(
 
 
 def judge(network: nn.Module, cases: Sequence[Case], spec: ImageSpec, labels: Sequence[str]) -> dict[str, Any]:
-    """Return the scores of every case on the grid of the reading, by case id, and seconds per case."""
+    """Return the scores of every case on the grid of the preprocessing, by case id, and the seconds per case."""
     predictor = Predictor(network.eval(), roi=spec.roi, slice_offsets=spec.slice_offsets)
     values = {name: value for value, name in enumerate(labels, start=1)}
-    scores, begin = {}, time.perf_counter()
+    scores, start = {}, time.perf_counter()
     for case in cases:
         reading = read(case.image, spec, case.label)
         assert reading.label is not None
-        found = predictor.labels(window(reading.hu, spec.window_hu))
+        found = predictor.labels(apply_window(reading.intensities, spec.window))
         scores[case.id] = evaluate_case(
             np.asarray(found), np.asarray(reading.label).reshape(found.shape), spec.spacing_mm, values
         )
-    return {"cases": scores, "seconds_per_case": (time.perf_counter() - begin) / len(cases)}
+    return {"cases": scores, "seconds_per_case": (time.perf_counter() - start) / len(cases)}

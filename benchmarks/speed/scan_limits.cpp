@@ -1,5 +1,5 @@
-// What bounds the scan in float on this processor: its multiply-adds alone, its walk through states within the L1 cache,
-// and reading two arrays and writing a third.
+// Lower limits of the float scan on this processor: its multiply-adds, its loop over states within the L1 cache, and
+// reading two arrays and writing a third.
 #include "scan.cpp"
 
 static const int CHAINS = 12;  // enough to hide the latency of a multiply-add, few enough for AVX2's registers
@@ -11,7 +11,7 @@ extern "C" float multiply_adds(int64_t rounds) {
 #pragma GCC unroll 12
     for (int i = 0; i < CHAINS; i++) {
       sums[i] = sums[i] * half + half;
-      asm volatile("" : "+x"(sums[i]));  // no sum may be known beforehand
+      asm volatile("" : "+x"(sums[i]));  // prevents the compiler from computing the sum
     }
   vec_f32 total = {};
 #pragma GCC unroll 12
@@ -19,7 +19,7 @@ extern "C" float multiply_adds(int64_t rounds) {
   return sum_f32(total);
 }
 
-// `rounds` times the walk of one vector of channels with p.N states through one tile that never leaves the cache.
+// `rounds` times the loop of one vector of channels with p.N states through one tile that stays in the cache.
 extern "C" float walk_tiles(const Problem_f32 *p, int64_t rounds) {
   Tile_f32 tile;
   enter_f32(*p, tile, 0, 0, 0);

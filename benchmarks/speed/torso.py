@@ -1,4 +1,4 @@
-"""A synthetic CT and, in place of a network, thirteen organs known in closed form."""
+"""A synthetic CT with thirteen organs in closed form, and a module that returns their logits in place of a network."""
 
 import time
 from collections.abc import Sequence
@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 SHAPE = (512, 512, 120)
 AFFINE = np.diag([-0.8, -0.8, 2.5, 1.0])
-"""Left and posterior first, as scanners write it."""
+"""Affine with LPS axes, as scanners write it."""
 ORGANS = 13
 NOISE_HU = 12.0
 
 
 def ellipsoids() -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the organs' centres and half axes, ``(13, 3)`` in mm; some of them touch."""
+    """Return centres and half axes of the organs, ``(13, 3)`` each, in mm; some organs touch."""
     rng = np.random.default_rng(0)
     middle = np.diag(AFFINE)[:3] * (np.array(SHAPE) - 1) / 2
     centres = middle + rng.uniform(-1, 1, (ORGANS, 3)) * (105, 70, 105)
@@ -26,7 +26,7 @@ def ellipsoids() -> tuple[NDArray[Any], NDArray[Any]]:
 
 
 def logits(shape: Sequence[int], affine: NDArray[Any], start: Sequence[int], result: torch.Tensor) -> torch.Tensor:
-    """Return logits ``(14, *shape)`` of a block of a straight grid: 0, and about the depth in each organ in mm."""
+    """Return logits ``(14, *shape)`` of a block of a grid: 0 for background, else about the depth in an organ in mm."""
     centres, halves = ellipsoids()
     terms = []
     for axis, (size, first) in enumerate(zip(shape, start, strict=True)):
@@ -40,14 +40,14 @@ def logits(shape: Sequence[int], affine: NDArray[Any], start: Sequence[int], res
 
 
 def truth() -> NDArray[np.uint8]:
-    """Return the organs at the voxels of the file."""
+    """Return the organ label of every voxel of the file."""
     shape, plane = (*SHAPE[:2], 1), torch.empty(ORGANS + 1, *SHAPE[:2], 1)
     planes = [logits(shape, AFFINE, (0, 0, k), plane).argmax(0) for k in range(SHAPE[2])]
     return torch.cat(planes, -1).to(torch.uint8).numpy()
 
 
 def write_scan(path: Path) -> None:
-    """Write the CT as int16: organs and a spine in a trunk, on a table, in air, with a scanner's noise."""
+    """Write the CT as int16: trunk with organs and spine, on a table in air, with noise."""
     rng = np.random.default_rng(1)
     x, y = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE[:2]), indexing="ij")
     trunk = (x / 0.85) ** 2 + (y / 0.62) ** 2
@@ -63,13 +63,13 @@ def write_scan(path: Path) -> None:
 
 
 class Organs(torch.nn.Module):
-    """Answer windows with the organs' logits, and keep apart the time that took.
+    """Return the logits of the organs for every window, and add up the time for this in ``seconds``.
 
-    All answers lie in one memory: to get its pages from the system and to give them back is a network's own time.
+    All results share one buffer, because the time to allocate and free memory belongs to the network.
 
     Args:
         affine: Grid index to mm of the volume that the windows are cut from.
-        starts: First index of each window, in the order in which they will come.
+        starts: First index of every window, in the order of the windows.
     """
 
     def __init__(self, affine: NDArray[Any], starts: Sequence[Sequence[int]] = ()) -> None:
@@ -83,7 +83,7 @@ class Organs(torch.nn.Module):
         return self.at(images, starts)
 
     def at(self, images: torch.Tensor, starts: Sequence[Sequence[int]]) -> torch.Tensor:
-        """Return logits of windows whose places are known."""
+        """Return logits of windows whose first indices are given."""
         begin = time.perf_counter()
         found = self._memory.resize_(len(starts), ORGANS + 1, *images.shape[2:])
         for window, start in zip(found, starts, strict=True):

@@ -1,21 +1,20 @@
-"""The procedural cohorts that the accuracy benchmarks train on and judge on; made once under `build/`."""
+"""Procedural cohorts of CT cases, written once under `build/`."""
 
-from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.paths import BUILD
 from lib.data.cases import Case, find_cases
 from lib.data.phantom import write_cohort
 
-BUILD = Path(__file__).resolve().parents[1] / "build"
 HELD_OUT_SEED, HELD_OUT_COUNT = 9000, 20
 
 
 def cohort(name: str, *, count: int, seed: int, **options: Any) -> list[Case]:
-    """Return the labelled cases of a procedural cohort, made if it is not there yet.
+    """Return the labelled cases of a procedural cohort, which is written if it is missing.
 
     Args:
         name: Folder under `build/`.
-        count: Cases.
+        count: Number of cases.
         seed: Seed of the cohort.
         **options: Passed to `make_case`.
     """
@@ -26,5 +25,5 @@ def cohort(name: str, *, count: int, seed: int, **options: Any) -> list[Case]:
 
 
 def held_out() -> list[Case]:
-    """Return the 20 cases that nothing is trained on: another seed than any training cohort's."""
+    """Return the 20 held-out cases; their seed differs from that of every training cohort."""
     return cohort("held-out", count=HELD_OUT_COUNT, seed=HELD_OUT_SEED)

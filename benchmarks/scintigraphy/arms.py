@@ -1,4 +1,4 @@
-"""The arms of the restoration benchmark: what each has of the cascade, how it is taught, what it makes of a scan."""
+"""Arms of the restoration benchmark: parts of the cascade, training, and restoration of a scan."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.scans import Counts, Restorer
-from lib.data.scintigraphy.crops import CropDataset, Lesson
+from benchmarks.scintigraphy.scans import Counts, Restorer
+from lib.data.scintigraphy.crops import CropDataset, TrainingCounts
 from lib.data.scintigraphy.skeleton import ScanCase
 from lib.data.scintigraphy.thinning import thin
 from lib.learning.loop import fit
 from lib.learning.recipes.restore import Restore
 from lib.models import PROMPTED, RESTORERS
-from lib.models.restoration import Cascade, cascade_of, restore_counts
+from lib.models.restoration import Cascade, build_cascade, restore_counts
 from lib.models.restoration.semantics import RandomSemantics, SamSemantics
 
 PLAIN, FULL, CONTROL = "plain NAFNet", "SPI + SKD + SCM", "the same, random masks"
@@ -28,17 +28,17 @@ AS_SERVED = "taught as the starter is"
 
 @dataclasses.dataclass(frozen=True)
 class Arm:
-    """What an arm has of the cascade.
+    """Parts of the cascade in one arm, and its training data.
 
     Args:
-        second: A second stage.
-        semantics: ``sam``, ``random`` masks, or none.
-        guided: Masks guide the second stage (SPI).
-        distillation: SKD's weight.
-        consistency: SCM's weight.
-        halves: Taught on halves of rapid scans alone (noise2noise); no standard scan is seen.
-        pairs: Taught by both scans of a pair added up, as the recipe does it; the others have standard scans alone.
-        norm: Of the fidelity; empty for the one that was asked for.
+        second: Whether there is a second stage.
+        semantics: Source of the masks: ``sam``, ``random``, or empty for none.
+        guided: Whether masks guide the second stage (SPI).
+        distillation: Weight of the distillation loss (SKD).
+        consistency: Weight of the consistency loss (SCM).
+        halves: Whether to train on halves of rapid scans only (noise2noise), without standard scans.
+        pairs: Whether to train on the sum of both scans of a pair, as the recipe does; otherwise on standard scans.
+        norm: Norm of the fidelity loss; empty for the norm of the command line.
     """
 
     second: bool = True
@@ -67,17 +67,17 @@ ARMS = {
 
 
 def build(arm: Arm, options: argparse.Namespace, seed: int) -> Cascade:
-    """Return an arm's cascade; its first stage begins alike in all arms of a seed."""
+    """Return the cascade of an arm; its first stage has the same initial weights in all arms of a seed."""
     semantics = None
     if arm.semantics:
         kind = SamSemantics if arm.semantics == "sam" else RandomSemantics
         semantics = kind(PROMPTED["sam_tiny"](options.sam_size, rank=0), side=options.side)
     torch.manual_seed(seed)
-    return cascade_of(RESTORERS[options.model], semantics, second=arm.second, guided=arm.guided)
+    return build_cascade(RESTORERS[options.model], semantics, second=arm.second, guided=arm.guided)
 
 
-def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: int) -> nn.Module:
-    """Return the exported first stage of an arm, taught by the one loop."""
+def train_arm(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: int) -> nn.Module:
+    """Train an arm and return its exported first stage."""
     cascade = build(arm, options, seed)
     recipe = Restore(
         norm=arm.norm or options.norm,
@@ -95,7 +95,7 @@ def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: in
         result = fit(
             recipe,
             cascade,
-            lessons(arm, cases, options, recipe),
+            training_crops(arm, cases, options, recipe),
             None,
             workdir=Path(workdir),
             device=options.device,
@@ -106,16 +106,18 @@ def teach(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, seed: in
     return cascade.export().cpu()
 
 
-def lessons(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, recipe: Restore) -> CropDataset:
-    """Return the crops that an arm learns from: standard scans thinned, pairs, or rapid scans split in halves."""
+def training_crops(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, recipe: Restore) -> CropDataset:
+    """Return the training crops of an arm: thinned standard scans, pairs, or rapid scans split in halves."""
     if arm.halves:
-        scans = [Lesson(case.scan(f, np.random.default_rng(case.seed))) for case in cases for f in options.fractions]
+        scans = [
+            TrainingCounts(case.scan(f, np.random.default_rng(case.seed))) for case in cases for f in options.fractions
+        ]
     elif arm.pairs:
         shares = list(itertools.islice(itertools.cycle(options.fractions), len(cases)))
         rapid = [case.scan(f, np.random.default_rng(case.seed)) for case, f in zip(cases, shares, strict=True)]
-        scans = [Lesson(case.counts + r, 1 + f) for case, r, f in zip(cases, rapid, shares, strict=True)]
+        scans = [TrainingCounts(case.counts + r, 1 + f) for case, r, f in zip(cases, rapid, shares, strict=True)]
     else:
-        scans = [Lesson(case.counts) for case in cases]
+        scans = [TrainingCounts(case.counts) for case in cases]
     fractions = (0.5,) if arm.halves else tuple(options.fractions)
     return CropDataset(
         scans, fractions=fractions, size=options.size, crops_per_epoch=recipe.patches_per_epoch, seed=recipe.seed
@@ -123,13 +125,13 @@ def lessons(arm: Arm, cases: list[ScanCase], options: argparse.Namespace, recipe
 
 
 def restorer(network: nn.Module, arm: Arm) -> Restorer:
-    """Return the restorer of a taught network; one that learned from halves restores both and takes their mean."""
+    """Return the restorer of a trained network; an arm of halves restores both halves and returns their mean."""
     if not arm.halves:
         return lambda counts, fraction: restore_counts(network, torch.from_numpy(counts), fraction).numpy()
 
-    def both(counts: Counts, fraction: float) -> Counts:
+    def restore_halves(counts: Counts, fraction: float) -> Counts:
         parts = thin(counts, 0.5, np.random.default_rng(0))
-        whole = [restore_counts(network, torch.from_numpy(part), 0.5).numpy() for part in parts]
-        return (whole[0] + whole[1]) / 2 / fraction
+        restored = [restore_counts(network, torch.from_numpy(part), 0.5).numpy() for part in parts]
+        return (restored[0] + restored[1]) / 2 / fraction
 
-    return both
+    return restore_halves

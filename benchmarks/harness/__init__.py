@@ -1,0 +1,1 @@
+"""Shared parts of all benchmarks: timing, tables, results, resumable runs, cohorts, servers, and targets."""

@@ -1,0 +1,1 @@
+"""Benchmarks of the tools for annotators: clicks and the check of submitted labels."""

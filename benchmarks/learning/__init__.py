@@ -1,0 +1,1 @@
+"""Benchmarks of accuracy on procedural CT: networks, ablation, distillation, active learning and click training."""

@@ -1,0 +1,1 @@
+"""Benchmarks of the restoration of rapid bone scans."""

@@ -1,0 +1,1 @@
+"""Benchmarks of a running server: waiting times, refusals, lost labels and memory."""

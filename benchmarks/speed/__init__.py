@@ -1,0 +1,1 @@
+"""Benchmarks of time and memory: kernels, selective scan, networks, and the pipeline around the network."""
