@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import ImageSpec, read
+from lib.data.pipeline import ImageSpec, apply_window, read
 from lib.evaluation.report import evaluate_case
 from lib.learning.loop import train
 from lib.learning.recipes.finetune import Finetune

@@ -21,7 +21,7 @@ from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table, median_range
 from benchmarks.harness.timing import ratios, time_calls
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, read, write_label
+from lib.data.pipeline import IGNORE, apply_window, read, write_label
 from lib.data.validate import check
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import largest_component

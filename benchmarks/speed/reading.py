@@ -24,7 +24,7 @@ from benchmarks.harness.machine import peak_mib
 from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table
 from benchmarks.speed.torso import ORGANS, SHAPE, Organs, truth, write_scan
-from lib.data.pipeline import ImageSpec, read, write_label
+from lib.data.pipeline import ImageSpec, apply_window, read, write_label
 from lib.data.validate import check
 from lib.jobs.watch import check_finite
 from lib.models.inference.predictor import Predictor

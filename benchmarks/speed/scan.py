@@ -69,7 +69,7 @@ def image_inputs(state: int, side: int = 64, rank: int = 6) -> list[torch.Tensor
     a = -torch.rand(scans * CHANNELS, state, generator=draw) - 0.5
     b, c = torch.randn(2, 1, length, scans, state, generator=draw).unbind()
     d, bias = torch.ones(scans * CHANNELS), torch.full((scans * CHANNELS,), -4.0)
-    return [each.requires_grad_() for each in (u, dt, weight, a, b, c, d, bias)] + [order]
+    return [operand.requires_grad_() for operand in (u, dt, weight, a, b, c, d, bias)] + [order]
 
 
 def measure_core() -> tuple[list[str], list[dict]]:

@@ -52,7 +52,7 @@ def limits(states: int, elements: int) -> dict[str, float]:
     )
     walk = least_seconds(lambda: library.walk_tiles(ctypes.byref(problem), ctypes.c_int64(1000))) / (1000 * TILE)
     arrays = torch.ones(3, elements)
-    pointers = [ctypes.c_void_p(each.data_ptr()) for each in arrays]
+    pointers = [ctypes.c_void_p(array.data_ptr()) for array in arrays]
     memory = least_seconds(lambda: library.add_arrays(*pointers, ctypes.c_int64(elements)))
     return {
         "multiply-adds": multiply_add * MULTIPLIES[isa] * states * vectors,

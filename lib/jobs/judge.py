@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import cl_dice
 from lib.jobs.gate import JudgedCase
 from lib.models.inference.predictor import Predictor
+from lib.models.weights import find_nonfinite_weight
 from lib.ops.resample import running_argmax
 
 
@@ -41,11 +42,6 @@ def judge(
         return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=0.0, finite=False) for c in ordered]
     predictor = Predictor(network, roi=spec.roi, slice_offsets=spec.slice_offsets, device=device)
     return [_judge(predictor, case, spec, labels) for case in ordered]
-
-
-def find_nonfinite_weight(state: Mapping[str, torch.Tensor]) -> str:
-    """Return the name of the first weight with NaN or infinite values; empty if there is none."""
-    return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
 
 
 def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[str]) -> JudgedCase:

@@ -14,7 +14,6 @@ from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read
 from lib.evaluation.metrics.topology import cl_dice
 from lib.jobs.gate import JudgedCase
-from lib.jobs.judge import find_nonfinite_weight
 from lib.learning.click_validation import (
     CLICKS,
     CaseEmbeddings,
@@ -24,6 +23,7 @@ from lib.learning.click_validation import (
 )
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import ClickPredictor
+from lib.models.weights import find_nonfinite_weight
 
 
 def judge_clicks(

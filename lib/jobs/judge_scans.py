@@ -12,9 +12,9 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.scintigraphy.pairs import read_pair
 from lib.jobs.gate import JudgedCase
-from lib.jobs.judge import find_nonfinite_weight
 from lib.learning.scan_validation import pair_of, scan_similarity
 from lib.models.restoration import match_recorded_counts, predict_counts
+from lib.models.weights import find_nonfinite_weight
 
 
 def judge_scans(

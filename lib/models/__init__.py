@@ -1,38 +1,35 @@
 """Networks: blocks, models, named sizes, weight files, and inference on volumes."""
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
-from torch import nn
 
-from lib.models.peers import dynunet, dynunet_small, segresnet
-from lib.models.restoration import NAFNet, nafnet_gopro, nafnet_sidd, nafnet_small, nafnet_tiny
-from lib.models.sam import PromptedNetwork, sam_tiny, sam_vit_b
-from lib.models.student import student_conv, student_topowmamba, student_vit_tiny
-from lib.models.topowmamba import topowmamba_base, topowmamba_small, topowmamba_tiny
-from lib.models.vmunet import vmunet, vmunet_small
+def _builder(module: str, name: str) -> Callable[..., Any]:
+    """Return a builder whose module is imported at its first call: some stand on libraries that take seconds."""
 
-BUILDERS: dict[str, Callable[..., nn.Module]] = {
-    "topowmamba_tiny": topowmamba_tiny,
-    "topowmamba_small": topowmamba_small,
-    "topowmamba_base": topowmamba_base,
-    "vmunet": vmunet,
-    "vmunet_small": vmunet_small,
-    "dynunet": dynunet,
-    "dynunet_small": dynunet_small,
-    "segresnet": segresnet,
-    "student_conv": student_conv,
-    "student_vit_tiny": student_vit_tiny,
-    "student_topowmamba": student_topowmamba,
+    def build(*sizes: int, **options: Any) -> Any:
+        return getattr(import_module(f"lib.models.{module}"), name)(*sizes, **options)
+
+    return build
+
+
+def _builders(module: str, *names: str) -> dict[str, Callable[..., Any]]:
+    return {name: _builder(module, name) for name in names}
+
+
+BUILDERS: dict[str, Callable[..., Any]] = {
+    **_builders("topowmamba.build", "topowmamba_tiny", "topowmamba_small", "topowmamba_base"),
+    **_builders("vmunet", "vmunet", "vmunet_small"),
+    **_builders("peers", "dynunet", "dynunet_small", "segresnet"),
+    **_builders("student.build", "student_conv", "student_vit_tiny", "student_topowmamba"),
 }
 """Builders of networks that segment without prompts, called with ``(spatial_dims=, in_channels=, out_channels=)``."""
 
-PROMPTED: dict[str, Callable[..., PromptedNetwork]] = {"sam_tiny": sam_tiny, "sam_vit_b": sam_vit_b}
+PROMPTED: dict[str, Callable[..., Any]] = _builders("sam.build", "sam_tiny", "sam_vit_b")
 """Builders of networks that segment from clicks, called with ``(image_size, rank=, foundation=)``."""
 
-RESTORERS: dict[str, Callable[..., NAFNet]] = {
-    "nafnet_tiny": nafnet_tiny,
-    "nafnet_small": nafnet_small,
-    "nafnet_gopro": nafnet_gopro,
-    "nafnet_sidd": nafnet_sidd,
-}
+RESTORERS: dict[str, Callable[..., Any]] = _builders(
+    "restoration.build", "nafnet_tiny", "nafnet_small", "nafnet_gopro", "nafnet_sidd"
+)
 """Builders of networks that restore images, called with ``(in_channels, out_channels, guide_channels=)``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -55,6 +56,11 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
     if problems := _differences(network.state_dict(), state):
         raise WeightsMismatch(f"{path.name} does not fit this {type(network).__name__}: {'; '.join(problems)}")
     network.load_state_dict(state, strict=True)
+
+
+def find_nonfinite_weight(state: Mapping[str, torch.Tensor]) -> str:
+    """Return the name of the first weight with NaN or infinite values; empty if there is none."""
+    return next((name for name, value in state.items() if not torch.isfinite(value).all()), "")
 
 
 def _safetensors(path: str | Path) -> Path:

@@ -8,11 +8,15 @@ os.environ.setdefault("MONAI_LABEL_RELOAD_APP_LIB", "false")
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
-from monailabel.app import app
-from monailabel.config import settings
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse, Response
+
+from lib.imports import deferred
+
+with deferred("monai"):
+    from monailabel.app import app
+    from monailabel.config import settings
 
 from lib.server.admin import pages
 from lib.server.auth.attach import attach

@@ -1,12 +1,23 @@
 """Start the worker process and the processes of its jobs, with the settings of the server."""
 
+import logging
 import os
 import sys
 from pathlib import Path
 
+from lib.jobs.queue.fork_server import ForkServer
 from lib.jobs.queue.run import execute
 from lib.jobs.queue.worker import Worker
 from lib.server.serve import configure, existing_app, existing_studies
+
+PRELOADED = (
+    "monai.engines.trainer",
+    "ignite.engine",
+    "lib.tasks.training.retrain",
+    "lib.tasks.jobs.kinds",
+    "lib.tasks.app",
+)
+"""Modules that every job needs, imported once for all jobs."""
 
 
 def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
@@ -21,17 +32,31 @@ def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
     """
     app_dir, studies = existing_app(app_dir), existing_studies(studies)
     configure(app_dir, studies, int(os.environ.get("MONAI_LABEL_SERVER_PORT", "8000")))
-    environment = os.environ | {
+    os.environ |= {
         # A job reads the store once; it must not reload it while it runs.
         "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
         "MONAI_LABEL_RELOAD_APP_LIB": "false",
+        # Else a look at what GPUs there are would keep the forks of that process from using them.
+        "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
-
-    def command(job: str) -> list[str]:
-        return [sys.executable, "-m", "lib", "jobs", "run", str(app_dir), job, "--parent", str(os.getpid())]
-
+    forks = ForkServer(app_dir, run_forked, PRELOADED)
+    forks.prepare()
     gpus = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    Worker(app_dir, command, at_once=max(1, gpus), environment=environment).run(parent)
+    Worker(app_dir, forks.start, at_once=max(1, gpus)).run(parent)
+
+
+def run_forked(app_dir: str, job: str) -> bool:
+    """Do one job in this process, which was forked for it; say whether it ended well."""
+    import torch
+
+    if torch.cuda._is_in_bad_fork():
+        # Something that was imported before the fork has used a GPU: only a process from scratch can use it now.
+        os.execv(
+            sys.executable, [sys.executable, "-m", "lib", "jobs", "run", app_dir, job, "--parent", str(os.getppid())]
+        )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr, force=True)
+    Path("/proc/self/comm").write_text(f"job {job}"[:15])
+    return run(app_dir, job)
 
 
 def run(app_dir: str | Path, job: str, parent: int = 0) -> bool:

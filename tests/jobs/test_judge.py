@@ -11,7 +11,8 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.pipeline import IGNORE, ImageSpec
-from lib.jobs.judge import find_nonfinite_weight, judge
+from lib.jobs.judge import judge
+from lib.models.weights import find_nonfinite_weight
 
 SPEC = ImageSpec((2.0, 2.0, 2.0), (-1000.0, 400.0), (16, 16))
 LABELS = ("low", "high")

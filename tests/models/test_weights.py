@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.models.weights import WeightsMismatch, load_weights, save_weights
+from lib.models.weights import WeightsMismatch, find_nonfinite_weight, load_weights, save_weights
 
 
 def test_weights_survive_a_round_trip(tmp_path: Path) -> None:
@@ -50,3 +50,8 @@ def test_missing_and_damaged_files_raise_with_their_name(tmp_path: Path) -> None
     (tmp_path / "broken.safetensors").write_bytes(b"not a header")
     with pytest.raises(ValueError, match="not a whole safetensors"):
         load_weights(nn.Linear(1, 1), tmp_path / "broken.safetensors")
+
+
+def test_the_first_weight_with_nonfinite_values_is_named() -> None:
+    state = {"a": torch.ones(2), "b": torch.tensor([1.0, torch.nan]), "c": torch.tensor([torch.inf])}
+    assert find_nonfinite_weight(state) == "b" and find_nonfinite_weight({"a": torch.ones(2)}) == ""

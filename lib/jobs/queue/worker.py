@@ -3,11 +3,11 @@
 import logging
 import os
 import signal
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from filelock import FileLock, Timeout
 from huey.consumer import Consumer
@@ -27,28 +27,50 @@ GRACE_SECONDS = 10.0
 """Time between the request to stop a job and the kill of its process."""
 
 
+class Process(Protocol):
+    """The process of a job: a `subprocess.Popen`, or a `lib.jobs.queue.fork_server.ForkedJob`."""
+
+    @property
+    def returncode(self) -> int:
+        """The exit status; negative: the signal that ended the process."""
+        ...
+
+    def poll(self) -> int | None:
+        """Return the exit status, None while the process runs."""
+        ...
+
+    def wait(self) -> int:
+        """Wait for the end and return the exit status."""
+        ...
+
+    def terminate(self) -> None:
+        """Send SIGTERM."""
+        ...
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        ...
+
+
 class Worker:
     """Worker of an app; only one worker per app runs at a time.
 
     Args:
         app_dir: Folder of the app.
-        command: Returns the command that does the job with a given id.
+        start: Starts the process that does the job with a given id and appends the output to a given log file.
         at_once: Number of jobs that run at the same time: one per device.
-        environment: Environment variables of the jobs' processes; None for those of this process.
     """
 
     def __init__(
         self,
         app_dir: str | Path,
-        command: Callable[[str], list[str]],
+        start: Callable[[str, Path], Process],
         *,
         at_once: int = 1,
-        environment: Mapping[str, str] | None = None,
     ) -> None:
-        self.app_dir, self._command, self._at_once = Path(app_dir), command, at_once
-        self._environment = dict(os.environ if environment is None else environment)
+        self.app_dir, self._start, self._at_once = Path(app_dir), start, at_once
         self.queue = Queue(app_dir, self.work)
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._processes: dict[str, Process] = {}
         self._ending = threading.Event()
 
     def run(self, parent: int = 0) -> None:
@@ -79,11 +101,7 @@ class Worker:
         logger.info("job %s (%s %s) begins", job.id, job.kind, job.subject)
         log = self.queue.log(job)
         log.parent.mkdir(parents=True, exist_ok=True)
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                self._command(name), stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=self._environment
-            )
-        self._processes[name] = process
+        self._processes[name] = process = self._start(name, log)
         try:
             self._supervise(name, process)
         finally:
@@ -110,7 +128,7 @@ class Worker:
                 has_logged = True
                 time.sleep(POLL_SECONDS)
 
-    def _supervise(self, name: str, process: subprocess.Popen[bytes]) -> None:
+    def _supervise(self, name: str, process: Process) -> None:
         """Wait for the end of a job's process; end the process if the job is stopped."""
         terminated = 0.0
         while process.poll() is None:

@@ -6,9 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn
-
 logger = logging.getLogger(__name__)
 
 
@@ -83,6 +80,9 @@ class ProgressBar:
     """Show the progress as a bar on standard error."""
 
     def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn
+
         self._bar = Progress(BarColumn(), TextColumn("{task.description}"), console=Console(stderr=True))
         self._task = self._bar.add_task("training", total=None)
         self._bar.start()

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from ignite.engine import Events
-from monai.engines.trainer import SupervisedTrainer
 from torch import nn
 
 from lib.learning.loop.average import WeightAverage
@@ -83,6 +81,10 @@ class TrainingSession:
         self.epoch_steps = math.ceil(len(self.sampler) / recipe.batch_size)
         self.state, self.stopped, self.best_weights = TrainingState(), "finished", _on_cpu(self.average.network)
         self._bad_in_a_row, self._sums, self._started = 0, {}, time.monotonic()
+        # Imported where a training begins: a server imports this module and trains nothing.
+        from ignite.engine import Events
+        from monai.engines.trainer import SupervisedTrainer
+
         self.trainer = SupervisedTrainer(
             device=ranks.device,
             max_epochs=recipe.max_epochs,

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from ignite.utils import manual_seed
 from torch import nn
 
 from lib.data.cases import Case
@@ -165,6 +164,8 @@ def fit(
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with join_processes(device) as ranks:
+        from ignite.utils import manual_seed
+
         manual_seed(recipe.seed + ranks.rank)
         reporter = default_report() if progress is None and ranks.is_first else None
         session = TrainingSession(

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from ignite.engine import Engine
 from torch import nn
 
 from lib.data.cases import Case
@@ -75,6 +74,8 @@ class Validation:
         )
         own_cases = self.cases[ranks.rank :: ranks.world]
         scores: list[CaseScore] = []
+        from ignite.engine import Engine
+
         evaluator = Engine(lambda _, case: scores.append(self._score(predictor, case)))
         if own_cases:
             evaluator.run(own_cases, max_epochs=1)

@@ -4,8 +4,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_dilation
-from skimage.morphology import skeletonize
 from torch.utils.data import Dataset
 
 from lib.data.pipeline import IGNORE
@@ -40,6 +38,10 @@ def tubed_skeleton(label: np.ndarray, *, radius: int = 2) -> np.ndarray:
     Returns:
         ``(*S)``, dtype of ``label``: the label on the dilated skeleton, 0 elsewhere.
     """
+    # Imported where a skeleton is computed: a server reads the options of this loss and computes none.
+    from scipy.ndimage import binary_dilation
+    from skimage.morphology import skeletonize
+
     mask = (label > 0) & (label != IGNORE)
     tube = np.zeros_like(label)
     if not mask.any():

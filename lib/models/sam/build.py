@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, TwoWayTransformer
 from torch import Tensor, nn
 
 from lib.models.sam.foundation import (
@@ -21,7 +21,11 @@ from lib.models.sam.foundation import (
 )
 from lib.models.sam.lora import add_adapters
 from lib.models.sam.network import PromptedNetwork
+from lib.models.sam.package import modeling
 from lib.models.sam.tiny_vit import STRIDE, TinyViT
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import ImageEncoderViT
 
 EMBED_DIM, MASK_CHANNELS = 256, 16
 VIT_PATCH, VIT_SIZE = 16, 1024
@@ -84,7 +88,7 @@ def find_foundation(model: str, given: str | Path | None = None) -> Path:
 def build_vit_b(image_size: int = VIT_SIZE) -> ImageEncoderViT:
     """Build the ViT-B encoder of SAM for square images, 89.7 M parameters at 1024 samples along each side."""
     _check_size(image_size, VIT_PATCH)
-    return ImageEncoderViT(
+    return modeling().ImageEncoderViT(
         depth=12,
         embed_dim=768,
         img_size=image_size,
@@ -129,15 +133,15 @@ def _assemble(
 ) -> PromptedNetwork:
     _check_size(image_size, stride)
     side = image_size // stride
-    prompts = PromptEncoder(
+    prompts = modeling().PromptEncoder(
         embed_dim=EMBED_DIM,
         image_embedding_size=(side, side),
         input_image_size=(image_size, image_size),
         mask_in_chans=MASK_CHANNELS,
     )
-    decoder = MaskDecoder(
+    decoder = modeling().MaskDecoder(
         transformer_dim=EMBED_DIM,
-        transformer=TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=2048, num_heads=8),
+        transformer=modeling().TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=2048, num_heads=8),
     )
     return PromptedNetwork(encoder, prompts, decoder, normalise=normalise)
 

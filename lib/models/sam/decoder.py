@@ -7,13 +7,15 @@ projections to queries, keys and values.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import MaskDecoder
-from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import MaskDecoder
+    from segment_anything.modeling.transformer import Attention, TwoWayAttentionBlock
 
 
 def decode_masks(decoder: MaskDecoder, embedding: Tensor, image_pe: Tensor, sparse: Tensor, dense: Tensor) -> Tensor:

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling import MaskDecoder, PromptEncoder
 from torch import nn
 
 from lib.models.sam.decoder import decode_masks
 from lib.models.weights import WeightsMismatch
+
+if TYPE_CHECKING:
+    from segment_anything.modeling import MaskDecoder, PromptEncoder
 
 FOREGROUND, BACKGROUND, NO_POINT = 1, 0, -1
 BASE = "image_encoder."

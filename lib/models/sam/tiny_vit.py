@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from segment_anything.modeling.common import LayerNorm2d
 from torch import nn
 
 from lib.models.blocks.conv import Pointwise2d
+from lib.models.sam.package import modeling
 
 WIDTHS, DEPTHS, HEADS, WINDOWS = (64, 128, 160, 320), (2, 2, 6, 2), (0, 4, 5, 10), (0, 7, 14, 7)
 STRIDES = (2, 2, 1)
@@ -150,14 +150,14 @@ class TinyViT(nn.Module):
 
     def __init__(self, embed_dim: int = 256) -> None:
         super().__init__()
-        half = WIDTHS[0] // 2
+        half, layer_norm = WIDTHS[0] // 2, modeling().common.LayerNorm2d
         self.patch_embed = nn.Sequential(Pointwise2d(3, half, 1), nn.GELU(), Pointwise2d(half, WIDTHS[0], 1))
         self.layers = nn.Sequential(*(Stage(index) for index in range(len(WIDTHS))))
         self.neck = nn.Sequential(
             Pointwise2d(WIDTHS[-1], embed_dim, 1, bias=False),
-            LayerNorm2d(embed_dim),
+            layer_norm(embed_dim),
             nn.Conv2d(embed_dim, embed_dim, 3, padding=1, bias=False),
-            LayerNorm2d(embed_dim),
+            layer_norm(embed_dim),
         )
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:

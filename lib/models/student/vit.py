@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 import torch
-from monai.networks.blocks.transformerblock import TransformerBlock
 from torch import nn
 
 from lib.models.blocks.conv import ConvUnit, convolution
@@ -98,6 +97,9 @@ def build_vit(
         heads: Number of attention heads.
         detail_channels: Channels of the decoder, at 1/4 of the resolution.
     """
+    # MONAI imports all of its modules at once, which no other student needs.
+    from monai.networks.blocks.transformerblock import TransformerBlock
+
     blocks = [TransformerBlock(embed_dim, 4 * embed_dim, heads, qkv_bias=True) for _ in range(depth)]
     for block in blocks:
         # MONAI's block has this layer even without cross-attention; it would be an unused weight.

@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Sequence
 
 import torch
-from monai.networks.layers.factories import Conv
 from torch import nn
 
 from lib.models.blocks.conv import ResidualBlock, convolution
@@ -26,7 +25,7 @@ class UpBlock(nn.Module):
     def __init__(self, spatial_dims: int, in_channels: int, skip_channels: int, *, add_skips: bool = False) -> None:
         super().__init__()
         self.add_skips = add_skips
-        self.up = Conv[Conv.CONVTRANS, spatial_dims](in_channels, skip_channels, 2, stride=2)
+        self.up = {2: nn.ConvTranspose2d, 3: nn.ConvTranspose3d}[spatial_dims](in_channels, skip_channels, 2, stride=2)
         self.mix = ResidualBlock(spatial_dims, skip_channels * (1 if add_skips else 2), skip_channels)
 
     def forward(self, x: torch.Tensor, skip: torch.Tensor) -> torch.Tensor:

@@ -3,22 +3,22 @@
 The outcome of a version is shown by the shape of its marker, not by colour alone. Drawn plots are cached.
 """
 
+from __future__ import annotations
+
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from io import StringIO
 from math import floor, isfinite
-from typing import Any
-
-import matplotlib
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from typing import TYPE_CHECKING, Any
 
 from lib.evaluation.bootstrap import Interval
 from lib.jobs.gate import DICE, METRICS, PSNR
 from lib.server.admin.state.history import Point, Week
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 WIDTH_INCHES, HEIGHT_INCHES = 4.4, 3.1
 MAX_CACHED = 64
@@ -58,6 +58,8 @@ def efficiency(points: Sequence[Point], theme: Theme) -> str:
         places = [float(point.labels) for point in points]
         _series(axes, places, points, [point.score for point in points], theme.first, f"mean {_metric(points)}")
         axes.set_xlabel("training labels")
+        from matplotlib.ticker import MaxNLocator
+
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         _score_axis(axes, _metric(points))
 
@@ -172,6 +174,10 @@ def _style(axes: Axes, theme: Theme) -> None:
 
 
 def _svg(draw: Callable[[Axes], None], theme: Theme) -> str:
+    # Imported at the first plot: a server does not need it to start.
+    import matplotlib
+    from matplotlib.figure import Figure
+
     with _drawing, matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
         figure.patch.set_alpha(0)

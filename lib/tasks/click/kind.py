@@ -9,9 +9,7 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.jobs.gate import JudgedCase
-from lib.jobs.judge_clicks import judge_clicks
 from lib.learning.calibrate import Calibration
-from lib.learning.click_validation import ClickValidation
 from lib.learning.loop import Result
 from lib.models.sam.build import find_foundation
 from lib.models.sam.foundation import NoFoundation
@@ -43,6 +41,8 @@ class Click(Segmentation):
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
         """Train on labelled cases; the epoch with the best Dice after simulated clicks is kept."""
+        from lib.learning.click_validation import ClickValidation
+
         judge = ClickValidation(run.val_cases, task.image, task.labels, task.object) if run.val_cases else None
         return learn_labels(task, network, run, judge)
 
@@ -50,4 +50,6 @@ class Click(Segmentation):
         self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
     ) -> list[JudgedCase]:
         """Return the Dice after simulated clicks, and the time, of every case."""
+        from lib.jobs.judge_clicks import judge_clicks
+
         return judge_clicks(network, cases, task.image, task.labels, task.object, device=device)

@@ -13,11 +13,9 @@ from lib.data.cases import Case
 from lib.data.scintigraphy.pairs import Pair, read_pair
 from lib.data.scintigraphy.scans import read_scan
 from lib.jobs.gate import JudgedCase
-from lib.jobs.judge_scans import judge_scans
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
 from lib.tasks.restoration.infer import RestorationInfer
-from lib.tasks.restoration.lesson import learn_to_restore
 from lib.tasks.restoration.restorer import restore_file
 from lib.tasks.segmentation.kind import VOLUME_PATTERNS
 from lib.tasks.segmentation.learn import TrainingRun
@@ -67,6 +65,8 @@ class Restoration:
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
         """Train on pairs of scans."""
+        from lib.tasks.restoration.lesson import learn_to_restore
+
         result = learn_to_restore(
             task,
             run.recipe,
@@ -83,4 +83,6 @@ class Restoration:
         self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
     ) -> list[JudgedCase]:
         """Return the metric of the gate, and the time, of every pair."""
+        from lib.jobs.judge_scans import judge_scans
+
         return judge_scans(network, cases, task.gate.metric, device=device)

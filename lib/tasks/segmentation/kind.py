@@ -13,7 +13,6 @@ from lib.data.cases import Case
 from lib.data.pipeline import write_label
 from lib.data.validate import check
 from lib.jobs.gate import JudgedCase
-from lib.jobs.judge import judge
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
 from lib.tasks.segmentation.infer import SegmentationInfer
@@ -73,4 +72,6 @@ class Segmentation:
         self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
     ) -> list[JudgedCase]:
         """Return Dice, clDice and time of every case."""
+        from lib.jobs.judge import judge
+
         return judge(network, cases, task.image, task.labels, device=device)

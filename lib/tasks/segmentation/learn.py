@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.jobs.judge import find_nonfinite_weight
 from lib.learning.calibrate import Calibration, calibrate
 from lib.learning.loop import Result, train
 from lib.learning.loop.progress import ProgressCallback
 from lib.learning.loop.validation import ValidationFunction
 from lib.learning.recipes.recipe import Recipe
 from lib.learning.teacher import Teacher
+from lib.models.weights import find_nonfinite_weight
 from lib.tasks.spec import TaskSpec
 
 SECOND = "second"

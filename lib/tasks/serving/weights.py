@@ -9,10 +9,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib.jobs.judge import find_nonfinite_weight
 from lib.jobs.publish import TaskVersions
 from lib.jobs.watch import BrokenOutput
-from lib.models.weights import load_weights
+from lib.models.weights import find_nonfinite_weight, load_weights
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
 from lib.records.versions import CARD, STARTER, WEIGHTS, Version, champion, find_version

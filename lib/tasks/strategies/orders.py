@@ -19,7 +19,7 @@ class RankingRequest:
     Args:
         images: Names of the cases without a final label.
         scores: Scores of one version by case, including labelled cases.
-        settled: Cases that are labelled or leased to another annotator.
+        taken: Cases that are labelled or leased to another annotator.
         aggregation: Aggregation of the uncertainty over voxels, "top" or "roi".
         label: The only class to consider; empty for all classes.
         rng: Random generator for draws; ties are broken by name, not at random.
@@ -27,7 +27,7 @@ class RankingRequest:
 
     images: Sequence[str]
     scores: Mapping[str, CaseScore]
-    settled: Sequence[str]
+    taken: Sequence[str]
     aggregation: str
     label: str
     rng: random.Random
@@ -85,7 +85,7 @@ def topology(ranking: RankingRequest) -> list[str]:
 
 
 def diversity(ranking: RankingRequest) -> list[str]:
-    """Rank so that every case is the farthest from the cases before it and from the settled cases (k-centre)."""
+    """Rank so that every case is the farthest from earlier, labelled and leased cases (k-centre)."""
     known = [image for image in _free(ranking) if _vector(ranking, image)]
     order = k_centre([_vector(ranking, image) for image in known], _centres(ranking))
     return ranking.append_rest([known[index] for index in order])
@@ -118,8 +118,8 @@ def _has(ranking: RankingRequest, image: str, name: str) -> bool:
 
 
 def _free(ranking: RankingRequest) -> list[str]:
-    settled = set(ranking.settled)
-    return [image for image in ranking.images if image not in settled]
+    taken = set(ranking.taken)
+    return [image for image in ranking.images if image not in taken]
 
 
 def _vector(ranking: RankingRequest, image: str) -> list[float]:
@@ -128,4 +128,4 @@ def _vector(ranking: RankingRequest, image: str) -> list[float]:
 
 
 def _centres(ranking: RankingRequest) -> list[list[float]]:
-    return [vector for image in ranking.settled if (vector := _vector(ranking, image))]
+    return [vector for image in ranking.taken if (vector := _vector(ranking, image))]

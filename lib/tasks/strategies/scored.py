@@ -59,11 +59,11 @@ class ScoredStrategy(LeasingStrategy):
         status = self.scores.status(datastore)
         if status.pending:
             self.scores.submit_missing(status.served, origin=str(request.get(ANNOTATOR_KEY) or ""))
-        settled = {*set(datastore.list_images()).difference(images), *self._leased_to_others(request)}
+        taken = {*set(datastore.list_images()).difference(images), *self._leased_to_others(request)}
         ranking = RankingRequest(
             images=images,
             scores=status.scores,
-            settled=sorted(settled),
+            taken=sorted(taken),
             aggregation=spec.over,
             label=label,
             rng=request_rng(request, images),

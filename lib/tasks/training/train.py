@@ -17,7 +17,6 @@ from lib.tasks.serving.result import first
 from lib.tasks.serving.weights import versions_dir
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.store.archive import ArchiveStore
-from lib.tasks.training.retrain import retrain
 from lib.tasks.training.training_stats import read_stats
 
 logger = logging.getLogger(__name__)
@@ -67,6 +66,9 @@ class RecipeTrain(TrainTask):
         Returns:
             The outcome, JSON-safe.
         """
+        # Imported where a training begins: what it needs takes seconds, and a server never trains.
+        from lib.tasks.training.retrain import retrain
+
         known = asdict(self.recipe.options)
         options = {key: first(value) for key, value in request.items() if key in known}
         device = name_to_device(first(request.get("device")))

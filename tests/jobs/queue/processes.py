@@ -81,7 +81,12 @@ def main(verb: str, app_dir: str, third: str) -> None:
     if verb == "run":
         raise SystemExit(0 if execute(app_dir, third, KINDS, cpu, os.getppid()) else 1)
     command = [sys.executable, "-m", "tests.jobs.queue.processes", "run", app_dir]
-    Worker(app_dir, lambda name: [*command, name]).run(int(third))
+
+    def start(job: str, log: Path) -> Process:
+        with log.open("ab") as output:
+            return subprocess.Popen([*command, job], stdin=subprocess.DEVNULL, stdout=output, stderr=output)
+
+    Worker(app_dir, start).run(int(third))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def score(
 
 def rank(order: str, scores: dict[str, CaseScore], images: str = "abcd", **options: Any) -> list[str]:
     seed = options.pop("seed", 0)
-    defaults = {"settled": (), "aggregation": "top", "label": "", "rng": random.Random(seed)}
+    defaults = {"taken": (), "aggregation": "top", "label": "", "rng": random.Random(seed)}
     return ORDERS[order](RankingRequest(images=list(images), scores=scores, **(defaults | options)))
 
 
@@ -68,20 +68,20 @@ def test_diversity_avoids_labelled_and_leased_cases() -> None:
     scores = {
         name: score([x], entropy_top=x) for name, x in (("a", 0.0), ("b", 1.0), ("c", 9.0), ("d", 10.0), ("z", 10.5))
     }
-    assert rank("diversity", scores, settled=["z"])[0] == "a"
-    # If a is leased, b is near a settled case, and so is d.
-    assert rank("diversity", scores, settled=["z", "a"])[-1] == "a"
+    assert rank("diversity", scores, taken=["z"])[0] == "a"
+    # If a is leased, b is near a labelled or leased case, and so is d.
+    assert rank("diversity", scores, taken=["z", "a"])[-1] == "a"
     sequence, taken = [], ["z"]
     for _ in range(4):
-        sequence.append(next(image for image in rank("diversity", scores, settled=taken) if image not in taken))
+        sequence.append(next(image for image in rank("diversity", scores, taken=taken) if image not in taken))
         taken = [*taken, sequence[-1]]
-    assert sequence == rank("diversity", scores, settled=["z"])
+    assert sequence == rank("diversity", scores, taken=["z"])
 
 
 def test_entropy_diversity_diversifies_the_most_uncertain_quarter() -> None:
     names = [f"{number:02d}" for number in range(40)]
     scores = {name: score([float(number % 10)], entropy_top=number / 40) for number, name in enumerate(names)}
-    options = {"settled": (), "aggregation": "top", "label": "", "rng": random.Random(0)}
+    options = {"taken": (), "aggregation": "top", "label": "", "rng": random.Random(0)}
     found = ORDERS["entropy_diversity"](RankingRequest(images=names, scores=scores, **options))
     assert set(found[:10]) == set(names[30:]), "a quarter"
     assert {found[1], found[2]} == {"30", "39"}, "from the middle to the ends"
@@ -114,4 +114,4 @@ def test_every_ranking_contains_every_case(order: str) -> None:
         "b": CaseScore(error="cut off"),
         "c": CaseScore(embedding=[2.0]),
     }
-    assert sorted(rank(order, scores, settled=["c"])) == list("abcd") and sorted(rank(order, {})) == list("abcd")
+    assert sorted(rank(order, scores, taken=["c"])) == list("abcd") and sorted(rank(order, {})) == list("abcd")
