@@ -31,8 +31,8 @@ start: sample  ## serve APP (airway, scintigraphy) on http://127.0.0.1:8000 from
 ohif: sample servers  ## the same on an Orthanc of its own, for the OHIF viewer in a browser
 	@PYTHONPATH="$(CURDIR)" $(RUN) sample-data/ohif.py --studies "$(STUDIES)" --host "$(HOST)" --port "$(PORT)" --archive-port "$(ARCHIVE_PORT)"
 
-lint: setup
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+lint: setup  ## style, format, and words that are not used
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check . && $(RUN) .ci/words.py
 
 types: setup
 	@$(RUN) -m pyright --pythonpath "$(VENV)/bin/python"
