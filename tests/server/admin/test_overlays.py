@@ -49,7 +49,7 @@ def test_a_failed_drawing_is_refused_with_the_reason(
     write_nifti(make_ct(0)[1][:-1], picture.label)
     with pytest.raises(Refused) as caught:
         overlay(tmp_path, picture, small=False)
-    assert caught.value.status == 422 and "another grid" in caught.value.body["reason"]
+    assert caught.value.status == 422 and "both must be equal" in caught.value.body["reason"]
     assert not list((tmp_path / FOLDER).glob("*"))
 
 

@@ -31,9 +31,9 @@ def texts(svg: str) -> list[str]:
 
 @pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 def test_axes_have_labels(theme: object) -> None:
-    assert {"labels learned from", "held-out score"} <= set(texts(efficiency(POINTS, theme)))
+    assert {"training labels", "held-out score"} <= set(texts(efficiency(POINTS, theme)))
     assert {"11-04", "mean Dice", "clDice"} <= set(texts(drift(POINTS, theme)))
-    assert {"11-16", "median change, ml", "accepted as they were, %"} <= set(texts(proposals(WEEKS, theme)))
+    assert {"11-16", "median change, ml", "accepted unchanged, %"} <= set(texts(proposals(WEEKS, theme)))
 
 
 def test_restored_images_have_their_own_axis() -> None:

@@ -294,8 +294,8 @@ def test_teacher_student_pairs_come_from_both_keys(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('teacher = "large"', 'teacher = "quick"', "there is large, other"),
-        ('teacher = "large"', 'teacher = "missing"', "there is large, other"),
+        ('teacher = "large"', 'teacher = "quick"', "the choices are large, other"),
+        ('teacher = "large"', 'teacher = "missing"', "the choices are large, other"),
         ('teacher = "large"\ntrain = { recipe = "distil" }', 'teacher = "large"', "no other recipe takes one"),
         ('recipe = "distil"', 'recipe = "finetune"', "no other recipe takes one"),
         ("spacing_mm = [1, 1, 1]", "spacing_mm = [2, 1, 1]", "on the grid of its teacher"),

@@ -21,7 +21,7 @@ def test_disks_memory_and_software(history: Any) -> None:
 def test_the_disk_of_an_archive_is_not_read(history: Any) -> None:
     history.app.studies = "http://127.0.0.1:8042/dicom-web"
     disk = machine(history.app).disks[1]
-    assert "elsewhere" in disk.fault and not disk.low
+    assert "another machine" in disk.fault and not disk.low
 
 
 def test_a_missing_folder_is_reported(history: Any) -> None:
