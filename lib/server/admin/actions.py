@@ -50,7 +50,7 @@ def confirm_stop(request: Request, app: App, user: Admin, job: str) -> HTMLRespo
     with refusing(404, "NO_SUCH_JOB"):
         found = app.queue.jobs.get(job)
     if found.status not in UNFINISHED:
-        reason = f"The job has already ended: {queue.STATE_NAMES[found.status]}."
+        reason = f"The job has ended already: {queue.STATE_NAMES[found.status]}."
         raise Refused(409, "OVER", reason, "See the outcome on the Queue page.")
     return render(request, "stop.html", app=app.spec.name, entry=queue.Entry(found))
 

@@ -21,7 +21,7 @@ def stop_after(step: int) -> Callable[[], bool]:
 
 
 def have_equal_weights(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
-    return all(torch.have_equal_weights(first[name], second[name]) for name in first)
+    return all(torch.equal(first[name], second[name]) for name in first)
 
 
 def scripted_validation(*scores: float) -> tuple[Callable[..., Any], list[dict[str, torch.Tensor]]]:

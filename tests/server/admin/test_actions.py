@@ -76,7 +76,7 @@ def test_a_get_stops_no_job_and_a_post_stops_it(history: Any, browse: TestClient
     assert answer.status_code == 303 and history.app.queue.jobs.get(job).status == STOPPED
     assert NOTICES["stopped"] in browse.get(answer.headers["location"]).text
     for again in (browse.get(f"/admin/stop/{job}"), browse.post(f"/admin/stop/{job}")):
-        assert again.status_code == 409 and "already ended: " in again.text.lower()
+        assert again.status_code == 409 and "ended already: " in again.text.lower()
 
 
 def test_tasks_with_new_labels_are_trained_once(history: Any, browse: TestClient) -> None:
