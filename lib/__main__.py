@@ -101,8 +101,8 @@ def evaluate(
 ) -> None:
     """Compute every metric of a task per class and case, with bootstrap intervals, and draw overlay pictures.
 
-    A study is evaluated unchanged, with noise, with shifted HU and with thick slices, and compared with threshold
-    rules.
+    A study of sample-data is evaluated unchanged, with noise, with shifted HU and with thick slices, and compared with
+    two rules that only threshold the HU values.
     """
     from lib.data.cases import find_cases
     from lib.tasks.segmentation.segmenter import Segmenter

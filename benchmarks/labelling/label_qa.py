@@ -26,8 +26,9 @@ from benchmarks.harness.tables import markdown_table
 from lib.data.cases import Case
 from lib.data.formats import load
 from lib.data.phantom import make_case
-from lib.evaluation.faults import Fault, inspect_label
+from lib.evaluation.faults.fault import Fault
 from lib.evaluation.faults.inject import INJECTORS, Injected
+from lib.evaluation.faults.inspect import inspect_label
 from lib.evaluation.metrics.crop import bounding_box
 from lib.tasks.spec import load_app
 

@@ -35,11 +35,13 @@ class Watch:
 
     @contextmanager
     def observe(self, version: str, image: str, *, is_answer: bool = True) -> Iterator[None]:
-        """Count the success or the failure of a block in which a version works on an image.
+        """Count the failures in a row of a model version; a block that raises is a failure, an answer resets the count.
+
+        After failures on enough different images, the former version is served again.
 
         Args:
             version: Name of the version.
-            image: Name or hash of the image.
+            image: Name or hash of the image; several failures on one image count once.
             is_answer: Whether the block ends with an answer, which resets the count; False for loading a version.
         """
         try:

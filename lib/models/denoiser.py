@@ -46,11 +46,11 @@ class Denoiser(nn.Module):
         self.noise_schedule = DDPMScheduler(TIMESTEPS, SCHEDULE, prediction_type=PREDICTION)
 
     def forward(self, image: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-        """Add noise at a random timestep per image, and return the predicted and the true velocity.
+        """Add noise at a random timestep per image, and return the predicted and the true velocity (v-prediction).
 
         Args:
             image: Slices ``(B, S, H, W)`` in [0, 1].
-            label: Labels of the middle slice, ``(B, H, W)``; 255 means no label.
+            label: Labels of the middle slice, ``(B, H, W)``; a voxel of 255 has no label.
         Returns:
             The predicted velocity and the true velocity, each ``(B, S, H, W)``.
         """

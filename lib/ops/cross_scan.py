@@ -29,7 +29,7 @@ def cross_scan(x: Tensor) -> Tensor:
 
 
 def cross_merge(y: Tensor, shape: Sequence[int]) -> Tensor:
-    """Return the sum of the sequences after every token is put back at its position: the adjoint of `cross_scan`.
+    """Return the sum of the K sequences, with every token at its pixel or voxel again: the adjoint of `cross_scan`.
 
     Args:
         y: Sequences, ``(B, K, C, L)``, in the order of `cross_scan`.

@@ -148,11 +148,13 @@ def _create_database(path: Path) -> None:
 
 
 def _link_into_place(partial: Path, path: Path) -> None:
+    """Give a complete temporary file its final name; keep a file that another process put there first."""
     try:
         # Unlike a rename, a link never replaces a file that another process created meanwhile.
         os.link(partial, path)
     except FileExistsError:
         return
+    # Without this, the new name could be lost in a power failure.
     handle = os.open(path.parent, os.O_RDONLY)
     try:
         os.fsync(handle)

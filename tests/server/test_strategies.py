@@ -59,7 +59,9 @@ def test_strategies_use_the_scores_that_a_job_computes(served: Any, wait: Callab
     assert job.status == DONE and job.result["scored"] == CASES, queue.tail(job)
 
     maker = current_score_source(served.app, load_app(served.app).task("tubes"))
-    found = {image: score.numbers["all"]["entropy_top"] for image, (_, score) in Scores(served.app).of(maker).items()}
+    found = {
+        image: score.numbers["all"]["entropy_top"] for image, (_, score) in Scores(served.app).by_image(maker).items()
+    }
     taken = {lease.image for lease in Leases(served.app, 60.0).list_active()}
     best = [image for image in sorted(found, key=lambda image: -found[image]) if image not in taken]
     answers = [ask(served, "entropy", who) for who in ("Cleo", "Dora")]

@@ -217,12 +217,12 @@ def _sample(label: np.ndarray, value: int, rng: np.random.Generator) -> np.ndarr
     return np.stack(np.unravel_index(flat, label.shape), 1).astype(np.int32)
 
 
-def _arrays(reading: Reading, optional: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Return int16 intensities and uint8 labels, both ``(Z, X, Y)``; a missing label is 255 everywhere."""
+def _arrays(reading: Reading, allow_unlabelled: bool) -> tuple[np.ndarray, np.ndarray]:
+    """Return int16 intensities and uint8 labels of a case, slice by slice ``(Z, X, Y)``; a missing label is all 255."""
     label = reading.label
     if label is None:
-        if not optional:
-            raise ValueError("a reading without a label cannot be trained on: read it with its label file")
+        if not allow_unlabelled:
+            raise ValueError("a case without a label cannot be trained on: read it with its label file")
         label = torch.full(reading.intensities.shape[1:], IGNORE, dtype=torch.uint8)
     image = reading.intensities[0].permute(2, 0, 1).round().clamp(-32768, 32767).to(torch.int16)
     return image.contiguous().numpy(), label.permute(2, 0, 1).contiguous().numpy()

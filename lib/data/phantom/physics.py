@@ -70,9 +70,9 @@ def acquire(
     """Return the degraded scan in HU, ``(X, Y, Z)``.
 
     Args:
-        hu: Clean density in HU, ``(X, Y, Z)``; may be changed in place.
-        scanner: Degradation.
-        metal_ijk: Voxel coordinates of metal, ``(n, 3)``.
+        hu: Image without artefacts in HU, ``(X, Y, Z)``; may be changed in place.
+        scanner: Blur, noise, calibration and artefacts of this scan.
+        metal_ijk: Voxel coordinates of the metal objects, ``(n, 3)``.
         pixel_mm: In-plane pixel size, in mm.
         rng: Random stream.
     """
@@ -134,7 +134,15 @@ def _add_dark_bands(hu: Field, rng: np.random.Generator) -> None:
 def _add_metal_streaks(
     hu: Field, metal_ijk: NDArray[np.float64], strength: float, pixel_mm: float, rng: np.random.Generator
 ) -> None:
-    """Add bright and dark rays around metal that fade with distance."""
+    """Add bright and dark rays around metal, in place; they fade with the distance from the metal.
+
+    Args:
+        hu: Volume in HU, ``(X, Y, Z)``.
+        metal_ijk: Voxel coordinates, one row per metal object.
+        strength: Factor of the rays: ``strength * 900 / (4 + distance in mm)`` HU times a smoothed random number.
+        pixel_mm: Pixel size in mm.
+        rng: Source of randomness.
+    """
     x = np.arange(hu.shape[0], dtype=np.float32)[:, None]
     y = np.arange(hu.shape[1], dtype=np.float32)[None, :]
     for i, j, k in metal_ijk:

@@ -90,7 +90,17 @@ def write_derived(
 
 
 def _set_identity(dataset: Dataset, description: str, software: str, notice: str, process: str) -> None:
-    """Give the image new UIDs and a reference to its source (DICOM PS3.3 C.7.6.1, C.12.4, C.7.5.2)."""
+    """Mark a copy of the source image as a derived image: new UIDs, dates, and a reference to the source.
+
+    See DICOM PS3.3 C.7.6.1, C.12.4 and C.7.5.2.
+
+    Args:
+        dataset: Copy of the source image, changed in place.
+        description: How the image was made, in a sentence.
+        software: Name and version of the software.
+        notice: Warning that the image is derived, for the comments that viewers show.
+        process: Name of the process, added to the series description.
+    """
     now = datetime.now()
     reference = Dataset()
     reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = dataset.SOPClassUID, dataset.SOPInstanceUID

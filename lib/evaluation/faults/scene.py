@@ -85,10 +85,10 @@ class Scene:
 
     @cached_property
     def similarity(self) -> Similarity | None:
-        """Similarity of each voxel to the inside of the label, ``(X, Y, Z)``.
+        """Array ``(X, Y, Z)``: how similar each voxel's intensity is to that of the label's interior.
 
-        It is 1 at the intensity deep inside the label and 0 at that of the surroundings; None if noise hides the
-        difference.
+        It is 1 at the median intensity deep inside the label and 0 at that of the voxels around the label, clipped to
+        [-0.5, 1.5]; None if the two medians differ too little for the noise.
         """
         return self._similarity_and_noise[0]
 

@@ -41,18 +41,18 @@ class UncertaintyMaps:
         return cls(floats(), floats(), bytes_(), bytes_(), np.zeros((samples, *shape), np.uint8))
 
     def fill(self, start: int, summary: SampleSummary) -> None:
-        """Fill in the slices of one slab.
+        """Copy the summary of one slab (a block of slices along the last axis) into the maps of the whole volume.
 
         Args:
             start: Index of the first slice.
             summary: Summary of the slab, ``(X, Y, n)`` for n slices.
         """
-        side = slice(start, start + summary.label.shape[-1])
-        self.entropy[..., side] = summary.entropy.numpy()
-        self.information[..., side] = summary.information.numpy()
-        self.foreground[..., side] = (summary.foreground * LEVELS).round().byte().numpy()
-        self.label[..., side] = summary.label.numpy()
-        self.labels[..., side] = summary.labels.numpy()
+        slices = slice(start, start + summary.label.shape[-1])
+        self.entropy[..., slices] = summary.entropy.numpy()
+        self.information[..., slices] = summary.information.numpy()
+        self.foreground[..., slices] = (summary.foreground * LEVELS).round().byte().numpy()
+        self.label[..., slices] = summary.label.numpy()
+        self.labels[..., slices] = summary.labels.numpy()
 
 
 def case_scores(

@@ -86,15 +86,16 @@ class Jobs:
             return _select(connection, JOBS.c.id == row["id"])[0], True
 
     def get(self, name: str) -> Job:
-        """Return the job whose id is `name` or begins with it.
+        """Return the job whose id is `name`, or the only job whose id begins with `name`.
 
         Raises:
             ValueError: If there is no such job, or several.
         """
         found = self._read(JOBS.c.id.startswith(name, autoescape=True)) if name else []
         if len(found) != 1:
-            several = f"the ids of {len(found)} jobs begin with {name}: give more digits"
-            raise ValueError(several if found else f"there is no job {name}")
+            if found:
+                raise ValueError(f"the ids of {len(found)} jobs begin with {name}: give more of the id")
+            raise ValueError(f"there is no job '{name}'")
         return found[0]
 
     def list(self, kind: str = "", *, unfinished: bool = False, after: int = 0, last: int = 0) -> list[Job]:

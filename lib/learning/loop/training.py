@@ -76,13 +76,13 @@ def train(
     Args:
         recipe: Options and training step.
         network: Trained in place; its final weights may differ from the best weights in the result.
-        train_cases: Training cases with labels.
+        train_cases: Training cases with labels; with a teacher, labels may be missing.
         val_cases: Validation cases with labels; without them, the last weights are the best.
-        spec: Grid, window, patch size and slices with which images are read.
+        spec: Grid, intensity window, patch size and neighbouring slices (channels) with which images are read.
         labels: Names of the classes 1, 2, ...
         workdir: Folder of checkpoints and curves; created if absent.
         validate: Function that scores a network on the validation cases; None takes the Dice of whole volumes.
-        teacher: Teacher from whose logits the network also learns; cases may then have no label.
+        teacher: Teacher from whose logits the network also learns.
         cache: Folder that caches the read cases, so that a later run starts faster.
         device: Training device; under torchrun ``cuda`` is the GPU of this process.
         progress: Called with the progress after every step; None shows a bar or log lines.
@@ -92,12 +92,13 @@ def train(
     Returns:
         The best weights, their scores and the history of the run.
     Raises:
-        ValueError: If there is no case to train on, a case has no label, or the checkpoint has other options.
+        ValueError: If there is no case to train on, a case has no label and there is no teacher, or
+            the checkpoint has other options.
         Diverged: If too many steps in a row have no finite loss and gradient.
     """
     if not train_cases:
         raise ValueError("there is no labelled case to train on: submit labels first")
-    soft = None if teacher is None else teacher.outputs(train_cases, (cache or workdir) / "teacher", device)
+    teacher_logits = None if teacher is None else teacher.outputs(train_cases, (cache or workdir) / "teacher", device)
     patches = PatchDataset(
         train_cases,
         spec,
@@ -106,16 +107,16 @@ def train(
         seed=recipe.seed,
         augment=recipe.augmentation(),
         cache=cache,
-        teacher_logits=soft,
+        teacher_logits=teacher_logits,
     )
     if validate is None and val_cases:
         validate = Validation(val_cases, spec, labels)
-    trained = network if teacher is None else recipe.attach_teacher(network, teacher.network, spec, teacher.spec)
+    model = network if teacher is None else recipe.attach_teacher(network, teacher.network, spec, teacher.spec)
     result = fit(
         recipe,
-        trained,
+        model,
         patches,
-        validate if trained is network or validate is None else _validate_student(validate),
+        validate if model is network or validate is None else _validate_student(validate),
         workdir=workdir,
         device=device,
         progress=progress,
@@ -123,7 +124,7 @@ def train(
         resume=resume,
         track=track,
     )
-    if trained is network:
+    if model is network:
         return result
     student = {name.removeprefix(STUDENT): v for name, v in result.state_dict.items() if name.startswith(STUDENT)}
     return replace(result, state_dict=student)

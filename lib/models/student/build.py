@@ -15,7 +15,10 @@ def student_conv(*, spatial_dims: int, in_channels: int, out_channels: int, **ov
 
 
 def student_vit_tiny(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> StudentViT:
-    """Build ViT-Tiny/16 with a light mask decoder.
+    """Build a ViT-Tiny student for slices: patches of 16 x 16 pixels, and a small convolutional
+    decoder at 1/4 of the resolution.
+
+    `overrides` replace the defaults of `build_vit`.
 
     Raises:
         ValueError: If `spatial_dims` is not 2.

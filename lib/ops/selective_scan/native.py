@@ -50,6 +50,8 @@ def selective_scan_native(
 ) -> Tensor:
     """Return the selective scan of `u` on a CPU; arguments and result are those of `selective_scan_reference`.
 
+    Letters of shapes: B batch, E channels, L tokens, N states, G groups of channels that share `B` and `C`.
+
     Args:
         u: Input sequence, ``(B, E, L)``. Memory with E innermost is read without a copy.
         delta: Step sizes before bias and softplus, ``(B, E, L)``.
@@ -60,8 +62,8 @@ def selective_scan_native(
         delta_bias: Added to `delta`, ``(E,)``.
         delta_softplus: Whether to pass the biased `delta` through softplus.
     Returns:
-        ``(B, E, L)``, dtype of ``u``, with E innermost in memory; computed in float32, or in float64 if an operand has
-        it.
+        ``(B, E, L)``, dtype of ``u``, with E innermost in memory; computed in float32, or in float64 if `u`, `delta`
+        or `A` is float64.
     Raises:
         ValueError: If shapes disagree.
     Source:
@@ -73,7 +75,8 @@ def selective_scan_native(
     D, bias = (A.new_zeros(len(A)) if operand is None else operand for operand in (D, delta_bias))
     operands = [u.transpose(1, 2), delta.transpose(1, 2), A, B.permute(0, 3, 1, 2), C.permute(0, 3, 1, 2), D, bias]
     u_, delta_, *rest = (operand.to(dtype).contiguous() for operand in operands)
-    y, _ = scan_op(u_, delta_, None, *rest, None, delta_softplus, _needs_gradient(u_, delta_, *rest))
+    weight, order = None, None  # `delta` is not a low-rank projection, and tokens are read in their order
+    y, _ = scan_op(u_, delta_, weight, *rest, order, delta_softplus, _needs_gradient(u_, delta_, *rest))
     return y.to(u.dtype).transpose(1, 2)
 
 

@@ -139,6 +139,7 @@ def _metric(points: Sequence[Point]) -> str:
 
 
 def _score_axis(axes: Axes, metric: str) -> None:
+    """Label the axis of held-out scores; `metric` is the displayed name. Scores in [0, 1] share the upper end 1."""
     if metric == METRICS[PSNR]:
         axes.set_ylabel("held-out PSNR, dB")
     else:

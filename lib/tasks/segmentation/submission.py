@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from lib.data.findings import reject
 from lib.data.formats import load, read_header
 from lib.data.pipeline import IGNORE, load_label, write_label
-from lib.evaluation.faults import inspect_label, not_checked
+from lib.evaluation.faults.inspect import inspect_label, not_checked
 from lib.tasks.spec import TaskSpec
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.data.files.tables import SpecError, as_table, build_dataclass, check_choice, check_keys, convert_value
 from lib.data.pipeline import ImageSpec, build_image_spec
-from lib.evaluation.faults import Expected
+from lib.evaluation.faults.expected import Expected
 from lib.jobs.gate import DICE, PSNR, GateSpec
 from lib.jobs.policy import PolicySpec
 from lib.learning.recipes.click import Click
@@ -82,10 +82,17 @@ def image(block: Mapping[str, Any], where: str) -> ImageSpec:
 
 
 def counts(block: Mapping[str, Any], where: str) -> CountSpec:
-    """Return the block `counts`, checked."""
+    """Return how a restoration task reads scans of counts, from its block `counts`.
+
+    Args:
+        block: The table; see `CountSpec` for its keys.
+        where: Place in app.toml, for error messages.
+    Raises:
+        SpecError: If a value is out of range.
+    """
     found = build_dataclass(CountSpec, block, where)
     if not 0 < found.fraction <= 1:
-        raise SpecError(f"{where} fraction: {found.fraction} is not above 0 and at most 1")
+        raise SpecError(f"{where} fraction: {found.fraction} must be above 0, and 1 at most")
     if found.crop < 8 or found.crop % 8 or found.sam_size < 32 or found.sam_size % 4 or found.boxes < 1:
         raise SpecError(f"{where}: crop must be a multiple of 8, sam_size a multiple of 4 from 32 on, boxes at least 1")
     return found

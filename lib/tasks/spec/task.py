@@ -3,7 +3,7 @@
 import dataclasses
 
 from lib.data.pipeline import ImageSpec
-from lib.evaluation.faults import Expected
+from lib.evaluation.faults.expected import Expected
 from lib.jobs.gate import GateSpec
 from lib.models.sam.build import RANK
 from lib.tasks.spec.blocks import CountSpec, ScoreSpec, TrainSpec

@@ -8,8 +8,8 @@ import pytest
 
 from lib.data.phantom import make_case
 from lib.data.phantom.anatomy.canvas import PARTS
-from lib.evaluation.faults import inspect_label
 from lib.evaluation.faults.inject import INJECTORS, Injected, labelled_mask
+from lib.evaluation.faults.inspect import inspect_label
 from lib.evaluation.metrics.crop import bounding_box
 from lib.evaluation.metrics.topology import betti_numbers
 

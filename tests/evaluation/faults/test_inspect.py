@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.evaluation.faults import Expected, inspect_label
+from lib.evaluation.faults.expected import Expected
+from lib.evaluation.faults.inspect import inspect_label
 from tests.evaluation.faults.conftest import AFFINE, VALUES
 
 EXPECTED = (Expected(("trachea",), components=1, loops=0, cavities=0),)

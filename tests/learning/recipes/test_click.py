@@ -248,7 +248,7 @@ import sys, torch
 from pathlib import Path
 from lib.learning.recipes.click import Click
 from lib.learning.loop import fit
-from tests.learning.test_click import patches
+from tests.learning.recipes.test_click import patches
 from tests.models.sam.toys import toy_network
 
 torch.set_num_threads(1)

@@ -35,7 +35,9 @@ def test_without_a_second_stage_the_loss_is_the_fidelity_at_the_level_of_the_com
     """A complete target of 15 5/8 counts is stabilised to 0.5; a network that returns 0.75 has an error of 0.25."""
     network = Cascade(nafnet_tiny())
     data = batch() | {"target": torch.full((2, 1, 32, 32), 15.625), "target_fraction": torch.ones(2, 1, 1, 1)}
-    network.forward = lambda image, compare: type("S", (), {"first": torch.full_like(image, 0.75), "second": None})()  # type: ignore
+    network.forward = lambda image, with_features: type(
+        "S", (), {"first": torch.full_like(image, 0.75), "second": None}
+    )()  # type: ignore
     losses = Restore(norm=norm, distillation_weight=0, consistency_weight=0).step(network, data)
     assert set(losses) == {"loss", "first"}
     assert losses["loss"].item() == pytest.approx(0.25 if norm == "l1" else 0.0625)
@@ -46,7 +48,7 @@ def test_norm_counts_learns_the_mean_of_few_counts_from_a_part_of_them(norm: str
     """The target is half of 0.3 counts. Norm ``l2`` learns 0.6; ``counts`` learns 0.3. The level starts at 0."""
     level = torch.zeros(1, requires_grad=True)
     network = Cascade(nafnet_tiny())
-    network.forward = lambda image, compare: type("S", (), {"first": level.expand_as(image), "second": None})()  # type: ignore
+    network.forward = lambda image, with_features: type("S", (), {"first": level.expand_as(image), "second": None})()  # type: ignore
     drawn = torch.poisson(torch.full((4, 1, 64, 64), 0.15), generator=torch.Generator().manual_seed(0))
     half = torch.full((4, 1, 1, 1), 0.5)
     data = {"rapid": drawn, "fraction": half, "target": drawn, "target_fraction": half}
@@ -60,7 +62,9 @@ def test_norm_counts_learns_the_mean_of_few_counts_from_a_part_of_them(norm: str
 
 def test_norms_counts_and_l2_have_a_similar_magnitude() -> None:
     network, data = Cascade(nafnet_tiny()), batch()
-    network.forward = lambda image, compare: type("S", (), {"first": torch.full_like(image, 0.4), "second": None})()  # type: ignore
+    network.forward = lambda image, with_features: type(
+        "S", (), {"first": torch.full_like(image, 0.4), "second": None}
+    )()  # type: ignore
     losses = [
         Restore(norm=n, distillation_weight=0, consistency_weight=0).step(network, data)["loss"]
         for n in ("l2", "counts")

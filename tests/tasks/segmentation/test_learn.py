@@ -28,7 +28,7 @@ def test_the_second_recipe_is_kept_only_if_it_is_better(
 
     monkeypatch.setattr(learn, "train", train)
     monkeypatch.setattr(learn, "calibrate", lambda *_, **__: None)
-    monkeypatch.setattr(type(recipe), "then", lambda self: recipe)
+    monkeypatch.setattr(type(recipe), "next_recipe", lambda self: recipe)
     run = TrainingRun(recipe, [], [], tmp_path / "run", tmp_path / "cache", torch.device("cpu"))
     result, level = learn_labels(task, network, run)
     assert folders == ["run", SECOND] and level is None and result.score == kept

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib.data.pipeline import ImageSpec, apply_window
-from lib.evaluation.faults import Expected
+from lib.evaluation.faults.expected import Expected
 from lib.jobs.gate import GateSpec
 from lib.learning.recipes.click import Click
 from lib.models.sam.build import RANK

@@ -80,5 +80,5 @@ def test_a_full_disk_does_not_stop_the_offer(leases: Leases, monkeypatch: pytest
     def full(*_: object) -> None:
         raise LedgerUnavailable(28, "the leases cannot be written")
 
-    monkeypatch.setattr(leases, "offer", full)
+    monkeypatch.setattr(leases, "lease_next", full)
     assert ask(RandomUnlabelled(leases), Store({"a": 0})) == {"id": "a", "remaining": 1}

@@ -55,7 +55,7 @@ def test_after_a_kill_only_missing_studies_are_scored(app_dir: Path, scorer: Sco
 
     with pytest.raises(Killed):
         ScoreCases(Scores(app_dir), scorer, kill).run(studies)
-    before = Scores(app_dir).of(scorer.source)
+    before = Scores(app_dir).by_image(scorer.source)
     assert list(before) == [studies[0].name, studies[1].name]
     seen: list[str] = []
     reports: list[ScoringProgress] = []
@@ -81,7 +81,7 @@ def test_a_failure_is_recorded_once_and_does_not_stop_the_others(
     gone = Study("gone", "1", lambda: tmp_path / "nowhere.nii.gz")
     answer = ScoreCases(Scores(app_dir), scorer).run([torn, gone, studies[0]])
     assert (answer["scored"], answer["failed"], answer["of"]) == (1, 2, 3)
-    found = Scores(app_dir).of(scorer.source)
+    found = Scores(app_dir).by_image(scorer.source)
     assert found["torn"][1].error and "nowhere" in found["gone"][1].error
 
     def never() -> Path:

@@ -103,7 +103,7 @@ def test_a_full_disk_does_not_stop_the_offer(
         raise LedgerUnavailable(28, "the disk is full")
 
     leases = Leases(tmp_path, 60.0)
-    monkeypatch.setattr(leases, "offer", full)
+    monkeypatch.setattr(leases, "lease_next", full)
     monkeypatch.setattr(leases, "held", full)
     monkeypatch.setattr(app.queue, "submit", full)
     fresh = CaseScores(cases.app_dir, replace(cases.task, scores=ScoreSpec(samples=7)), app.queue)

@@ -127,7 +127,10 @@ def _orbit(canvas: Canvas, s: int, rng: np.random.Generator) -> None:
 
 
 def _strut(canvas: Canvas, points: list[Point], radii: list[float], *, core_hu: float, shell_hu: float) -> None:
-    """Paint a bent bone along a polyline, segment by segment in small boxes: the solid bone, then the spongy core."""
+    """Paint a thin bent bone, such as a cheekbone, along a polyline: first all of it dense, then its spongy core.
+
+    Points and radii are in mm; the dense shell is 1.3 mm thick. Each segment is painted in a small box around it.
+    """
     for shrink, hu in ((0.0, shell_hu), (1.3, core_hu)):
         for i in range(len(points) - 1):
             local = canvas.around(points[i : i + 2], max(radii[i : i + 2]) + 2)

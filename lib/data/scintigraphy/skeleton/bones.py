@@ -224,6 +224,7 @@ def _head(p: Painter) -> None:
 
 
 def _organs(p: Painter) -> None:
+    """Paint the kidneys on both sides of the lower spine and the bladder above the hips, with random uptake."""
     f, t, rng = p.figure, p.figure.trunk, p.rng
     for side in (-1, 1):
         at = (side * 58 * t + rng.normal(0, 4), -70 * t, f.spine(0.3)[2] + (-8 if side < 0 else 8) * t)

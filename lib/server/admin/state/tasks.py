@@ -19,14 +19,14 @@ class TaskStatus:
         name: Name of the task.
         served: Name of the served version, "starter", or empty if no version is served.
         waiting: Name of the version that waits for an admin's decision; empty if there is none.
-        count_new_labels: Number of labels that no training of the task has used; None if the task is not trained.
+        new_labels: Number of labels that no training of the task has used; None if the task is not trained.
         training: Whether a training of the task waits or runs.
     """
 
     name: str
     served: str
     waiting: str
-    count_new_labels: int | None
+    new_labels: int | None
     training: bool
 
 
