@@ -43,7 +43,7 @@ def serve(
 
     Without --users or --oidc every client has the role admin, and the server answers only this machine.
     """
-    from lib.jobs.queue.parent import exit_with_parent
+    from lib.jobs.queue.exit_with_parent import exit_with_parent
     from lib.server.auth.access import Access
     from lib.server.serve import serve as run
 

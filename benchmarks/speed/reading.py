@@ -26,7 +26,7 @@ from benchmarks.harness.tables import markdown_table
 from benchmarks.speed.torso import ORGANS, SHAPE, Organs, truth, write_scan
 from lib.data.pipeline import ImageSpec, apply_window, read, write_label
 from lib.data.validate import check
-from lib.jobs.watch import check_finite
+from lib.jobs.failure_watch import check_finite
 from lib.models.inference.predictor import Predictor
 from lib.ops.windows import window_starts
 

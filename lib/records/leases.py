@@ -7,7 +7,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from lib.records import engine
+from lib.records import database as engine
 from lib.records.ledger import FOLDER
 
 FILE = "leases.db"

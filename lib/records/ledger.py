@@ -19,8 +19,8 @@ from typing import Any
 import sqlalchemy as sa
 
 from lib.data.files.atomic import replacing
-from lib.records import engine
-from lib.records.engine import ROWS, LedgerUnavailable
+from lib.records import database as engine
+from lib.records.database import ROWS, LedgerUnavailable
 
 logger = logging.getLogger(__name__)
 

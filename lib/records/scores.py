@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from lib.records import engine
+from lib.records import database as engine
 from lib.records.ledger import FOLDER
 
 FILE = "scores.db"

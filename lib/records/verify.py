@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.data.cases import find_cases
 from lib.records.card import hash_file
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.ledger import UNREADABLE, Ledger, Row
 
 

@@ -20,10 +20,10 @@ with deferred("monai"):
 
 from lib.server.admin import pages
 from lib.server.auth.attach import attach
-from lib.server.guard.envelope import ID_HEADER, RequestTrackingMiddleware
 from lib.server.guard.guard import Guard, answer
 from lib.server.guard.origins import Origins
 from lib.server.guard.rates import Rates
+from lib.server.guard.request_tracking import ID_HEADER, RequestTrackingMiddleware
 from lib.server.refusals import refusal
 from lib.server.routes import router
 from lib.server.schema import describe_refusals

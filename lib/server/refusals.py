@@ -18,9 +18,9 @@ from monailabel.interfaces.exception import (
 from starlette.exceptions import HTTPException
 
 from lib.data.findings import InputRejected
-from lib.jobs.watch import BrokenOutput
+from lib.jobs.failure_watch import BrokenOutput
 from lib.models.sam.foundation import NoFoundation
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.server.log import NO_REQUEST, current_request
 from lib.tasks.serving.result import RequestError
 from lib.tasks.serving.weights import NoWeights, SchemaMismatch

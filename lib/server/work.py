@@ -68,7 +68,7 @@ def run(app_dir: str | Path, job: str, parent: int = 0) -> bool:
         parent: Process id of the worker; the job ends when that process ends. 0 for none.
     """
     from lib.tasks.jobs.kinds import KINDS, devices
-    from lib.tasks.serving.niceness import lower_process_priority
+    from lib.tasks.serving.priority import lower_process_priority
 
     lower_process_priority()
     return execute(app_dir, job, KINDS, devices, parent)

@@ -15,11 +15,11 @@ from monailabel.interfaces.tasks.train import TrainTask
 
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.labels import LabelVersions
 from lib.records.leases import Leases
 from lib.records.ledger import Ledger
-from lib.tasks.jobs.answers import route_tasks_to_queue, running_first
+from lib.tasks.jobs.queued_tasks import route_tasks_to_queue, running_first
 from lib.tasks.jobs.service import Service
 from lib.tasks.kinds import TaskKind, kind_of
 from lib.tasks.segmentation.batch_infer import SequentialBatchInfer
@@ -32,7 +32,7 @@ from lib.tasks.store.proposals import Proposals
 from lib.tasks.strategies.case_scores import CaseScores
 from lib.tasks.strategies.control import is_blank
 from lib.tasks.strategies.draw import RandomUnlabelled
-from lib.tasks.strategies.scored import ScoredStrategy
+from lib.tasks.strategies.scored_strategy import ScoredStrategy
 from lib.tasks.training.train import RecipeTrain
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.ledger import FILE, GENESIS, LAST_ROW_FILE, Ledger, canonical_json, hash_row
 
 

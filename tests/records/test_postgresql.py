@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from typer.testing import CliRunner
 
 from lib.__main__ import cli
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.ledger import LAST_ROW_FILE, URL_VARIABLE, Ledger
 
 PROGRAMS = max((path.parent for path in Path("/usr/lib/postgresql").glob("*/bin/initdb")), default=None)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.scores import VERSIONS_KEPT, CaseScore, Scores, ScoreSource
 
 OLD, NEW = ScoreSource("seg", "v1", "s"), ScoreSource("seg", "v2", "s")

@@ -9,7 +9,7 @@ from monailabel.interfaces.exception import ImageNotFoundException, MONAILabelEr
 
 from lib.data.findings import reject
 from lib.models.sam.foundation import NoFoundation
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.server.refusals import Refused, refusal
 from lib.tasks.serving.result import RequestError
 from lib.tasks.serving.weights import NoWeights

@@ -12,7 +12,7 @@ from huey import SqliteHuey
 
 from lib.jobs.queue.job import RUNNING, SUBMITTED, Job
 from lib.jobs.queue.table import Jobs
-from lib.records import engine
+from lib.records import database as engine
 from lib.records.ledger import Ledger
 
 BUSY_SECONDS = 60

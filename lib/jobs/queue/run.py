@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib.jobs.queue.device_lease import lease_device
+from lib.jobs.queue.exit_with_parent import exit_with_parent
 from lib.jobs.queue.job import DONE, ERROR, RUNNING, STOPPED, Job
-from lib.jobs.queue.lease import lease_device
-from lib.jobs.queue.parent import exit_with_parent
 from lib.jobs.queue.table import Jobs
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ STABLE_SECONDS = 30.0
 
 
 class Supervisor:
-    """Starts and restarts one worker process. The worker ends with this process: see `lib.jobs.queue.parent`.
+    """Starts and restarts one worker process. The worker ends with this process: see `lib.jobs.queue.exit_with_parent`.
 
     Args:
         command: Command that starts the worker; ``--parent`` and the id of this process are added.

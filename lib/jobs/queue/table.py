@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from lib.jobs.queue.job import DONE, ERROR, RUNNING, STOPPED, SUBMITTED, UNFINISHED, Job
-from lib.records import engine
+from lib.records import database as engine
 from lib.records.ledger import FOLDER
 
 FILE = "jobs.db"

@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from huey.consumer import Consumer
 
 from lib.jobs.queue.broker import Queue
+from lib.jobs.queue.exit_with_parent import exit_with_parent
 from lib.jobs.queue.job import ERROR, RUNNING, STOPPED
-from lib.jobs.queue.parent import exit_with_parent
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.ledger import FOLDER
 
 logger = logging.getLogger(__name__)

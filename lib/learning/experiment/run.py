@@ -16,7 +16,7 @@ import torch
 
 from lib.data.files.runs import Runs
 from lib.learning import synthetic
-from lib.learning.experiment.lessons import ArmTrainer
+from lib.learning.experiment.arms import ArmTrainer
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import load_pool
 from lib.learning.experiment.report import TEACHER, Score, report

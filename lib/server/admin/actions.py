@@ -15,7 +15,7 @@ from lib.server.admin.rendering import PREFIX, PageRoute, refusing, render
 from lib.server.admin.state import queue, versions
 from lib.server.auth.routes import checked_form
 from lib.server.refusals import Refused
-from lib.tasks.jobs.answers import QueuedTasks
+from lib.tasks.jobs.queued_tasks import QueuedTasks
 from lib.tasks.serving.models import promote, rollback
 from lib.tasks.serving.weights import open_task_versions
 

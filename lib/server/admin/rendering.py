@@ -15,8 +15,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from lib.server.admin.access import TOKEN_FIELD, form_token
 from lib.server.admin.formats import FILTERS
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.authority import NoAuthAuthority
-from lib.server.auth.denied import AccessDenied
 from lib.server.auth.roles import Identity, Role
 from lib.server.refusals import Refused, refusal
 

@@ -7,7 +7,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar
 import anyio
 import anyio.to_thread
 
-from lib.server.auth.denied import AccessDenied, not_signed_in
+from lib.server.auth.access_denied import AccessDenied, not_signed_in
 from lib.server.auth.roles import ASSIGNABLE_ROLES, Identity, Role
 from lib.server.auth.sessions import Session, Sessions
 from lib.server.auth.users import BadUsers, User, UsersFile

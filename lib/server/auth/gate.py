@@ -9,8 +9,8 @@ from starlette.responses import RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from lib.server.auth.access import is_loopback
+from lib.server.auth.access_denied import AccessDenied, not_signed_in
 from lib.server.auth.authority import Authority
-from lib.server.auth.denied import AccessDenied, not_signed_in
 from lib.server.auth.roles import LOCAL_WITHOUT_SIGN_IN, TABLE, Identity, Role, find_row
 from lib.server.auth.sessions import form_token
 

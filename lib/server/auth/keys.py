@@ -13,7 +13,7 @@ from jwt import PyJWK, PyJWKClient
 from jwt.exceptions import PyJWKError, PyJWTError
 
 from lib.server.auth.access import is_loopback
-from lib.server.auth.denied import AccessDenied
+from lib.server.auth.access_denied import AccessDenied
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ import anyio
 import jwt
 import requests
 
+from lib.server.auth.access_denied import AccessDenied, not_signed_in
 from lib.server.auth.authority import run_in_thread, wrong_password
-from lib.server.auth.denied import AccessDenied, not_signed_in
 from lib.server.auth.keys import Keys, ProviderAway, check_address
 from lib.server.auth.roles import Identity, Role
 from lib.server.auth.sessions import Session, Sessions

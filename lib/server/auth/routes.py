@@ -12,8 +12,8 @@ from monailabel.endpoints.user.auth import User
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.templating import Jinja2Templates
 
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.authority import Authority, wrong_password
-from lib.server.auth.denied import AccessDenied
 from lib.server.auth.gate import COOKIE, FORM_COOKIE, form_seed, identify, session_cookie
 from lib.server.auth.roles import Identity, Role
 from lib.server.auth.sessions import form_token, is_valid_form_token

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from lib.server.auth.denied import AccessDenied
+from lib.server.auth.access_denied import AccessDenied
 
 MAX_DELAY_S = 900.0
 FORGET_AFTER_S = 3600.0

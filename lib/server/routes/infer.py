@@ -12,6 +12,7 @@ from monailabel.endpoints.infer import ResultType, run_inference
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from lib.data.formats import SUFFIXES
+from lib.server.bounded_executor import BoundedExecutor
 from lib.server.guard.names import check_name
 from lib.server.guard.values import check_values, read_object
 from lib.server.refusals import Refused
@@ -25,7 +26,6 @@ from lib.server.routes.request import (
     uploaded,
     with_client_id,
 )
-from lib.server.turns import BoundedExecutor
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.infer import STORED, UPLOADED
 from lib.tasks.serving.served_infer import QUEUED

@@ -9,10 +9,10 @@ from fastapi.routing import APIRoute
 from monailabel.endpoints import batch_infer, datastore, info, model, scoring, train
 from starlette.concurrency import run_in_threadpool
 
+from lib.server.bounded_executor import BoundedExecutor
 from lib.server.guard.names import NAME_KEYS, check_name
 from lib.server.guard.values import check_values
 from lib.server.routes.request import with_client_id
-from lib.server.turns import BoundedExecutor
 
 KEPT_MODULES = [batch_infer, datastore, info, model, scoring, train]
 SYNC_EXECUTOR = BoundedExecutor("jobs waited for", at_once=4, waiting=0)

@@ -13,11 +13,11 @@ from monailabel.endpoints.user.auth import RBAC, User
 from monailabel.interfaces.utils.app import app_instance
 
 from lib.data.formats import SUFFIXES
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.attach import configured_access
-from lib.server.auth.denied import AccessDenied
+from lib.server.bounded_executor import BoundedExecutor
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
-from lib.server.turns import BoundedExecutor
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.segmentation.kind import VOLUME_PATTERNS
 

@@ -14,18 +14,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lib.data.pipeline import apply_window
-from lib.jobs.watch import Watch
+from lib.jobs.failure_watch import Watch
 from lib.models.inference.engine import select_device
 from lib.models.sam import PromptedNetwork
 from lib.models.sam.predictor import Answer, ClickPredictor, Plane
 from lib.ops.frame import Frame
 from lib.tasks.click.cache import Cache
 from lib.tasks.click.drawing import Drawing, EarlierMasks
+from lib.tasks.click.image_cache import ImageCache, OpenedImage
 from lib.tasks.click.prefetch import Prefetch
 from lib.tasks.click.request import ClickRequest
-from lib.tasks.click.volumes import ImageCache, OpenedImage
 from lib.tasks.serving.follower import Follower
-from lib.tasks.serving.niceness import lower_thread_priority
+from lib.tasks.serving.priority import lower_thread_priority
 from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
 from lib.tasks.spec import TaskSpec, load_app
 

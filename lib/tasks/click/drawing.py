@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from lib.evaluation.metrics.clicks import inner_points
-from lib.jobs.watch import check_finite
+from lib.jobs.failure_watch import check_finite
 from lib.models.sam.predictor import Answer, ClickPredictor, Clicks, Plane
+from lib.tasks.click.image_cache import OpenedImage
 from lib.tasks.click.request import ClickRequest, Marks, Voxel
 from lib.tasks.click.spread import SpreadSlice, spread
-from lib.tasks.click.volumes import OpenedImage
 
 FOLLOW_POINTS = 3
 MOST_POINTS = 32

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from lib.data.pipeline import IGNORE
 from lib.tasks.click.clicker import Clicker, DrawnMask
+from lib.tasks.click.image_cache import OpenedImage
 from lib.tasks.click.request import ClickRequest, parse_label_clicks, parse_object_clicks
-from lib.tasks.click.volumes import OpenedImage
 from lib.tasks.serving.result import RESULT_SUFFIXES, centroids, result_dtype, result_suffix, write_result
 from lib.tasks.serving.served_infer import ServedInfer
 from lib.tasks.spec import TaskSpec

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
-from lib.tasks.serving.niceness import lower_thread_priority
+from lib.tasks.serving.priority import lower_thread_priority
 
 logger = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any, cast
 import torch
 from monailabel.interfaces.utils.app import app_instance
 
+from lib.jobs.job_record import record_job
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.job import SUBMITTED, Job
 from lib.jobs.queue.run import Kind, Run
-from lib.jobs.recorded import record_job
 from lib.learning.loop import progress
 from lib.tasks.jobs.host import JobHost
 from lib.tasks.segmentation.batch_infer import SequentialBatchInfer

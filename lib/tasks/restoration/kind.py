@@ -65,7 +65,7 @@ class Restoration:
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
         """Train on pairs of scans."""
-        from lib.tasks.restoration.lesson import learn_to_restore
+        from lib.tasks.restoration.learn import learn_to_restore
 
         result = learn_to_restore(
             task,

@@ -13,7 +13,7 @@ from torch import nn
 
 from lib.data.scintigraphy.counts import CountScan
 from lib.data.scintigraphy.scans import read_scan, write_restored
-from lib.jobs.watch import Watch, check_finite
+from lib.jobs.failure_watch import Watch, check_finite
 from lib.models.inference.engine import select_device
 from lib.models.restoration import bootstrap_deviation, restore_counts
 from lib.records.card import find_code_version

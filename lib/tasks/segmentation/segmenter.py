@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from lib.data.pipeline import Reading, apply_window, read
 from lib.data.validate import check
-from lib.jobs.watch import Watch, check_finite
+from lib.jobs.failure_watch import Watch, check_finite
 from lib.models.inference.engine import select_device
 from lib.models.inference.predictor import Predictor
 from lib.tasks.serving.follower import Follower

@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from lib.jobs.watch import Watch
+from lib.jobs.failure_watch import Watch
 from lib.tasks.serving.weights import ServedWeights
 
 LOAD_WAIT_SECONDS = 3.0

@@ -8,9 +8,9 @@ from typing import Any
 
 from lib.jobs import publish
 from lib.jobs.publish import SERVER, TaskVersions
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.ledger import Row
-from lib.records.registry import mirror
+from lib.records.mlflow_mirror import mirror
 from lib.records.versions import STARTER, find_version, list_versions
 from lib.tasks.serving.teacher import check_teacher
 from lib.tasks.serving.weights import build_network, check_schema, open_task_versions
@@ -105,7 +105,7 @@ def rollback(app_dir: str | Path, task: str, *, by: str = "") -> dict[str, Any]:
 
 
 def roll_back_failing_version(app_dir: str | Path, task: TaskSpec, version: str, reason: str) -> None:
-    """Serve the former version instead of one that fails; called by `lib.jobs.watch`."""
+    """Serve the former version instead of one that fails; called by `lib.jobs.failure_watch`."""
     versions = open_task_versions(app_dir, task)
     publish.rollback(versions, by=SERVER, reason=reason, failing=version)
     # A request must not wait for MLflow.

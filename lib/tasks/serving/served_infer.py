@@ -6,7 +6,7 @@ from pathlib import Path
 
 from monailabel.interfaces.tasks.infer_v2 import InferTask
 
-from lib.jobs.watch import Watch
+from lib.jobs.failure_watch import Watch
 from lib.tasks.serving.models import roll_back_failing_version
 from lib.tasks.serving.result import RESULT_SUFFIXES
 from lib.tasks.serving.weights import NoWeights, SchemaMismatch, served_weights

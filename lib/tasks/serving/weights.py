@@ -9,8 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from lib.jobs.failure_watch import BrokenOutput
 from lib.jobs.publish import TaskVersions
-from lib.jobs.watch import BrokenOutput
 from lib.models.weights import find_nonfinite_weight, load_weights
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger

@@ -27,9 +27,9 @@ from lib.data.pipeline import write_label
 from lib.data.volumes.segmentation import read_segmentation
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
+from lib.tasks.store.atomic_datastore import AtomicDatastore
 from lib.tasks.store.folder import RecordingStore
 from lib.tasks.store.proposals import Proposals
-from lib.tasks.store.whole_files import AtomicDatastore
 
 logger = logging.getLogger(__name__)
 

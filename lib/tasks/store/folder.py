@@ -11,8 +11,8 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.records.labels import LabelVersions
+from lib.tasks.store.atomic_datastore import AtomicDatastore
 from lib.tasks.store.proposals import Proposals
-from lib.tasks.store.whole_files import AtomicDatastore
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, UNFINISHED, Job
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.scores import CaseScore, Scores, ScoreSource
 from lib.records.versions import STARTER
 from lib.tasks.serving.weights import NoWeights

@@ -14,7 +14,7 @@ from lib.data.pipeline import apply_window, read
 from lib.data.validate import check
 from lib.evaluation.selection.case_scores import UncertaintyMaps, case_scores
 from lib.evaluation.selection.uncertainty import summarise_samples
-from lib.jobs.watch import check_finite
+from lib.jobs.failure_watch import check_finite
 from lib.models.inference.embedding import embed_case
 from lib.models.inference.onnx import with_fastest_runtime
 from lib.models.inference.predictor import Predictor

@@ -14,8 +14,8 @@ from torch import nn
 
 from lib.data.cases import Case, find_cases
 from lib.jobs.gate import DICE, PUBLISH, REJECT, Decision
+from lib.jobs.job_record import record_job
 from lib.jobs.publish import TaskVersions, apply_decision, find_gate_decision, register
-from lib.jobs.recorded import record_job
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
 from lib.learning.loop.progress import ProgressCallback, TrainingProgress, default_report
@@ -31,10 +31,10 @@ from lib.tasks.serving.models import apply_last_decision, update_mlflow_registry
 from lib.tasks.serving.teacher import TEACHER, describe_teacher, find_teacher_mismatch, load_teacher, teacher_of
 from lib.tasks.serving.weights import build_network, find_weights, open_task_versions, served_weights
 from lib.tasks.spec import AppSpec, SpecError, TaskSpec, load_app
+from lib.tasks.training.comparison import Comparison, judge_challenger, mean_score, served_or_none
 from lib.tasks.training.run_start import OUTCOME, TRANSFER, RunStart, close_run
 from lib.tasks.training.synthesis import synthetic_cases
 from lib.tasks.training.training_stats import TrainingStats
-from lib.tasks.training.trial import Comparison, judge_challenger, mean_score, served_or_none
 
 logger = logging.getLogger(__name__)
 

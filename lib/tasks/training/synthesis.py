@@ -14,7 +14,7 @@ from lib.data.patches.dataset import PatchDataset
 from lib.data.patches.label_maps import LabelMaps, case_maps, phantom_maps
 from lib.data.phantom import PARTS
 from lib.data.pipeline import ImageSpec, read
-from lib.jobs.recorded import record_job
+from lib.jobs.job_record import record_job
 from lib.learning import synthetic
 from lib.learning.loop import fit
 from lib.learning.loop.progress import ProgressCallback

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.authority import LocalUsersAuthority, NoAuthAuthority
-from lib.server.auth.denied import AccessDenied
 from lib.server.auth.roles import Identity, Role
 from lib.server.auth.users import UsersFile, add_user, remove_user
 from tests.server.auth.conftest import PASSWORD

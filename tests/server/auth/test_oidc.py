@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
 from starlette.testclient import TestClient
 
-from lib.server.auth.denied import AccessDenied
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.keys import ProviderAway
 from lib.server.auth.oidc import LEEWAY_S, MAX_TOKEN, OidcAuthority, Realm
 from lib.server.auth.roles import Identity, Role

@@ -9,7 +9,7 @@ from monailabel.endpoints.user.auth import RBAC
 from starlette.types import Message, Receive, Scope, Send
 
 from lib.server.app import app
-from lib.server.auth.denied import AccessDenied
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.gate import Gate
 from lib.server.auth.roles import ASSIGNABLE_ROLES, LOCAL_WITHOUT_SIGN_IN, TABLE, Identity, Role, find_row, list_rows
 from lib.server.auth.routes import role_names, show_access_denied

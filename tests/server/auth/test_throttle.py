@@ -4,7 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lib.server.auth.denied import AccessDenied
+from lib.server.auth.access_denied import AccessDenied
 from lib.server.auth.throttle import (
     FORGET_AFTER_S,
     FREE_PER_NAME_OR_ADDRESS,

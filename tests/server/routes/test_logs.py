@@ -29,4 +29,4 @@ def test_a_machine_without_gpus_is_reported(server: Any) -> None:
 def test_a_request_is_found_in_the_log_by_its_id(server: Any) -> None:
     requests.post(f"{server.url}/infer/nothing", headers={"X-Request-ID": "find-me-000001"}, timeout=10)
     text = requests.get(f"{server.url}/logs/?text=true", timeout=10).text
-    assert "[find-me-000001] (lib.server.guard.envelope" in text and "404 NO_SUCH_MODEL" in text
+    assert "[find-me-000001] (lib.server.guard.request_tracking" in text and "404 NO_SUCH_MODEL" in text

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.jobs.watch import Watch
+from lib.jobs.failure_watch import Watch
 from lib.models.sam.foundation import NoFoundation
 from lib.tasks.serving import follower as module
 from lib.tasks.serving.follower import Follower

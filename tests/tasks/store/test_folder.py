@@ -16,9 +16,9 @@ from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.server.refusals import refusal
 from lib.tasks.store.archive import attach_records
+from lib.tasks.store.atomic_datastore import AtomicDatastore
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
-from lib.tasks.store.whole_files import AtomicDatastore
 
 ROOT = Path(__file__).resolve().parents[3]
 EXTENSIONS = ["*.nii.gz", "*.nrrd"]

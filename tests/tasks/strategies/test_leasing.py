@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.leases import Leases
 from lib.tasks.strategies.draw import RandomUnlabelled
 from lib.tasks.strategies.leasing import no_study_answer

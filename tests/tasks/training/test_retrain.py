@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from lib.data.cases import Case
-from lib.jobs.watch import BrokenOutput
+from lib.jobs.failure_watch import BrokenOutput
 from lib.records.card import hash_file
 from lib.records.ledger import Ledger
 from lib.records.verify import verify

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
+from lib.server.bounded_executor import BoundedExecutor
 from lib.server.refusals import Refused
-from lib.server.turns import BoundedExecutor
 
 
 def run(work: Callable[[], Any]) -> Any:

@@ -13,7 +13,7 @@ from lib.records.card import hash_labels
 from lib.records.versions import set_champion, write_version
 from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import TaskSpec, load_app
-from lib.tasks.training.trial import judge_challenger, mean_score, served_or_none
+from lib.tasks.training.comparison import judge_challenger, mean_score, served_or_none
 
 CPU = torch.device("cpu")
 

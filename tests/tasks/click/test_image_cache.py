@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from lib.data.findings import InputRejected
-from lib.tasks.click import volumes as module
-from lib.tasks.click.volumes import ImageCache
+from lib.tasks.click import image_cache as module
+from lib.tasks.click.image_cache import ImageCache
 from tests.tasks.click.taught import write_scan
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from lib.records.registry import DATABASE, mirror
+from lib.records.mlflow_mirror import DATABASE, mirror
 from lib.records.versions import CHALLENGER, set_alias, set_champion, write_version
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,6 +42,6 @@ def test_versions_and_aliases_are_mirrored(tmp_path: Path, monkeypatch) -> None:
 
 def test_mlflow_is_not_imported_before_its_first_use() -> None:
     """The import of MLflow takes seconds, and a server does not need MLflow."""
-    code = "import sys, lib.records.registry, lib.jobs.publish; assert 'mlflow' not in sys.modules"
+    code = "import sys, lib.records.mlflow_mirror, lib.jobs.publish; assert 'mlflow' not in sys.modules"
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=120)

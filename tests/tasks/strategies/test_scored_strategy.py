@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from monailabel.interfaces.exception import MONAILabelException
 
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.leases import Leases
 from lib.records.scores import CaseScore
 from lib.tasks.app import TopoLabelApp
@@ -16,7 +16,7 @@ from lib.tasks.spec import SCORED, TaskSpec, load_app
 from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies import scorer
 from lib.tasks.strategies.case_scores import CaseScores, stamp
-from lib.tasks.strategies.scored import ScoredStrategy
+from lib.tasks.strategies.scored_strategy import ScoredStrategy
 from lib.tasks.strategies.scorer import current_score_source
 
 

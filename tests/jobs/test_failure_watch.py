@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lib.jobs.watch import BrokenOutput, Watch, check_finite
+from lib.jobs.failure_watch import BrokenOutput, Watch, check_finite
 
 
 @pytest.fixture

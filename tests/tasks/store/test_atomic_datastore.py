@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.tasks.store.whole_files import AtomicDatastore
+from lib.tasks.store.atomic_datastore import AtomicDatastore
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import torch
 from monai.networks.nets import DynUNet
 
-from lib.models.peers import dynunet_small
+from lib.models.monai_networks import dynunet_small
 
 FILTERS = (4, 8, 8, 16, 16)
 

@@ -4,7 +4,7 @@ import os
 import signal
 from pathlib import Path
 
-from lib.jobs.queue.parent import exit_with_parent
+from lib.jobs.queue.exit_with_parent import exit_with_parent
 from tests.jobs.queue.processes import alive
 from tests.waiting import wait_for
 

@@ -11,7 +11,7 @@ from typing import TypeVar
 import anyio
 
 from lib.server.refusals import Refused
-from lib.tasks.serving.niceness import lower_thread_priority
+from lib.tasks.serving.priority import lower_thread_priority
 
 Answer = TypeVar("Answer")
 MAX_RETRY_SECONDS = 300

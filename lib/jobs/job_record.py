@@ -6,7 +6,7 @@ from typing import Any
 
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.run import Stopped
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.ledger import Ledger
 
 

@@ -10,8 +10,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.schema import CreateTable
 
-from lib.records import engine
-from lib.records.engine import ROWS, TRIGGERS, LedgerUnavailable, connect, transaction, translate_errors
+from lib.records import database as engine
+from lib.records.database import ROWS, TRIGGERS, LedgerUnavailable, connect, transaction, translate_errors
 
 
 def test_sqlite_uses_a_write_ahead_log_and_full_synchronisation(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from lib.learning.scan_validation import pair_of
 from lib.models.restoration.semantics import SamSemantics
 from lib.records.ledger import Ledger
 from lib.records.versions import find_version
-from lib.tasks.restoration.lesson import build_training_cascade, learn_to_restore, pair_examples
+from lib.tasks.restoration.learn import build_training_cascade, learn_to_restore, pair_examples
 from lib.tasks.restoration.restorer import Restorer
 from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import TaskSpec

@@ -8,8 +8,8 @@ import pytest
 
 from lib.records.scores import CaseScore
 from lib.tasks.spec import SCORED
-from lib.tasks.strategies.orders import ORDERS, RankingRequest
-from lib.tasks.strategies.scored import DESCRIPTIONS
+from lib.tasks.strategies.rankings import ORDERS, RankingRequest
+from lib.tasks.strategies.scored_strategy import DESCRIPTIONS
 
 
 def score(

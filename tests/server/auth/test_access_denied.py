@@ -5,7 +5,7 @@ import logging
 import pytest
 from starlette.requests import Request
 
-from lib.server.auth.denied import AccessDenied, not_signed_in
+from lib.server.auth.access_denied import AccessDenied, not_signed_in
 
 
 def request(path: str, query: bytes = b"") -> Request:

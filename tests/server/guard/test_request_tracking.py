@@ -10,8 +10,8 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from lib.server.guard.envelope import RequestTrackingMiddleware
 from lib.server.guard.guard import Guard
+from lib.server.guard.request_tracking import RequestTrackingMiddleware
 from lib.server.log import current_request
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from lib.tasks.serving.niceness import INFERENCE_NICENESS, JOB_NICENESS, lower_process_priority, lower_thread_priority
+from lib.tasks.serving.priority import INFERENCE_NICENESS, JOB_NICENESS, lower_process_priority, lower_thread_priority
 
 
 def test_a_job_process_is_niced_and_uses_half_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:

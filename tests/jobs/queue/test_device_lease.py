@@ -5,7 +5,7 @@ import signal
 import threading
 from pathlib import Path
 
-from lib.jobs.queue.lease import lease_device, lease_file
+from lib.jobs.queue.device_lease import lease_device, lease_file
 from tests.waiting import wait_for
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from lib.jobs.job_record import record_job
 from lib.jobs.queue.run import Stopped
-from lib.jobs.recorded import record_job
 from lib.records.ledger import Ledger
 
 

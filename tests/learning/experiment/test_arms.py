@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from lib.learning.experiment import lessons as module
-from lib.learning.experiment.lessons import ArmTrainer
+from lib.learning.experiment import arms as module
+from lib.learning.experiment.arms import ArmTrainer
 from lib.learning.experiment.plan import ARMS, Plan
 from lib.learning.experiment.pool import load_pool
 from lib.learning.recipes.distil import Distil

@@ -5,12 +5,12 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
-from lib.records.engine import LedgerUnavailable
+from lib.records.database import LedgerUnavailable
 from lib.records.leases import Leases
 from lib.tasks.strategies.case_scores import CaseScores
 from lib.tasks.strategies.draw import request_rng
 from lib.tasks.strategies.leasing import ANNOTATOR_KEY, LeasingStrategy
-from lib.tasks.strategies.orders import ORDERS, RankingRequest, foreground_random
+from lib.tasks.strategies.rankings import ORDERS, RankingRequest, foreground_random
 
 DESCRIPTIONS = {
     "foreground_random": "A random study, weighted by its predicted volume of a random class",

@@ -10,11 +10,11 @@ from monailabel.endpoints import train as train_routes
 from monailabel.interfaces.exception import MONAILabelException
 from monailabel.utils.async_tasks.task import AsyncTask
 
+from lib.jobs.job_record import record_job
 from lib.jobs.queue.job import DONE, ERROR, RUNNING, STOPPED, SUBMITTED
-from lib.jobs.recorded import record_job
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.jobs import answers
-from lib.tasks.jobs.answers import QueuedTasks, route_tasks_to_queue, running_first
+from lib.tasks.jobs import queued_tasks as answers
+from lib.tasks.jobs.queued_tasks import QueuedTasks, route_tasks_to_queue, running_first
 
 
 @pytest.fixture
