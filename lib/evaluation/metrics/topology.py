@@ -7,8 +7,6 @@ import cc3d
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
-from skimage.measure import euler_number
-from skimage.morphology import skeletonize
 
 from lib.evaluation.metrics.crop import bounding_box
 
@@ -50,6 +48,9 @@ def skeleton(mask: Mask) -> Mask:
     Source:
         Lee et al. 1994 in 3-D, Zhang & Suen 1984 in 2-D, as implemented in scikit-image.
     """
+    # Imported at the first use: a server starts without scikit-image.
+    from skimage.morphology import skeletonize
+
     out = np.zeros_like(mask)
     if mask.any():
         box = bounding_box(mask)
@@ -68,6 +69,8 @@ def betti_numbers(mask: Mask) -> tuple[int, int, int]:
     Returns:
         ``(b0, b1, b2)``.
     """
+    from skimage.measure import euler_number
+
     if not mask.any():
         return 0, 0, 0
     inside = mask[bounding_box(mask)]

@@ -18,7 +18,6 @@ from lib.learning.loop import Result
 from lib.tasks.segmentation.infer import SegmentationInfer
 from lib.tasks.segmentation.learn import TrainingRun, learn_labels
 from lib.tasks.segmentation.segmenter import Segmenter
-from lib.tasks.segmentation.submission import check_submitted_label, find_label_faults
 from lib.tasks.serving.served_infer import ServedInfer
 from lib.tasks.spec import TaskSpec
 from lib.tasks.strategies.scoring import DicePerClass
@@ -58,10 +57,14 @@ class Segmentation:
         self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
     ) -> NDArray[Any]:
         """Check a submitted label; see `submission.check_submitted_label`."""
+        from lib.tasks.segmentation.submission import check_submitted_label
+
         return check_submitted_label(path, image, task, label_info)
 
     def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
         """Return the findings on an accepted label; see `submission.find_label_faults`."""
+        from lib.tasks.segmentation.submission import find_label_faults
+
         return find_label_faults(label, image, task)
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:

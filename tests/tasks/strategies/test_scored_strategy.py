@@ -104,7 +104,7 @@ def test_a_full_disk_does_not_stop_the_offer(
 
     leases = Leases(tmp_path, 60.0)
     monkeypatch.setattr(leases, "lease_next", full)
-    monkeypatch.setattr(leases, "held", full)
+    monkeypatch.setattr(leases, "list_active", full)
     monkeypatch.setattr(app.queue, "submit", full)
     fresh = CaseScores(cases.app_dir, replace(cases.task, scores=ScoreSpec(samples=7)), app.queue)
     assert ask(ScoredStrategy("diversity", leases, fresh), app)["pending"]
