@@ -18,6 +18,7 @@ from lib.jobs.queue.broker import Queue
 from lib.jobs.queue.job import DONE, ERROR, UNFINISHED
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
+from tests.processes import job_processes
 
 pytestmark = [
     pytest.mark.server,
@@ -106,7 +107,7 @@ def test_a_full_disk_damages_no_saved_data(
     refused(requests.post(f"{server.url}/train/tubes?enqueue=true", json={}, timeout=60), "full")
     assert requests.get(f"{server.url}/info/", timeout=30).ok
     assert requests.post(f"{server.url}/infer/tubes?image=ct_1&output=json", timeout=60).ok
-    wait(lambda: queue.jobs.get(name).status not in UNFINISHED or not alive(app, name), 240, "the trainer to fail")
+    wait(lambda: queue.jobs.get(name).status not in UNFINISHED or not alive(name), 240, "the trainer to fail")
     everything.unlink()
 
     final = studies / "labels" / "final"
@@ -178,5 +179,5 @@ def trains_again(client: MONAILabelClient, queue: Queue, wait: Callable) -> str:
     return job.result["version"]
 
 
-def alive(app: Path, name: str) -> bool:
-    return bool(subprocess.run(["pgrep", "-f", f"jobs run {app} {name}"], capture_output=True, check=False).stdout)
+def alive(name: str) -> bool:
+    return bool(job_processes(name))

@@ -25,7 +25,7 @@ import torch
 from lib.data.pipeline import write_label
 from lib.jobs.publish import register
 from lib.jobs.queue.broker import Queue
-from lib.jobs.queue.job import DONE
+from lib.jobs.queue.job import DONE, RUNNING
 from lib.records.card import hash_file
 from lib.records.ledger import Ledger
 from lib.records.verify import verify
@@ -34,6 +34,7 @@ from lib.tasks.segmentation.segmenter import Segmenter
 from lib.tasks.serving.models import promote
 from lib.tasks.serving.weights import build_network, open_task_versions
 from lib.tasks.spec import load_app
+from tests.processes import job_processes
 
 pytestmark = pytest.mark.server
 ROOT = Path(__file__).resolve().parents[2]
@@ -190,7 +191,9 @@ def test_kills_lose_nothing(
                 publisher.wait()
                 publisher = publish(app, sum(killed.values()))
             else:
-                pids = find(f"jobs {'work' if victim == 'worker' else 'run'} {app}")
+                running = [job.id for job in queue.jobs.list(unfinished=True) if job.status == RUNNING]
+                trainers = [pid for job in running for pid in job_processes(job)]
+                pids = find(f"jobs work {app}") if victim == "worker" else trainers
                 # A training that is killed five times without progress is given up, as intended.
                 if not pids or (
                     victim == "trainer" and any(job.crashes > 2 for job in queue.jobs.list(unfinished=True))

@@ -79,7 +79,7 @@ def test_an_admin_starts_scoring_and_waits(served: Any) -> None:
     ("address", "body", "says"),
     [
         ("activelearning/best", {}, "entropy"),
-        ("activelearning/entropy", {"label": "liver"}, "there is: tube, cavity"),
+        ("activelearning/entropy", {"label": "liver"}, "name one of: tube, cavity"),
         ("scoring/luck", {}, "tubes_scores"),
     ],
 )

@@ -90,7 +90,7 @@ def test_update_model_trains_only_tasks_with_new_labels(
     job = queue.jobs.get(begun["result"]["id"])
     assert job.status == DONE, queue.tail(job)
     nothing = client.train_start(None, {})["tubes"]
-    assert nothing["result"] is None and "No label was accepted" in nothing["detail"]
+    assert nothing["result"] is None and "No label was submitted" in nothing["detail"]
     with pytest.raises(Exception, match="there is: tubes"):
         client.train_start("other", {})
 
