@@ -6,7 +6,7 @@ from typing import Any
 
 
 def _builder(module: str, name: str) -> Callable[..., Any]:
-    """Return a builder whose module is imported at its first call: some stand on libraries that take seconds."""
+    """Return a builder that imports its module at its first call: some need libraries that take seconds to import."""
 
     def build(*sizes: int, **options: Any) -> Any:
         return getattr(import_module(f"lib.models.{module}"), name)(*sizes, **options)

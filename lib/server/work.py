@@ -36,7 +36,7 @@ def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
         # A job reads the store once; it must not reload it while it runs.
         "MONAI_LABEL_DATASTORE_AUTO_RELOAD": "false",
         "MONAI_LABEL_RELOAD_APP_LIB": "false",
-        # Else a look at what GPUs there are would keep the forks of that process from using them.
+        # Look for GPUs through NVML: a look through CUDA would make CUDA unusable in the forked jobs.
         "PYTORCH_NVML_BASED_CUDA_CHECK": "1",
     }
     forks = ForkServer(app_dir, run_forked, PRELOADED)
@@ -46,11 +46,11 @@ def work(app_dir: str | Path, studies: str | Path, parent: int = 0) -> None:
 
 
 def run_forked(app_dir: str, job: str) -> bool:
-    """Do one job in this process, which was forked for it; say whether it ended well."""
+    """Do one job in this forked process and return whether it succeeded."""
     import torch
 
     if torch.cuda._is_in_bad_fork():
-        # Something that was imported before the fork has used a GPU: only a process from scratch can use it now.
+        # A module that was imported before the fork has used CUDA: only a new process can use it now.
         os.execv(
             sys.executable, [sys.executable, "-m", "lib", "jobs", "run", app_dir, job, "--parent", str(os.getppid())]
         )

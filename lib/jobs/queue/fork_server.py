@@ -64,7 +64,7 @@ class ForkServer:
         self._app_dir, self._work = str(app_dir), work
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(list(modules))
-        # Closed by the system when this process ends, however it ends; the jobs then end too.
+        # The system closes this pipe when the worker ends, even if it is killed; the jobs then end too.
         self._alive, self._held = self._context.Pipe(duplex=False)
 
     def prepare(self) -> None:
