@@ -71,8 +71,20 @@ def test_importing_lib_imports_nothing_else() -> None:
 
 
 def test_a_server_imports_no_package_that_only_trainings_need(tmp_path: Path) -> None:
-    code = f"import sys, lib.server.app; print([name for name in {SLOW_PACKAGES} if name in sys.modules])"
-    environment = {"PATH": "/usr/bin:/bin", "MONAI_LABEL_APP_DIR": str(tmp_path), "MONAI_LABEL_STUDIES": str(tmp_path)}
+    app = tmp_path / "app"
+    app.mkdir()
+    for name in ("main.py", "app.toml"):
+        (app / name).write_text((ROOT / "apps/airway" / name).read_text())
+    code = (
+        "import sys\n"
+        "from lib.server import serve\n"
+        "def run(*_):\n"
+        "    import lib.server.app\n"
+        f"    print([name for name in {SLOW_PACKAGES} if name in sys.modules])\n"
+        "serve._run = run\n"
+        f"serve.serve({str(app)!r}, {str(tmp_path)!r}, port=0)\n"
+    )
+    environment = {"PATH": "/usr/bin:/bin"}
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
     ).stdout

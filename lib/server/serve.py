@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import lib
+from lib.imports import deferred
 from lib.server.auth.access import Access
 
 LOOPBACK_ADDRESSES = ("127.0.0.1", "::1")
@@ -55,7 +56,9 @@ def serve(
     configure(app_dir, studies, listener.getsockname()[1])
     os.environ |= access.variables()
     if listener.getsockname()[0] in LOOPBACK_ADDRESSES:
-        from lib.server.guard.origins import HOSTS_VARIABLE  # after the environment is set: it imports MONAI Label
+        # After the environment is set: it imports MONAI Label, and that MONAI, which a server needs at no start.
+        with deferred("monai"):
+            from lib.server.guard.origins import HOSTS_VARIABLE
 
         # Against DNS rebinding: a foreign host name that resolves to this machine must not count as this server.
         os.environ.setdefault(HOSTS_VARIABLE, ",".join(LOOPBACK_NAMES))

@@ -13,6 +13,7 @@ from lib.server.serve import configure, existing_app, existing_studies
 PRELOADED = (
     "monai.engines.trainer",
     "ignite.engine",
+    "mlflow",
     "lib.tasks.training.retrain",
     "lib.tasks.jobs.kinds",
     "lib.tasks.app",
