@@ -46,7 +46,7 @@ def test_a_restoration_task_is_read() -> None:
         ({"gate": {"floors": {"ssim": 1}}}, "floors has no key ssim; the keys are psnr"),
         ({"scores": {}}, "scores: only a task of kind 'segmentation'"),
         ({"rank": 8}, "only tasks of kind 'click' take"),
-        ({"counts": {"fraction": 0}}, "fraction: 0.0 is not above 0"),
+        ({"counts": {"fraction": 0}}, "fraction: 0.0 must be above 0"),
         ({"counts": {"crop": 20}}, "crop must be a multiple of 8"),
         ({"counts": {"crops": 20}}, "has no key crops"),
     ],
