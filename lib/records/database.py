@@ -8,7 +8,7 @@ import errno
 import os
 import sqlite3
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -86,8 +86,8 @@ def connect(url: str) -> sa.Engine:
             _create_schema(connection, "postgresql")
         return engine
     path = Path(sa.make_url(url).database or "")
-    if not path.exists():
-        _create_database(path)
+    with translate_errors("created"):
+        _create_database(path, lambda connection: _create_schema(connection, "sqlite"))
     return open_sqlite(path)
 
 
@@ -133,15 +133,19 @@ def find_damage(connection: sa.Connection) -> list[str]:
     return [f"the ledger's file is damaged: {' '.join(line.split())}" for line in found if line != "ok"]
 
 
-def _create_database(path: Path) -> None:
-    """Create an empty ledger in a temporary file and move it to `path`: no process sees half a schema."""
+def _create_database(path: Path, create_schema: Callable[[sa.Connection], None]) -> None:
+    """Create a database in a temporary file and move it to `path` unless a file is there.
+
+    No process sees half a schema. Nor do two switch one empty file to a write-ahead log at once, which fails with
+    "database is locked": SQLite does not wait there.
+    """
+    if path.exists():
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}-{uuid.uuid4().hex[:6]}")
     try:
-        with translate_errors("created"):
-            engine = open_sqlite(partial)
-            with engine.begin() as connection:
-                _create_schema(connection, "sqlite")
+        with open_sqlite(partial).begin() as connection:
+            create_schema(connection)
         _link_into_place(partial, path)
     finally:
         partial.unlink(missing_ok=True)
@@ -170,13 +174,17 @@ def _create_schema(connection: sa.Connection, dialect: str) -> None:
 
 def open_tables(path: Path, schema: sa.MetaData) -> sa.Engine:
     """Return an engine for an SQLite file; create absent tables of the schema. Safe if several processes call it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    engine = open_sqlite(path)
-    with transaction(engine, writes=True) as connection:
+
+    def create_absent(connection: sa.Connection) -> None:
         for table in schema.sorted_tables:
             connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
             for index in table.indexes:
                 connection.execute(sa.schema.CreateIndex(index, if_not_exists=True))
+
+    _create_database(path, create_absent)
+    engine = open_sqlite(path)
+    with transaction(engine, writes=True) as connection:
+        create_absent(connection)  # tables that a file of an earlier version lacks
     return engine
 
 

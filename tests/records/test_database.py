@@ -39,6 +39,28 @@ def test_two_processes_that_create_the_ledger_at_once_leave_one_ledger(
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".db-shm"] == ["x.db"]
 
 
+def test_a_file_of_tables_appears_complete_and_with_its_write_ahead_log(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Connections that switch one empty file to a write-ahead log at once would fail with "database is locked"."""
+    path, real = tmp_path / "x.db", engine._link_into_place
+
+    def check_and_place(partial: Path, path: Path) -> None:
+        assert not path.exists()
+        with closing(sqlite3.connect(f"file:{partial}?mode=ro", uri=True)) as found:
+            assert found.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+            assert found.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall() == [("ledger",)]
+        real(partial, path)
+        placed.append(path)
+
+    placed: list[Path] = []
+    monkeypatch.setattr(engine, "_link_into_place", check_and_place)
+    tables = engine.Tables(path, engine.SCHEMA, "the tables")
+    with tables.reading() as connection:
+        assert connection.execute(sa.select(sa.func.count()).select_from(ROWS)).scalar() == 0
+    assert placed == [path]
+
+
 def test_a_second_writer_waits_for_the_first(tmp_path: Path) -> None:
     first = connect(f"sqlite:///{tmp_path / 'x.db'}")
     with (

@@ -56,7 +56,9 @@ def test_a_job_ends_when_its_worker_is_killed(tmp_path: Path) -> None:
     code = (
         "import time; from pathlib import Path; from lib.jobs.queue.fork_server import ForkServer; "
         "from tests.jobs.queue.test_fork_server import work; "
-        f"ForkServer({str(tmp_path)!r}, work, []).start('sleeps', Path({str(tmp_path / 'log')!r})); time.sleep(60)"
+        # The server has a name: its end is the end of its jobs, as the worker's is.
+        f"server = ForkServer({str(tmp_path)!r}, work, []); "
+        f"server.start('sleeps', Path({str(tmp_path / 'log')!r})); time.sleep(60)"
     )
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     worker = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env=environment)
