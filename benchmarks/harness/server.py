@@ -17,31 +17,35 @@ from lib.data.phantom import write_cohort
 STOP_SECONDS = 60
 
 
-def prepare_app(folder: Path, cases: int, seed: int) -> tuple[Path, Path]:
-    """Copy the airway app without its records, write procedural studies, and return the folders of both."""
+def prepare_app(folder: Path, cases: int, seed: int, root: Path = ROOT) -> tuple[Path, Path]:
+    """Copy the airway app of a checkout without its records, write studies, and return the folders of both."""
     app, studies = folder / "app", folder / "studies"
-    shutil.copytree(ROOT / "apps" / "airway", app, ignore=shutil.ignore_patterns("model", "logs", "bin", "records"))
+    shutil.copytree(root / "apps" / "airway", app, ignore=shutil.ignore_patterns("model", "logs", "bin", "records"))
     write_cohort(studies, count=cases, seed=seed)
     return app, studies
 
 
 @contextmanager
-def running_server(app: Path, studies: Path, log: Path) -> Iterator[tuple[str, int]]:
+def running_server(
+    app: Path, studies: Path, log: Path, root: Path = ROOT, poll_seconds: float = 0.5
+) -> Iterator[tuple[str, int]]:
     """Run a server; yield its address and process id once it answers.
 
     Args:
         app: Folder of the app.
         studies: Folder of the studies.
         log: File for the output of the server.
+        root: Checkout whose version is served.
+        poll_seconds: Time between two attempts to reach it.
     """
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "lib", "serve", str(app), "--studies", str(studies), "--port", str(port)]
     with log.open("w") as output:
-        server = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+        server = subprocess.Popen(command, cwd=root, stdout=output, stderr=output)
         try:
             while not is_ready(url):
-                time.sleep(0.5)
+                time.sleep(poll_seconds)
             yield url, server.pid
         finally:
             server.terminate()

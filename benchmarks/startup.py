@@ -1,0 +1,6 @@
+"""Entry point of ``python -m benchmarks.startup``."""
+
+from benchmarks.serving.startup import main
+
+if __name__ == "__main__":
+    main()
