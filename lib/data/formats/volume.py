@@ -24,6 +24,9 @@ class Header:
         modality: DICOM modality; None for other formats.
         findings: Faults that the reader of the format found.
         details: Data that the reader of the format needs to load the voxels.
+        origins: Position of the first voxel of each slice, ``(Z, 3)`` in RAS+ mm, if slices are shifted sideways or
+            unevenly spaced; `affine` then places the first and the last slice exactly. None for a regular grid.
+        notes: Facts about the image that its users should know, such as a tilted gantry.
     """
 
     path: Path
@@ -35,6 +38,8 @@ class Header:
     modality: str | None = None
     findings: tuple[Finding, ...] = ()
     details: Any = None
+    origins: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -62,3 +67,13 @@ class Volume:
     voxels: NDArray[Any]
     affine: NDArray[Any]
     header: Header | None = None
+
+    @property
+    def origins(self) -> NDArray[Any] | None:
+        """Positions of the slices if they are not on a regular grid; see `Header`."""
+        return self.header.origins if self.header else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts about the image that its users should know."""
+        return self.header.notes if self.header else ()

@@ -60,8 +60,9 @@ def _writer(path: Path) -> Callable[[NDArray[Any], NDArray[Any], Path], None]:
 def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
+    # A quaternion cannot say that slices are shifted sideways: it would contradict the affine.
+    image.set_qform(affine, code=1 if np.allclose(image.get_qform(), affine, atol=1e-3) else 0)
     data = image.to_bytes()
     if path.name.endswith(".gz"):
         packer = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
