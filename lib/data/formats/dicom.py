@@ -17,11 +17,13 @@ from lib.data.volumes.geometry import ras_from_itk
 
 NEED_SPACING = ("CT", "MR", "PT")
 """Modalities whose images lie in the patient, so that a lost pixel spacing is a fault."""
+LABEL_MODALITIES = ("SEG", "RTSTRUCT", "SR", "PR", "KO", "RTPLAN", "RTDOSE")
+"""Modalities of objects that describe images."""
 OTHER_SUFFIXES = (".txt", ".csv", ".json", ".xml", ".html", ".md", ".pdf", ".ini", ".png", ".jpg", ".jpeg", ".inf")
 """Suffixes of files beside the slices of a series that are no slices."""
 OTHER_NAMES = ("dicomdir", "thumbs.db", "desktop.ini", "lockfile", "version")
 
-__all__ = ["is_dicom", "patient_id", "read_header", "read_slice", "read_voxels", "series_frames"]
+__all__ = ["is_dicom", "patient_id", "read_header", "read_slice", "read_voxels", "series_slices"]
 
 
 def patient_id(path: Path) -> str | None:
@@ -42,7 +44,7 @@ def read_slice(path: Path) -> Frame:
     return read_frames(path)[0]
 
 
-def series_frames(path: Path) -> list[Frame]:
+def _series_frames(path: Path) -> list[Frame]:
     """Return the frames of a file, or of all files of one series in a folder.
 
     Raises:
@@ -66,9 +68,17 @@ def series_frames(path: Path) -> list[Frame]:
     return frames
 
 
+def series_slices(path: Path) -> list[Frame]:
+    """Return the frames of a series in the order of its volume; see `read_header`."""
+    return read_header(path).details
+
+
 def read_header(path: Path) -> Header:
-    """Return the header; see `lib.data.formats.read_header`."""
-    frames = series_frames(path)
+    """Return the header; see `lib.data.formats.read_header`. Its `details` are the frames of the slices, in order."""
+    frames = _series_frames(path)
+    if frames[0].modality in LABEL_MODALITIES:
+        reason = f"'{path.name}' is a DICOM {frames[0].modality}: it describes images and is none."
+        raise reject("UNKNOWN_MODALITY", reason, "Choose the series that it belongs to.")
     if len(frames) == 1:
         return _single(path, frames[0])
     if any(frame.frames > 1 and frame.geometry is None for frame in frames) and len({f.path for f in frames}) > 1:

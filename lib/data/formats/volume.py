@@ -9,6 +9,11 @@ from numpy.typing import NDArray
 
 from lib.data.findings import Finding
 
+SLICE_ORIGINS = "TopoLabel_slice_origins_ras_mm"
+"""Key in an NRRD file: x, y and z of the first voxel of each slice, if the slices are not on a regular grid."""
+NOTES = "TopoLabel_notes"
+"""Key in an NRRD file: the notes of the image."""
+
 
 @dataclass(frozen=True, eq=False)
 class Header:
