@@ -17,7 +17,7 @@ MAX_SPACING_MM = 20.0
 MAX_SHEAR_COSINE = 0.02
 """Largest cosine of the angle between two axes; 0.02 is about one degree away from a right angle."""
 AIR_HU = (-1500.0, -400.0)
-"""Range of air in HU. Lower values are padding outside of the scanner's field of view, and say nothing about the scale."""
+"""Range of air in HU. Lower values are padding outside of the scanner's field of view."""
 TISSUE_HU = (-300.0, 5000.0)
 """Range of soft tissue, bone and metal in HU, with room for a calibration shift of 150 HU."""
 MIN_AIR_FRACTION = 0.001
@@ -94,7 +94,6 @@ def _header(header: Header, modality: str | None, max_gib: float) -> Iterator[Fi
         yield Finding("UNKNOWN_MODALITY", reason, f"Choose a {modality} series.")
     if not wrong_shape:
         yield from _geometry(_without_tilt(header), header.spatial_shape)
-    yield from header.findings
 
 
 def _without_tilt(header: Header) -> NDArray[Any]:
@@ -172,7 +171,9 @@ def _hounsfield_findings(voxels: NDArray[Any], low: float, high: float) -> Itera
         reason = f"{scale}: these are 8-bit grey values."
     elif (offset := _offset(blocks)) is not None:
         reason = f"{scale}: they are Hounsfield units with {offset} added, as stored without the rescale intercept."
-        remedy = f"Subtract {offset}: set the rescale intercept to -{offset}, or export the CT again in Hounsfield units."
+        remedy = (
+            f"Subtract {offset}: set the rescale intercept to -{offset}, or export the CT again in Hounsfield units."
+        )
     elif air < MIN_AIR_FRACTION:
         between = f"between {AIR_HU[0]:g} and {AIR_HU[1]:g} HU"
         reason = f"{scale}, and only {air:.2%} of the image is {between}: the image holds no air."
@@ -201,7 +202,7 @@ def _offset(blocks: NDArray[Any]) -> int | None:
 
 
 def _blocks(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return the means of blocks of 2 voxels along each axis, evenly spread over the image, without those of padding."""
+    """Return the means of blocks of 2 voxels along each axis, evenly spread over the image, without padding."""
     stride = max(2, ceil((voxels.size / HU_SAMPLES) ** (1 / sum(n > 1 for n in voxels.shape))))
     corners = [voxels]
     for axis, size in enumerate(voxels.shape):

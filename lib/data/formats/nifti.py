@@ -135,7 +135,9 @@ def _agreed_affine(
             f"sform (axes {codes[0]}) and qform (axes {codes[1]}) of '{path.name}' place a voxel up to {shift:.1f} "
             "voxels apart: programs show the image in different places."
         )
-        remedy = "Write the right one to both, for example with nibabel: image.set_qform(affine, 1), set_sform(affine, 1)."
+        remedy = (
+            "Write the right one to both, for example with nibabel: image.set_qform(affine, 1), set_sform(affine, 1)."
+        )
         raise reject("AMBIGUOUS_AFFINE", reason, remedy)
     return affine
 

@@ -1,4 +1,4 @@
-"""Assemble frames to a volume by their positions along the normal of their planes; the order of files does not count."""
+"""Assemble frames to a volume by their positions along the normal of their planes, in whatever order the files come."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -110,9 +110,10 @@ def _main_stack(
             stacks.append([index])
     if len(stacks) == 1:
         return stacks[0], [], None
-    main = max(stacks, key=len)
+    localizer = ["LOCALIZER" in frame.stack.get("ImageType", "").upper() for frame in frames]
+    main = max(stacks, key=lambda stack: (not localizer[stack[0]], len(stack)))
     others = [index for stack in stacks if stack is not main for index in stack]
-    declared = all("LOCALIZER" in frames[index].stack.get("ImageType", "").upper() for index in others)
+    declared = all(localizer[index] for index in others)
     turned = all(np.abs(geometry[index, 3:9] - geometry[main[0], 3:9]).max() > SAME_GEOMETRY for index in others)
     if declared or (turned and len(others) <= MAX_SCOUTS < len(main)):
         noun = "localizer was" if len(others) == 1 else "localizers were"
@@ -241,6 +242,6 @@ def _uneven(depth_mm: Positions) -> Iterator[str]:
     steps = np.diff(depth_mm)
     if not _regular(steps):
         yield (
-            f"The slices are {steps.min():.1f} to {steps.max():.1f} mm apart: the network saw the series on a grid with "
-            "even spacing, and positions in files with one spacing are approximate along the slices."
+            f"The slices are {steps.min():.1f} to {steps.max():.1f} mm apart: the network saw the series on a grid "
+            "with even spacing, and positions in files with one spacing are approximate along the slices."
         )

@@ -7,8 +7,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lib.data.findings import Finding
-
 SLICE_ORIGINS = "TopoLabel_slice_origins_ras_mm"
 """Key in an NRRD file: x, y and z of the first voxel of each slice, if the slices are not on a regular grid."""
 NOTES = "TopoLabel_notes"
@@ -27,7 +25,6 @@ class Header:
         bytes_per_voxel: Size of a stored voxel with all components, in bytes.
         affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
         modality: DICOM modality; None for other formats.
-        findings: Faults that the reader of the format found.
         details: Data that the reader of the format needs to load the voxels.
         origins: Position of the first voxel of each slice, ``(Z, 3)`` in RAS+ mm, if slices are shifted sideways or
             unevenly spaced; `affine` then places the first and the last slice exactly. None for a regular grid.
@@ -41,7 +38,6 @@ class Header:
     bytes_per_voxel: int
     affine: NDArray[Any]
     modality: str | None = None
-    findings: tuple[Finding, ...] = ()
     details: Any = None
     origins: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()

@@ -142,14 +142,18 @@ def _marks(pixels: NDArray[Any], number: int | None, known: Mapping[int, int]) -
 def _check_references(seg: Dataset, frames: list[Frame]) -> None:
     """Raise LABEL_GRID unless the SEG is in the frame of reference of the series and refers to its images only."""
     instances = {frame.uid for frame in frames}
-    items = [item for one in seg.get("ReferencedSeriesSequence") or [] for item in one.get("ReferencedInstanceSequence") or []]
+    items = [
+        item
+        for one in seg.get("ReferencedSeriesSequence") or []
+        for item in one.get("ReferencedInstanceSequence") or []
+    ]
     referred = {str(item.ReferencedSOPInstanceUID) for item in items}
     series = pydicom.dcmread(frames[0].path, specific_tags=["FrameOfReferenceUID"], stop_before_pixels=True)
     places = {str(found.get("FrameOfReferenceUID") or "") for found in (seg, series)} - {""}
     if len(places) > 1:
         reason = "The SEG lies in another frame of reference than its series: their positions cannot be compared."
         raise reject("LABEL_GRID", reason, _REMEDY)
-    if not places and not referred or not referred <= instances:
+    if (not places and not referred) or not referred <= instances:
         reason = f"The SEG refers to {len(referred)} images, and {len(referred & instances)} of them are in its series."
         raise reject("LABEL_GRID", reason, _REMEDY)
 
@@ -158,7 +162,9 @@ def _planes(frames: list[Frame]) -> list[Plane]:
     planes = []
     for frame in frames:
         if frame.geometry is None:
-            raise reject("LABEL_GRID", f"'{frame.path.name}' has no position, so a SEG cannot be placed on it.", _REMEDY)
+            raise reject(
+                "LABEL_GRID", f"'{frame.path.name}' has no position, so a SEG cannot be placed on it.", _REMEDY
+            )
         axes = np.column_stack([frame.geometry[3:6] * frame.geometry[10], frame.geometry[6:9] * frame.geometry[9]])
         planes.append(Plane(frame.geometry[:3], axes, np.cross(frame.geometry[3:6], frame.geometry[6:9])))
     return planes
@@ -182,7 +188,9 @@ def _turn(geometry: NDArray[np.float64], marks: NDArray[np.uint8], planes: list[
     position, pixel = geometry[:3], np.column_stack([geometry[3:6] * geometry[10], geometry[6:9] * geometry[9]])
     distances = np.array([abs(plane.normal @ (position - plane.origin)) for plane in planes])
     k = int(np.argmin(distances))
-    steps = [abs(planes[k].normal @ (planes[n].origin - planes[k].origin)) for n in (k - 1, k + 1) if 0 <= n < len(planes)]
+    steps = [
+        abs(planes[k].normal @ (planes[n].origin - planes[k].origin)) for n in (k - 1, k + 1) if 0 <= n < len(planes)
+    ]
     plane, allowed_mm = planes[k], TOLERANCE * min(steps, default=1.0)
     if distances[k] > allowed_mm:
         reason = f"Frame {number} of the SEG lies {distances[k]:.2f} mm from the nearest slice of its series."

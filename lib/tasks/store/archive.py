@@ -82,8 +82,8 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
     _known: dict[str, list[ArchivedSegmentation]]
     _unusable: dict[str, tuple[ArchivedSegmentation, str]]
     _read_here: set[str]
-    # The archive does not answer or refuses the SEG.
-    _send_errors = (requests.RequestException,)
+    # The archive does not answer or refuses the SEG, or the slices here do not make one (highdicom checks much).
+    _send_errors = (requests.RequestException, InputRejected, AttributeError, KeyError, TypeError, ValueError)
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the file of a series, empty if the server has none; a partial download is fetched again.
