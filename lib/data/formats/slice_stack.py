@@ -82,7 +82,8 @@ def assemble(frames: Sequence[Frame], name: str) -> tuple[SliceStack | None, lis
         return None, faults
     notes = [*scouts, *_tilt(positions, depth_mm), *_uneven(depth_mm)]
     affine = _affine(geometry[order[0]], positions)
-    origins = positions * np.diag(LPS_TO_RAS)[:3] if len(notes) > len(scouts) else None
+    straight = len(notes) == len(scouts)
+    origins = None if straight else np.asarray(positions * np.diag(LPS_TO_RAS)[:3], np.float64)
     return SliceStack(tuple(order), affine, origins, tuple(notes)), []
 
 

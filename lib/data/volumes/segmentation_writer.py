@@ -1,8 +1,9 @@
 """Write a label as a DICOM SEG of its series, on the slices themselves."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pydicom
@@ -12,6 +13,10 @@ from pydicom.dataset import Dataset
 from lib.data.formats.dicom import series_slices
 
 MANUFACTURER = "TopoLabel"
+Code = tuple[str, str, str]
+_CODE_PARTS = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+FAMILY = ("123110", "DCM", "Artificial Intelligence")
+"""Code of the algorithms that propose labels."""
 CATEGORY, TISSUE = ("123037004", "SCT", "Anatomical Structure"), ("85756007", "SCT", "Tissue")
 """Codes (value, scheme, meaning) of a segment whose terminology is unknown."""
 _OFTEN_MISSING = (
@@ -44,9 +49,42 @@ class Segment:
     value: int
     name: str
     description: str = ""
-    category: tuple[str, str, str] = CATEGORY
-    kind: tuple[str, str, str] = TISSUE
+    category: Code = CATEGORY
+    kind: Code = TISSUE
     rgb: tuple[int, int, int] | None = None
+
+
+def segment_from_info(entry: Mapping[str, Any]) -> Segment:
+    """Return the segment that an entry of ``label_info`` describes, as viewers send it.
+
+    Args:
+        entry: ``name`` and ``idx``; ``description``, ``color`` and ``segmentAttribute`` (as dcmqi writes it) may be
+            absent, and what is not valid gets the default.
+    """
+    codes = entry.get("segmentAttribute")
+    codes = codes if isinstance(codes, dict) else {}
+    return Segment(
+        value=int(entry["idx"]),
+        name=str(entry["name"])[:64],
+        description=str(entry.get("description") or "")[:64],
+        category=_code(codes.get("SegmentedPropertyCategoryCodeSequence")) or CATEGORY,
+        kind=_code(codes.get("SegmentedPropertyTypeCodeSequence")) or TISSUE,
+        rgb=_rgb(entry.get("color")),
+    )
+
+
+def _code(item: Any) -> Code | None:
+    found = [str(item.get(part) or "") for part in _CODE_PARTS] if isinstance(item, dict) else []
+    return (found[0], found[1], found[2]) if found and all(found) else None
+
+
+def _rgb(color: Any) -> tuple[int, int, int] | None:
+    if not isinstance(color, list | tuple) or len(color) < 3:
+        return None
+    if not all(isinstance(part, int | float) for part in color[:3]):
+        return None
+    red, green, blue = (min(max(int(part), 0), 255) for part in color[:3])
+    return red, green, blue
 
 
 def build_segmentation(label: NDArray[np.uint8], slices: Path, segments: Sequence[Segment], title: str) -> Dataset:
@@ -69,9 +107,7 @@ def build_segmentation(label: NDArray[np.uint8], slices: Path, segments: Sequenc
     planes = numbers[label].transpose(2, 1, 0)
     if len(sources) == 1:  # a multi-frame object describes its frames in the order of the file
         planes = planes[np.argsort([frame.index for frame in frames], kind="stable")]
-    algorithm = hd.AlgorithmIdentificationSequence(
-        MANUFACTURER, pydicom.sr.codedict.codes.DCM.ArtificialIntelligence, "1"
-    )
+    algorithm = hd.AlgorithmIdentificationSequence(MANUFACTURER, hd.sr.CodedConcept(*FAMILY), "1")
     made = hd.seg.Segmentation(
         source_images=list(sources.values()),
         pixel_array=np.ascontiguousarray(planes),
@@ -100,7 +136,8 @@ def _complete(source: Dataset) -> Dataset:
     return source
 
 
-def _describe(hd, number: int, segment: Segment, algorithm) -> Dataset:
+def _describe(hd: Any, number: int, segment: Segment, algorithm: Any) -> Any:
+    """Return highdicom's description of a segment; `hd` is the package."""
     described = hd.seg.SegmentDescription(
         segment_number=number,
         segment_label=segment.name,

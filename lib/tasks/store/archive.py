@@ -26,7 +26,7 @@ from lib.data.pipeline import SAME_GRID_VOXELS, load_label, write_label
 from lib.data.volumes.geometry import largest_shift
 from lib.data.volumes.save import write_slices, write_volume
 from lib.data.volumes.segmentation import read_segmentation
-from lib.data.volumes.segmentation_writer import Segment, build_segmentation
+from lib.data.volumes.segmentation_writer import build_segmentation, segment_from_info
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
 from lib.tasks.store.atomic_datastore import AtomicDatastore
@@ -42,9 +42,6 @@ READER = "read_by_positions"
 """Key in an image's info: its file was made by this reader. Earlier versions had MONAI Label convert a series."""
 REPLACES = "replaces"
 """Key in a label's facts: series UIDs of the SEGs that the archive had of its image when the label was saved here."""
-
-
-_CODE = ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
 
 
 @dataclass(frozen=True, order=True)
@@ -274,7 +271,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         header = read_header(image)
         label = load_label(file, header.spatial_shape, header.affine)
         title = next((str(one["model_name"]) for one in described if one.get("model_name")), "Segmentation")
-        seg = build_segmentation(label, slices, [_segment(one) for one in described], title)
+        seg = build_segmentation(label, slices, [segment_from_info(one) for one in described], title)
         self._client.store_instances([seg])
         info = self.get_image_info(image_id)
         facts = {key: info.get(key) for key in ("Modality", "PatientID", "StudyInstanceUID")}
@@ -324,21 +321,6 @@ def attach_records(
             (labels.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         store.watch_moves()
     return store
-
-
-def _segment(entry: Mapping[str, Any]) -> Segment:
-    """Return the segment that an entry of ``label_info`` describes; what it leaves out gets the default."""
-    given = {"description": str(entry["description"])[:64]} if entry.get("description") else {}
-    attributes = entry.get("segmentAttribute")
-    codes = attributes if isinstance(attributes, dict) else {}
-    for key, name in (("category", "Category"), ("kind", "Type")):
-        code = codes.get(f"SegmentedProperty{name}CodeSequence")
-        if isinstance(code, dict) and all(code.get(part) for part in _CODE):
-            given[key] = tuple(str(code[part]) for part in _CODE)
-    color = entry.get("color")
-    if isinstance(color, list | tuple) and len(color) >= 3 and all(isinstance(part, int | float) for part in color[:3]):
-        given["rgb"] = tuple(min(max(int(part), 0), 255) for part in color[:3])
-    return Segment(int(entry["idx"]), str(entry["name"])[:64], **given)
 
 
 def _parse_metadata(metadata: Dataset, study: str, series: str) -> ArchivedSegmentation:
