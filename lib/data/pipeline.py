@@ -20,6 +20,7 @@ from lib.data.volumes.body import body_box
 from lib.data.volumes.grid import Grid
 from lib.data.volumes.restore import restore
 from lib.data.volumes.save import write_volume
+from lib.data.volumes.straight import StraightGrid
 
 logger = logging.getLogger(__name__)
 
@@ -103,12 +104,14 @@ class Reading:
         intensities: Stored intensities before the window is applied, float32 ``(1, X, Y, Z)``. A 2-D source has one
             slice. A CT has Hounsfield units.
         label: Labels on the same grid, uint8 ``(X, Y, Z)``; None without a label file.
-        grid: The mapping between the network's grid and the source grid.
+        grid: The mapping between the network's grid and the source grid, or the straight grid of the source.
+        straight: The straight grid of a source whose slices are shifted sideways or unevenly spaced; else None.
     """
 
     intensities: Tensor
     label: Tensor | None
     grid: Grid
+    straight: StraightGrid | None = None
 
     @property
     def affine(self) -> NDArray[Any]:
@@ -118,12 +121,12 @@ class Reading:
     @property
     def source_affine(self) -> NDArray[Any]:
         """Affine ``(4, 4)`` from source index to RAS+ mm."""
-        return self.grid.source_affine
+        return (self.straight or self.grid).source_affine
 
     @property
     def source_shape(self) -> tuple[int, ...]:
         """Shape of the file, ``(X, Y)`` or ``(X, Y, Z)``."""
-        return self.grid.source_shape
+        return (self.straight or self.grid).source_shape
 
     @property
     def source_codes(self) -> tuple[str, ...]:
@@ -132,19 +135,24 @@ class Reading:
 
     def to_source(self, label: Tensor | NDArray[Any]) -> NDArray[np.uint8]:
         """Return a grid label ``(X, Y, Z)`` on the source grid, with its shape, axis order and flips."""
-        return self.grid.label_to_source(torch.as_tensor(label).to(torch.uint8))
+        return self._to_slices(self.grid.label_to_source(torch.as_tensor(label).to(torch.uint8)))
 
     def restore(self, slabs: Iterable[tuple[int, Tensor]]) -> NDArray[np.uint8]:
         """Return labels on the source grid from the logits that `Predictor.slabs` yields on the network's grid."""
-        return restore(slabs, self.grid)
+        return self._to_slices(restore(slabs, self.grid))
 
     def points_to_grid(self, ijk: ArrayLike) -> NDArray[Any]:
         """Return grid indices ``(n, 3)``, not rounded, of source voxel indices ``(n, 3)``."""
-        return _transform(np.linalg.inv(self.grid.to_source), ijk)
+        points = ijk if self.straight is None else self.straight.points_to_grid(ijk)
+        return _transform(np.linalg.inv(self.grid.to_source), points)
 
     def points_to_source(self, xyz: ArrayLike) -> NDArray[Any]:
         """Return source voxel indices ``(n, 3)``, not rounded, of grid indices ``(n, 3)``."""
-        return _transform(self.grid.to_source, xyz)
+        points = _transform(self.grid.to_source, xyz)
+        return points if self.straight is None else self.straight.points_to_slices(points)
+
+    def _to_slices(self, label: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return label if self.straight is None else self.straight.to_slices(label)
 
 
 def _transform(matrix: NDArray[Any], points: ArrayLike) -> NDArray[Any]:
@@ -156,7 +164,8 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     """Return an image, and its label if one is given, on the network's grid.
 
     Intensities are interpolated linearly, with a wider kernel along axes that are downsampled. Labels take the nearest
-    voxel. An oblique volume keeps its own axes, ordered and flipped to be closest to RAS.
+    voxel. An oblique volume keeps its own axes, ordered and flipped to be closest to RAS. Slices of a tilted gantry or
+    with uneven spacing are resampled to a straight grid first.
 
     Args:
         source: An image file, the folder of a DICOM series, or a volume that `lib.data.validate.check` returned.
@@ -166,12 +175,17 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
         InputRejected: If a file cannot be opened, or the label is not on the grid of the image.
     """
     volume = source if isinstance(source, Volume) else load(source)
-    grid = Grid.over(volume.voxels.shape, volume.affine, spec.spacing_mm)
+    shape, affine = volume.voxels.shape, volume.affine
+    marks = None if label is None else load_label(label, shape, affine)
+    straight = None if volume.origins is None else StraightGrid(shape, affine, volume.origins)
+    voxels = volume.voxels if straight is None else straight.image(volume.voxels)
+    marks = marks if straight is None or marks is None else straight.label(marks)
+    grid = Grid.over(voxels.shape, affine if straight is None else straight.affine, spec.spacing_mm)
     if spec.crop_margin_mm is not None:
-        box = body_box(volume.voxels, np.linalg.norm(volume.affine[:3, :3], axis=0), spec.crop_margin_mm)
+        box = body_box(voxels, np.linalg.norm(grid.source_affine[:3, :3], axis=0), spec.crop_margin_mm)
         grid = grid if box is None else grid.cropped(box)
-    labels = None if label is None else grid.label(load_label(label, volume.voxels.shape, volume.affine))
-    return Reading(grid.image(volume.voxels)[None], labels, grid)
+    labels = None if marks is None else grid.label(marks)
+    return Reading(grid.image(voxels)[None], labels, grid, straight)
 
 
 def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -> NDArray[np.uint8]:

@@ -16,11 +16,14 @@ MIN_SPACING_MM = 0.05
 MAX_SPACING_MM = 20.0
 MAX_SHEAR_COSINE = 0.02
 """Largest cosine of the angle between two axes; 0.02 is about one degree away from a right angle."""
-AIR_BELOW_HU = -400.0
+AIR_HU = (-1500.0, -400.0)
+"""Range of air in HU. Lower values are padding outside of the scanner's field of view."""
 TISSUE_HU = (-300.0, 5000.0)
 """Range of soft tissue, bone and metal in HU, with room for a calibration shift of 150 HU."""
 MIN_AIR_FRACTION = 0.001
 MIN_TISSUE_FRACTION = 0.005
+OFFSETS = (1000, 1024, 2048, 8192, 32768)
+"""Offsets by which stored values of CT exceed Hounsfield units in files that lost their rescale intercept."""
 HU_SAMPLES = 500_000
 """Number of blocks that the check of Hounsfield units examines; a larger volume is sampled."""
 
@@ -90,8 +93,18 @@ def _header(header: Header, modality: str | None, max_gib: float) -> Iterator[Fi
         reason = f"The DICOM modality is {header.modality}, and this task needs {modality}."
         yield Finding("UNKNOWN_MODALITY", reason, f"Choose a {modality} series.")
     if not wrong_shape:
-        yield from _geometry(header.affine, header.spatial_shape)
-    yield from header.findings
+        yield from _geometry(_without_tilt(header), header.spatial_shape)
+
+
+def _without_tilt(header: Header) -> NDArray[Any]:
+    """Return the affine with slices straight above each other, if the reader knows the position of each slice."""
+    if header.origins is None:
+        return header.affine
+    straight = header.affine.copy()
+    normal = np.cross(straight[:3, 0], straight[:3, 1])
+    normal /= np.linalg.norm(normal)
+    straight[:3, 2] = normal * (normal @ straight[:3, 2])
+    return straight
 
 
 def _shape(shape: tuple[int, ...]) -> Iterator[Finding]:
@@ -147,25 +160,49 @@ def _voxels(voxels: NDArray[Any], modality: str | None) -> Iterator[Finding]:
 def _hounsfield_findings(voxels: NDArray[Any], low: float, high: float) -> Iterator[Finding]:
     """Check that intensities are Hounsfield units, on block means: noise of 250 HU must not look like air or tissue."""
     blocks = _blocks(voxels)
-    air = float((blocks < AIR_BELOW_HU).mean())
-    tissue = float(((blocks > TISSUE_HU[0]) & (blocks < TISSUE_HU[1])).mean())
+    air, tissue = _fractions(blocks)
     if air >= MIN_AIR_FRACTION and tissue >= MIN_TISSUE_FRACTION:
         return
+    remedy = "Send the CT in Hounsfield units (air near -1000, water near 0)."
     scale = f"Values run from {low:g} to {high:g}"
     if low >= -1 and high <= 1:
         reason = f"{scale}: the image was scaled to a unit range."
     elif low >= 0 and high <= 255:
         reason = f"{scale}: these are 8-bit grey values."
+    elif (offset := _offset(blocks)) is not None:
+        reason = f"{scale}: they are Hounsfield units with {offset} added, as stored without the rescale intercept."
+        remedy = (
+            f"Subtract {offset}: set the rescale intercept to -{offset}, or export the CT again in Hounsfield units."
+        )
     elif air < MIN_AIR_FRACTION:
-        reason = f"{scale}, and only {air:.2%} of the image is below {AIR_BELOW_HU:g} HU: the image holds no air."
+        between = f"between {AIR_HU[0]:g} and {AIR_HU[1]:g} HU"
+        reason = f"{scale}, and only {air:.2%} of the image is {between}: the image holds no air."
     else:
         between = f"between {TISSUE_HU[0]:g} and {TISSUE_HU[1]:g} HU"
         reason = f"{scale}, and only {tissue:.2%} of the image is {between}: the image shows no body."
-    yield Finding("HU_IMPLAUSIBLE", reason, "Send the CT in Hounsfield units (air near -1000, water near 0).")
+    yield Finding("HU_IMPLAUSIBLE", reason, remedy)
+
+
+def _fractions(blocks: NDArray[Any]) -> tuple[float, float]:
+    """Return the fractions of the blocks with the values of air and of tissue."""
+    ranges = (AIR_HU, TISSUE_HU)
+    air, tissue = (np.count_nonzero((blocks > low) & (blocks < high)) / max(blocks.size, 1) for low, high in ranges)
+    return air, tissue
+
+
+def _offset(blocks: NDArray[Any]) -> int | None:
+    """Return the offset after whose removal the values are Hounsfield units with air nearest to -1000."""
+    errors: dict[int, float] = {}
+    for offset in OFFSETS:
+        shifted = blocks - offset
+        if all(np.array(_fractions(shifted)) >= (MIN_AIR_FRACTION, MIN_TISSUE_FRACTION)):
+            air = shifted[(shifted > AIR_HU[0]) & (shifted < AIR_HU[1])]
+            errors[offset] = abs(float(np.median(air)) + 1000)
+    return min(errors, key=errors.__getitem__) if errors else None
 
 
 def _blocks(voxels: NDArray[Any]) -> NDArray[Any]:
-    """Return the means of blocks of 2 voxels along each axis, evenly spread over the image."""
+    """Return the means of blocks of 2 voxels along each axis, evenly spread over the image, without padding."""
     stride = max(2, ceil((voxels.size / HU_SAMPLES) ** (1 / sum(n > 1 for n in voxels.shape))))
     corners = [voxels]
     for axis, size in enumerate(voxels.shape):
@@ -173,4 +210,5 @@ def _blocks(voxels: NDArray[Any]) -> NDArray[Any]:
             count = (size - 2) // stride + 1
             pick = [slice(start, start + (count - 1) * stride + 1, stride) for start in (0, 1)]
             corners = [part[(slice(None),) * axis + (p,)] for part in corners for p in pick]
-    return np.mean(corners, axis=0, dtype=np.float32)
+    means = np.mean(corners, axis=0, dtype=np.float32)
+    return means[np.min(corners, axis=0) > AIR_HU[0]]

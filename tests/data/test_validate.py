@@ -176,6 +176,14 @@ class TestHounsfield:
         noise = np.random.default_rng(0).normal(-1000, 50, (20, 20, 20)).astype(np.float32)
         assert codes(noise) == ["HU_IMPLAUSIBLE"]
 
+    @pytest.mark.parametrize("offset", [1000, 1024, 32768])
+    @pytest.mark.parametrize("padding", [None, -2000])
+    def test_remedy_names_the_offset(self, head: Make, offset: int, padding: int | None) -> None:
+        air = offset - 1000
+        stored = np.pad(head((40, 44, 20)).astype(np.int32) + offset, 6, constant_values=padding or air)
+        assert codes(stored) == ["HU_IMPLAUSIBLE"]
+        assert f"Subtract {offset}:" in inspect(stored)[0].remedy
+
     def test_reason_names_the_scale(self, head: Make) -> None:
         unit = ((head() + 1200) / 1600).astype(np.float32).clip(0, 1)
         assert "unit range" in inspect(unit)[0].reason
@@ -192,7 +200,8 @@ class TestMissingSlices:
     def test_same_position_twice(self, dicom_series: Write, head: Make) -> None:
         folder = dicom_series(head())
         (folder / "copy.dcm").write_bytes((folder / "004.dcm").read_bytes())
-        assert codes(folder) == ["MISSING_SLICES"]
+        assert codes(folder) == ["DOUBLED_SLICES"]
+        assert "'004.dcm' and 'copy.dcm'" in inspect(folder)[0].reason
 
 
 class TestBadAffine:
@@ -224,8 +233,11 @@ class TestBadAffine:
         (tmp_path / "a.mha").write_bytes(data.replace(b"Matrix = 1 0 0 0 1 0", b"Matrix = 1 0 0 1 1 0"))
         assert codes(tmp_path / "a.mha") == ["BAD_AFFINE"]
 
-    def test_tilted_gantry(self, dicom_series: Write, head: Make) -> None:
-        assert codes(dicom_series(head(), (0.0, 0.5, 2.0)))[0] == "BAD_AFFINE"
+    def test_slices_that_shift_further_than_a_gantry_tilts(self, dicom_series: Write, head: Make) -> None:
+        assert codes(dicom_series(head(), (0.0, 2.5, 2.0))) == ["BAD_AFFINE"]
+
+    def test_one_file_without_pixel_spacing(self, dicom_series: Write, head: Make) -> None:
+        assert codes(next(dicom_series(head(), PixelSpacing=None).iterdir())) == ["BAD_AFFINE"]
 
     def test_series_without_positions(self, dicom_series: Write, head: Make) -> None:
         assert codes(dicom_series(head(), ImagePositionPatient=None)) == ["BAD_AFFINE"]

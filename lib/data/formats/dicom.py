@@ -1,6 +1,6 @@
 """Read one DICOM file, or the folder of one series with its slices sorted by position."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,56 +8,22 @@ import numpy as np
 import pydicom
 import SimpleITK as sitk
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_file_meta_info
-from pydicom.uid import DeflatedExplicitVRLittleEndian
 
-from lib.data.findings import Finding, reject
+from lib.data.findings import InputRejected, reject
+from lib.data.formats.dicom_frames import REMEDY, Frame, is_dicom, read_frames
+from lib.data.formats.slice_stack import assemble
 from lib.data.formats.volume import Header
-from lib.data.volumes.geometry import LPS_TO_RAS, ras_from_itk
+from lib.data.volumes.geometry import ras_from_itk
 
-UNEVEN_FRACTION = 0.1
-"""Largest accepted difference of a slice distance from the median distance, as a fraction of the median."""
-MIN_UNEVEN_MM = 0.05
-MAX_TILT_MM_PER_MM = 0.02
-"""Sideways shift per mm along the slice normal above which the gantry was tilted."""
-_TAGS = [
-    "SeriesInstanceUID",
-    "PatientID",
-    "Modality",
-    "Rows",
-    "Columns",
-    "NumberOfFrames",
-    "SamplesPerPixel",
-    "BitsAllocated",
-    "ImagePositionPatient",
-    "ImageOrientationPatient",
-    "PixelSpacing",
-]
-_REMEDY = "Fetch one complete series from the archive again."
+NEED_SPACING = ("CT", "MR", "PT")
+"""Modalities whose images lie in the patient, so that a lost pixel spacing is a fault."""
+LABEL_MODALITIES = ("SEG", "RTSTRUCT", "SR", "PR", "KO", "RTPLAN", "RTDOSE")
+"""Modalities of objects that describe images."""
+OTHER_SUFFIXES = (".txt", ".csv", ".json", ".xml", ".html", ".md", ".pdf", ".ini", ".png", ".jpg", ".jpeg", ".inf")
+"""Suffixes of files beside the slices of a series that are no slices."""
+OTHER_NAMES = ("dicomdir", "thumbs.db", "desktop.ini", "lockfile", "version")
 
-
-@dataclass(frozen=True)
-class Slice:
-    """Tags of one file, as plain values."""
-
-    path: Path
-    series: str
-    modality: str | None
-    size: tuple[int, int]
-    frames: int
-    components: int
-    bytes_per_voxel: int
-    geometry: NDArray[Any] | None
-    """Position (3) in mm, row and column cosines (6), and spacing of rows and of columns (2) in mm."""
-
-
-def is_dicom(path: Path) -> bool:
-    """Return whether the file has the DICOM marker."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(132)[128:] == b"DICM"
+__all__ = ["is_dicom", "patient_id", "read_header", "read_slice", "read_voxels", "series_slices"]
 
 
 def patient_id(path: Path) -> str | None:
@@ -69,146 +35,125 @@ def patient_id(path: Path) -> str | None:
     try:
         tags = pydicom.dcmread(first, stop_before_pixels=True, specific_tags=["PatientID"])
         return str(tags.get("PatientID") or "") or None
-    except Exception:  # as in `read_slice`; the input gate reports a damaged file later
+    except Exception:  # as in `read_frames`; the input gate reports a damaged file later
         return None
 
 
-def read_slice(path: Path) -> Slice:
-    """Return the tags of one file.
+def read_slice(path: Path) -> Frame:
+    """Return the tags of the first frame of a file; see `read_frames`."""
+    return read_frames(path)[0]
+
+
+def _series_frames(path: Path) -> list[Frame]:
+    """Return the frames of a file, or of all files of one series in a folder.
 
     Raises:
-        InputRejected: NOT_AN_IMAGE or TRUNCATED.
+        InputRejected: NOT_AN_IMAGE, TRUNCATED, MANY_SERIES, or UNREADABLE_FILES if a file of the folder is damaged.
     """
-    try:
-        if read_file_meta_info(path).get("TransferSyntaxUID") == DeflatedExplicitVRLittleEndian:
-            raise ValueError("the whole file is deflated, so its size in memory is unknown")
-        with path.open("rb") as file:
-            tags = pydicom.dcmread(file, stop_before_pixels=True, specific_tags=_TAGS)
-            left = path.stat().st_size - file.tell()
-        one = _parse(path, tags)
-        packed = "TransferSyntaxUID" in tags.file_meta and tags.file_meta.TransferSyntaxUID.is_compressed
-    except OSError:
-        raise
-    except Exception as error:  # pydicom raises many kinds of exceptions for a damaged file
-        raise reject("NOT_AN_IMAGE", f"'{path.name}' is not a readable DICOM image ({error}).", _REMEDY) from error
-    need = one.size[0] * one.size[1] * one.frames * one.bytes_per_voxel
-    if left < need and not packed:
-        raise reject("TRUNCATED", f"'{path.name}' holds only {left:,} of {need:,} bytes of voxels.", _REMEDY)
-    return one
+    if path.is_file():
+        return read_frames(path)
+    files = [file for file in sorted(path.iterdir()) if _may_be_slice(file)]
+    damaged = [file for file in files if not is_dicom(file)]
+    if len(damaged) == len(files):
+        raise reject("NOT_AN_IMAGE", f"The folder '{path.name}' holds no DICOM files.", REMEDY)
+    if damaged:
+        some = ", ".join(f"'{file.name}' ({file.stat().st_size:,} bytes)" for file in damaged[:3])
+        reason = f"{len(damaged)} of {len(files)} files in '{path.name}' are no readable DICOM, for example {some}."
+        raise reject("UNREADABLE_FILES", reason, "Copy the series again, or remove files that are no slices of it.")
+    frames = [frame for file in files for frame in read_frames(file)]
+    count = len({frame.series for frame in frames})
+    if count > 1:
+        reason = f"The folder '{path.name}' holds files of {count} series."
+        raise reject("MANY_SERIES", reason, "Put each series in its own folder.")
+    return frames
 
 
-def _parse(path: Path, tags: Dataset) -> Slice:
-    components = int(tags.get("SamplesPerPixel") or 1)
-    try:
-        values = [*tags.ImagePositionPatient, *tags.ImageOrientationPatient, *tags.PixelSpacing]
-        geometry = np.array(values, np.float64)
-    except (AttributeError, TypeError, ValueError):
-        geometry = None
-    return Slice(
-        path=path,
-        series=str(tags.get("SeriesInstanceUID")),
-        modality=str(tags.Modality) if tags.get("Modality") else None,
-        size=(int(tags.Columns), int(tags.Rows)),
-        frames=int(tags.get("NumberOfFrames") or 1),
-        components=components,
-        bytes_per_voxel=components * int(tags.get("BitsAllocated") or 16) // 8,
-        geometry=geometry if geometry is not None and geometry.shape == (11,) else None,
+def series_slices(path: Path) -> list[Frame]:
+    """Return the frames of a series in the order of its volume; see `read_header`."""
+    return read_header(path).details
+
+
+def read_header(path: Path) -> Header:
+    """Return the header; see `lib.data.formats.read_header`. Its `details` are the frames of the slices, in order."""
+    frames = _series_frames(path)
+    if frames[0].modality in LABEL_MODALITIES:
+        reason = f"'{path.name}' is a DICOM {frames[0].modality}: it describes images and is none."
+        raise reject("UNKNOWN_MODALITY", reason, "Choose the series that it belongs to.")
+    if len(frames) == 1:
+        return _single(path, frames[0])
+    if any(frame.frames > 1 and frame.geometry is None for frame in frames) and len({f.path for f in frames}) > 1:
+        raise reject("WRONG_DIMENSION", f"The files in '{path.name}' are not single slices of one size.", REMEDY)
+    stack, found = assemble(frames, path.name)
+    if stack is None:
+        raise InputRejected(found)
+    ordered = [frames[index] for index in stack.order]
+    one = ordered[0]
+    return Header(
+        path,
+        "dicom",
+        (*one.size, len(ordered)),
+        one.components,
+        one.bytes_per_voxel,
+        stack.affine,
+        one.modality,
+        details=ordered,
+        origins=stack.origins,
+        notes=stack.notes,
     )
 
 
-def _series(path: Path) -> list[Slice]:
-    if path.is_file():
-        return [read_slice(path)]
-    slices = [read_slice(file) for file in sorted(path.iterdir()) if is_dicom(file)]
-    if not slices:
-        raise reject("NOT_AN_IMAGE", f"The folder '{path.name}' holds no DICOM files.", _REMEDY)
-    count = len({s.series for s in slices})
-    if count > 1:
-        raise reject(
-            "MANY_SERIES",
-            f"The folder '{path.name}' holds files of {count} series.",
-            "Put each series in its own folder.",
-        )
-    return slices
-
-
-def _single(path: Path, one: Slice) -> Header:
+def _single(path: Path, one: Frame) -> Header:
+    """Return the header of a file of one frame, or of several frames without functional groups."""
+    if one.modality in NEED_SPACING and not one.has_spacing:
+        reason = f"'{one.path.name}' is a {one.modality} image without PixelSpacing: the size of its pixels is unknown."
+        raise reject("BAD_AFFINE", reason, REMEDY)
+    if one.modality in NEED_SPACING and one.frames > 1:
+        reason = f"'{one.path.name}' holds {one.frames} frames without positions."
+        raise reject("BAD_AFFINE", reason, "Export it as an enhanced object, or as single slices with positions.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(one.path))
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
-        raise reject("NOT_AN_IMAGE", f"'{one.path.name}' cannot be decoded.", _REMEDY) from error
+        raise reject("NOT_AN_IMAGE", f"'{one.path.name}' cannot be decoded.", REMEDY) from error
     affine = ras_from_itk(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
-    return _header(path, [one], tuple(reader.GetSize()), affine, ())
-
-
-def _header(
-    path: Path, slices: list[Slice], shape: tuple[int, ...], affine: NDArray[Any], found: tuple[Finding, ...]
-) -> Header:
-    one = slices[0]
-    files = [str(s.path) for s in slices]
-    return Header(path, "dicom", shape, one.components, one.bytes_per_voxel, affine, one.modality, found, files)
-
-
-def read_header(path: Path) -> Header:
-    """Return the header; see `lib.data.formats.read_header`."""
-    slices = _series(path)
-    if len(slices) == 1:
-        return _single(path, slices[0])
-    if len({(s.size, s.frames, s.components) for s in slices}) > 1 or slices[0].frames > 1:
-        raise reject("WRONG_DIMENSION", f"The files in '{path.name}' are not single slices of one size.", _REMEDY)
-    known = [s.geometry for s in slices if s.geometry is not None and np.isfinite(s.geometry).all()]
-    if len(known) < len(slices):
-        reason = f"{len(slices) - len(known)} slices in '{path.name}' lack position, orientation or pixel spacing."
-        raise reject("BAD_AFFINE", reason, _REMEDY)
-    positions, cosines, spacing_mm = np.split(np.array(known), (3, 9), axis=1)
-    if np.abs(cosines - cosines[0]).max() > 1e-3 or np.abs(spacing_mm - spacing_mm[0]).max() > 1e-3:
-        raise reject("BAD_AFFINE", f"The slices in '{path.name}' differ in orientation or spacing.", _REMEDY)
-    along, down = cosines[0, :3], cosines[0, 3:]
-    depth_mm = positions @ np.cross(along, down)
-    order = np.argsort(depth_mm, kind="stable")
-    first, last = positions[order[0]], positions[order[-1]]
-    lps = np.eye(4)
-    lps[:3] = np.stack([along * spacing_mm[0, 1], down * spacing_mm[0, 0], (last - first) / (len(known) - 1), first], 1)
-    found = (*_gaps(depth_mm[order]), *_tilt(positions[order], depth_mm[order]))
-    return _header(path, [slices[i] for i in order], (*slices[0].size, len(slices)), LPS_TO_RAS @ lps, found)
-
-
-def _gaps(depth_mm: NDArray[Any]) -> list[Finding]:
-    steps = np.diff(depth_mm)
-    median = float(np.median(steps))
-    allowed = max(UNEVEN_FRACTION * median, MIN_UNEVEN_MM)
-    uneven = np.flatnonzero(np.abs(steps - median) > allowed)
-    if median > 0 and not len(uneven):
-        return []
-    worst = int(np.argmax(np.abs(steps - median)))
-    reason = (
-        f"{len(uneven)} of {len(steps)} slice distances differ from {median:.2f} mm, "
-        f"for example {steps[worst]:.2f} mm between slices {worst} and {worst + 1}."
-    )
-    return [Finding("MISSING_SLICES", reason, "Add the missing slices, or remove duplicate slices.")]
-
-
-def _tilt(positions: NDArray[Any], depth_mm: NDArray[Any]) -> list[Finding]:
-    run = positions[-1] - positions[0]
-    length, depth = float(np.linalg.norm(run)), float(depth_mm[-1] - depth_mm[0])
-    sideways = np.sqrt(max(length**2 - depth**2, 0.0))
-    if depth <= 0 or sideways <= MAX_TILT_MM_PER_MM * depth:
-        return []
-    reason = f"The slices shift sideways by {sideways:.1f} mm over {depth:.1f} mm: the gantry was tilted."
-    return [Finding("BAD_AFFINE", reason, "Resample the series to a grid with right angles first.")]
+    shape = tuple(reader.GetSize())
+    return Header(path, "dicom", shape, one.components, one.bytes_per_voxel, affine, one.modality, details=[one])
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:
     """Return the rescaled voxels in the shape of the header, first axis fastest."""
+    frames: list[Frame] = header.details
     try:
-        if len(header.details) == 1:
-            image = sitk.ReadImage(header.details[0])
-        else:
+        if len(frames) == 1 and frames[0].geometry is None:
+            return sitk.GetArrayFromImage(sitk.ReadImage(str(frames[0].path))).T
+        if all(frame.frames == 1 for frame in frames) and len({frame.rescale for frame in frames}) == 1:
             reader = sitk.ImageSeriesReader()
-            reader.SetFileNames(header.details)
-            image = reader.Execute()
-    except RuntimeError as error:
-        raise reject("TRUNCATED", f"The voxels of '{path.name}' cannot be decoded.", _REMEDY) from error
-    return sitk.GetArrayFromImage(image).T
+            reader.SetFileNames([str(frame.path) for frame in frames])
+            return sitk.GetArrayFromImage(reader.Execute()).T
+        return np.stack(_decode(frames)).T
+    except (RuntimeError, NotImplementedError) as error:
+        raise reject("TRUNCATED", f"The voxels of '{path.name}' cannot be decoded.", REMEDY) from error
+
+
+def _decode(frames: Sequence[Frame]) -> list[NDArray[Any]]:
+    """Return the rescaled pixels ``(rows, columns)`` of each frame, whatever file holds it."""
+    planes: dict[tuple[Path, int], NDArray[Any]] = {}
+    for file in {frame.path for frame in frames}:
+        here = [frame for frame in frames if frame.path == file]
+        if len({frame.rescale for frame in here}) == 1:
+            # ITK rescales by the first frame.
+            stored = sitk.GetArrayFromImage(sitk.ReadImage(str(file))).reshape(-1, *here[0].size[::-1])
+            planes |= {(file, frame.index): stored[frame.index] for frame in here}
+        else:
+            stored = pydicom.dcmread(file).pixel_array
+            for frame in here:
+                slope, intercept = frame.rescale
+                planes[file, frame.index] = stored[frame.index] * np.float32(slope) + np.float32(intercept)
+    return [planes[frame.path, frame.index] for frame in frames]
+
+
+def _may_be_slice(file: Path) -> bool:
+    """Return whether a file of a folder should be a slice: not hidden, not a folder, and no text or picture."""
+    name = file.name.lower()
+    return file.is_file() and not name.startswith(".") and name not in OTHER_NAMES and not name.endswith(OTHER_SUFFIXES)

@@ -4,11 +4,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lib.data.findings import reject
-from lib.data.formats.volume import Header
+from lib.data.formats.volume import NOTES, SLICE_ORIGINS, Header
 from lib.data.volumes.geometry import ras_from_itk
 
 HEAD_BYTES = 64 << 10
@@ -77,7 +78,21 @@ def read_header(path: Path) -> Header:
     name = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     bits = re.search(r"(\d+)-bit", name)
     bytes_per_voxel = int(bits.group(1)) // 8 if bits else 8 if "double" in name or "64" in name else 4
-    return Header(path, "itk", tuple(reader.GetSize()), components, bytes_per_voxel * components, affine)
+    size, origins = tuple(reader.GetSize()), _slice_origins(reader)
+    stored = bytes_per_voxel * components
+    notes = (reader.GetMetaData(NOTES),) if reader.HasMetaDataKey(NOTES) else ()
+    return Header(path, "itk", size, components, stored, affine, origins=origins, notes=notes)
+
+
+def _slice_origins(reader: sitk.ImageFileReader) -> NDArray[np.float64] | None:
+    """Return the positions of slices that `write_slices` wrote; None if there are none."""
+    if len(reader.GetSize()) != 3 or not reader.HasMetaDataKey(SLICE_ORIGINS):
+        return None
+    try:
+        origins = np.array(reader.GetMetaData(SLICE_ORIGINS).split(), np.float64).reshape(-1, 3)
+    except ValueError:
+        return None
+    return origins if len(origins) == reader.GetSize()[2] and np.isfinite(origins).all() else None
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:

@@ -1,7 +1,6 @@
 """Read NIfTI-1 and NIfTI-2 files, plain or gzipped, without using more memory than the header announces."""
 
 from collections.abc import Iterator
-from io import BytesIO
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from lib.data.findings import reject
 from lib.data.formats.volume import Header
+from lib.data.volumes.geometry import largest_shift
 
 GZIP_MAGIC = b"\x1f\x8b"
 MAGICS = {344: b"n+1", 4: b"n+2"}
@@ -22,6 +22,8 @@ HEADER_BYTES = 540
 MAX_OFFSET_BYTES = 64 << 20
 """Largest accepted offset of the voxels, with room for header extensions."""
 CHUNK_BYTES = 1 << 20
+AGREEMENT_VOXELS = 0.5
+"""Largest distance between the places of a voxel by sform and by qform, in voxels."""
 SLACK_BYTES = 1 << 20
 """Largest number of bytes after the voxels that is accepted as padding."""
 _EXPORT = "Export the image again as NIfTI from the program that created it."
@@ -80,7 +82,7 @@ def _parse(path: Path, head: bytes) -> nib.Nifti1Header:
         raise reject("NOT_AN_IMAGE", f"'{path.name}' does not hold a NIfTI header.", _EXPORT)
     kind = nib.Nifti2Header if head[4:7] == MAGICS[4] else nib.Nifti1Header
     try:
-        return kind.from_fileobj(BytesIO(head), check=False)
+        return kind(head[: kind.template_dtype.itemsize], check=False)  # extensions follow, of any length
     except Exception as error:
         raise reject("TRUNCATED", f"The header of '{path.name}' is cut off ({error}).", _EXPORT) from error
 
@@ -98,14 +100,46 @@ def read_header(path: Path) -> Header:
             raise HeaderDataError(f"the voxels begin at byte {offset:,}")
     except (HeaderDataError, KeyError, ValueError, OverflowError) as error:
         raise reject("NOT_AN_IMAGE", f"The header of '{path.name}' is not valid: {error}.", _EXPORT) from error
+    shape = tuple(int(n) for n in raw["dim"][1 : 1 + min(max(int(raw["dim"][0]), 0), 7)])
     try:
-        affine = np.asarray(raw.get_best_affine(), np.float64)
+        sform, qform = raw.get_sform(coded=True)[0], raw.get_qform(coded=True)[0]
     except (ValueError, HeaderDataError) as error:
         raise reject("BAD_AFFINE", f"The orientation in '{path.name}' is not valid: {error}.", _EXPORT) from error
-    shape = tuple(int(n) for n in raw["dim"][1 : 1 + min(max(int(raw["dim"][0]), 0), 7)])
+    affine = _agreed_affine(path, sform, qform, shape)
     components = 2 if dtype.kind == "c" else len(dtype.names or "1")
     details = (dtype, scale, offset)
     return Header(path, "nifti", shape, components, dtype.itemsize, affine, details=details)
+
+
+def _agreed_affine(
+    path: Path, sform: NDArray[Any] | None, qform: NDArray[Any] | None, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Return the affine on which programs agree that read the sform first (nibabel) or the qform first (ITK).
+
+    Raises:
+        InputRejected: AMBIGUOUS_AFFINE if they place a voxel more than `AGREEMENT_VOXELS` apart, or if the file has
+            neither: nibabel then centres the image and ITK does not, and they disagree on anterior and posterior.
+    """
+    if sform is None and qform is None:
+        reason = f"'{path.name}' has neither an sform nor a qform (both codes are 0), so its orientation is unknown."
+        remedy = "Convert it again from the scanner's files, or write the affine with code 1 if you are sure of it."
+        raise reject("AMBIGUOUS_AFFINE", reason, remedy)
+    affine = np.asarray(qform if sform is None else sform, np.float64)
+    regular = np.isfinite(affine).all() and abs(np.linalg.det(affine)) > 0
+    if sform is None or qform is None or not regular or not np.isfinite(qform).all():
+        return affine
+    shift = largest_shift(affine, qform, shape)
+    if shift > AGREEMENT_VOXELS:
+        codes = ["".join(map(str, nib.aff2axcodes(one))) for one in (affine, qform)]
+        reason = (
+            f"sform (axes {codes[0]}) and qform (axes {codes[1]}) of '{path.name}' place a voxel up to {shift:.1f} "
+            "voxels apart: programs show the image in different places."
+        )
+        remedy = (
+            "Write the right one to both, for example with nibabel: image.set_qform(affine, 1), set_sform(affine, 1)."
+        )
+        raise reject("AMBIGUOUS_AFFINE", reason, remedy)
+    return affine
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:

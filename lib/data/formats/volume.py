@@ -7,7 +7,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lib.data.findings import Finding
+SLICE_ORIGINS = "TopoLabel_slice_origins_ras_mm"
+"""Key in an NRRD file: x, y and z of the first voxel of each slice, if the slices are not on a regular grid."""
+NOTES = "TopoLabel_notes"
+"""Key in an NRRD file: the notes of the image."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +25,10 @@ class Header:
         bytes_per_voxel: Size of a stored voxel with all components, in bytes.
         affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
         modality: DICOM modality; None for other formats.
-        findings: Faults that the reader of the format found.
         details: Data that the reader of the format needs to load the voxels.
+        origins: Position of the first voxel of each slice, ``(Z, 3)`` in RAS+ mm, if slices are shifted sideways or
+            unevenly spaced; `affine` then places the first and the last slice exactly. None for a regular grid.
+        notes: Facts about the image that its users should know, such as a tilted gantry.
     """
 
     path: Path
@@ -33,8 +38,9 @@ class Header:
     bytes_per_voxel: int
     affine: NDArray[Any]
     modality: str | None = None
-    findings: tuple[Finding, ...] = ()
     details: Any = None
+    origins: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -62,3 +68,13 @@ class Volume:
     voxels: NDArray[Any]
     affine: NDArray[Any]
     header: Header | None = None
+
+    @property
+    def origins(self) -> NDArray[Any] | None:
+        """Positions of the slices if they are not on a regular grid; see `Header`."""
+        return self.header.origins if self.header else None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Facts about the image that its users should know."""
+        return self.header.notes if self.header else ()

@@ -29,3 +29,17 @@ def itk_from_ras(affine: ArrayLike, dims: int) -> tuple[list[float], list[float]
     if dims == 2 and abs(np.linalg.det(direction)) < 0.5:
         direction = np.eye(2)  # ITK cannot express this plane with two axes, for example a coronal plane
     return spacing_mm[:dims].tolist(), lps[:dims, 3].tolist(), direction.ravel().tolist()
+
+
+def largest_shift(affine: ArrayLike, other: ArrayLike, shape: Sequence[int]) -> float:
+    """Return the largest distance between the places of a voxel by two affines, in voxels of the first.
+
+    Args:
+        affine: ``(4, 4)``; must have an inverse.
+        other: ``(4, 4)``.
+        shape: Number of voxels along each axis; axes after the third are ignored.
+    """
+    sizes = (*shape, 1, 1, 1)[:3]
+    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in sizes]), -1).reshape(-1, 3)
+    moved = np.linalg.solve(np.asarray(affine, np.float64), np.asarray(other, np.float64))
+    return float(np.abs(corners @ moved[:3, :3].T + moved[:3, 3] - corners).max())

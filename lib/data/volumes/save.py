@@ -11,12 +11,24 @@ from isal import isal_zlib
 from numpy.typing import ArrayLike, NDArray
 
 from lib.data.files.atomic import replacing
+from lib.data.formats.volume import NOTES, SLICE_ORIGINS, Volume
 from lib.data.volumes.geometry import itk_from_ras
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".mha")
 GZIP_LEVEL = 1
 """Labels compress well at any level; higher levels are slower and save little."""
+
+
+def write_slices(volume: Volume, path: Path) -> Path:
+    """Write a volume atomically as NRRD, with its notes and the positions of slices that are not on a regular grid."""
+    with replacing(path) as temporary:
+        image = _itk_image(volume.voxels, volume.affine)
+        if volume.origins is not None:
+            image.SetMetaData(SLICE_ORIGINS, " ".join(f"{value:.6f}" for value in volume.origins.ravel()))
+        image.SetMetaData(NOTES, " ".join(volume.notes))
+        sitk.WriteImage(image, str(temporary), useCompression=True, imageIO="NrrdImageIO")
+    return path
 
 
 def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Path:
@@ -60,8 +72,9 @@ def _writer(path: Path) -> Callable[[NDArray[Any], NDArray[Any], Path], None]:
 def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
     image = nib.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    image.set_qform(affine, code=1)
     image.set_sform(affine, code=1)
+    # A quaternion cannot say that slices are shifted sideways: it would contradict the affine.
+    image.set_qform(affine, code=1 if np.allclose(image.get_qform(), affine, atol=1e-3) else 0)
     data = image.to_bytes()
     if path.name.endswith(".gz"):
         packer = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
@@ -70,9 +83,13 @@ def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
 
 
 def _write_itk(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
+    sitk.WriteImage(_itk_image(array, affine), str(path), useCompression=False)
+
+
+def _itk_image(array: NDArray[Any], affine: NDArray[Any]) -> sitk.Image:
     image = sitk.GetImageFromArray(np.ascontiguousarray(array.T))
     spacing_mm, origin_mm, direction = itk_from_ras(affine, array.ndim)
     image.SetSpacing(spacing_mm)
     image.SetOrigin(origin_mm)
     image.SetDirection(direction)
-    sitk.WriteImage(image, str(path), useCompression=False)
+    return image

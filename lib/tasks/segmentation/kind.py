@@ -47,7 +47,8 @@ class Segmentation:
         """Segment one image into a file."""
         result = Segmenter.from_task(app_dir, task).segment(image, progress=progress)
         write_label(result.label, result.affine, output)
-        return {"output": str(output), "model": result.version, "seconds": result.seconds, "labels": result.labels}
+        answer = {"output": str(output), "model": result.version, "seconds": result.seconds, "labels": result.labels}
+        return {**answer, "notes": list(result.notes)} if result.notes else answer
 
     def scoring_methods(self, task: TaskSpec) -> Mapping[str, ScoringMethod]:
         """Return Dice per class."""

@@ -124,8 +124,9 @@ class Segmenter:
             NoWeights: If no version of the task can be served.
             torch.OutOfMemoryError: If memory is too small for one window and there is no student.
         """
-        clock, notes = _Clock(), []
+        clock = _Clock()
         source = check(path)
+        notes = list(source.notes)
         clock.end_stage("check")
         reading = read(source, self.task.image)
         volume = apply_window(reading.intensities, self.task.image.window)
@@ -140,7 +141,7 @@ class Segmenter:
                 raise
             label = None
         if label is None:
-            return self._segment_by_student(path, progress, notes)
+            return self._segment_by_student(path, progress, notes[len(source.notes) :])
         clock.end_stage("restore")
         self._follower.mark_used()
         notes += filter(None, [self._version_note(served)])

@@ -4,27 +4,29 @@ import contextlib
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 import requests
 from cachetools import TTLCache, cached
 from filelock import FileLock
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
+from monailabel.datastore.utils.dicom import dicom_web_download_series
 from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from pydicom.dataset import Dataset
-from pydicom.errors import InvalidDicomError
 
 from lib.data.findings import InputRejected, reject
-from lib.data.formats import load
-from lib.data.pipeline import write_label
+from lib.data.formats import load, read_header
+from lib.data.pipeline import SAME_GRID_VOXELS, load_label, write_label
+from lib.data.volumes.geometry import largest_shift
+from lib.data.volumes.save import write_slices, write_volume
 from lib.data.volumes.segmentation import read_segmentation
+from lib.data.volumes.segmentation_writer import build_segmentation, segment_from_info
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
 from lib.tasks.store.atomic_datastore import AtomicDatastore
@@ -34,6 +36,10 @@ from lib.tasks.store.proposals import Proposals
 logger = logging.getLogger(__name__)
 
 FINAL = DefaultLabelTag.FINAL.value
+SUFFIXES = (".nii.gz", ".nrrd")
+"""Suffixes of converted series."""
+READER = "read_by_positions"
+"""Key in an image's info: its file was made by this reader. Earlier versions had MONAI Label convert a series."""
 REPLACES = "replaces"
 """Key in a label's facts: series UIDs of the SEGs that the archive had of its image when the label was saved here."""
 
@@ -48,6 +54,7 @@ class ArchivedSegmentation:
         series: UID of its own series.
         instance: UID of the instance.
         image: UID of the series that it segments; empty if the SEG names none.
+        labels: Labels of its segments.
     """
 
     created: str
@@ -55,6 +62,7 @@ class ArchivedSegmentation:
     series: str
     instance: str
     image: str
+    labels: tuple[str, ...] = ()
 
 
 class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
@@ -69,23 +77,59 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
     names: Mapping[int, str]
     _fetching: FileLock
     _known: dict[str, list[ArchivedSegmentation]]
-    _unusable: set[str]
-    # The archive does not answer or refuses the SEG; or the converter wrote no file, or no valid DICOM file.
-    _send_errors = (requests.RequestException, FileNotFoundError, InvalidDicomError)
+    _unusable: dict[str, tuple[ArchivedSegmentation, str]]
+    _read_here: set[str]
+    # The archive does not answer or refuses the SEG, or the slices here do not make one (highdicom checks much).
+    _send_errors = (requests.RequestException, InputRejected, AttributeError, KeyError, TypeError, ValueError)
 
     def get_image_uri(self, image_id: str) -> str:
-        """Return the NIfTI file of a series, empty if the server has none; a partial download is fetched again."""
-        target = Path(self._datastore.image_path()) / f"{image_id}.nii.gz"
-        if target.exists():
-            return str(target)
+        """Return the file of a series, empty if the server has none; a partial download is fetched again.
+
+        The file is NIfTI, or NRRD if the slices are tilted or unevenly spaced.
+
+        Raises:
+            InputRejected: If the series cannot be assembled to a volume.
+        """
+        if (known := self._converted(image_id)) is not None:
+            return str(known)
         if image_id not in self.list_images():
             return ""
         with self._fetching:
-            if not target.exists():
-                # The NIfTI is written last. Without it, slices here are an incomplete download of a killed process.
-                shutil.rmtree(target.parent / image_id, ignore_errors=True)
-                Path(super().get_image_uri(image_id)).unlink()
-        return str(target)
+            if self._converted(image_id) is None:
+                self._fetch(image_id)
+        return str(self._converted(image_id))
+
+    def _converted(self, image_id: str) -> Path | None:
+        """Return the file of a series; None if there is none, or MONAI Label converted it to another grid."""
+        folder = Path(self._datastore.image_path())
+        file = next((one for suffix in SUFFIXES if (one := folder / f"{image_id}{suffix}").exists()), None)
+        if file is None or image_id in self._read_here or self.get_image_info(image_id).get(READER):
+            return file
+        try:
+            source, stored = read_header(folder / image_id), read_header(file)
+        except InputRejected:
+            return None
+        same = source.origins is None and source.shape == stored.spatial_shape
+        if not same or largest_shift(source.affine, stored.affine, source.shape) > SAME_GRID_VOXELS:
+            return None
+        self._read_here.add(image_id)
+        return file
+
+    def _fetch(self, image_id: str) -> None:
+        """Download a series and convert it by the positions of its slices. The caller holds the lock."""
+        folder = Path(self._datastore.image_path())
+        # The converted file is written last. Without it, slices here are an incomplete download of a killed process.
+        shutil.rmtree(folder / image_id, ignore_errors=True)
+        dicom_web_download_series(None, image_id, str(folder / image_id), self._client, self._fetch_by_frame)
+        volume = load(folder / image_id)
+        for suffix in SUFFIXES:
+            (folder / f"{image_id}{suffix}").unlink(missing_ok=True)
+        with tempfile.TemporaryDirectory(prefix="topolabel-") as temporary:
+            if volume.origins is None and not volume.notes:
+                file = write_volume(volume.voxels, volume.affine, Path(temporary) / f"{image_id}.nii.gz")
+            else:
+                file = write_slices(volume, Path(temporary) / f"{image_id}.nrrd")
+            self.add_image(image_id, str(file), {**self._dicom_info(image_id), READER: True})
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """Return the local file of a label, empty if there is none."""
@@ -103,7 +147,10 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
 
     @cached(TTLCache(maxsize=16, ttl=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY))
     def segmentations(self) -> dict[str, ArchivedSegmentation]:
-        """Return the newest SEG of each listed series, by series UID; metadata of a SEG are fetched once.
+        """Return the newest usable SEG of each listed series, by series UID; metadata of a SEG are fetched once.
+
+        A SEG that cannot be read, or whose segments are no labels of the app, leaves its series unlabelled; see
+        `refused_segmentations`.
 
         A SEG that a label saved here replaces counts as older than that label's own SEG, whatever their times are:
         the converter writes whole seconds, and clocks differ.
@@ -114,10 +161,27 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
             if series not in self._known:
                 metadata = self._client.retrieve_series_metadata(study, series)
                 self._known[series] = [_parse_metadata(Dataset.from_json(one), study, series) for one in metadata]
-            for seg in self._known[series]:
+            for seg in filter(self._is_usable, self._known[series]):
                 ranked = seg.series not in self.get_label_info(seg.image, FINAL).get(REPLACES, ()), seg
                 newest[seg.image] = max(ranked, newest.get(seg.image, ranked))
         return {image: seg for image, (_, seg) in newest.items() if image in self.list_images()}
+
+    def _is_usable(self, seg: ArchivedSegmentation) -> bool:
+        known = {name.casefold() for name in self.names.values()}
+        if self.get_label_info(seg.image, FINAL).get("SeriesInstanceUID") == seg.series:
+            return True
+        if seg.labels and seg.instance not in self._unusable and known.isdisjoint(map(str.casefold, seg.labels)):
+            reason = f"LABEL_NAMES: its segments are {', '.join(seg.labels)}, and none is a label of the app"
+            self._refuse(seg, f"{reason}: rename them to one of {', '.join(self.names.values())}, or leave it.")
+        return seg.instance not in self._unusable
+
+    def _refuse(self, seg: ArchivedSegmentation, reason: str) -> None:
+        self._unusable[seg.instance] = (seg, reason)
+        logger.warning("%s: SEG %s of the archive cannot be its final label: %s", seg.image, seg.series, reason)
+
+    def refused_segmentations(self) -> dict[str, str]:
+        """Return why SEGs of the archive are no labels: image's series UID and reason; the newest SEG of an image."""
+        return {seg.image: reason for seg, reason in sorted(self._unusable.values(), key=lambda one: one[0])}
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Return the series that have a final label."""
@@ -142,7 +206,12 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
 
     def _adopt_segmentation(self, seg: ArchivedSegmentation) -> None:
         """Make a SEG the final label of its series unless it already is. A SEG that cannot be read is logged once."""
-        image, known = Path(self.get_image_uri(seg.image)), self.get_label_info(seg.image, FINAL)
+        try:
+            image, known = Path(self.get_image_uri(seg.image)), self.get_label_info(seg.image, FINAL)
+        except InputRejected as error:
+            self._refuse(seg, f"its series is refused: {error}")
+            self._clear_query_cache()
+            return
         if known.get("SeriesInstanceUID") == seg.series or seg.instance in self._unusable or not image.is_file():
             return
         if seg.series in known.get(REPLACES, ()):
@@ -153,14 +222,13 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         data = self._client.retrieve_instance(seg.study, seg.series, seg.instance)
         try:
             slices = image.parent / seg.image
-            label = read_segmentation(data, slices, {name: value for value, name in self.names.items()})
+            label = read_segmentation(data, slices, self._values)
         except InputRejected as error:
-            self._unusable.add(seg.instance)
-            logger.warning("%s: SEG %s of the archive cannot be its final label: %s", seg.image, seg.series, error)
+            self._refuse(seg, str(error))
+            self._clear_query_cache()
             return
         with tempfile.TemporaryDirectory(prefix="topolabel-") as folder:
-            affine = nib.load(image).affine  # type: ignore[attr-defined]
-            file = write_label(label, affine, Path(folder) / f"{seg.image}.nii.gz")
+            file = write_label(label, read_header(image).affine, Path(folder) / f"{seg.image}.nii.gz")
             with self._saving:
                 if self.get_label_info(seg.image, FINAL).get("SeriesInstanceUID") != known.get("SeriesInstanceUID"):
                     return  # Another label was saved meanwhile.
@@ -169,6 +237,11 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
                 AtomicDatastore.save_label(self, seg.image, str(file), FINAL, facts)
                 self.labels.ensure_recorded(seg.image, image, FINAL, Path(self.get_label_uri(seg.image, FINAL)))
         logger.info("%s: SEG %s of another program is now its final label", seg.image, seg.series)
+
+    @property
+    def _values(self) -> dict[str, int]:
+        """Label value of each class name."""
+        return {name: value for value, name in self.names.items()}
 
     def remove_label(self, label_id: str, label_tag: str) -> None:
         """Remove a label. A final label is stored by the archive, which offers its clients no removal."""
@@ -189,7 +262,20 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
     def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
         if label_tag == FINAL:
             label_info = {**label_info, REPLACES: self._existing_segmentations(image_id)}
-        return super()._store_label(image_id, file, label_tag, label_info, *rest)
+            label_info |= self._send(image_id, file, label_info.get("label_info") or [])
+        return AtomicDatastore.save_label(self, image_id, str(file), label_tag, label_info, *rest)
+
+    def _send(self, image_id: str, file: Path, described: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """Send a label to the archive as DICOM SEG; return the facts about its series."""
+        image, slices = Path(self.get_image_uri(image_id)), Path(self._datastore.image_path()) / image_id
+        header = read_header(image)
+        label = load_label(file, header.spatial_shape, header.affine)
+        title = next((str(one["model_name"]) for one in described if one.get("model_name")), "Segmentation")
+        seg = build_segmentation(label, slices, [segment_from_info(one) for one in described], title)
+        self._client.store_instances([seg])
+        info = self.get_image_info(image_id)
+        facts = {key: info.get(key) for key in ("Modality", "PatientID", "StudyInstanceUID")}
+        return {**facts, "SeriesInstanceUID": str(seg.SeriesInstanceUID)}
 
     def _existing_segmentations(self, image_id: str) -> list[str]:
         """Return the series UIDs of the SEGs of an image that the archive has now."""
@@ -226,7 +312,7 @@ def attach_records(
         # MONAI Label hard-codes the class of its DICOMweb store, so the class of the finished object is changed here.
         store.__class__ = ArchiveStore
         assert isinstance(store, ArchiveStore)
-        store.names, store._known, store._unusable = names or {}, {}, set()
+        store.names, store._known, store._unusable, store._read_here = names or {}, {}, {}, set()
         store._fetching = FileLock(Path(store._datastore_path) / ".fetch.lock")
     if isinstance(store, RecordingStore):
         store.labels, store.proposals = labels, proposals
@@ -241,4 +327,5 @@ def _parse_metadata(metadata: Dataset, study: str, series: str) -> ArchivedSegme
     created = f"{metadata.get('ContentDate', '')}{metadata.get('ContentTime', '')}"
     referred = metadata.get("ReferencedSeriesSequence") or []
     image = str(referred[0].SeriesInstanceUID) if referred else ""
-    return ArchivedSegmentation(created, study, series, str(metadata.SOPInstanceUID), image)
+    labels = tuple(str(item.get("SegmentLabel") or "") for item in metadata.get("SegmentSequence") or [])
+    return ArchivedSegmentation(created, study, series, str(metadata.SOPInstanceUID), image, labels)
