@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from lib.data.findings import InputRejected
+from lib.data.patches.sides import AugmentSpec
 from lib.data.phantom import make_case
 from lib.data.pipeline import write_label
 from lib.jobs.publish import register
@@ -58,11 +59,11 @@ def test_app_toml_selects_the_sampled_networks(app_dir: Path, scored: TaskSpec, 
         register(open_task_versions(app_dir, scored), find_version(open_task_versions(app_dir, scored).root, name), {})
     promote(app_dir, "tubes", "v1")
     two = members("ensemble")
-    assert len({id(member.network) for member in two}) == 2 and isinstance(two[2], AugmentedView) and two[2].mirrored
+    assert len({id(member.network) for member in two}) == 2 and isinstance(two[2], AugmentedView) and two[2].mirroring
     promote(app_dir, "tubes", "v2")
     three = members("ensemble")
     assert len({id(member.network) for member in three}) == 3, "v2, v1 and the starter; v3 was never served"
-    assert not any(member.mirrored for member in three)
+    assert not any(member.mirroring for member in three)
 
 
 def test_the_source_of_scores_changes_with_the_settings_that_change_scores(
@@ -75,6 +76,11 @@ def test_the_source_of_scores_changes_with_the_settings_that_change_scores(
     assert all(current_score_source(app_dir, replace(scored, scores=spec)) == source for spec in same)
     assert all(
         current_score_source(app_dir, replace(scored, scores=spec)).settings != source.settings for spec in other
+    )
+    sided = replace(scored, labels=("left", "right"), augment=AugmentSpec(mirror_pairs=(("left", "right"),)))
+    assert (
+        len({current_score_source(app_dir, t).settings for t in (scored, sided, replace(sided, augment=AugmentSpec()))})
+        == 3
     )
     image = replace(scored.image, window=(-900.0, 400.0))
     assert current_score_source(app_dir, replace(scored, image=image)).settings != source.settings
