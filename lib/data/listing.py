@@ -12,8 +12,8 @@ from lib.data.formats import dicom
 
 SYSTEM_NAMES = frozenset(("__MACOSX", "Thumbs.db", "desktop.ini"))
 """Names that operating systems write beside the files of a user; hidden names are system files as well."""
-OWN_NAMES = frozenset(("labels", "model", "datastore_v2.json"))
-"""Entries of a studies folder that MONAI Label writes."""
+OWN_NAMES = frozenset(("labels", "model", "datastore_v2.json", "about"))
+"""Entries that MONAI Label and the cohorts of `lib.data` write into a folder of studies."""
 DICOM_SUFFIX = ".dcm"
 WAIT = "Wait until its copy is complete."
 """Remedy for a folder that is being written."""
@@ -82,7 +82,11 @@ def list_studies(
     left_out: list[LeftOut] = []
     entries = [path for path in folder.iterdir() if is_visible(path.name) and path.name not in OWN_NAMES]
     for path in sorted(entries, key=lambda path: (path.name not in known, path.name)):
-        name, fault = _examine(path, suffixes, series, path.name in known, settle_s)
+        try:
+            name, fault = _examine(path, suffixes, series, path.name in known, settle_s)
+        except OSError as error:
+            name = path.name
+            fault = LeftOut(name, f"it cannot be read ({error.strerror})", "Check its permissions and the disk.")
         if fault is None and name in studies:
             other = studies[name].name
             fault = LeftOut(path.name, f"the study '{other}' has the same name", f"Rename '{path.name}' or '{other}'.")
@@ -98,6 +102,8 @@ def _examine(
     path: Path, suffixes: Sequence[str], series: bool, known: bool, settle_s: float
 ) -> tuple[str, LeftOut | None]:
     """Return the name of the study, and why the entry is no study or None."""
+    if not path.exists():
+        return path.name, LeftOut(path.name, "a link to a file that does not exist", "Correct or remove the link.")
     if path.is_dir():
         return path.name, _folder_fault(path, suffixes, series, known, settle_s)
     name, suffix = split_suffix(path.name, suffixes)

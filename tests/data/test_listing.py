@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lib.data import listing as listing_module
 from lib.data.listing import WAIT, list_studies, split_suffix
 from tests.data.conftest import make_head, write_slice
 
@@ -75,6 +76,22 @@ def test_other_folders_and_files_are_named(tmp_path: Path, dicom_series: Callabl
     assert all(entry.remedy.endswith(".") for entry in listing.left_out)
     single = list_studies(tmp_path, (*SUFFIXES, ".dcm"))
     assert set(single.studies) == {"lone", "IM0001"}, "a format of the app with single DICOM files"
+
+
+def test_entries_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone.nii").symlink_to(tmp_path / "nowhere")
+    touch(tmp_path, "locked", "a.nii")
+
+    def refuse(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(listing_module.dicom, "is_dicom", refuse)
+    listing = list_studies(tmp_path, SUFFIXES)
+    assert set(listing.studies) == {"a"}
+    assert [(entry.name, entry.reason) for entry in listing.left_out] == [
+        ("gone.nii", "a link to a file that does not exist"),
+        ("locked", "it cannot be read (Permission denied)"),
+    ]
 
 
 def test_a_folder_with_an_index_of_dicom_files_alone_is_no_series(tmp_path: Path) -> None:
