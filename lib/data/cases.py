@@ -1,14 +1,18 @@
 """Find the images of a folder and their labels."""
 
+import logging
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from lib.data.formats import SUFFIXES, dicom, stem
+from lib.data.formats import SUFFIXES, dicom
+from lib.data.listing import list_studies
+
+logger = logging.getLogger(__name__)
 
 FINAL_LABELS = Path("labels") / "final"
 """Folder of the final labels in a MONAI Label studies folder."""
-_LABEL_FOLDERS = ("labels", "model")
 _VISIT = re.compile(
     r"[_-](?:ses-[a-z0-9]+|(?:ses|session|series|scan|visit|acq|run|tp|followup|baseline|pre|post)(?:[-_]?\d+|op)?)"
     r"(?:[_-].*)?$",
@@ -46,7 +50,8 @@ def patient_from_name(name: str, pattern: str = "") -> str:
 def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern: str = "") -> list[Case]:
     """Return the cases of a folder, sorted by name.
 
-    An image is a file with a known suffix, or a folder that holds DICOM files. Hidden files are skipped.
+    An image is a file with a known suffix, or a folder of one DICOM series. Other entries are named in the log, except
+    hidden files; see `lib.data.listing`.
 
     Args:
         images: Folder of images, or the studies folder of MONAI Label's local store.
@@ -60,24 +65,18 @@ def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern:
     for folder in (images, labels):
         if folder is not None and not Path(folder).is_dir():
             raise FileNotFoundError(f"there is no folder '{folder}'")
-    by_name = _labels(Path(labels) if labels else images / FINAL_LABELS)
-    paths = sorted(path for path in images.iterdir() if _is_image(path))
-    return [_case(path, by_name, pattern) for path in paths]
+    folder = Path(labels) if labels else images / FINAL_LABELS
+    by_name = _list_images(folder) if folder.is_dir() else {}
+    return [_case(name, path, by_name, pattern) for name, path in _list_images(images).items()]
 
 
-def _labels(folder: Path) -> dict[str, Path]:
-    return {stem(path): path for path in sorted(folder.iterdir()) if _is_image(path)} if folder.is_dir() else {}
+def _list_images(folder: Path) -> Mapping[str, Path]:
+    listing = list_studies(folder, SUFFIXES)
+    for entry in listing.left_out:
+        logger.warning("%s is left out: %s. %s", folder / entry.name, entry.reason, entry.remedy)
+    return listing.studies
 
 
-def _is_image(path: Path) -> bool:
-    if path.name.startswith("."):
-        return False
-    if path.is_dir():
-        return path.name not in _LABEL_FOLDERS and any(dicom.is_dicom(file) for file in path.iterdir())
-    return path.name.lower().endswith(SUFFIXES) or dicom.is_dicom(path)
-
-
-def _case(path: Path, labels: dict[str, Path], pattern: str) -> Case:
-    name = stem(path)
+def _case(name: str, path: Path, labels: Mapping[str, Path], pattern: str) -> Case:
     known = dicom.patient_id(path) if path.is_dir() or dicom.is_dicom(path) else None
     return Case(name, path, labels.get(name), known or patient_from_name(name, pattern))

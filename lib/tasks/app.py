@@ -63,7 +63,7 @@ class TopoLabelApp(MONAILabelApp):
         self._auto_update_scoring = False
 
     def init_datastore(self) -> Datastore:
-        """Return the store of studies, which records every saved label; pictures in a folder are no studies."""
+        """Return the store of studies, which records every saved label."""
         self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals(self.is_blank)
         names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
         store = attach_records(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals, names)
@@ -182,6 +182,7 @@ class TopoLabelApp(MONAILabelApp):
             return self.init_remote_datastore()
         return FolderStore(
             self.studies,
+            series=self.kind.reads_series,
             extensions=list(self.kind.image_patterns),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,

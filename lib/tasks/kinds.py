@@ -26,6 +26,7 @@ class TaskKind(Protocol):
 
     Attributes:
         image_patterns: File patterns of the images in a folder of studies.
+        reads_series: Whether a folder of one DICOM series is a study.
         answers_are_drafts: Whether annotators edit the inference result into the saved label. The difference between
             the two then measures the annotators' work.
         needs_no_clicks: Whether inference needs the image only. Such a teacher can be compared with its student.
@@ -34,6 +35,7 @@ class TaskKind(Protocol):
     """
 
     image_patterns: tuple[str, ...]
+    reads_series: bool
     answers_are_drafts: bool
     needs_no_clicks: bool
     serves_slicer: bool

@@ -70,6 +70,19 @@ def test_dicom_folder_is_a_case_of_its_patient(
     assert find_cases(tmp_path) == [Case("series", folder, None, "patient-7")]
 
 
+def test_entries_that_are_no_cases_are_named_in_the_log(
+    tmp_path: Path, nifti: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    voxels = np.zeros((3, 3, 3), np.uint8)
+    a = nifti(voxels, name="a.NII")
+    for name in ("a.nii.gz", "patient/b.nii.gz", "._a.nii", "labels/final/a.nii", "labels/final/a.nrrd"):
+        nifti(voxels, name=name) if name.endswith((".nii", ".gz")) else (tmp_path / name).write_bytes(b"")
+    assert find_cases(tmp_path) == [Case("a", a, tmp_path / "labels" / "final" / "a.nii", "a")]
+    named = [record.message for record in caplog.records]
+    assert len(named) == 3 and "a.nrrd is left out" in named[0] and "a.nii.gz is left out" in named[1]
+    assert "patient is left out: a folder without DICOM files" in named[2]
+
+
 @pytest.mark.parametrize("labels", [None, "labels"])
 def test_missing_folder_is_an_error(tmp_path: Path, labels: str | None) -> None:
     images = tmp_path if labels else tmp_path / "none"

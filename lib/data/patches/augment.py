@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lib.ops.mirror import Mirroring
+
 IGNORE = 255
 
 
@@ -23,7 +25,8 @@ class Augmentation:
         rotation_deg: Largest in-plane rotation, in degrees.
         zoom: Smallest and largest magnification.
         shift_fraction: Largest translation, as a fraction of the patch size.
-        flip_prob: Probability of a left-right flip. Labels of an airway have no side.
+        flip_prob: Probability that a patch is mirrored left to right, if `mirroring` allows it.
+        mirroring: Classes that a mirrored patch exchanges; None mirrors no patch.
         offset: Largest calibration shift, in units of the stored intensities.
         contrast: Smallest and largest factor on the intensities.
         noise_sd: Largest standard deviation of the noise, in units of the stored intensities; low values are most
@@ -36,6 +39,7 @@ class Augmentation:
     zoom: tuple[float, float] = (0.7, 1.4)
     shift_fraction: float = 0.2
     flip_prob: float = 0.5
+    mirroring: Mirroring | None = None
     offset: float = 200.0
     contrast: tuple[float, float] = (0.85, 1.15)
     noise_sd: float = 300.0
@@ -44,10 +48,14 @@ class Augmentation:
 
 
 def draw_matrix(rng: np.random.Generator, how: Augmentation) -> np.ndarray:
-    """Return a random in-plane matrix ``(2, 2)`` from patch offsets to source offsets, both in samples."""
+    """Return a random in-plane matrix ``(2, 2)`` from patch offsets to source offsets, both in samples.
+
+    The determinant is negative if the patch is mirrored. Only the first axis, right-left, is ever mirrored.
+    """
     angle = np.deg2rad(rng.uniform(-how.rotation_deg, how.rotation_deg))
     zoom = np.exp(rng.uniform(*np.log(how.zoom))) * np.exp(rng.uniform(-0.08, 0.08, 2))
-    flip = -1.0 if rng.random() < how.flip_prob else 1.0
+    # The number is drawn in any case, so that all other changes are the same with and without mirroring.
+    flip = -1.0 if rng.random() < how.flip_prob and how.mirroring is not None else 1.0
     rotation = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     return rotation @ np.diag([flip, 1.0]) @ np.diag(1 / zoom)
 

@@ -14,6 +14,7 @@ from lib.data.cases import Case
 from lib.data.files.atomic import replacing
 from lib.data.patches.augment import Augmentation, change_intensities, cut_patch, draw_matrix
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window, read
+from lib.ops.mirror import Mirroring
 
 CENTRED_PROB = 0.7
 """Share of patches that are centred on a labelled voxel. The other patches lie anywhere, to show background."""
@@ -51,6 +52,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     With a teacher, a patch also has ``"teacher"``: its logits ``(K, *roi)``, rotated and scaled as the image, and
     ``"seen"``: bool ``(*roi)``, False outside the case and in boxes that augmentation cut out.
 
+    In a mirrored patch, the label values and the channels of ``"teacher"`` are exchanged as `augment.mirroring` says.
+
     Args:
         cases: Readings with labels, or cases to read. All are held in memory, with 3 bytes per voxel.
         spec: Grid, window, roi and slices.
@@ -80,7 +83,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     ) -> None:
         if not cases:
             raise ValueError("there are no cases to draw patches from: give at least one")
-        self.spec, self.seed, self.epoch = spec, seed, 0
+        self.spec, self.classes, self.seed, self.epoch = spec, classes, seed, 0
         self.patches_per_epoch = patches_per_epoch
         self.augmentation = augment
         logits = teacher_logits if teacher_logits is not None else [None] * len(cases)
@@ -156,12 +159,18 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
             middle = middle + (np.array(plane) % 2 - 1) / 2
         slices, label, logits = self._slices(case, int(centre[0]), rng)
         size = plane[0], plane[1]
+        exchange = how.mirroring if how and how.mirroring and np.linalg.det(matrix) < 0 else Mirroring()
         if logits is None:
-            return *cut_patch(slices, label, middle, size, matrix), None
+            image, marks = cut_patch(slices, label, middle, size, matrix)
+            return image, exchange.exchange_labels(marks), None
         seen = torch.zeros_like(label)
         outputs, _ = cut_patch(logits.flatten(0, 1), label[:1], middle, size, matrix)
         image, marks = cut_patch(slices, torch.cat([label, seen]), middle, size, matrix)
-        return image, marks, outputs.unflatten(0, logits.shape[:2])
+        outputs = outputs.unflatten(0, logits.shape[:2])
+        # A teacher with a single class for all labels together has nothing to exchange.
+        if logits.shape[1] == self.classes:
+            outputs = exchange.exchange_channels(outputs, axis=1)
+        return image, exchange.exchange_labels(marks), outputs
 
     def _slices(self, case: _StoredCase, z: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor | None]:
         depth, logits = len(case.intensities), case.teacher_logits

@@ -77,6 +77,7 @@ class CropDataset(Dataset[dict[str, Tensor]]):
         corner = self._draw_corner(scan.counts, rng)
         fraction = float(self.fractions[int(rng.integers(len(self.fractions)))])
         rapid, target = thin(self._crop(scan.counts, corner), fraction / scan.scans, rng)
+        # Input and target are mirrored alike, and no label names a side.
         if rng.random() < 0.5:
             rapid, target = rapid[:, ::-1], target[:, ::-1]
         images = [torch.from_numpy(np.ascontiguousarray(part, np.float32))[None] for part in (rapid, target)]

@@ -17,6 +17,7 @@ from torch import nn
 from lib.data.cases import Case, find_cases
 from lib.data.patches.dataset import PatchDataset
 from lib.data.patches.label_maps import case_maps
+from lib.data.patches.sides import AugmentSpec
 from lib.data.pipeline import ImageSpec, Reading, apply_window, read
 from lib.learning import synthetic
 from lib.learning.experiment.plan import Plan
@@ -217,14 +218,14 @@ class ArmTrainer:
         soft: Sequence[np.ndarray] | None = None,
         bare: bool = False,
     ) -> PatchDataset:
-        augmentation = (augment or Finetune()).augmentation()
+        mirroring = AugmentSpec().mirroring(self.plan.data.classes)
         return PatchDataset(
             readings,
             spec or self.plan.image,
             classes=len(self.plan.data.classes) + 1,
             patches_per_epoch=steps * (batch or self.plan.budget.batch),
             seed=self.seed,
-            augment=augmentation,
+            augment=(augment or Finetune()).augmentation(mirroring),
             teacher_logits=soft,
             allow_unlabelled=bare,
         )

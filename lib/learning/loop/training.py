@@ -12,6 +12,7 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.files.atomic import replacing
 from lib.data.patches.dataset import PatchDataset
+from lib.data.patches.sides import AugmentSpec
 from lib.data.pipeline import ImageSpec
 from lib.learning.loop.progress import ProgressCallback, default_report
 from lib.learning.loop.ranks import join_processes
@@ -62,6 +63,7 @@ def train(
     spec: ImageSpec,
     labels: Sequence[str],
     workdir: Path,
+    augment: AugmentSpec = AugmentSpec(),  # noqa: B008 - frozen
     validate: ValidationFunction | None = None,
     teacher: Teacher | None = None,
     cache: Path | None = None,
@@ -81,6 +83,7 @@ def train(
         spec: Grid, intensity window, patch size and neighbouring slices (channels) with which images are read.
         labels: Names of the classes 1, 2, ...
         workdir: Folder of checkpoints and curves; created if absent.
+        augment: Whether patches are mirrored, and which labels a mirrored patch exchanges.
         validate: Function that scores a network on the validation cases; None takes the Dice of whole volumes.
         teacher: Teacher from whose logits the network also learns.
         cache: Folder that caches the read cases, so that a later run starts faster.
@@ -93,7 +96,7 @@ def train(
         The best weights, their scores and the history of the run.
     Raises:
         ValueError: If there is no case to train on, a case has no label and there is no teacher, or
-            the checkpoint has other options.
+            the checkpoint has other options, or `augment` does not fit the labels.
         Diverged: If too many steps in a row have no finite loss and gradient.
     """
     if not train_cases:
@@ -105,7 +108,7 @@ def train(
         classes=len(labels) + 1,
         patches_per_epoch=recipe.patches_per_epoch,
         seed=recipe.seed,
-        augment=recipe.augmentation(),
+        augment=recipe.augmentation(augment.mirroring(labels)),
         cache=cache,
         teacher_logits=teacher_logits,
     )

@@ -20,6 +20,7 @@ from lib.learning.losses.mask import mask_loss
 from lib.learning.recipes.recipe import Batch, Losses, Recipe
 from lib.models.sam.network import BACKGROUND, FOREGROUND, NO_POINT, Decode, Prompts
 from lib.models.sam.predictor import mask_logits
+from lib.ops.mirror import Mirroring
 
 MIN_OBJECT_PIXELS = 12
 """Fewest pixels of an object for which the annotator clicks."""
@@ -83,9 +84,9 @@ class Click(Recipe):
         """
         unfreeze_adapters(network, decoder=self.train_decoder, prompt_encoder=self.train_prompt_encoder)
 
-    def augmentation(self) -> Augmentation:
+    def augmentation(self, mirroring: Mirroring | None) -> Augmentation:
         """Return the augmentation with a wide range of zoom: patches show objects at small and large scale."""
-        return dataclasses.replace(Augmentation(), zoom=(1 / self.zoom_out, self.zoom_in))
+        return dataclasses.replace(super().augmentation(mirroring), zoom=(1 / self.zoom_out, self.zoom_in))
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:
         """Return the losses of one batch.

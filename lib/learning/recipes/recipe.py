@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 
 from lib.data.patches.augment import Augmentation
 from lib.data.pipeline import ImageSpec
+from lib.ops.mirror import Mirroring
 
 Batch = dict[str, Any]
 Losses = dict[str, torch.Tensor]
@@ -83,9 +84,13 @@ class Recipe(abc.ABC):
         """Set which parameters are trainable, before the optimiser is built; by default all of them."""
         network.requires_grad_(True)
 
-    def augmentation(self) -> Augmentation:
-        """Return the augmentation of the patches."""
-        return Augmentation()
+    def augmentation(self, mirroring: Mirroring | None) -> Augmentation:
+        """Return the augmentation of the patches.
+
+        Args:
+            mirroring: Classes that a mirrored patch exchanges; None for no mirrored patches.
+        """
+        return Augmentation(mirroring=mirroring)
 
     def attach_teacher(
         self, network: nn.Module, teacher: nn.Module, spec: ImageSpec, teacher_spec: ImageSpec

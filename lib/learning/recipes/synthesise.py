@@ -7,6 +7,7 @@ from torch import nn
 
 from lib.data.patches.augment import Augmentation
 from lib.learning.recipes.recipe import Batch, Losses, Recipe
+from lib.ops.mirror import Mirroring
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -16,10 +17,16 @@ class Synthesise(Recipe):
     clip_norm: float = 1.0
     ema_decay: float = 0.995
 
-    def augmentation(self) -> Augmentation:
+    def augmentation(self, mirroring: Mirroring | None) -> Augmentation:
         """Return small geometric augmentation only, because the model would reproduce changed intensities."""
         return dataclasses.replace(
-            Augmentation(), rotation_deg=8.0, zoom=(0.9, 1.1), shift_fraction=0.1, offset=0.0, noise_sd=0.0, prob=0.0
+            super().augmentation(mirroring),
+            rotation_deg=8.0,
+            zoom=(0.9, 1.1),
+            shift_fraction=0.1,
+            offset=0.0,
+            noise_sd=0.0,
+            prob=0.0,
         )
 
     def step(self, network: nn.Module, batch: Batch) -> Losses:

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from lib.models.blocks.ss2d import DropPath
+from lib.ops.mirror import Mirroring
 
 INTENSITY_SHIFT = 30.0
 """Step of the intensity shift between augmented views, in units of the image (HU for CT)."""
@@ -34,19 +35,22 @@ class AugmentedView(nn.Module):
 
     Args:
         network: Network with logits ``(B, K, *S)``.
-        mirrored: Whether to mirror the image left to right, and the logits back.
+        mirroring: Classes that are exchanged when the image is mirrored left to right, and its logits back; None leaves
+            the orientation as it is.
         shift: Shift of the windowed image, as a fraction of the window.
     """
 
-    def __init__(self, network: nn.Module, *, mirrored: bool = False, shift: float = 0.0) -> None:
+    def __init__(self, network: nn.Module, *, mirroring: Mirroring | None = None, shift: float = 0.0) -> None:
         super().__init__()
-        self.network, self.mirrored, self.shift = network, mirrored, shift
+        self.network, self.mirroring, self.shift = network, mirroring, shift
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits in the orientation of ``x (B, C, *S)``, ``(B, K, *S)``."""
         if self.shift:
             x = (x + self.shift).clamp(0, 1)
-        return self.network(x.flip(2)).flip(2) if self.mirrored else self.network(x)
+        if self.mirroring is None:
+            return self.network(x)
+        return self.mirroring.exchange_channels(self.network(x.flip(2)).flip(2), axis=1)
 
 
 class MonteCarloDropout(nn.Module):
@@ -81,20 +85,28 @@ class MonteCarloDropout(nn.Module):
         return self.network(x)
 
 
-def augmented_views(network: nn.Module, count: int, intensity_window: Sequence[float]) -> list[nn.Module]:
+def augmented_views(
+    network: nn.Module, count: int, intensity_window: Sequence[float], mirroring: Mirroring | None
+) -> list[nn.Module]:
     """Return views of a network: unchanged, mirrored, brighter, darker and mirrored, and so on.
 
-    Networks of this project are trained on mirrored patches (`lib.data.patches.augment`), so their labels do not depend
-    on the side.
+    A network that is trained without mirrored patches (`lib.data.patches.augment`) gets no mirrored view: unchanged,
+    brighter, darker, and so on.
 
     Args:
         network: Network with logits ``(B, K, *S)``.
         count: Number of views.
         intensity_window: Intensities that are mapped to 0 and 1 in the windowed image (HU for CT).
+        mirroring: Classes that a mirrored view exchanges; None for no mirrored views.
     """
-    steps = [0, 0, *(sign * step for step in range(1, count) for sign in (1, -1))][:count]
     unit = INTENSITY_SHIFT / (intensity_window[1] - intensity_window[0])
-    return [AugmentedView(network, mirrored=number % 2 == 1, shift=step * unit) for number, step in enumerate(steps)]
+    shifts = [0.0, *(sign * step * unit for step in range(1, count) for sign in (1, -1))]
+    if mirroring is None:
+        return [AugmentedView(network, shift=shift) for shift in shifts[:count]]
+    # The second view differs from the first by its orientation alone.
+    shifts = [0.0, *shifts][:count]
+    kinds = [mirroring if number % 2 else None for number in range(count)]
+    return [AugmentedView(network, mirroring=kind, shift=shift) for kind, shift in zip(kinds, shifts, strict=True)]
 
 
 def _drop_probability(module: nn.Module) -> float:

@@ -20,6 +20,7 @@ from lib.server.routes.request import (
     FILE_EXECUTOR,
     Annotator,
     Reader,
+    image_file,
     image_path,
     label_path,
     served_app,
@@ -100,14 +101,14 @@ async def save_label(
 
 @router.get("/datastore/image", summary="Download a study", response_class=FileResponse)
 def get_image(user: Reader, image: str) -> FileResponse:
-    """Send the file of a study."""
-    return _send(image_path(served_app(), image))
+    """Send the file of a study; a DICOM series is sent as NIfTI."""
+    return _send(image_file(served_app(), image))
 
 
 @router.head("/datastore/image", summary="Check whether a study exists")
 def has_image(user: Reader, image: str, check_sum: str | None = None) -> dict[str, str]:
     """Answer 200 if the study exists and, if a checksum such as ``SHA256:...`` is given, its file has that checksum."""
-    path = image_path(served_app(), image)
+    path = image_file(served_app(), image)
     method, _, digest = (check_sum or "").rpartition(":")
     method = method or CHECKSUMS[0]
     if method not in CHECKSUMS:

@@ -20,6 +20,7 @@ from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.segmentation.kind import VOLUME_PATTERNS
+from lib.tasks.store.folder import FolderStore
 
 VOLUME_SUFFIXES = tuple(pattern.lstrip("*") for pattern in VOLUME_PATTERNS)
 FILE_EXECUTOR = BoundedExecutor("files", at_once=2, waiting=64)
@@ -66,6 +67,17 @@ def image_path(app: TopoLabelApp, image: str) -> str:
         remedy = "List the studies with GET /datastore/?output=all, or send the image as `file`."
         raise Refused(404, "NO_SUCH_IMAGE", f"There is no study '{image}'.", remedy)
     return uri
+
+
+def image_file(app: TopoLabelApp, image: str) -> str:
+    """Return the path of a study in the store as one file: a DICOM series is converted to NIfTI.
+
+    Raises:
+        Refused: NO_SUCH_IMAGE.
+        InputRejected: If a series cannot be converted.
+    """
+    path, store = image_path(app, image), app.datastore()
+    return store.image_file(image) if isinstance(store, FolderStore) else path
 
 
 def label_path(app: TopoLabelApp, image: str, tag: str) -> str:

@@ -68,8 +68,10 @@ class QueuedTasks:
         if not enqueue and self._queue.jobs.list(method, unfinished=True):
             return None, f"++++++++++ {method.capitalize()} Task is Already Running"
         options = {**(request or {}), **self._app.info().get("config", {}).get(method, {}), **(params or {})}
-        origin = str(options.get("client_id") or "")
-        job = self._queue.submit(method, self._subject(method, options), options, origin=origin)
+        origin, subject = str(options.get("client_id") or ""), self._subject(method, options)
+        if method == TRAIN:
+            self._check_options(subject, options)
+        job = self._queue.submit(method, subject, options, origin=origin)
         return (self._wait(job) if force_sync else self.task(job)), None
 
     def status(self, method: str, all: bool = False, check_if_running: bool = False) -> Answer:
@@ -103,6 +105,7 @@ class QueuedTasks:
     def update(self, params: dict[str, Any] | None = None, run_sync: bool | None = False) -> dict[str, Any]:
         """Submit a training for each task with labels newer than its last training; for ``POST /train/``."""
         result: dict[str, Any] = {}
+        shared = {key: value for key, value in (params or {}).items() if key not in self._app.trainers}
         for model in self._app.trainers:
             options = (params or {}).get(model)
             unfinished = [job for job in self._queue.jobs.list(TRAIN, unfinished=True) if job.subject == model]
@@ -112,7 +115,7 @@ class QueuedTasks:
                 result[model] = {"result": None, "detail": NOTHING_NEW.format(model=model)}
             else:
                 request = {"model": model, **(options if isinstance(options, dict) else {})}
-                answer, detail = self.run(TRAIN, request, params, force_sync=bool(run_sync), enqueue=True)
+                answer, detail = self.run(TRAIN, request, shared, force_sync=bool(run_sync), enqueue=True)
                 result[model] = {"result": answer, "detail": detail}
         return result
 
@@ -136,6 +139,12 @@ class QueuedTasks:
                 MONAILabelError.INVALID_INPUT, f"This app has no {key} '{request.get(key)}'; there is: {names}"
             )
         return str(request[key])
+
+    def _check_options(self, model: str, options: dict[str, Any]) -> None:
+        try:
+            self._app.trainers[model].check_request(options)
+        except ValueError as error:
+            raise MONAILabelException(MONAILabelError.INVALID_INPUT, f"The training of '{model}': {error}") from None
 
     def _wait(self, job: Job) -> Any:
         while job.status in UNFINISHED:

@@ -30,6 +30,7 @@ class Segmentation:
     """Tasks that label all classes of an image."""
 
     image_patterns: tuple[str, ...] = VOLUME_PATTERNS
+    reads_series: bool = True
     answers_are_drafts, needs_no_clicks, serves_slicer = True, True, True
     example: tuple[str, str] = "Segment a study", "label.nii.gz"
 

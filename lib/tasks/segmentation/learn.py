@@ -70,6 +70,7 @@ def learn_labels(
             run.val_cases,
             spec=task.image,
             labels=task.labels,
+            augment=task.augment,
             workdir=folder,
             validate=judge,
             teacher=teacher,

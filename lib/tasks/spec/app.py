@@ -155,6 +155,7 @@ def _task(block: Any, where: str) -> TaskSpec:
         "image": blocks.image,
         "counts": blocks.counts,
         "train": blocks.train,
+        "augment": blocks.augment,
         "scores": blocks.scores,
         "gate": lambda table, place: blocks.gate(table, labels, place, metrics=declaration.metrics),
         "topology": lambda table, place: blocks.topology(table, labels, place),

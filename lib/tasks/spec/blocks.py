@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lib.data.files.tables import SpecError, as_table, build_dataclass, check_choice, check_keys, convert_value
+from lib.data.patches.sides import AugmentSpec
 from lib.data.pipeline import ImageSpec, build_image_spec
 from lib.evaluation.faults.expected import Expected
 from lib.jobs.gate import DICE, PSNR, GateSpec
@@ -107,6 +108,11 @@ def train(block: Mapping[str, Any], where: str) -> TrainSpec:
         return TrainSpec(name, RECIPES[name].from_options(options))
     except ValueError as error:
         raise SpecError(f"{where}: {error}") from None
+
+
+def augment(block: Mapping[str, Any], where: str) -> AugmentSpec:
+    """Return the block `augment`; `lib.tasks.spec.kinds` compares it with the labels of the task."""
+    return build_dataclass(AugmentSpec, block, where)
 
 
 def scores(block: Mapping[str, Any], where: str) -> ScoreSpec:

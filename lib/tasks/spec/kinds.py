@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from lib.data.files.tables import SpecError, join_words
+from lib.data.patches.sides import AugmentSpec
 from lib.jobs.gate import DICE, PSNR, SSIM
 from lib.learning.recipes.click import Click
 from lib.learning.recipes.restore import Restore
@@ -102,7 +103,12 @@ class RestorationDeclaration:
         """Check that a block has all keys of its kind and no key of another kind."""
         if task.counts is None:
             raise SpecError(f"{where} needs counts")
-        useless = {"image": task.image is not NO_IMAGE, "labels": task.labels, "topology": task.topology}
+        useless = {
+            "image": task.image is not NO_IMAGE,
+            "labels": task.labels,
+            "topology": task.topology,
+            "augment": task.augment != AugmentSpec(),
+        }
         if named := [name for name, there in useless.items() if there]:
             raise SpecError(f"{where} {join_words(named)}: a task of kind '{RESTORATION}' does not take this key")
         _check_prompt_keys_absent(task, where)
@@ -143,6 +149,10 @@ def _check_image_and_labels(task: TaskSpec, where: str) -> None:
         raise SpecError(f"{where} needs {join_words(missing)}")
     if task.counts:
         raise SpecError(f"{where} counts: a task of kind '{task.kind}' does not take this key")
+    try:
+        task.augment.mirroring(task.labels)
+    except ValueError as error:
+        raise SpecError(f"{where} augment: {error}") from None
 
 
 def _check_prompt_keys_absent(task: TaskSpec, where: str) -> None:

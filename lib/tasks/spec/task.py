@@ -2,10 +2,12 @@
 
 import dataclasses
 
+from lib.data.patches.sides import AugmentSpec
 from lib.data.pipeline import ImageSpec
 from lib.evaluation.faults.expected import Expected
 from lib.jobs.gate import GateSpec
 from lib.models.sam.build import RANK
+from lib.ops.mirror import Mirroring
 from lib.tasks.spec.blocks import CountSpec, ScoreSpec, TrainSpec
 
 NO_IMAGE = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (1, 1))
@@ -24,6 +26,7 @@ class TaskSpec:
         image: Spacing, window and network input.
         counts: How scans are read by a restoration task, which has no `image`.
         train: Recipe and options; None if the task only infers.
+        augment: Whether images are mirrored in training and in test-time augmentation, and which labels are exchanged.
         gate: Conditions that a new version must meet to be published.
         topology: Numbers of components, loops and cavities that a label, or several labels together, may have.
         description: One line for the viewer.
@@ -43,6 +46,7 @@ class TaskSpec:
     image: ImageSpec = NO_IMAGE
     counts: CountSpec | None = None
     train: TrainSpec | None = None
+    augment: AugmentSpec = dataclasses.field(default_factory=AugmentSpec)
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     topology: tuple[Expected, ...] = ()
     description: str = ""
@@ -57,6 +61,11 @@ class TaskSpec:
     def label_values(self) -> dict[str, int]:
         """Label value of each class by name; 0 is background."""
         return {name: value for value, name in enumerate(self.labels, start=1)}
+
+    @property
+    def mirroring(self) -> Mirroring | None:
+        """Classes that a mirrored image exchanges; None if images of this task must not be mirrored."""
+        return self.augment.mirroring(self.labels)
 
     @property
     def dimension(self) -> int:

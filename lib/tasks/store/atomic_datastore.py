@@ -51,7 +51,11 @@ class AtomicDatastore(LocalDatastore):
     def label_files(self, image_id: str, label_tag: str) -> list[Path]:
         """Return the files of a label: one, or several with different suffixes if another program wrote some."""
         folder = Path(self._datastore.label_path(label_tag))
-        names = [f"{image_id}{pattern.lstrip('*')}" for pattern in self._extensions]
+        suffixes = [pattern.lstrip("*") for pattern in self._extensions]
+        # The index knows a suffix that another program wrote in capitals.
+        if known := self._datastore.label(image_id, label_tag):
+            suffixes.append(known.ext)
+        names = dict.fromkeys(f"{image_id}{suffix}" for suffix in suffixes)
         return [folder / name for name in names if (folder / name).is_file()]
 
     def watch_moves(self) -> None:

@@ -2,7 +2,11 @@
 
 import logging
 import os
+import tempfile
+import threading
+import zipfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +14,23 @@ from filelock import FileLock
 from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.interfaces.exception import ImageNotFoundException
 
+from lib.data.formats import dicom
+from lib.data.listing import WAIT, LeftOut, is_visible, list_studies, split_suffix
 from lib.records.labels import LabelVersions
 from lib.tasks.store.atomic_datastore import AtomicDatastore
 from lib.tasks.store.proposals import Proposals
+from lib.tasks.store.series import series_file
 
 logger = logging.getLogger(__name__)
 
 LINKS_VARIABLE = "TOPOLABEL_LINKED_FOLDERS"
 """Environment variable with the folders, separated as in PATH, that links in a folder of studies may point into."""
+FINAL = DefaultLabelTag.FINAL.value
+PATIENT = "PatientID"
+SETTLE_S = 5.0
+"""Seconds without a change after which the copy of a folder counts as complete."""
+MAX_NAMED = 50
+"""Most entries that are named at once in the log and on the Machine page."""
 UNSENT = "unsent"
 """Tag in the ledger of a label that the archive did not accept; the store has no labels with this tag."""
 
@@ -86,11 +99,46 @@ class RecordingStore(AtomicDatastore):
 
 
 class FolderStore(RecordingStore):
-    """A folder of studies. A link that points out of it is ignored unless `LINKS_VARIABLE` allows its target."""
+    """A folder of studies: image files, and folders of one DICOM series each.
+
+    A link that points out of the folder is ignored unless `LINKS_VARIABLE` allows its target.
+
+    Args:
+        path: The folder.
+        series: Whether a folder of one DICOM series is a study.
+        options: Options of MONAI Label's store.
+    """
+
+    left_out: tuple[LeftOut, ...] = ()
+    """Entries of the folder that are no studies, with the reasons."""
+    _next_listing: threading.Timer | None = None
+
+    def __init__(self, path: str, *, series: bool = True, **options: Any) -> None:
+        self._series = series
+        super().__init__(path, **options)
+
+    def get_image(self, image_id: str, params: Any = None) -> BytesIO | None:
+        """Return the content of the file of a study; see `image_file`."""
+        file = self.image_file(image_id)
+        return BytesIO(Path(file).read_bytes()) if file else None
 
     def get_image_uri(self, image_id: str) -> str:
-        """Return the image file of a study, empty if there is none."""
+        """Return the image file of a study, or the folder of its series; empty if there is none."""
         return self._within(super().get_image_uri(image_id))
+
+    def get_image_info(self, image_id: str) -> dict[str, Any]:
+        """Return the facts of a study; viewers download a series as one file, so they get no path of it."""
+        info = super().get_image_info(image_id)
+        return {**info, "path": "", "name": f"{image_id}.nii.gz"} if os.path.isdir(info.get("path", "")) else info
+
+    def image_file(self, image_id: str) -> str:
+        """Return the image file of a study, empty if there is none; a series is converted to NIfTI.
+
+        Raises:
+            InputRejected: If a series cannot be converted.
+        """
+        path = self.get_image_uri(image_id)
+        return str(series_file(Path(path), self.labels.app_dir / "model" / ".series")) if os.path.isdir(path) else path
 
     def get_label_uri(self, label_id: str, label_tag: str) -> str:
         """Return the file of a label, empty if there is none."""
@@ -101,17 +149,98 @@ class FolderStore(RecordingStore):
         pairs = super().datalist(full_path)
         return [pair for pair in pairs if not full_path or all(self._within(file) for file in pair.values())]
 
+    def get_dataset_archive(self, limit_cases: int | None) -> str:
+        """Return the path of a new ZIP file with the image and the label of each study that has a final label."""
+        pairs = [(self.image_file(image), self.get_label_uri(image, FINAL)) for image in self.get_labeled_images()]
+        with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "w") as archive:
+            for paths in [pair for pair in pairs if all(pair)][: limit_cases or None]:
+                for kind, path in zip(("image", "label"), paths, strict=True):
+                    archive.write(path, f"{kind}/{Path(path).name}")
+            archive.writestr("metadata.json", self._datastore.model_dump_json(exclude={"base_path"}))
+        return file.name
+
+    def watch_moves(self) -> None:
+        """Watch, besides what MONAI Label watches, for moved files, other entries, and files of a series."""
+        super().watch_moves()
+        if self._auto_reload:
+            folder = Path(self._datastore.image_path())
+            self._handler._patterns = [*(self._handler.patterns or ()), str(folder / "*"), str(folder / "*" / "*")]
+            self._handler.on_created = self._handler.on_deleted = self._on_entry
+
+    def _on_entry(self, event: Any) -> None:
+        path, folder = Path(event.src_path), Path(self._datastore.image_path())
+        if not is_visible(path.name):
+            return
+        if path.parent.parent == folder or (path.parent == folder and not split_suffix(path.name, self._suffixes)[1]):
+            # A folder is copied file by file: list it once, when it is complete.
+            self._list_later()
+        else:
+            self.refresh()
+
+    def _list_later(self) -> None:
+        if self._auto_reload and self._next_listing is None:
+            self._next_listing = threading.Timer(SETTLE_S, self._list_now)
+            self._next_listing.daemon = True
+            self._next_listing.start()
+
+    def _list_now(self) -> None:
+        # The listing may find a folder that is still being copied, and ask for the next listing.
+        self._next_listing = None
+        self.refresh()
+
+    @property
+    def _suffixes(self) -> tuple[str, ...]:
+        return tuple(pattern.lstrip("*") for pattern in self._extensions)
+
+    def _to_id(self, file: str) -> tuple[str, str]:
+        """Return the name of a study or label and the suffix of its file; a series has none."""
+        if (Path(self._datastore.image_path()) / file).is_dir():
+            return file, ""
+        name, suffix = split_suffix(file, self._suffixes)
+        return (name, suffix) if suffix else super()._to_id(file)
+
     def _list_files(self, path: str, patterns: Sequence[str]) -> dict[str, str]:
-        found = super()._list_files(path, patterns)
-        return {name: file for name, file in found.items() if self._within(os.path.join(path, file))}
+        if path == self._datastore.image_path():
+            return {file.name: file.name for file in self._list_studies(Path(path))}
+        listing = list_studies(Path(path), self._suffixes, series=False)
+        return {file.name: file.name for file in listing.studies.values() if self._is_within(file)}
+
+    def _list_studies(self, folder: Path) -> list[Path]:
+        known = {f"{image}{entry.image.ext}" for image, entry in self._datastore.objects.items()}
+        listing = list_studies(folder, self._suffixes, series=self._series, known=known, settle_s=SETTLE_S)
+        if any(entry.remedy == WAIT for entry in listing.left_out):
+            self._list_later()
+        outside = [file for file in listing.studies.values() if not self._is_within(file)]
+        remedy = f"Add the folder of the link's target to {LINKS_VARIABLE} to allow it."
+        links = (LeftOut(file.name, "it links to a file outside the store", remedy) for file in outside)
+        self._name_left_out((*listing.left_out, *links))
+        return [file for file in listing.studies.values() if file not in outside]
+
+    def _name_left_out(self, left_out: tuple[LeftOut, ...]) -> None:
+        for entry in left_out[:MAX_NAMED] if left_out != self.left_out else ():
+            logger.warning("'%s' is no study: %s. %s", entry.name, entry.reason, entry.remedy)
+        self.left_out = left_out
+
+    def _add_non_existing_images(self) -> int:
+        added = super()._add_non_existing_images()
+        for image, entry in self._datastore.objects.items():
+            # Patients are separated by PatientID, as with an archive.
+            if not entry.image.ext and PATIENT not in entry.image.info:
+                entry.image.info[PATIENT] = dicom.patient_id(Path(self._datastore.image_path()) / image) or ""
+                added += 1
+        return added
+
+    def _remove_non_existing(self) -> int:
+        removed, objects = super()._remove_non_existing(), self._datastore.objects
+        # Earlier versions listed hidden files as studies.
+        hidden = [image for image, entry in objects.items() if not is_visible(f"{image}{entry.image.ext}")]
+        for image in hidden:
+            del objects[image]
+        return removed + len(hidden)
 
     def _within(self, file: str) -> str:
         """Return a file, or an empty string if it lies outside the store and the allowed link targets."""
-        if not file:
-            return ""
-        linked = filter(None, os.environ.get(LINKS_VARIABLE, "").split(os.pathsep))
-        real, homes = Path(file).resolve(), [Path(home).resolve() for home in (self._datastore_path, *linked)]
-        if any(real.is_relative_to(home) for home in homes):
+        if not file or self._is_within(Path(file)):
             return file
         logger.warning(
             "%s is ignored: it links to a file outside the store; add the target's folder to %s to allow it",
@@ -120,15 +249,20 @@ class FolderStore(RecordingStore):
         )
         return ""
 
+    def _is_within(self, path: Path) -> bool:
+        """Return whether a file, or a folder with all its files, lies in the store or the allowed link targets."""
+        linked = filter(None, os.environ.get(LINKS_VARIABLE, "").split(os.pathsep))
+        homes = [Path(home).resolve() for home in (self._datastore_path, *linked)]
+        files = [path, *path.iterdir()] if path.is_dir() else [path]
+        return all(any(file.resolve().is_relative_to(home) for home in homes) for file in files)
+
     def record_unrecorded_labels(self) -> None:
         """Record final labels that the ledger lacks: those of other programs, or of a server that was killed."""
         try:
             with self._saving:
                 for image in self.list_images():
-                    for label in self.label_files(image, DefaultLabelTag.FINAL.value):
-                        self.labels.ensure_recorded(
-                            image, Path(self.get_image_uri(image)), DefaultLabelTag.FINAL.value, label
-                        )
+                    for label in self.label_files(image, FINAL):
+                        self.labels.ensure_recorded(image, Path(self.get_image_uri(image)), FINAL, label)
         except OSError as error:
             # A read-only disk must not keep the server from showing studies.
             logger.warning("labels of the store were not compared with the ledger: %s", error)

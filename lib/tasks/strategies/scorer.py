@@ -19,6 +19,7 @@ from lib.models.inference.embedding import embed_case
 from lib.models.inference.onnx import with_fastest_runtime
 from lib.models.inference.predictor import Predictor
 from lib.models.inference.samples import MemberStack, MonteCarloDropout, augmented_views
+from lib.ops.mirror import Mirroring
 from lib.ops.resample import running_argmax
 from lib.records.scores import CaseScore, ScoreSource
 from lib.records.versions import STARTER
@@ -46,6 +47,9 @@ def current_score_source(app_dir: str | Path, task: TaskSpec) -> ScoreSource:
     assert task.scores is not None, "only tasks with scores are scored"
     # The pool and the choice of the aggregation do not change the scores.
     settings = f"({replace(task.scores, pool=0, over='')!r}, {task.image.legacy_text()})"
+    if task.mirroring != Mirroring():
+        # Keys from before this part still match if the views are those of that time.
+        settings += repr(task.mirroring)
     return ScoreSource(
         task.name, served_weights(app_dir, task).name, hashlib.sha256(settings.encode()).hexdigest()[:16]
     )
@@ -135,7 +139,8 @@ def _members(networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec, device:
         return [MonteCarloDropout(networks[0]) for _ in range(spec.samples)]
     # An ensemble with fewer versions than samples is filled up with augmented views of its versions.
     views_by_network = [
-        augmented_views(with_fastest_runtime(network, device), spec.samples, task.image.window) for network in networks
+        augmented_views(with_fastest_runtime(network, device), spec.samples, task.image.window, task.mirroring)
+        for network in networks
     ]
     return [view for group in zip(*views_by_network, strict=True) for view in group][: spec.samples]
 

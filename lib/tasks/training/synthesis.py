@@ -60,7 +60,8 @@ def synthesise(
         studies: Folder of images with labels; only the training part is used for training.
         count: Number of images to generate.
         seed: Random seed of label maps and noise.
-        maps: Source of the label maps: "phantom", procedural airways; "labels", the cases' labels, mirrored at random.
+        maps: Source of the label maps: "phantom", procedural airways; "labels", the cases' labels, mirrored at random
+            where the task may mirror.
         options: Options of the recipe.
         device: Device to train on; None takes a GPU if there is one.
         report: Called with the progress of the training after each step.
@@ -92,13 +93,13 @@ def synthesise(
             classes=len(task.labels) + 1,
             patches_per_epoch=recipe.patches_per_epoch,
             seed=recipe.seed,
-            augment=recipe.augmentation(),
+            augment=recipe.augmentation(task.mirroring),
         )
         workdir = versions.root / "runs" / run
         result = fit(recipe, network, patches, None, workdir=workdir, device=device, progress=report, track=False)
         network.load_state_dict(result.state_dict)
         learned, unseen = (_read_maps(split[part], spec) for part in (TRAIN, HELD_OUT))
-        given = _choose_maps(maps, count, seed, spec, len(task.labels), learned)
+        given = _choose_maps(maps, count, seed, spec, task, learned)
         made = synthetic.generate(
             network, given, learned, unseen if len(unseen.images) else None, seed=seed, progress=progress
         )
@@ -129,11 +130,14 @@ def _read_maps(cases: list[Case], spec: ImageSpec) -> LabelMaps:
 
 
 def _choose_maps(
-    maps: str, count: int, seed: int, spec: ImageSpec, classes: int, learned: LabelMaps
+    maps: str, count: int, seed: int, spec: ImageSpec, task: TaskSpec, learned: LabelMaps
 ) -> np.ndarray[Any, np.dtype[np.uint8]]:
     if maps == PHANTOM:
-        return phantom_maps(count, seed, spec, united=classes == 1).labels
+        return phantom_maps(count, seed, spec, united=len(task.labels) == 1).labels
     rng = np.random.default_rng(seed)
     drawn = learned.labels[rng.choice(len(learned.labels), count, replace=count > len(learned.labels))]
     mirrored = rng.random(count) < 0.5
-    return np.where(mirrored[:, None, None], drawn[:, ::-1], drawn)
+    if task.mirroring is None:
+        return drawn
+    mirror_image = task.mirroring.exchange_labels(torch.from_numpy(drawn).flip(1)).numpy()
+    return np.where(mirrored[:, None, None], mirror_image, drawn)

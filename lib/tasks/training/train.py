@@ -1,7 +1,7 @@
 """The train task of MONAI Label: train a version with the viewer's options on the store's labels."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,8 @@ logger = logging.getLogger(__name__)
 FINAL = DefaultLabelTag.FINAL.value
 PATIENT_TAGS = ("PatientID", "StudyInstanceUID")
 """DICOM tags that identify the patient. Without PatientID, all series of one study count as one patient."""
+VIEWER_KEYS = ("model", "device", "client_id")
+"""Keys of a request that are no options of the recipe."""
 UNKNOWN = (None, "", "UNK", "None")
 """Values that MONAI Label's cache has for a missing tag."""
 
@@ -53,13 +55,23 @@ class RecipeTrain(TrainTask):
         """Return the progress of the running training, or the outcome of the last one."""
         return read_stats(versions_dir(self.app_dir, self.task))
 
+    def check_request(self, request: Mapping[str, Any]) -> None:
+        """Check the options of a request, as the command line does.
+
+        Raises:
+            ValueError: If an option is unknown or has an invalid value; the message lists the options.
+        """
+        options = {key: first(value) for key, value in request.items() if key not in VIEWER_KEYS}
+        recipe = self.recipe.options
+        type(recipe).from_options({**asdict(recipe), **options})
+
     def __call__(
         self, request: dict[str, Any], datastore: Datastore, *, run: str = "", report: ProgressCallback | None = None
     ) -> dict[str, Any]:
         """Train the task and return the outcome.
 
         Args:
-            request: The recipe's options and ``device``; other keys of viewers (model, client_id) are ignored.
+            request: The recipe's options and `VIEWER_KEYS`, checked by `check_request` when the job was submitted.
             datastore: The store of studies.
             run: Name of a run, which resumes if it was interrupted; see `retrain`.
             report: Called with the progress after each step.

@@ -6,8 +6,9 @@ import torch
 
 from lib.data.patches import augment
 from lib.data.patches.augment import IGNORE, Augmentation, blur, calibrate, change_intensities, cut_patch, draw_matrix
+from lib.ops.mirror import Mirroring
 
-HOW = Augmentation()
+HOW = Augmentation(mirroring=Mirroring())
 
 
 def stack(slices: int = 5, size: int = 48) -> tuple[torch.Tensor, torch.Tensor]:
@@ -57,6 +58,13 @@ def test_matrix_is_in_its_ranges_and_flips_half_the_time() -> None:
     scales = np.sqrt([abs(np.linalg.det(m)) for m in matrices])
     assert 1 / 1.4 / 1.09 < scales.min() < 0.8 and 1.3 < scales.max() < 1.09 / 0.7
     assert 0.4 < np.mean([np.linalg.det(m) < 0 for m in matrices]) < 0.6
+
+
+def test_without_mirroring_only_the_flip_is_left_out() -> None:
+    for seed in range(40):
+        mirrored, plain = (draw_matrix(np.random.default_rng(seed), how) for how in (HOW, Augmentation()))
+        assert np.linalg.det(plain) > 0 and np.allclose(np.abs(mirrored), np.abs(plain))
+        assert np.allclose(mirrored[:, 1], plain[:, 1]), "the second axis is never mirrored"
 
 
 @pytest.mark.parametrize("step", augment.RESOLUTION_CHANGES)

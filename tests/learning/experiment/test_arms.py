@@ -17,6 +17,7 @@ from lib.learning.recipes.imitate import Imitate
 from lib.learning.recipes.mae import MAE
 from lib.learning.recipes.moco import MoCo
 from lib.learning.recipes.recipe import Recipe
+from lib.ops.mirror import Mirroring
 
 
 @pytest.fixture
@@ -41,6 +42,17 @@ def fits(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Recipe, int]]:
 
     monkeypatch.setattr(module, "fit", fit)
     return calls
+
+
+@pytest.mark.parametrize(("name", "expected"), [("airway", Mirroring()), ("left_kidney", None)])
+def test_classes_with_a_side_are_not_mirrored(
+    make_trainer: Callable[..., ArmTrainer], name: str, expected: Mirroring | None
+) -> None:
+    trainer = make_trainer()
+    data = dataclasses.replace(trainer.plan.data, classes=(name,))
+    trainer.plan = dataclasses.replace(trainer.plan, data=data)
+    augmentation = trainer._patches(trainer._labelled(2), 1).augmentation
+    assert augmentation is not None and augmentation.mirroring == expected
 
 
 @pytest.mark.parametrize(

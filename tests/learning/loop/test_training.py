@@ -11,8 +11,15 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.patches.augment import Augmentation
+from lib.data.patches.sides import AugmentSpec
 from lib.data.pipeline import ImageSpec
-from lib.learning.loop import train
+from lib.learning.loop import train, training
+from lib.learning.recipes.click import Click
+from lib.learning.recipes.distil import Distil
+from lib.learning.recipes.recipe import Recipe
+from lib.learning.recipes.synthesise import Synthesise
+from lib.ops.mirror import Mirroring
 from tests.learning.loop.squares import ignore_progress, quick_recipe
 
 SPEC = ImageSpec(spacing_mm=(1.0, 1.0, 1.0), window=(-1000.0, 0.0), roi=(16, 16), slice_offsets=(-1, 0, 1))
@@ -50,6 +57,32 @@ def test_training_on_files_gives_weights_scores_and_curves(cases: list[Case], tm
     assert json.dumps(result.metrics) and "skeleton_recall" in result.history[0]
     assert {"checkpoint.pt", "best.pt", "mlflow.db", "tensorboard"} <= {p.name for p in (tmp_path / "run").iterdir()}
     network().load_state_dict(result.state_dict)
+
+
+@pytest.mark.parametrize(
+    ("names", "augment", "expected"),
+    [
+        (("tube", "cavity"), {}, Mirroring()),
+        (("tube", "cavity"), {"augment": AugmentSpec(mirror=False)}, None),
+        (("left_tube", "cavity"), {}, None),
+        (("tube_l", "tube_r"), {"augment": AugmentSpec(mirror_pairs=(("tube_l", "tube_r"),))}, Mirroring(((1, 2),))),
+    ],
+)
+@pytest.mark.parametrize("recipe", [quick_recipe(), Click(), Distil(), Synthesise()])
+def test_patches_are_mirrored_as_declared_whatever_the_recipe(
+    cases: list[Case], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    names: tuple[str, ...], augment: dict, expected: Mirroring | None, recipe: Recipe,
+) -> None:  # fmt: skip
+    seen: list[Augmentation] = []
+
+    def stop(*_: Any, augment: Augmentation, **__: Any) -> None:
+        seen.append(augment)
+        raise InterruptedError
+
+    monkeypatch.setattr(training, "PatchDataset", stop)
+    with pytest.raises(InterruptedError):
+        run(cases, tmp_path / "run", recipe=recipe, labels=names, **augment)
+    assert seen[0].mirroring == expected and seen[0].flip_prob == 0.5
 
 
 def test_training_without_a_labelled_case_is_refused(tmp_path: Path) -> None:

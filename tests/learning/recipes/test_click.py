@@ -51,7 +51,7 @@ def patches(count: int = 8) -> PatchDataset:
     spec = ImageSpec((1.0, 1.0, 1.0), (200.0, -1000.0), (32, 32))
     grid = Grid.over(tuple(marks.shape), np.eye(4), spec.spacing_mm)
     return PatchDataset(
-        [Reading(hu, marks, grid)], spec, classes=3, patches_per_epoch=count, augment=Click().augmentation()
+        [Reading(hu, marks, grid)], spec, classes=3, patches_per_epoch=count, augment=Click().augmentation(None)
     )
 
 
@@ -152,7 +152,7 @@ def test_invalid_options_are_refused(options: dict) -> None:
 
 
 def test_zoom_options_set_the_range_of_the_augmentation() -> None:
-    assert Click(zoom_out=2.0, zoom_in=3.0).augmentation().zoom == (0.5, 3.0)
+    assert Click(zoom_out=2.0, zoom_in=3.0).augmentation(None).zoom == (0.5, 3.0)
 
 
 def test_losses_are_finite_and_equal_seeds_give_equal_losses() -> None:

@@ -21,5 +21,5 @@ def test_the_loss_is_the_mean_squared_error_of_the_velocity() -> None:
 
 
 def test_augmentation_does_not_change_intensities() -> None:
-    augmentation = Synthesise().augmentation()
+    augmentation = Synthesise().augmentation(None)
     assert augmentation.noise_sd == augmentation.offset == augmentation.prob == 0 and augmentation.shift_fraction > 0

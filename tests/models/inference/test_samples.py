@@ -7,6 +7,7 @@ from torch import nn
 from lib.models.blocks.ss2d import DropPath
 from lib.models.inference.predictor import Predictor
 from lib.models.inference.samples import INTENSITY_SHIFT, AugmentedView, MemberStack, MonteCarloDropout, augmented_views
+from lib.ops.mirror import Mirroring
 
 
 class Pointwise(nn.Module):
@@ -40,15 +41,15 @@ def test_member_logits_are_concatenated() -> None:
 
 def test_a_mirrored_view_returns_logits_in_the_orientation_of_the_image() -> None:
     x = torch.rand(1, 1, 6, 5)
-    assert torch.equal(AugmentedView(Pointwise(), mirrored=True)(x), Pointwise()(x))
-    last = AugmentedView(LeftOnly(), mirrored=True)(x)
+    assert torch.equal(AugmentedView(Pointwise(), mirroring=Mirroring())(x), Pointwise()(x))
+    last = AugmentedView(LeftOnly(), mirroring=Mirroring())(x)
     assert torch.equal(last[:, :, -1], x[:, :, -1]) and not last[:, :, :-1].any()
 
 
 def test_the_first_view_is_the_unchanged_image() -> None:
     found = [
-        (v.mirrored, round(v.shift * 1400, 3))
-        for v in augmented_views(Pointwise(), 6, (-1000, 400))
+        (v.mirroring is not None, round(v.shift * 1400, 3))
+        for v in augmented_views(Pointwise(), 6, (-1000, 400), Mirroring())
         if isinstance(v, AugmentedView)
     ]
     assert found == [
@@ -61,9 +62,36 @@ def test_the_first_view_is_the_unchanged_image() -> None:
     ]
 
 
+class Sides(nn.Module):
+    """A network that names the bright samples in the left half of the first axis 1 and those in the right half 2."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        left = torch.arange(x.shape[2]).view(-1, *[1] * (x.ndim - 3)) < x.shape[2] / 2
+        return torch.cat([1 - x, x * left, x * ~left], 1)
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 8, 6), (1, 1, 8, 6, 4)])
+def test_every_view_gives_each_side_its_name(shape: tuple[int, ...]) -> None:
+    x = (torch.rand(shape) > 0.5).float()
+    expected = Sides()(x).argmax(1)
+    paired = [view(x).argmax(1) for view in augmented_views(Sides(), 4, (0, 1000), Mirroring(((1, 2),)))]
+    assert all(torch.equal(answer, expected) for answer in paired)
+    unmirrored = [view(x).argmax(1) for view in augmented_views(Sides(), 4, (0, 1000), None)]
+    assert all(torch.equal(answer, expected) for answer in unmirrored)
+    unaware = augmented_views(Sides(), 2, (0, 1000), Mirroring())[1](x).argmax(1)
+    assert torch.equal(unaware, torch.tensor([0, 2, 1])[expected]), "without the pair, sides are exchanged"
+
+
+def test_without_mirroring_each_view_has_an_intensity_of_its_own() -> None:
+    views = augmented_views(Pointwise(), 5, (0, 1000), None)
+    assert [(v.mirroring, v.shift) for v in views if isinstance(v, AugmentedView)] == [
+        (None, 0.0), (None, 0.03), (None, -0.03), (None, 0.06), (None, -0.06),
+    ]  # fmt: skip
+
+
 def test_a_predictor_accepts_a_member_stack() -> None:
     volume = torch.rand(1, 12, 10, 5)
-    samples = Predictor(MemberStack(augmented_views(Pointwise(), 2, (0, 1))), roi=(8, 8))
+    samples = Predictor(MemberStack(augmented_views(Pointwise(), 2, (0, 1), Mirroring())), roi=(8, 8))
     plain = Predictor(Pointwise(), roi=(8, 8)).logits(volume)
     assert torch.allclose(samples.logits(volume), torch.cat([plain, plain]), atol=1e-6)
 

@@ -153,6 +153,16 @@ def test_the_machine_is_shown(lived: Any, browse: TestClient) -> None:
     assert "free of" in read and "monailabel 0.8.5" in read and "This app has no click tasks" in read
 
 
+def test_files_that_are_no_studies_are_shown_with_the_next_step(lived: Any, browse: TestClient) -> None:
+    assert "Left out of the studies" not in browse.get("/admin/machine").text
+    for number in range(60):
+        (Path(lived.app.studies) / f"{HOSTILE}{number:02d}.csv").write_bytes(b"")
+    lived.app.datastore().refresh()
+    text = browse.get("/admin/machine").text
+    assert "Left out of the studies" in text and "10 more." in text and HOSTILE not in text
+    assert "no image in a format that is read here Convert images to one of .nii.gz" in words(text)
+
+
 def test_forms_contain_the_token_of_the_session(
     lived: Any, browse: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -51,6 +51,31 @@ def test_unknown_names_are_refused_before_the_job_is_queued(tasks: QueuedTasks, 
     assert tasks.status(kind)[0] is None
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"max_epoch": 3}, "unknown option max_epoch; Finetune has max_epochs"), ({"max_epochs": "many"}, "takes int")],
+)
+def test_options_that_the_recipe_refuses_are_refused_before_the_job_is_queued(
+    tasks: QueuedTasks, submit_label: Callable[[], object], options: dict[str, Any], message: str
+) -> None:
+    submit_label()
+    for submit in (
+        lambda: tasks.run("train", {"model": "tubes"}, options),
+        lambda: tasks.update(options),
+        lambda: tasks.update({"tubes": options}),
+    ):
+        with pytest.raises(MONAILabelException) as caught:
+            submit()
+        assert message in str(caught.value.msg) and "'tubes'" in str(caught.value.msg)
+    assert tasks.status("train")[0] is None
+
+
+def test_what_a_viewer_sends_is_accepted(app: TopoLabelApp, tasks: QueuedTasks) -> None:
+    """A viewer sends the options that it got, each of them or the list of its choices."""
+    config = app.trainers["tubes"].config()
+    assert tasks.run("train", {"model": "tubes"}, {**config, "client_id": "Anna"})[0]
+
+
 def test_the_status_is_that_of_the_unfinished_task_or_else_of_the_last(app: TopoLabelApp, tasks: QueuedTasks) -> None:
     assert tasks.status("train") == (None, "No Train Tasks Found")
     assert tasks.status("train", check_if_running=True) == (None, "No Train Tasks are currently Running")

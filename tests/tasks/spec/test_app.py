@@ -12,6 +12,7 @@ from lib.evaluation.faults.expected import Expected
 from lib.jobs.gate import GateSpec
 from lib.learning.recipes.click import Click
 from lib.models.sam.build import RANK
+from lib.ops.mirror import Mirroring
 from lib.tasks.spec import SCORED, SpecError, load_app, read_app, scored_strategies
 from lib.tasks.spec.blocks import ScoreSpec
 
@@ -127,11 +128,27 @@ def test_train_is_optional() -> None:
         ("task.topology", {"a": {"loops": -1}}, "must be at least 0"),
         ("task.topology", {"a": 1}, "takes a table"),
         ("task", [], "at least one task"),
+        ("task.augment", {"flip": True}, r"\(seg\) augment has no key flip; the keys are mirror, mirror_pairs"),
+        ("task.augment", {"mirror": "yes"}, "augment mirror takes bool, got 'yes'"),
+        ("task.augment", {"mirror_pairs": [["a", "b", "b"]]}, "takes a list of 2"),
+        ("task.augment", {"mirror_pairs": [["a", "c"]]}, "mirror_pairs has no label c; the labels are a, b"),
+        ("task.augment", {"mirror_pairs": [["a", "b"], ["b", "a"]]}, "mirror_pairs has a, b more than once"),
     ],
 )
 def test_invalid_values_are_refused(where: str, value: Any, message: str) -> None:
     with pytest.raises(SpecError, match=message):
         read_app(changed(where, value))
+
+
+def test_labels_with_a_side_are_mirrored_only_as_pairs() -> None:
+    sided = changed("task.labels", ["lung_left", "lung_right"])
+    assert read_app(GOOD).task("seg").mirroring == Mirroring()
+    assert read_app(sided).task("seg").mirroring is None
+    paired = changed("task.augment", {"mirror_pairs": [["lung_left", "lung_right"]]}, sided)
+    assert read_app(paired).task("seg").mirroring == Mirroring(((1, 2),))
+    with pytest.raises(SpecError, match=r"augment: the names lung_left, lung_right have a side.*mirror = false"):
+        read_app(changed("task.augment", {"mirror": True}, sided))
+    assert read_app(changed("task.augment", {"mirror": False}, sided)).task("seg").mirroring is None
 
 
 CLICKS: dict[str, Any] = {

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from lib.data.patches.sides import AugmentSpec
 from lib.data.pipeline import ImageSpec
 from lib.tasks.spec import CLICK, RESTORATION, SEGMENTATION, SpecError, TaskSpec, require_kind
 from lib.tasks.spec.blocks import CountSpec
@@ -34,6 +35,11 @@ def test_a_segmentation_network_has_a_channel_per_class_and_background() -> None
 def test_a_restoration_network_has_one_channel() -> None:
     network = KINDS[RESTORATION].build_network(TASKS[RESTORATION])
     assert next(p for p in network.parameters() if p.ndim == 4).shape[1] in (1, 2)
+
+
+def test_a_restoration_task_has_no_labels_to_mirror() -> None:
+    with pytest.raises(SpecError, match="here augment: a task of kind 'restoration' does not take this key"):
+        KINDS[RESTORATION].check(replace(TASKS[RESTORATION], augment=AugmentSpec(mirror=False)), "here")
 
 
 def test_each_kind_has_networks_and_a_default_metric() -> None:

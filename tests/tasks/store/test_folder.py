@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,10 +16,12 @@ from lib.records.card import hash_file
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
 from lib.server.refusals import refusal
+from lib.tasks.store import folder as folder_module
 from lib.tasks.store.archive import attach_records
 from lib.tasks.store.atomic_datastore import AtomicDatastore
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
+from tests.tasks.store.test_series import write_series
 
 ROOT = Path(__file__).resolve().parents[3]
 EXTENSIONS = ["*.nii.gz", "*.nrrd"]
@@ -229,3 +232,101 @@ def test_a_study_that_is_replaced_by_a_link_is_ignored(app_dir: Path, studies: P
     (studies / "ct_1.nii.gz").unlink()
     (studies / "ct_1.nii.gz").symlink_to(tmp_path / "secret")
     assert store.get_image_uri("ct_1") == ""
+
+
+def test_hidden_files_are_no_studies_and_leave_an_index_that_has_them(
+    app_dir: Path, studies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    AtomicDatastore(str(studies), extensions=EXTENSIONS).add_image("._ct_1", str(studies / "ct_1.nii.gz"), {})
+    (studies / ".ct_2.nii.gz").write_bytes(b"half")
+    store = open_store(app_dir, studies)
+    assert store.list_images() == ["ct_1", "ct_2", "ct_3"] and store.left_out == () and not caplog.records
+    assert open_store(app_dir, studies).list_images() == ["ct_1", "ct_2", "ct_3"]
+
+
+def test_suffixes_in_capitals_are_studies_and_labels(app_dir: Path, studies: Path, tmp_path: Path) -> None:
+    (studies / "CT_4.NII.GZ").write_bytes(b"image")
+    (studies / "labels" / "final").mkdir(parents=True)
+    (studies / "labels" / "final" / "CT_4.Nii.Gz").write_bytes(b"one")
+    store = open_store(app_dir, studies)
+    store.record_unrecorded_labels()
+    assert Path(store.get_image_uri("CT_4")).read_bytes() == b"image" and store.get_labeled_images() == ["CT_4"]
+    store.save_label("CT_4", upload(tmp_path, b"two"), "final", {})
+    assert [path.name for path in (studies / "labels" / "final").iterdir()] == ["CT_4.nii.gz"]
+    assert versions(app_dir, "CT_4") == [b"one", b"two"]
+
+
+def test_two_files_of_one_name_are_one_study_and_the_other_is_named(
+    app_dir: Path, studies: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store(app_dir, studies)
+    (studies / "ct_1.nrrd").write_bytes(b"another")
+    for name in ("a.nrrd", "a.nii.gz", "list.csv"):
+        (studies / name).write_bytes(name.encode())
+    store.refresh()
+    assert Path(store.get_image_uri("ct_1")).name == "ct_1.nii.gz", "the study stays what it was"
+    assert Path(store.get_image_uri("a")).name == "a.nii.gz"
+    assert [entry.name for entry in store.left_out] == ["a.nrrd", "ct_1.nrrd", "list.csv"]
+    named = [record.message for record in caplog.records]
+    assert named[0] == "'a.nrrd' is no study: the study 'a.nii.gz' has the same name. Rename 'a.nrrd' or 'a.nii.gz'."
+    store.refresh()
+    assert len(caplog.records) == len(named), "an unchanged listing is not logged again"
+
+
+@pytest.fixture
+def series(studies: Path) -> Path:
+    folder = write_series(studies / "series.1")
+    os.utime(folder, (1, 1))
+    return folder
+
+
+def test_a_folder_of_one_series_is_a_study_of_its_patient(
+    app_dir: Path, studies: Path, series: Path, tmp_path: Path
+) -> None:
+    store = open_store(app_dir, studies)
+    assert store.list_images() == ["ct_1", "ct_2", "ct_3", "series.1"] and store.left_out == ()
+    assert store.get_image_uri("series.1") == str(series)
+    info = store.get_image_info("series.1")
+    assert (info["PatientID"], info["path"], info["name"]) == ("patient-7", "", "series.1.nii.gz")
+    content = store.get_image("series.1")
+    assert content is not None and content.getvalue() == Path(store.image_file("series.1")).read_bytes()
+    store.save_label("series.1", upload(tmp_path, b"label"), "final", {})
+    label = str(studies / "labels" / "final" / "series.1.nii.gz")
+    assert store.datalist() == [{"image": str(series), "label": label}]
+    with zipfile.ZipFile(store.get_dataset_archive(None)) as archive:
+        assert sorted(archive.namelist()) == ["image/series.1.nii.gz", "label/series.1.nii.gz", "metadata.json"]
+    again = open_store(app_dir, studies)
+    assert again.get_labeled_images() == ["series.1"]
+
+
+def test_a_series_with_a_link_to_a_file_outside_is_named(
+    app_dir: Path, studies: Path, series: Path, tmp_path: Path
+) -> None:
+    (series / "004.dcm").rename(tmp_path / "secret.dcm")
+    (series / "004.dcm").symlink_to(tmp_path / "secret.dcm")
+    os.utime(series, (1, 1))
+    store = open_store(app_dir, studies)
+    assert "series.1" not in store.list_images()
+    assert [(entry.name, entry.reason) for entry in store.left_out] == [
+        ("series.1", "it links to a file outside the store")
+    ]
+
+
+def test_folders_are_no_studies_of_an_app_that_reads_single_files(studies: Path, series: Path) -> None:
+    store = FolderStore(str(studies), extensions=EXTENSIONS, series=False)
+    assert "series.1" not in store.list_images() and [entry.reason for entry in store.left_out] == ["a folder"]
+
+
+def test_a_series_that_is_copied_while_the_server_runs_becomes_a_study(
+    app_dir: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder_module, "SETTLE_S", 0.5)
+    store = FolderStore(str(studies), extensions=EXTENSIONS, auto_reload=True)
+    attach_records(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
+    write_series(studies / "new")
+    (studies / "later.txt").write_bytes(b"no image")
+    end = time.monotonic() + 20
+    while "new" not in store.list_images() or [entry.name for entry in store.left_out] != ["later.txt"]:
+        assert time.monotonic() < end, f"{store.list_images()}, {store.left_out}"
+        time.sleep(0.05)
+    store._observer.stop()

@@ -11,10 +11,12 @@ import torch
 from torch import nn
 
 from lib.data.findings import InputRejected
+from lib.data.patches.sides import AugmentSpec
 from lib.data.phantom import make_case
 from lib.data.pipeline import write_label
 from lib.jobs.publish import register
 from lib.models.inference.samples import AugmentedView, MonteCarloDropout
+from lib.ops.mirror import Mirroring
 from lib.records.versions import find_version, write_version
 from lib.tasks.serving.models import promote
 from lib.tasks.serving.weights import NoWeights, build_network, open_task_versions
@@ -58,11 +60,20 @@ def test_app_toml_selects_the_sampled_networks(app_dir: Path, scored: TaskSpec, 
         register(open_task_versions(app_dir, scored), find_version(open_task_versions(app_dir, scored).root, name), {})
     promote(app_dir, "tubes", "v1")
     two = members("ensemble")
-    assert len({id(member.network) for member in two}) == 2 and isinstance(two[2], AugmentedView) and two[2].mirrored
+    assert len({id(member.network) for member in two}) == 2 and isinstance(two[2], AugmentedView) and two[2].mirroring
     promote(app_dir, "tubes", "v2")
     three = members("ensemble")
     assert len({id(member.network) for member in three}) == 3, "v2, v1 and the starter; v3 was never served"
-    assert not any(member.mirrored for member in three)
+    assert not any(member.mirroring for member in three)
+
+
+@pytest.mark.parametrize("by", ["tta", "ensemble"])
+def test_views_are_mirrored_as_the_task_declares(scored: TaskSpec, by: str) -> None:
+    sided, pairs = replace(scored, labels=("left", "right")), AugmentSpec(mirror_pairs=(("left", "right"),))
+    for task, expected in ((scored, Mirroring()), (sided, None), (replace(sided, augment=pairs), Mirroring(((1, 2),)))):
+        views = scorer_module._members([Local()], ScoreSpec(by=by, samples=3), task, "cpu")
+        found = [view.mirroring for view in views if isinstance(view, AugmentedView)]
+        assert found == [None, expected, None]
 
 
 def test_the_source_of_scores_changes_with_the_settings_that_change_scores(
@@ -75,6 +86,11 @@ def test_the_source_of_scores_changes_with_the_settings_that_change_scores(
     assert all(current_score_source(app_dir, replace(scored, scores=spec)) == source for spec in same)
     assert all(
         current_score_source(app_dir, replace(scored, scores=spec)).settings != source.settings for spec in other
+    )
+    sided = replace(scored, labels=("left", "right"), augment=AugmentSpec(mirror_pairs=(("left", "right"),)))
+    assert (
+        len({current_score_source(app_dir, t).settings for t in (scored, sided, replace(sided, augment=AugmentSpec()))})
+        == 3
     )
     image = replace(scored.image, window=(-900.0, 400.0))
     assert current_score_source(app_dir, replace(scored, image=image)).settings != source.settings

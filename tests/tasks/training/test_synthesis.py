@@ -1,14 +1,18 @@
 """Generated images: trained on the training part only, without copies, and used in the next distillation."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
 
+from lib.data.patches.label_maps import LabelMaps
+from lib.data.patches.sides import AugmentSpec
+from lib.data.pipeline import ImageSpec
 from lib.records.ledger import Ledger
-from lib.tasks.spec import AppSpec, SpecError, load_app
+from lib.tasks.spec import AppSpec, SpecError, TaskSpec, load_app
 from lib.tasks.training import synthesis as module
 from lib.tasks.training.retrain import retrain
 from lib.tasks.training.synthesis import synthesise, synthetic_cases
@@ -57,6 +61,27 @@ def test_only_the_training_part_is_used(
     synthesise(app_dir, "quick", studies, count=2, maps="labels", options=QUICK, device="cpu")
     parts = {row.body["case"]: row.body["part"] for row in Ledger.of(app_dir).rows("split")}
     assert shown and {parts[name] for name in shown} == {"train"}
+
+
+@pytest.mark.parametrize(
+    ("names", "pairs", "mirror_image"),
+    [
+        (("tube", "cavity"), (), [2, 2, 2, 0, 0, 0, 1, 1]),
+        (("left", "right"), (("left", "right"),), [1, 1, 1, 0, 0, 0, 2, 2]),
+        (("left", "right"), (), None),
+    ],
+)
+def test_label_maps_are_mirrored_as_the_task_declares(
+    task: TaskSpec, names: tuple[str, str], pairs: tuple, mirror_image: list[int] | None
+) -> None:
+    task = replace(task, labels=names, augment=AugmentSpec(mirror_pairs=pairs))
+    drawn = np.repeat(np.array([1, 1, 0, 0, 0, 2, 2, 2], np.uint8)[None, :, None], 6, 2)
+    learned = LabelMaps(drawn, np.zeros((1, 8, 6), np.float32), ("p",))
+    made = module._choose_maps("labels", 40, 0, ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (8, 6)), task, learned)
+    found = [answer[:, 0].tolist() for answer in made]
+    others = [profile for profile in found if profile != drawn[0, :, 0].tolist()]
+    assert all(profile == mirror_image for profile in others)
+    assert 10 < len(others) < 30 if mirror_image else not others
 
 
 @pytest.mark.parametrize(

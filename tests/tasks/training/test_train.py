@@ -44,6 +44,13 @@ def test_patients_are_found_by_tag_by_pattern_or_by_name(store: LocalDatastore) 
     assert [case.patient for case in labelled_cases(store, r"^p")] == ["Anna", "1.2.3", "p"]
 
 
+def test_options_of_a_request_are_checked_as_on_the_command_line(app_dir: Path, task: TaskSpec) -> None:
+    trainer = RecipeTrain(app_dir, task)
+    trainer.check_request({"model": "tubes", "device": ["cpu"], "client_id": "Anna", "max_epochs": "3"})
+    with pytest.raises(ValueError, match="unknown option max_epoch, name; Finetune has max_epochs"):
+        trainer.check_request({"max_epoch": 3, "name": "run"})
+
+
 def test_studies_without_a_final_label_are_cases_for_distillation(store: LocalDatastore, tmp_path: Path) -> None:
     labelled = {case.id for case in labelled_cases(store)}
     unlabelled = unlabelled_cases(store)

@@ -11,11 +11,13 @@ from pathlib import Path
 import psutil
 import torch
 
+from lib.data.listing import LeftOut
 from lib.records.card import find_code_version
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.click.cache import CacheCounts
 from lib.tasks.click.clicker import Clicker
 from lib.tasks.click.infer import ClickInfer
+from lib.tasks.store.folder import FolderStore
 
 PACKAGES = ("monailabel", "monai", "torch", "numpy", "SimpleITK", "fastapi")
 LOW_BYTES, LOW_SHARE = 5 << 30, 0.05
@@ -58,7 +60,7 @@ class EmbeddingCache:
 
 @dataclass(frozen=True)
 class Machine:
-    """The state of the machine; memory in bytes, times in seconds."""
+    """The state of the machine; memory in bytes, times in seconds; `left_out` has the files that are no studies."""
 
     disks: list[Disk]
     rss: int
@@ -72,11 +74,12 @@ class Machine:
     started: float
     software: dict[str, str]
     ledger_rows: int
+    left_out: tuple[LeftOut, ...]
 
 
 def machine(app: TopoLabelApp) -> Machine:
     """Return the state of the machine."""
-    own, memory = psutil.Process(), psutil.virtual_memory()
+    own, memory, store = psutil.Process(), psutil.virtual_memory(), app.datastore()
     return Machine(
         disks=[_disk("App", str(app.app_dir)), _disk("Studies", app.studies)],
         rss=own.memory_info().rss,
@@ -90,6 +93,7 @@ def machine(app: TopoLabelApp) -> Machine:
         started=own.create_time(),
         software=software(),
         ledger_rows=app.ledger.last(),
+        left_out=store.left_out if isinstance(store, FolderStore) else (),
     )
 
 

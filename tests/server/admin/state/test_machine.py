@@ -1,5 +1,6 @@
 """The state of the machine; values that cannot be read are reported and break nothing."""
 
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -16,6 +17,15 @@ def test_disks_memory_and_software(history: Any) -> None:
     assert all(0 < disk.free <= disk.total for disk in found.disks)
     assert 10 << 20 < found.rss < found.memory_total and found.cores >= 1 and found.ledger_rows == 0
     assert found.software["monailabel"] == "0.8.5" and found.software["TopoLabel"]
+
+
+def test_files_that_are_no_studies_are_named(history: Any) -> None:
+    assert machine(history.app).left_out == ()
+    store = history.app.datastore()
+    (Path(history.app.studies) / "ct_0.nrrd").write_bytes(b"")
+    store.refresh()
+    (entry,) = machine(history.app).left_out
+    assert entry.name == "ct_0.nrrd" and "the study 'ct_0.nii.gz' has the same name" in entry.reason
 
 
 def test_the_disk_of_an_archive_is_not_read(history: Any) -> None:
