@@ -1,6 +1,6 @@
 """Seconds until a server answers, and from the request of a training to its first step.
 
-``python -m benchmarks.startup [--against FOLDER]``, where FOLDER is a checkout of another version; the two are started in
+``python -m benchmarks.startup [--against FOLDER]``, where FOLDER is a checkout of another version; both are started in
 turn.
 """
 

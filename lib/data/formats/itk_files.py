@@ -85,7 +85,7 @@ def read_header(path: Path) -> Header:
 
 
 def _slice_origins(reader: sitk.ImageFileReader) -> NDArray[np.float64] | None:
-    """Return the positions of slices that `write_slices` wrote; None if there are none."""
+    """Return the positions of slices that `write_series` wrote; None if there are none."""
     if len(reader.GetSize()) != 3 or not reader.HasMetaDataKey(SLICE_ORIGINS):
         return None
     try:

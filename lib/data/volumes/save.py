@@ -20,8 +20,16 @@ GZIP_LEVEL = 1
 """Labels compress well at any level; higher levels are slower and save little."""
 
 
-def write_slices(volume: Volume, path: Path) -> Path:
-    """Write a volume atomically as NRRD, with its notes and the positions of slices that are not on a regular grid."""
+def write_series(volume: Volume, folder: Path, name: str) -> Path:
+    """Write the volume of a DICOM series atomically as one file, and return it.
+
+    Returns:
+        ``<name>.nii.gz``; or ``<name>.nrrd`` with its notes, and with the positions of its slices if they are not on a
+        regular grid.
+    """
+    if volume.origins is None and not volume.notes:
+        return write_volume(volume.voxels, volume.affine, folder / f"{name}.nii.gz")
+    path = folder / f"{name}.nrrd"
     with replacing(path) as temporary:
         image = _itk_image(volume.voxels, volume.affine)
         if volume.origins is not None:

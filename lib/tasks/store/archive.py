@@ -24,7 +24,7 @@ from lib.data.findings import InputRejected, reject
 from lib.data.formats import load, read_header
 from lib.data.pipeline import SAME_GRID_VOXELS, load_label, write_label
 from lib.data.volumes.geometry import largest_shift
-from lib.data.volumes.save import write_slices, write_volume
+from lib.data.volumes.save import write_series
 from lib.data.volumes.segmentation import read_segmentation
 from lib.data.volumes.segmentation_writer import build_segmentation, segment_from_info
 from lib.records.labels import LabelVersions
@@ -125,10 +125,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         for suffix in SUFFIXES:
             (folder / f"{image_id}{suffix}").unlink(missing_ok=True)
         with tempfile.TemporaryDirectory(prefix="topolabel-") as temporary:
-            if volume.origins is None and not volume.notes:
-                file = write_volume(volume.voxels, volume.affine, Path(temporary) / f"{image_id}.nii.gz")
-            else:
-                file = write_slices(volume, Path(temporary) / f"{image_id}.nrrd")
+            file = write_series(volume, Path(temporary), image_id)
             self.add_image(image_id, str(file), {**self._dicom_info(image_id), READER: True})
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:

@@ -132,7 +132,7 @@ class FolderStore(RecordingStore):
         return {**info, "path": "", "name": f"{image_id}.nii.gz"} if os.path.isdir(info.get("path", "")) else info
 
     def image_file(self, image_id: str) -> str:
-        """Return the image file of a study, empty if there is none; a series is converted to NIfTI.
+        """Return the image file of a study, empty if there is none; a series is converted to one file.
 
         Raises:
             InputRejected: If a series cannot be converted.

@@ -48,7 +48,7 @@ def test_patient_and_modality_are_read_from_the_header(dicom_series: Write, head
     folder = dicom_series(head((12, 10, 6)))
     header = read_header(folder)
     assert (header.shape, header.modality, header.bytes_per_voxel) == ((12, 10, 6), "CT", 2)
-    assert header.findings == ()
+    assert header.notes == () and header.origins is None
     assert dicom.patient_id(folder) == dicom.patient_id(next(folder.iterdir())) == "patient-7"
     (tmp_path / "note.txt").write_text("none")
     assert dicom.patient_id(tmp_path / "note.txt") is None and not dicom.is_dicom(folder)
