@@ -77,11 +77,12 @@ def read_header(path: Path) -> Header:
     name = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     bits = re.search(r"(\d+)-bit", name)
     bytes_per_voxel = int(bits.group(1)) // 8 if bits else 8 if "double" in name or "64" in name else 4
-    return Header(path, "itk", tuple(reader.GetSize()), components, bytes_per_voxel * components, affine)
+    size, metadata = tuple(reader.GetSize()), {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    return Header(path, "itk", size, components, bytes_per_voxel * components, affine, metadata=metadata)
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:
-    """Return the voxels in the shape of the header, first axis fastest."""
+    """Return the voxels in the shape of the header, first axis fastest; values of one voxel are the first axis."""
     try:
         return sitk.GetArrayFromImage(_reader(path).Execute()).T
     except RuntimeError as error:

@@ -1,6 +1,7 @@
 """Header and volume of an image file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ class Header:
         modality: DICOM modality; None for other formats.
         findings: Faults that the reader of the format found.
         details: Data that the reader of the format needs to load the voxels.
+        metadata: Texts of the header by their keys, such as the names of the segments in a NRRD file.
     """
 
     path: Path
@@ -35,6 +37,7 @@ class Header:
     modality: str | None = None
     findings: tuple[Finding, ...] = ()
     details: Any = None
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
