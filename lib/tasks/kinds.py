@@ -98,3 +98,13 @@ KINDS: dict[str, TaskKind] = {SEGMENTATION: Segmentation(), CLICK: Click(), REST
 def kind_of(task: TaskSpec) -> TaskKind:
     """Return the kind of a task."""
     return KINDS[task.kind]
+
+
+def found_label_check(app_dir: str | Path, app: AppSpec) -> FoundLabelCheck:
+    """Return the check of label files that other programs wrote: that of labels submitted to the app's first task."""
+    task = app.tasks[0]
+
+    def check(label: Path, image: Path) -> None:
+        kind_of(task).check_submitted_label(label, image, task)
+
+    return FoundLabelCheck(app_dir, check, f"{task.kind} {hash_labels(task.labels)}")
