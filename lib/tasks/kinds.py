@@ -13,12 +13,14 @@ from lib.data.cases import Case
 from lib.jobs.gate import JudgedCase
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
+from lib.records.card import hash_labels
 from lib.tasks.click.kind import Click
 from lib.tasks.restoration.kind import Restoration
 from lib.tasks.segmentation.kind import Segmentation
 from lib.tasks.segmentation.learn import TrainingRun
 from lib.tasks.serving.served_infer import ServedInfer
-from lib.tasks.spec import CLICK, RESTORATION, SEGMENTATION, TaskSpec
+from lib.tasks.spec import CLICK, RESTORATION, SEGMENTATION, AppSpec, TaskSpec
+from lib.tasks.store.label_check import FoundLabelCheck
 
 
 class TaskKind(Protocol):
@@ -67,7 +69,7 @@ class TaskKind(Protocol):
         ...
 
     def check_submitted_label(
-        self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
+        self, path: Path, image: str | Path, task: TaskSpec, label_info: Any = None
     ) -> NDArray[Any]:
         """Check a submitted label file, rewrite its values in the order of the task's labels, and return them.
 

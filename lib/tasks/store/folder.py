@@ -1,5 +1,6 @@
 """Stores that keep and record every saved label: the base class, and the store in a folder."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
@@ -7,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.datastore.local import LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.records.labels import LabelVersions
 from lib.tasks.store.atomic_datastore import AtomicDatastore
+from lib.tasks.store.final_labels import FINAL, FinalLabels
 from lib.tasks.store.proposals import Proposals
 
 logger = logging.getLogger(__name__)
@@ -86,7 +88,14 @@ class RecordingStore(AtomicDatastore):
 
 
 class FolderStore(RecordingStore):
-    """A folder of studies. A link that points out of it is ignored unless `LINKS_VARIABLE` allows its target."""
+    """A folder of studies. A link that points out of it is ignored unless `LINKS_VARIABLE` allows its target.
+
+    Args:
+        final: The checks of final labels that other programs put there; None without checks. Set by
+            `lib.tasks.store.archive.attach_records`.
+    """
+
+    final: FinalLabels | None = None
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the image file of a study, empty if there is none."""
@@ -120,15 +129,35 @@ class FolderStore(RecordingStore):
         )
         return ""
 
-    def record_unrecorded_labels(self) -> None:
-        """Record final labels that the ledger lacks: those of other programs, or of a server that was killed."""
-        try:
-            with self._saving:
-                for image in self.list_images():
-                    for label in self.label_files(image, DefaultLabelTag.FINAL.value):
-                        self.labels.ensure_recorded(
-                            image, Path(self.get_image_uri(image)), DefaultLabelTag.FINAL.value, label
-                        )
-        except OSError as error:
-            # A read-only disk must not keep the server from showing studies.
-            logger.warning("labels of the store were not compared with the ledger: %s", error)
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
+    ) -> str:
+        """Save a label; see `RecordingStore.save_label`."""
+        saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+        if self.final and label_tag == FINAL:
+            with contextlib.suppress(OSError):  # The label is saved; it is only checked once more.
+                self.final.accept(image_id)
+        return saved
+
+    def refresh(self) -> None:
+        """Read the folder again, and check new labels in the background if a server watches them."""
+        super().refresh()
+        if self.final:
+            self.final.notify()
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        super()._init_from_datastore_file(throw_exception)
+        self._leave_out_refused()
+
+    def _merge_index(self, index: LocalDatastoreModel) -> None:
+        super()._merge_index(index)
+        self._leave_out_refused()
+
+    def _add_non_existing_labels(self, tag: str) -> int:
+        return super()._add_non_existing_labels(tag) - self._leave_out_refused()
+
+    def _leave_out_refused(self) -> int:
+        """Remove refused final labels from the index, so that nothing uses them; return their number."""
+        refused = [label.study for label in self.final.refused] if self.final else []
+        entries = [self._datastore.objects[study] for study in refused if study in self._datastore.objects]
+        return sum(entry.labels.pop(FINAL, None) is not None for entry in entries)
