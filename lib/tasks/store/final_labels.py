@@ -1,10 +1,12 @@
 """Check the final labels that other programs put into a folder store, and leave out those that cannot be used."""
 
+import contextlib
 import filecmp
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +61,8 @@ class FinalLabels:
     def __init__(self, store: AtomicDatastore, labels: LabelVersions, check: FoundLabelCheck, saving: FileLock) -> None:
         self._store, self._labels, self._check, self._saving = store, labels, check, saving
         self._refused: dict[str, RefusedLabel] = {}
-        self._left, self._checking, self._changed = 0, threading.Lock(), threading.Event()
+        self._left, self._changed = 0, threading.Event()
+        self._checking, self._guard = threading.Lock(), threading.Lock()
 
     @property
     def refused(self) -> Sequence[RefusedLabel]:
@@ -71,11 +74,16 @@ class FinalLabels:
         """Number of labels that wait for their check."""
         return self._left
 
-    def accept(self, study: str) -> None:
-        """Note that the store's label of a study was checked before it was saved."""
-        image, files = self._image(study), self._store.label_files(study, FINAL)
-        self._check.put(files, LabelCheck(self._check.facts(image, files)))
-        self._refused = {name: label for name, label in self._refused.items() if name != study}
+    @contextmanager
+    def replacing(self, study: str) -> Iterator[None]:
+        """Accept the label that the block saves for a study: it was checked before."""
+        with self._guard:
+            self._refused = {name: label for name, label in self._refused.items() if name != study}
+        yield
+        with contextlib.suppress(OSError), self._guard:  # The label is saved; without a result it is checked once more.
+            image, files = self._image(study), self._store.label_files(study, FINAL)
+            self._check.put(files, LabelCheck(self._check.facts(image, files)))
+            self._refused = {name: label for name, label in self._refused.items() if name != study}
 
     def notify(self) -> None:
         """Note that files of the store may have changed."""
@@ -109,7 +117,7 @@ class FinalLabels:
             settle_seconds: Files that changed within this time in s are left for the next call.
         """
         with self._checking:
-            end, left = time.monotonic() + seconds, 0
+            end, left, failed = time.monotonic() + seconds, 0, 0
             refused = dict(self._unusable_files())
             for study, files in self._files_by_study().items():
                 check = self._check.find(self._image(study), files)
@@ -118,24 +126,35 @@ class FinalLabels:
                     continue
                 if check is None:
                     check = self._examine(study, files)
+                    if check is None:
+                        failed += 1
+                        continue
                     self._check.put(files, check)
                 if check.finding:
                     refused[study] = RefusedLabel(study, tuple(file.name for file in files), check.finding)
-            self._left = left
+            self._left = left + failed
             self._replace(refused)
         return left
 
     def _replace(self, refused: Mapping[str, RefusedLabel]) -> None:
-        before, self._refused = self._refused, dict(refused)
-        for study, label in refused.items():
+        with self._guard:
+            kept = {study: label for study, label in refused.items() if not self._is_accepted(study)}
+            before, self._refused = self._refused, kept
+        for study, label in kept.items():
             if before.get(study) != label:
                 found, names = label.finding, ", ".join(label.files)
                 logger.warning("%s: %s is not used: %s %s %s", study, names, found.code, found.reason, found.remedy)
-        if before.keys() != refused.keys():
+        if before.keys() != kept.keys():
             self._store.refresh()
 
-    def _examine(self, study: str, files: Sequence[Path]) -> LabelCheck:
-        """Check the label of a study, and record it if it is accepted."""
+    def _is_accepted(self, study: str) -> bool:
+        """Return whether a right label of a study was saved while the others were checked."""
+        files = self._store.label_files(study, FINAL)
+        known = self._check.find(self._image(study), files) if files else None
+        return known is not None and known.finding is None
+
+    def _examine(self, study: str, files: Sequence[Path]) -> LabelCheck | None:
+        """Check the label of a study, and record it if it is accepted; None if it must be checked again later."""
         image, facts = self._image(study), ""
         try:
             facts = self._check.facts(image, files)
@@ -143,14 +162,15 @@ class FinalLabels:
                 return LabelCheck(facts, several_labels(study, files))
             with self._check.checked_copy(image, files[0]) as copy, self._saving:
                 if self._check.facts(image, files) != facts:
-                    return LabelCheck("")  # another label was saved meanwhile, and is checked next
+                    return None  # another label was saved meanwhile
                 self._keep(study, image, files[0], copy)
             return LabelCheck(self._check.facts(image, self._store.label_files(study, FINAL)))
         except InputRejected as rejected:
             return LabelCheck(facts, rejected.findings[0])
         except OSError as error:
-            reason = f"The label cannot be read, or its checked form cannot be kept: {error.strerror or error}."
-            return LabelCheck("", Finding("UNREADABLE", reason, "Check permissions and the disk."))
+            # A disk that cannot be written must not keep the server from showing studies.
+            logger.warning("%s: its final label is checked again later: %s", study, error)
+            return None
 
     def _keep(self, study: str, image: Path, file: Path, copy: Path) -> None:
         """Record an accepted label; if the check changed it, the changed label becomes the final label."""
@@ -158,7 +178,7 @@ class FinalLabels:
             self._labels.ensure_recorded(study, image, FINAL, file)
             return
         found, kept = self._labels.save_copy(study, file), self._labels.save_copy(study, copy)
-        AtomicDatastore.save_label(self._store, study, str(copy), FINAL, {})
+        AtomicDatastore.save_label(self._store, study, str(copy), FINAL, self._store.get_label_info(study, FINAL))
         note = {
             "code": "REWRITTEN",
             "severity": "note",

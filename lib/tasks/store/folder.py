@@ -133,11 +133,9 @@ class FolderStore(RecordingStore):
         self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
     ) -> str:
         """Save a label; see `RecordingStore.save_label`."""
-        saved = super().save_label(image_id, label_filename, label_tag, label_info, *rest)
-        if self.final and label_tag == FINAL:
-            with contextlib.suppress(OSError):  # The label is saved; it is only checked once more.
-                self.final.accept(image_id)
-        return saved
+        checked = self.final.replacing(image_id) if self.final and label_tag == FINAL else contextlib.nullcontext()
+        with checked:
+            return super().save_label(image_id, label_filename, label_tag, label_info, *rest)
 
     def refresh(self) -> None:
         """Read the folder again, and check new labels in the background if a server watches them."""
