@@ -164,7 +164,7 @@ class FinalLabels:
                 if self._check.facts(image, files) != facts:
                     return None  # another label was saved meanwhile
                 self._keep(study, image, files[0], copy)
-            return LabelCheck(self._check.facts(image, self._store.label_files(study, FINAL)))
+                return LabelCheck(self._check.facts(image, self._store.label_files(study, FINAL)))
         except InputRejected as rejected:
             return LabelCheck(facts, rejected.findings[0])
         except OSError as error:

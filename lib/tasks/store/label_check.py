@@ -14,6 +14,7 @@ from lib.records.label_checks import LabelCheck, LabelChecks
 
 logger = logging.getLogger(__name__)
 
+NOT_CHECKED = "NOT_CHECKED"
 REVISION = 1
 """Number of these checks; labels are checked again after it changes."""
 
@@ -50,8 +51,9 @@ class FoundLabelCheck:
             return None  # a file is gone, or cannot be read: the check reports it
 
     def put(self, files: Sequence[Path], check: LabelCheck) -> None:
-        """Keep the result for the label files of an image."""
-        self.results.put({_key(files): check})
+        """Keep the result for the label files of an image; a check that failed by itself is made again next time."""
+        if check.finding is None or check.finding.code != NOT_CHECKED:
+            self.results.put({_key(files): check})
 
     @contextmanager
     def checked_copy(self, image: Path, label: Path) -> Iterator[Path]:
@@ -61,19 +63,23 @@ class FoundLabelCheck:
             image: File of the image.
             label: The label's file; it stays as it is.
         Raises:
-            InputRejected: If the label cannot be used, NOT_CHECKED if the check itself fails.
+            InputRejected: If the label cannot be used, `NOT_CHECKED` if the check itself fails.
+            OSError: If the disk takes no copy.
         """
         with tempfile.TemporaryDirectory(prefix="topolabel-") as folder:
             copy = Path(folder) / f"{stem(image)}{label.name.removeprefix(stem(label))}"
             try:
                 shutil.copyfile(label, copy)
                 self._check(copy, image)
-            except InputRejected:
+            except PermissionError as error:
+                reason = f"The server may not read the label '{label.name}'."
+                raise reject("UNREADABLE", reason, "Give the user that runs the server read permission.") from error
+            except (InputRejected, OSError):
                 raise
             except Exception as error:
                 logger.exception("the check of the label %s failed", label)
                 reason = f"The label '{label.name}' cannot be checked ({type(error).__name__}: {error})."
-                raise reject("NOT_CHECKED", reason, "Read the server's log, and export the label again.") from error
+                raise reject(NOT_CHECKED, reason, "Read the server's log, and export the label again.") from error
             yield copy
 
 

@@ -195,6 +195,21 @@ def test_a_file_that_may_still_be_written_waits(airway: Path, studies: Path, by_
     assert final.check_all() == 0 and "p1" in names(final)
 
 
+def test_a_label_that_cannot_be_recorded_waits(airway: Path, studies: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full or read-only disk must not keep the server from showing studies."""
+    store, final = open_store(airway, studies)
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(30, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LabelVersions, "ensure_recorded", fail)
+        assert final.check_all() == 0 and final.left == len(RIGHT)
+        assert names(final) == sorted(REFUSED) and set(RIGHT) <= set(store.get_labeled_images())
+    final.check_all()
+    assert final.left == 0 and len(store.labels.ledger.rows("label")) == len(RIGHT)
+
+
 def test_a_label_that_appears_is_checked_in_the_background(
     airway: Path, studies: Path, by_hand: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

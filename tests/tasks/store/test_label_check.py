@@ -30,7 +30,12 @@ def test_the_check_gets_a_copy_named_after_the_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "code"), [(reject("LABEL_GRID", "a", "b"), "LABEL_GRID"), (RuntimeError("broken"), "NOT_CHECKED")]
+    ("error", "code"),
+    [
+        (reject("LABEL_GRID", "a", "b"), "LABEL_GRID"),
+        (PermissionError(13, "denied"), "UNREADABLE"),
+        (RuntimeError("broken"), "NOT_CHECKED"),
+    ],
 )
 def test_a_check_that_fails_is_a_reason_to_refuse(tmp_path: Path, error: Exception, code: str) -> None:
     image, label = files(tmp_path)
@@ -38,9 +43,21 @@ def test_a_check_that_fails_is_a_reason_to_refuse(tmp_path: Path, error: Excepti
     def check(copy: Path, of: Path) -> None:
         raise error
 
-    with pytest.raises(InputRejected) as caught, FoundLabelCheck(tmp_path, check, "").checked_copy(image, label):
+    found = FoundLabelCheck(tmp_path, check, "")
+    with pytest.raises(InputRejected) as caught, found.checked_copy(image, label):
         pass
     assert caught.value.findings[0].code == code and caught.value.findings[0].remedy
+    found.put([label], LabelCheck(found.facts(image, [label]), caught.value.findings[0]))
+    assert (found.find(image, [label]) is None) == (code == "NOT_CHECKED"), "a failed check is made again"
+
+
+def test_a_full_disk_is_no_reason_to_refuse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lib.tasks.store.label_check.shutil.copyfile", fail)
+    with pytest.raises(OSError, match="No space"):
+        FoundLabelCheck(tmp_path, lambda *_: None, "").checked_copy(*files(tmp_path)).__enter__()
 
 
 def test_a_result_ends_with_a_change_of_label_image_or_schema(tmp_path: Path) -> None:
