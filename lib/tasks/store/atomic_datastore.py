@@ -54,6 +54,11 @@ class AtomicDatastore(LocalDatastore):
         names = [f"{image_id}{pattern.lstrip('*')}" for pattern in self._extensions]
         return [folder / name for name in names if (folder / name).is_file()]
 
+    def image_file(self, image_id: str) -> Path:
+        """Return the file of an image as the index names it; unlike `get_image_uri`, it follows no link."""
+        image = self._datastore.objects.get(image_id)
+        return Path(self._datastore.image_path()) / f"{image_id}{image.image.ext if image else ''}"
+
     def label_folder(self, label_tag: str) -> Path:
         """Return the folder of the labels with a tag."""
         return Path(self._datastore.label_path(label_tag))

@@ -81,7 +81,7 @@ class FinalLabels:
             self._refused = {name: label for name, label in self._refused.items() if name != study}
         yield
         with contextlib.suppress(OSError), self._guard:  # The label is saved; without a result it is checked once more.
-            image, files = self._image(study), self._store.label_files(study, FINAL)
+            image, files = self._store.image_file(study), self._store.label_files(study, FINAL)
             self._check.put(files, LabelCheck(self._check.facts(image, files)))
             self._refused = {name: label for name, label in self._refused.items() if name != study}
 
@@ -118,9 +118,9 @@ class FinalLabels:
         """
         with self._checking:
             end, left, failed = time.monotonic() + seconds, 0, 0
-            refused = dict(self._unusable_files())
-            for study, files in self._files_by_study().items():
-                check = self._check.find(self._image(study), files)
+            by_study, refused = self._scan()
+            for study, files in by_study.items():
+                check = self._check.find(self._store.image_file(study), files)
                 if check is None and (time.monotonic() > end or _is_fresh(files, settle_seconds)):
                     left += 1
                     continue
@@ -150,12 +150,12 @@ class FinalLabels:
     def _is_accepted(self, study: str) -> bool:
         """Return whether a right label of a study was saved while the others were checked."""
         files = self._store.label_files(study, FINAL)
-        known = self._check.find(self._image(study), files) if files else None
+        known = self._check.find(self._store.image_file(study), files) if files else None
         return known is not None and known.finding is None
 
     def _examine(self, study: str, files: Sequence[Path]) -> LabelCheck | None:
         """Check the label of a study, and record it if it is accepted; None if it must be checked again later."""
-        image, facts = self._image(study), ""
+        image, facts = self._store.image_file(study), ""
         try:
             facts = self._check.facts(image, files)
             if len(files) > 1:
@@ -187,26 +187,16 @@ class FinalLabels:
         }
         self._labels.record(study, image, FINAL, kept, Origin(source=FOUND, findings=[note]), also=[found])
 
-    def _image(self, study: str) -> Path:
-        return Path(self._store.get_image_uri(study))
-
-    def _files_by_study(self) -> dict[str, list[Path]]:
-        found: dict[str, list[Path]] = {}
-        studies = set(self._store.list_images())
+    def _scan(self) -> tuple[dict[str, list[Path]], dict[str, RefusedLabel]]:
+        """Return the files of each study, and the files that are no label of a study by what they are named after."""
+        studies, files, others = set(self._store.list_images()), dict[str, list[Path]](), dict[str, RefusedLabel]()
         for path, study in self._store.found_files(FINAL):
             if study in studies:
-                found.setdefault(study, []).append(path)
-        return found
-
-    def _unusable_files(self) -> list[tuple[str, RefusedLabel]]:
-        """Return the files that are no label of a study, by the name that they have in place of a study's name."""
-        studies = set(self._store.list_images())
-        found = [
-            (study, RefusedLabel(study, (path.name,), _no_study(study, path, studies)))
-            for path, study in self._store.found_files(FINAL)
-            if study not in studies
-        ]
-        return found + [(name, RefusedLabel(name, (name,), _no_label(name))) for name in self._store.other_files(FINAL)]
+                files.setdefault(study, []).append(path)
+            else:
+                others[study] = RefusedLabel(study, (path.name,), _no_study(study, path, studies))
+        others |= {name: RefusedLabel(name, (name,), _no_label(name)) for name in self._store.other_files(FINAL)}
+        return files, others
 
 
 def _is_fresh(files: Sequence[Path], seconds: float) -> bool:

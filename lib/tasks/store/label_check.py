@@ -1,6 +1,7 @@
 """Check a label file that another program wrote as a submitted label is checked, without changing the file."""
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -90,4 +91,4 @@ def several_labels(study: str, files: Sequence[Path]) -> Finding:
 
 
 def _key(files: Sequence[Path]) -> str:
-    return str(files[0].resolve())
+    return os.path.abspath(files[0])
