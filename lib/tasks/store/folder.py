@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -96,6 +97,8 @@ class FolderStore(RecordingStore):
     """
 
     final: FinalLabels | None = None
+    # The watcher and the check of labels both read the folder again; MONAI Label iterates over what the other changes.
+    _refreshing = threading.RLock()
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the image file of a study, empty if there is none."""
@@ -139,7 +142,8 @@ class FolderStore(RecordingStore):
 
     def refresh(self) -> None:
         """Read the folder again, and check new labels in the background if a server watches them."""
-        super().refresh()
+        with self._refreshing:
+            super().refresh()
         if self.final:
             self.final.notify()
 
@@ -157,5 +161,8 @@ class FolderStore(RecordingStore):
     def _leave_out_refused(self) -> int:
         """Remove refused final labels from the index, so that nothing uses them; return their number."""
         refused = [label.study for label in self.final.refused] if self.final else []
-        entries = [self._datastore.objects[study] for study in refused if study in self._datastore.objects]
-        return sum(entry.labels.pop(FINAL, None) is not None for entry in entries)
+        objects = self._datastore.objects
+        entries = [objects[study] for study in refused if study in objects and FINAL in objects[study].labels]
+        for entry in entries:  # A new dict: another thread may be reading the former one.
+            entry.labels = {tag: label for tag, label in entry.labels.items() if tag != FINAL}
+        return len(entries)
