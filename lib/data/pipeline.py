@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
 from lib.data.files.tables import SpecError, build_dataclass, check_choice
-from lib.data.findings import reject
-from lib.data.formats import Volume, load, read_header
+from lib.data.formats import Volume, load
+from lib.data.labels.label_file import read_label
+from lib.data.labels.values import IGNORE as IGNORE  # many modules take it from here
 from lib.data.volumes.body import body_box
 from lib.data.volumes.grid import Grid
 from lib.data.volumes.restore import restore
@@ -24,10 +24,6 @@ from lib.data.volumes.straight import StraightGrid
 
 logger = logging.getLogger(__name__)
 
-IGNORE = 255
-"""Label value of voxels that losses and metrics leave out."""
-SAME_GRID_VOXELS = 0.5
-"""Largest distance in voxels between the corners of a label and the corners of its image."""
 WINDOW = "window"
 INTENSITIES = (WINDOW,)
 """Accepted ways to map stored intensities to [0, 1]."""
@@ -196,30 +192,10 @@ def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -
         shape: Shape of the image, ``(X, Y)`` or ``(X, Y, Z)``.
         affine: Affine of the image, ``(4, 4)``, voxel index to RAS+ mm.
     Raises:
-        InputRejected: If the file cannot be opened, is not on the grid of the image, or holds other values than labels.
+        InputRejected: If the file cannot be opened, is not on the grid of the image, names its segments, or holds other
+            values than labels; see `lib.data.labels.label_file.read_label`.
     """
-    header = read_header(path)
-    # Voxels are loaded only if the header's shape fits, so a header that announces a huge array costs nothing.
-    fits = prod(header.shape) == prod(shape) and header.components == 1
-    label = load(path, header) if fits else None
-    if label is None or not _corner_drift(label, shape, affine) <= SAME_GRID_VOXELS:
-        reason = f"The label '{Path(path).name}' {header.shape} is not on the grid {shape} of its image."
-        raise reject("LABEL_GRID", reason, "Export the label again with the image as reference geometry.")
-    voxels = np.rint(label.voxels)
-    if not (voxels.min() >= 0 and voxels.max() <= IGNORE):
-        reason = f"The label '{Path(path).name}' holds values from {voxels.min():g} to {voxels.max():g}."
-        raise reject("LABEL_VALUES", reason, f"Use label values from 0 to {IGNORE}; {IGNORE} marks voxels to ignore.")
-    return voxels.astype(np.uint8).reshape(shape)
-
-
-def _corner_drift(label: Volume, shape: tuple[int, ...], affine: NDArray[Any]) -> float:
-    """Return the largest distance in voxels between a corner of the image and the same corner of the label."""
-    if (*label.voxels.shape, 1)[:3] != (*shape, 1)[:3]:
-        return float("inf")
-    sizes = np.array((*shape, 1)[:3])
-    corners = np.stack(np.meshgrid(*[(0, n - 1) for n in sizes]), -1).reshape(-1, 3)
-    moved = _transform(np.linalg.inv(affine) @ label.affine, corners)
-    return float(np.abs(moved - corners).max())
+    return read_label(path, shape, affine).voxels
 
 
 def apply_window(intensities: Tensor, window: Sequence[float]) -> Tensor:

@@ -6,7 +6,7 @@ of a file is the hash of its content, so a file is never overwritten with other 
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -81,7 +81,9 @@ class LabelVersions:
                 shutil.copyfile(label, file)
         return target
 
-    def record(self, image: str, image_path: Path, tag: str, kept: Path, origin: Origin) -> Row:
+    def record(
+        self, image: str, image_path: Path, tag: str, kept: Path, origin: Origin, *, also: Iterable[Path] = ()
+    ) -> Row:
         """Add a saved label to the ledger.
 
         Args:
@@ -90,10 +92,11 @@ class LabelVersions:
             tag: Tag of the label, such as "final".
             kept: Copy of the label, as returned by `save_copy`.
             origin: Origin of the label.
+            also: Other copies that belong to the label, such as the file that it was made from.
         """
-        digest = stem(kept)
+        digest, files = stem(kept), {self._relative(path): stem(path) for path in (kept, *also)}
         body = {"tag": tag, "image": self.hash(image_path), "label": digest, **asdict(origin)}
-        return self.ledger.append("label", image, body | {"files": {self._relative(kept): digest}})
+        return self.ledger.append("label", image, body | {"files": files})
 
     def ensure_recorded(self, image: str, image_path: Path, tag: str, label: Path) -> Path:
         """Return the saved copy of a label of the store; copy and record the label first if the ledger lacks it.
@@ -120,8 +123,9 @@ class LabelVersions:
     def newest(self, image: str, tag: str) -> Path | None:
         """Return the file of the label that was recorded last; None without a label or after its removal."""
         rows = [row for row in self.ledger.rows("label", image) if row.body["tag"] == tag]
-        files = rows[-1].body.get("files", {}) if rows else {}
-        return next((self.app_dir / name for name in files), None)
+        body = rows[-1].body if rows else {}
+        kept = (name for name, digest in body.get("files", {}).items() if digest == body.get("label"))
+        return next((self.app_dir / name for name in kept), None)
 
     def hash(self, path: Path) -> str:
         """Return `hash_file` of a path; the result for an unchanged file is cached."""

@@ -21,12 +21,14 @@ from lib.records.leases import Leases
 from lib.records.ledger import Ledger
 from lib.tasks.jobs.queued_tasks import route_tasks_to_queue, running_first
 from lib.tasks.jobs.service import Service
-from lib.tasks.kinds import TaskKind, kind_of
+from lib.tasks.kinds import TaskKind, found_label_check, kind_of
 from lib.tasks.segmentation.batch_infer import SequentialBatchInfer
 from lib.tasks.serving.models import apply_last_decision
+from lib.tasks.serving.priority import lower_thread_priority
 from lib.tasks.serving.served_infer import QUEUED, ServedInfer
 from lib.tasks.spec import RANDOM, AppSpec, load_app, scored_strategies
 from lib.tasks.store.archive import attach_records
+from lib.tasks.store.final_labels import START_SECONDS
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
 from lib.tasks.strategies.case_scores import CaseScores
@@ -66,9 +68,10 @@ class TopoLabelApp(MONAILabelApp):
         """Return the store of studies, which records every saved label."""
         self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals(self.is_blank)
         names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
-        store = attach_records(self._studies(), LabelVersions(self.app_dir, self.ledger), self.proposals, names)
-        if isinstance(store, FolderStore):
-            store.record_unrecorded_labels()
+        versions, check = LabelVersions(self.app_dir, self.ledger), found_label_check(self.app_dir, self.spec)
+        store = attach_records(self._studies(), versions, self.proposals, names, check)
+        if isinstance(store, FolderStore) and store.final:
+            store.final.check_all(seconds=START_SECONDS)
         return store
 
     def infer(self, request: dict[str, Any], datastore: Datastore | None = None) -> dict[str, Any]:
@@ -124,6 +127,9 @@ class TopoLabelApp(MONAILabelApp):
         super().on_init_complete()
         route_tasks_to_queue(self)
         Service(self).start()
+        store = self.datastore()
+        if isinstance(store, FolderStore) and store.final:
+            store.final.watch(lower_thread_priority)
 
     def init_infers(self) -> dict[str, InferTask]:
         """Return one infer task per task, and three per click task."""

@@ -13,12 +13,14 @@ from lib.data.cases import Case
 from lib.jobs.gate import JudgedCase
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
+from lib.records.card import hash_labels
 from lib.tasks.click.kind import Click
 from lib.tasks.restoration.kind import Restoration
 from lib.tasks.segmentation.kind import Segmentation
 from lib.tasks.segmentation.learn import TrainingRun
 from lib.tasks.serving.served_infer import ServedInfer
-from lib.tasks.spec import CLICK, RESTORATION, SEGMENTATION, TaskSpec
+from lib.tasks.spec import CLICK, RESTORATION, SEGMENTATION, AppSpec, TaskSpec
+from lib.tasks.store.label_check import FoundLabelCheck
 
 
 class TaskKind(Protocol):
@@ -69,7 +71,7 @@ class TaskKind(Protocol):
         ...
 
     def check_submitted_label(
-        self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
+        self, path: Path, image: str | Path, task: TaskSpec, label_info: Any = None
     ) -> NDArray[Any]:
         """Check a submitted label file, rewrite its values in the order of the task's labels, and return them.
 
@@ -100,3 +102,13 @@ KINDS: dict[str, TaskKind] = {SEGMENTATION: Segmentation(), CLICK: Click(), REST
 def kind_of(task: TaskSpec) -> TaskKind:
     """Return the kind of a task."""
     return KINDS[task.kind]
+
+
+def found_label_check(app_dir: str | Path, app: AppSpec) -> FoundLabelCheck:
+    """Return the check of label files that other programs wrote: that of labels submitted to the app's first task."""
+    task = app.tasks[0]
+
+    def check(label: Path, image: Path) -> None:
+        kind_of(task).check_submitted_label(label, image, task)
+
+    return FoundLabelCheck(app_dir, check, f"{task.kind} {hash_labels(task.labels)}")

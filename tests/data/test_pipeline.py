@@ -121,7 +121,7 @@ def test_voxels_of_a_label_with_another_shape_are_not_loaded(
     volume = check(nifti(head()))
     small = tmp_path / "label.nii"
     nib.save(nib.Nifti1Image(np.zeros((2, 2, 2), np.uint8), np.eye(4)), small)
-    monkeypatch.setattr("lib.data.pipeline.load", lambda *_: pytest.fail("the label was loaded"))
+    monkeypatch.setattr("lib.data.labels.label_file.load_layers", lambda *_: pytest.fail("the label was loaded"))
     with pytest.raises(InputRejected, match="LABEL_GRID"):
         load_label(small, volume.voxels.shape, volume.affine)
 

@@ -2,8 +2,10 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from lib.data.findings import reject
 from lib.data.formats import dicom, itk_files, nifti
@@ -17,7 +19,7 @@ SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, *DICOM_SUFFIXES)
 _READERS = {"nifti": nifti, "itk": itk_files, "dicom": dicom}
 _PACKED_RATIO = {"nifti": DEFLATE_RATIO, "itk": PICTURE_RATIO, "dicom": PICTURE_RATIO}
 
-__all__ = ["SUFFIXES", "Header", "Volume", "format_of", "load", "read_header", "stem"]
+__all__ = ["SUFFIXES", "Header", "Volume", "format_of", "load", "load_layers", "read_header", "stem"]
 
 
 def stem(path: Path) -> str:
@@ -82,13 +84,29 @@ def load(path: str | Path, header: Header | None = None) -> Volume:
     """
     path = Path(path)
     header = header or read_header(path)
+    return Volume(_read_voxels(path, header).reshape(header.spatial_shape, order="F"), header.affine, header)
+
+
+def load_layers(path: str | Path, header: Header) -> tuple[NDArray[Any], ...]:
+    """Return the values of each voxel as one array per value: the layers of a segmentation with several layers.
+
+    Args:
+        path: A file.
+        header: Its header.
+    Returns:
+        One array for each of the header's components, as `load` returns the voxels of a file with one.
+    Raises:
+        InputRejected: As `load`.
+    """
+    voxels = _read_voxels(Path(path), header)
+    return tuple(voxels.reshape((header.components, *header.spatial_shape), order="F"))
+
+
+def _read_voxels(path: Path, header: Header) -> NDArray[Any]:
     check_claim(header, _PACKED_RATIO[header.kind])
     try:
         voxels = _READERS[header.kind].read_voxels(path, header)
     except OSError as error:
         remedy = "Check permissions and the disk."
         raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", remedy) from error
-    voxels = voxels.reshape(header.spatial_shape, order="F")
-    if voxels.dtype not in (np.uint8, np.int16):
-        voxels = voxels.astype(np.float32)
-    return Volume(voxels, header.affine, header)
+    return voxels if voxels.dtype in (np.uint8, np.int16) else voxels.astype(np.float32)

@@ -1,6 +1,7 @@
 """Read NRRD, MetaImage, PNG and JPEG files with ITK, and convert LPS to RAS+."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,25 +79,25 @@ def read_header(path: Path) -> Header:
     name = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     bits = re.search(r"(\d+)-bit", name)
     bytes_per_voxel = int(bits.group(1)) // 8 if bits else 8 if "double" in name or "64" in name else 4
-    size, origins = tuple(reader.GetSize()), _slice_origins(reader)
-    stored = bytes_per_voxel * components
-    notes = (reader.GetMetaData(NOTES),) if reader.HasMetaDataKey(NOTES) else ()
-    return Header(path, "itk", size, components, stored, affine, origins=origins, notes=notes)
+    size, stored = tuple(reader.GetSize()), bytes_per_voxel * components
+    metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    origins, notes = _slice_origins(size, metadata), tuple(filter(None, [metadata.get(NOTES)]))
+    return Header(path, "itk", size, components, stored, affine, metadata=metadata, origins=origins, notes=notes)
 
 
-def _slice_origins(reader: sitk.ImageFileReader) -> NDArray[np.float64] | None:
+def _slice_origins(size: tuple[int, ...], metadata: Mapping[str, str]) -> NDArray[np.float64] | None:
     """Return the positions of slices that `write_series` wrote; None if there are none."""
-    if len(reader.GetSize()) != 3 or not reader.HasMetaDataKey(SLICE_ORIGINS):
+    if len(size) != 3 or SLICE_ORIGINS not in metadata:
         return None
     try:
-        origins = np.array(reader.GetMetaData(SLICE_ORIGINS).split(), np.float64).reshape(-1, 3)
+        origins = np.array(metadata[SLICE_ORIGINS].split(), np.float64).reshape(-1, 3)
     except ValueError:
         return None
-    return origins if len(origins) == reader.GetSize()[2] and np.isfinite(origins).all() else None
+    return origins if len(origins) == size[2] and np.isfinite(origins).all() else None
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:
-    """Return the voxels in the shape of the header, first axis fastest."""
+    """Return the voxels in the shape of the header, first axis fastest; values of one voxel are the first axis."""
     try:
         return sitk.GetArrayFromImage(_reader(path).Execute()).T
     except RuntimeError as error:

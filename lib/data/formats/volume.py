@@ -1,6 +1,7 @@
 """Header and volume of an image file."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ class Header:
         origins: Position of the first voxel of each slice, ``(Z, 3)`` in RAS+ mm, if slices are shifted sideways or
             unevenly spaced; `affine` then places the first and the last slice exactly. None for a regular grid.
         notes: Facts about the image that its users should know, such as a tilted gantry.
+        metadata: Texts of the header by their keys, such as the names of the segments in a NRRD file.
     """
 
     path: Path
@@ -41,6 +43,7 @@ class Header:
     details: Any = None
     origins: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:

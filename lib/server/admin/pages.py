@@ -61,11 +61,13 @@ def show_version(request: Request, app: App, user: Reviewer, task: str, name: st
 
 @router.get("/labels")
 def show_labels(request: Request, app: App, user: Reviewer, before: int = 0, findings: bool = False) -> HTMLResponse:
-    """Show the newest labels with their findings and pictures."""
+    """Show the files that are not used as labels, and the newest labels with their findings and pictures."""
     rows = labels.window(app.ledger)
     newest = labels.saved(rows, before=max(before, 0), count=LABELS_SHOWN, with_findings=findings)
     more = bool(newest) and bool(labels.saved(rows, before=newest[-1].row.seq, count=1, with_findings=findings))
+    refused, waiting = labels.not_used(app.datastore())
     facts = {"saved": newest, "more": more, "with_findings": findings, "window": labels.WINDOW_ROWS}
+    facts |= {"refused": refused, "waiting": waiting}
     return render(request, "labels.html", app=app.spec.name, **facts)
 
 

@@ -12,10 +12,12 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
 from lib.data.formats import stem
+from lib.data.labels.names import describe_values
+from lib.records.labels import SUBMITTED
 from lib.server.guard.names import check_name
 from lib.server.guard.values import read_object
 from lib.server.refusals import Refused
-from lib.server.routes.quarantine import quarantine_rejected
+from lib.server.routes.quarantine import quarantine_failed
 from lib.server.routes.request import (
     FILE_EXECUTOR,
     Annotator,
@@ -29,6 +31,7 @@ from lib.server.routes.request import (
     user_fields,
 )
 from lib.tasks.kinds import kind_of
+from lib.tasks.store.proposals import SOURCE
 
 SERVER_KEYS = ("strategy", "ts", "name", "path")
 """Keys that the server itself writes to the info of an image or a label."""
@@ -81,17 +84,19 @@ async def save_label(
     check_name(tag, "tag")
 
     def work(_: float) -> dict[str, Any]:
-        options = read_object(params)
-        uri = image_path(app, image)
-        with uploaded(label, image, stored_suffixes(app)) as path:
-            sent, task = options.get("label_info"), app.spec.tasks[0]
-            kind = kind_of(task)
-            with quarantine_rejected(app.app_dir, image, path):
-                voxels = kind.check_submitted_label(path, uri, task, sent if isinstance(sent, list) else [])
-                findings = kind.inspect_label(voxels, uri, task)
-                client_findings = options.get("findings")
-                options["findings"] = [*(client_findings if isinstance(client_findings, list) else []), *findings]
-                saved = app.datastore().save_label(image, str(path), tag, options | user_fields(user))
+        uri, task = image_path(app, image), app.spec.tasks[0]
+        kind = kind_of(task)
+        with uploaded(label, image, stored_suffixes(app)) as path, quarantine_failed(app.app_dir, image, path):
+            options = read_object(params)
+            sent = options.get("label_info")
+            voxels = kind.check_submitted_label(path, uri, task, sent)
+            if sent:  # The saved file has the values of the app, whatever the sent file had.
+                options["label_info"] = describe_values(sent, task.label_values)
+            findings = kind.inspect_label(voxels, uri, task)
+            client_findings = options.get("findings")
+            options["findings"] = [*(client_findings if isinstance(client_findings, list) else []), *findings]
+            facts = options | user_fields(user) | {SOURCE: SUBMITTED}
+            saved = app.datastore().save_label(image, str(path), tag, facts)
         if tag == DefaultLabelTag.FINAL.value:
             app.release_lease(image)
         return {**(app.on_save_label(image, saved) or {}), "image": image, "label": saved, "findings": findings}

@@ -77,7 +77,7 @@ def image_file(app: TopoLabelApp, image: str) -> str:
         InputRejected: If a series cannot be converted.
     """
     path, store = image_path(app, image), app.datastore()
-    return store.image_file(image) if isinstance(store, FolderStore) else path
+    return store.file_to_download(image) if isinstance(store, FolderStore) else path
 
 
 def label_path(app: TopoLabelApp, image: str, tag: str) -> str:

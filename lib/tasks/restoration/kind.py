@@ -51,7 +51,7 @@ class Restoration:
         return {}
 
     def check_submitted_label(
-        self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
+        self, path: Path, image: str | Path, task: TaskSpec, label_info: Any = None
     ) -> NDArray[Any]:
         """Return the counts of a standard scan, after checking that it matches its rapid scan.
 

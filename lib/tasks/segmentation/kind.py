@@ -56,7 +56,7 @@ class Segmentation:
         return {"dice": DicePerClass(task.label_values)}
 
     def check_submitted_label(
-        self, path: Path, image: str | Path, task: TaskSpec, label_info: Sequence[Mapping[str, Any]] = ()
+        self, path: Path, image: str | Path, task: TaskSpec, label_info: Any = None
     ) -> NDArray[Any]:
         """Check a submitted label; see `submission.check_submitted_label`."""
         from lib.tasks.segmentation.submission import check_submitted_label

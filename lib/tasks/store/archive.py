@@ -16,7 +16,7 @@ from filelock import FileLock
 from monailabel.config import settings
 from monailabel.datastore.dicom import DICOMWebDatastore
 from monailabel.datastore.utils.dicom import dicom_web_download_series
-from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
+from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from pydicom.dataset import Dataset
 
@@ -30,12 +30,13 @@ from lib.data.volumes.segmentation_writer import build_segmentation, segment_fro
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
 from lib.tasks.store.atomic_datastore import AtomicDatastore
-from lib.tasks.store.folder import RecordingStore
+from lib.tasks.store.final_labels import FINAL, FinalLabels
+from lib.tasks.store.folder import FolderStore, RecordingStore
+from lib.tasks.store.label_check import FoundLabelCheck
 from lib.tasks.store.proposals import Proposals
 
 logger = logging.getLogger(__name__)
 
-FINAL = DefaultLabelTag.FINAL.value
 SUFFIXES = (".nii.gz", ".nrrd")
 """Suffixes of converted series."""
 READER = "read_by_positions"
@@ -295,7 +296,11 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
 
 
 def attach_records(
-    store: Datastore, labels: LabelVersions, proposals: Proposals, names: Mapping[int, str] | None = None
+    store: Datastore,
+    labels: LabelVersions,
+    proposals: Proposals,
+    names: Mapping[int, str] | None = None,
+    check: FoundLabelCheck | None = None,
 ) -> Datastore:
     """Return the store, changed so that it keeps and records every label that is saved to it.
 
@@ -304,6 +309,7 @@ def attach_records(
         labels: Keeps the versions of labels and records them in the ledger.
         proposals: The latest proposals of the server.
         names: Class name of each label value, for DICOM SEG.
+        check: The check of labels that other programs put into a folder; None for no check.
     """
     if isinstance(store, DICOMWebDatastore):
         # MONAI Label hard-codes the class of its DICOMweb store, so the class of the finished object is changed here.
@@ -317,6 +323,8 @@ def attach_records(
         with contextlib.suppress(OSError):  # Saving a label reports this error.
             (labels.app_dir / FOLDER).mkdir(parents=True, exist_ok=True)
         store.watch_moves()
+    if isinstance(store, FolderStore) and check:
+        store.final = FinalLabels(store, labels, check, store._saving)
     return store
 
 

@@ -58,15 +58,42 @@ class AtomicDatastore(LocalDatastore):
         names = dict.fromkeys(f"{image_id}{suffix}" for suffix in suffixes)
         return [folder / name for name in names if (folder / name).is_file()]
 
+    def image_file(self, image_id: str) -> Path:
+        """Return the file of an image as the index names it; unlike `get_image_uri`, it follows no link."""
+        image = self._datastore.objects.get(image_id)
+        return Path(self._datastore.image_path()) / f"{image_id}{image.image.ext if image else ''}"
+
+    def label_folder(self, label_tag: str) -> Path:
+        """Return the folder of the labels with a tag."""
+        return Path(self._datastore.label_path(label_tag))
+
+    def found_files(self, label_tag: str) -> list[tuple[Path, str]]:
+        """Return the label files in the folder of a tag, each with the name of the image that it is named after."""
+        folder = self.label_folder(label_tag)
+        names = self._list_files(str(folder), self._extensions) if folder.is_dir() else {}
+        return [(folder / name, self._to_id(name)[0]) for name in sorted(names) if not name.startswith(".")]
+
+    def other_files(self, label_tag: str) -> list[str]:
+        """Return the names of the other files in the folder of a tag; hidden files are left out."""
+        folder = self.label_folder(label_tag)
+        files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
+        patterns = [pattern.lstrip("*") for pattern in self._extensions]
+        return sorted(name for name in files if name[0] != "." and not name.lower().endswith(tuple(patterns)))
+
     def watch_moves(self) -> None:
-        """Watch for files that another process replaces by a move, which MONAI Label's watcher does not notice."""
+        """Watch for files that another process moves here or has written, which MONAI Label's watcher does not."""
         if self._auto_reload:
             self._handler.on_moved = self._on_moved
+            self._handler.on_closed = self._on_closed
 
     def _on_moved(self, event: Any) -> None:
         if event.dest_path == self._datastore_config_path:
             self._init_from_datastore_file()
         else:
+            self.refresh()
+
+    def _on_closed(self, event: Any) -> None:
+        if event.src_path != self._datastore_config_path:
             self.refresh()
 
     def _update_datastore_file(self, lock: bool = True) -> None:

@@ -1,5 +1,6 @@
 """Stores that keep and record every saved label: the base class, and the store in a folder."""
 
+import contextlib
 import logging
 import os
 import tempfile
@@ -11,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
-from monailabel.interfaces.datastore import DefaultLabelTag
+from monailabel.datastore.local import LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException
 
 from lib.data.formats import dicom
 from lib.data.listing import WAIT, LeftOut, is_visible, list_studies, split_suffix
 from lib.records.labels import LabelVersions
 from lib.tasks.store.atomic_datastore import AtomicDatastore
+from lib.tasks.store.final_labels import FINAL, FinalLabels
 from lib.tasks.store.proposals import Proposals
 from lib.tasks.store.series import series_file
 
@@ -112,14 +114,18 @@ class FolderStore(RecordingStore):
     left_out: tuple[LeftOut, ...] = ()
     """Entries of the folder that are no studies, with the reasons."""
     _next_listing: threading.Timer | None = None
+    final: FinalLabels | None = None
+    """The checks of final labels that other programs put there; None without checks. Set by `attach_records`."""
+    # The watcher and the check of labels both read the folder again; MONAI Label iterates over what the other changes.
+    _refreshing = threading.RLock()
 
     def __init__(self, path: str, *, series: bool = True, **options: Any) -> None:
         self._series = series
         super().__init__(path, **options)
 
     def get_image(self, image_id: str, params: Any = None) -> BytesIO | None:
-        """Return the content of the file of a study; see `image_file`."""
-        file = self.image_file(image_id)
+        """Return the content of the file of a study; see `file_to_download`."""
+        file = self.file_to_download(image_id)
         return BytesIO(Path(file).read_bytes()) if file else None
 
     def get_image_uri(self, image_id: str) -> str:
@@ -131,7 +137,7 @@ class FolderStore(RecordingStore):
         info = super().get_image_info(image_id)
         return {**info, "path": "", "name": f"{image_id}.nii.gz"} if os.path.isdir(info.get("path", "")) else info
 
-    def image_file(self, image_id: str) -> str:
+    def file_to_download(self, image_id: str) -> str:
         """Return the image file of a study, empty if there is none; a series is converted to one file.
 
         Raises:
@@ -151,7 +157,9 @@ class FolderStore(RecordingStore):
 
     def get_dataset_archive(self, limit_cases: int | None) -> str:
         """Return the path of a new ZIP file with the image and the label of each study that has a final label."""
-        pairs = [(self.image_file(image), self.get_label_uri(image, FINAL)) for image in self.get_labeled_images()]
+        pairs = [
+            (self.file_to_download(image), self.get_label_uri(image, FINAL)) for image in self.get_labeled_images()
+        ]
         with tempfile.NamedTemporaryFile(delete=False) as file, zipfile.ZipFile(file, "w") as archive:
             for paths in [pair for pair in pairs if all(pair)][: limit_cases or None]:
                 for kind, path in zip(("image", "label"), paths, strict=True):
@@ -202,8 +210,9 @@ class FolderStore(RecordingStore):
     def _list_files(self, path: str, patterns: Sequence[str]) -> dict[str, str]:
         if path == self._datastore.image_path():
             return {file.name: file.name for file in self._list_studies(Path(path))}
-        listing = list_studies(Path(path), self._suffixes, series=False)
-        return {file.name: file.name for file in listing.studies.values() if self._is_within(file)}
+        files = [file for file in sorted(Path(path).iterdir()) if is_visible(file.name) and file.is_file()]
+        found = [file for file in files if split_suffix(file.name, self._suffixes)[1] and self._is_within(file)]
+        return {file.name: file.name for file in found}
 
     def _list_studies(self, folder: Path) -> list[Path]:
         known = {f"{image}{entry.image.ext}" for image, entry in self._datastore.objects.items()}
@@ -256,13 +265,37 @@ class FolderStore(RecordingStore):
         files = [path, *path.iterdir()] if path.is_dir() else [path]
         return all(any(file.resolve().is_relative_to(home) for home in homes) for file in files)
 
-    def record_unrecorded_labels(self) -> None:
-        """Record final labels that the ledger lacks: those of other programs, or of a server that was killed."""
-        try:
-            with self._saving:
-                for image in self.list_images():
-                    for label in self.label_files(image, FINAL):
-                        self.labels.ensure_recorded(image, Path(self.get_image_uri(image)), FINAL, label)
-        except OSError as error:
-            # A read-only disk must not keep the server from showing studies.
-            logger.warning("labels of the store were not compared with the ledger: %s", error)
+    def save_label(
+        self, image_id: str, label_filename: str, label_tag: str, label_info: dict[str, Any], *rest: Any
+    ) -> str:
+        """Save a label; see `RecordingStore.save_label`."""
+        checked = self.final.replacing(image_id) if self.final and label_tag == FINAL else contextlib.nullcontext()
+        with checked:
+            return super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+
+    def refresh(self) -> None:
+        """Read the folder again, and check new labels in the background if a server watches them."""
+        with self._refreshing:
+            super().refresh()
+        if self.final:
+            self.final.notify()
+
+    def _init_from_datastore_file(self, throw_exception: bool = False) -> None:
+        super()._init_from_datastore_file(throw_exception)
+        self._leave_out_refused()
+
+    def _merge_index(self, index: LocalDatastoreModel) -> None:
+        super()._merge_index(index)
+        self._leave_out_refused()
+
+    def _add_non_existing_labels(self, tag: str) -> int:
+        return super()._add_non_existing_labels(tag) - self._leave_out_refused()
+
+    def _leave_out_refused(self) -> int:
+        """Remove refused final labels from the index, so that nothing uses them; return their number."""
+        refused = [label.study for label in self.final.refused] if self.final else []
+        objects = self._datastore.objects
+        entries = [objects[study] for study in refused if study in objects and FINAL in objects[study].labels]
+        for entry in entries:  # A new dict: another thread may be reading the former one.
+            entry.labels = {tag: label for tag, label in entry.labels.items() if tag != FINAL}
+        return len(entries)

@@ -12,12 +12,14 @@ from typing import Any
 import numpy as np
 
 from lib.data.formats import load
-from lib.records.labels import PREDICTED, Origin
+from lib.records.labels import PREDICTED, SUBMITTED, Origin
 
 MAX_BYTES = 256 << 20
 MAX_CASES = 10_000
 IDLE_SECONDS = 120.0
 """A longer pause between two events of an annotator counts as this much work."""
+SOURCE = "source"
+"""Key in the facts about a label: how it came into the store. Only the server writes it."""
 PROMPTS = ("foreground", "background", "roi", "scribbles", "label", "slice")
 """Names under which viewers send clicks, boxes and strokes."""
 
@@ -107,11 +109,12 @@ class Proposals:
         Args:
             image: Name of the image.
             label: The label's file.
-            info: Facts from the client: ``user``, and optionally ``seconds`` and ``findings``. MONAI Label itself saves
+            info: Facts about the label: ``user``, and optionally ``seconds`` and ``findings``. A label that a person
+                submitted has `SUBMITTED` as its ``source``, whatever else the client sent; MONAI Label itself saves
                 predictions with ``model`` and ``params``.
         """
         params = info.get("params")
-        if info.get("model") and isinstance(params, Mapping):
+        if info.get(SOURCE) != SUBMITTED and info.get("model") and isinstance(params, Mapping):
             return Origin(source=PREDICTED, task=str(info["model"]), version=str(params.get("version", "")))
         now = time.time()
         with self._lock:

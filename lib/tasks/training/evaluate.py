@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.data.cases import Case
+from lib.data.pipeline import load_label
 from lib.evaluation.baselines.threshold import fill_rule, hull, reference_airway
 from lib.evaluation.metrics.topology import largest_component
 from lib.evaluation.metrics.volume import volume_ml
@@ -50,20 +51,14 @@ def load(image: Path, reference: Path) -> Volume:
 
     Args:
         image: NIfTI file in HU.
-        reference: NIfTI label on the same grid.
+        reference: Label file on the same grid.
     Raises:
-        ValueError: If the grids differ.
+        InputRejected: If the grids differ, or the file holds other values than labels.
     """
-    scan, label = nib.Nifti1Image.from_filename(image), nib.Nifti1Image.from_filename(reference)
-    if scan.shape != label.shape or not _same(scan.affine, label.affine):
-        raise ValueError(
-            f"the label {reference.name} is not on the grid of {image.name}: the shapes are {label.shape} and "
-            f"{scan.shape}, or the affines differ; resample the label to the grid of the image"
-        )
+    scan = nib.Nifti1Image.from_filename(image)
+    label = nib.Nifti1Image(load_label(reference, scan.shape, np.asarray(scan.affine)), scan.affine)
     scan, label = nib.as_closest_canonical(scan), nib.as_closest_canonical(label)
-    return Volume(
-        np.asarray(scan.dataobj, np.float32), np.asarray(scan.affine), np.asarray(label.dataobj).astype(np.uint8)
-    )
+    return Volume(np.asarray(scan.dataobj, np.float32), np.asarray(scan.affine), np.asarray(label.dataobj))
 
 
 def evaluate_study(
@@ -103,10 +98,6 @@ def evaluate_study(
     return json_safe(
         {"conditions": conditions, "parts_ml": parts, "overlay": str(overlay), "peak_memory_mib": round(peak_mib)}
     )
-
-
-def _same(affine: Any, other: Any) -> bool:
-    return np.allclose(affine, other, atol=1e-3)
 
 
 def perturb(study: Volume, name: str) -> Volume:

@@ -31,6 +31,7 @@ from lib.tasks.serving.models import apply_last_decision, update_mlflow_registry
 from lib.tasks.serving.teacher import TEACHER, describe_teacher, find_teacher_mismatch, load_teacher, teacher_of
 from lib.tasks.serving.weights import build_network, find_weights, open_task_versions, served_weights
 from lib.tasks.spec import AppSpec, SpecError, TaskSpec, load_app
+from lib.tasks.training.checked_cases import check_cases
 from lib.tasks.training.comparison import Comparison, judge_challenger, mean_score, served_or_none
 from lib.tasks.training.run_start import OUTCOME, TRANSFER, RunStart, close_run
 from lib.tasks.training.synthesis import synthetic_cases
@@ -38,7 +39,6 @@ from lib.tasks.training.training_stats import TrainingStats
 
 logger = logging.getLogger(__name__)
 
-FINAL = "final"
 RUNS = "runs"
 
 
@@ -220,12 +220,13 @@ def _split(app: AppSpec, labels: LabelVersions, cases: Sequence[Case], *, transf
     For a student, cases without a label are also assigned to a part, and only those of `train` are used: a held-out
     patient must not be trained on before its first label.
     """
-    if len({case.patient for case in cases if case.label}) < 2:
+    cases = check_cases(app, labels, cases)
+    kept = [case for case in cases if case.label]
+    if len({case.patient for case in kept}) < 2:
         raise ValueError(
             "fewer than 2 patients have labels, but training needs one patient to train on and one held out: submit a "
             "label of another patient"
         )
-    kept = [replace(c, label=labels.ensure_recorded(c.id, c.image, FINAL, c.label)) for c in cases if c.label]
     frozen = FrozenSplit(labels.ledger, held_out_patients=app.held_out_patients, hash_image=labels.hash)
     split = frozen.assign(kept)
     if transfer:

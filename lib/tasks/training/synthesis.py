@@ -21,10 +21,12 @@ from lib.learning.loop.progress import ProgressCallback
 from lib.learning.recipes.synthesise import Synthesise
 from lib.models.denoiser import Denoiser
 from lib.models.inference.engine import select_device
+from lib.records.labels import LabelVersions
 from lib.records.split import HELD_OUT, TRAIN, FrozenSplit
 from lib.records.versions import new_name
 from lib.tasks.serving.weights import open_task_versions
 from lib.tasks.spec import SEGMENTATION, SpecError, TaskSpec, load_app, require_kind
+from lib.tasks.training.checked_cases import check_cases
 
 FOLDER = "synthetic"
 """Folder of the generated images, beside a task's versions."""
@@ -75,7 +77,9 @@ def synthesise(
     task = app.task(name)
     _check(task, maps)
     versions, spec = open_task_versions(app_dir, task), synthetic.contiguous_slices(task.image)
-    cases = [case for case in find_cases(studies, pattern=app.patient_pattern) if case.label]
+    labels = LabelVersions(app_dir, versions.ledger)
+    found = check_cases(app, labels, find_cases(studies, pattern=app.patient_pattern))
+    cases = [case for case in found if case.label]
     split = FrozenSplit(versions.ledger, held_out_patients=app.held_out_patients).assign(cases)
     if len({case.patient for case in split[TRAIN]}) < 2:
         raise ValueError(

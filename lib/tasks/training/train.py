@@ -17,6 +17,7 @@ from lib.tasks.serving.result import first
 from lib.tasks.serving.weights import versions_dir
 from lib.tasks.spec import TaskSpec, load_app
 from lib.tasks.store.archive import ArchiveStore
+from lib.tasks.store.folder import FolderStore
 from lib.tasks.training.training_stats import read_stats
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,8 @@ def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
         pattern: Regular expression that finds the patient in an image's name if no DICOM tag has it.
     """
     cases = []
+    if isinstance(datastore, FolderStore) and datastore.final:
+        datastore.final.check_all()
     for pair in datastore.datalist():
         image = stem(Path(pair["image"]))
         label = Path(pair["label"])

@@ -1,6 +1,7 @@
 """Every page shows the state of a real app folder, escapes names, and also works for an empty app."""
 
 import re
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -119,6 +120,24 @@ def test_labels_show_findings_and_pictures(lived: Any, browse: TestClient) -> No
     assert len(pictures) == 2 and "image=%3Cimg%20src%3Dx%20onerror%3Dalert%281%29%3E&label=" in pictures[0]
     only = browse.get("/admin/labels?findings=true").text
     assert "STRAY" in only and len(Structure(only).all("img")) == 1
+
+
+def test_files_that_are_not_used_as_labels_are_listed_with_reason_and_remedy(
+    lived: Any, browse: TestClient, write_nifti: Callable
+) -> None:
+    assert "not used" not in browse.get("/admin/labels").text
+    folder = Path(lived.app.studies) / "labels" / "final"
+    write_nifti(lived.make_ct(0)[1] * 9, folder / "ct_0.nii.gz")
+    (folder / f"{HOSTILE} 2.nii.gz").write_bytes(b"no image of it")
+    store = lived.app.datastore()
+    store.final.check_all()
+    text = browse.get("/admin/labels").text
+    read = words(text)
+    assert "2 files in labels/final not used" in read and HOSTILE not in text
+    assert "LABEL_VALUES" in read and "1 tube, 2 cavity, 255 ignore" in read and "NO_STUDY" in read
+    (folder / "ct_0.nii.gz").touch()
+    store.final.check_all(seconds=-1)
+    assert "1 label waits for a check" in words(browse.get("/admin/labels").text)
 
 
 def test_labels_are_shown_page_by_page(history: Any, browse: TestClient) -> None:

@@ -6,12 +6,12 @@ import pytest
 
 from lib.data.findings import reject
 from lib.server.refusals import Refused
-from lib.server.routes.quarantine import quarantine_rejected
+from lib.server.routes.quarantine import quarantine_failed
 
 
 def refuse(app_dir: Path, label: Path, content: bytes) -> Refused:
     label.write_bytes(content)
-    with pytest.raises(Refused) as caught, quarantine_rejected(app_dir, "ct_1", label):
+    with pytest.raises(Refused) as caught, quarantine_failed(app_dir, "ct_1", label):
         label.write_bytes(b"rewritten meanwhile")
         raise reject("LABEL_GRID", "It lies on another grid.", "Export it again.")
     return caught.value
@@ -30,6 +30,28 @@ def test_a_rejected_file_is_kept_unchanged(tmp_path: Path) -> None:
 
 def test_an_accepted_file_is_not_quarantined(tmp_path: Path) -> None:
     (tmp_path / "label.nrrd").write_bytes(b"sent")
-    with quarantine_rejected(tmp_path / "app", "ct_1", tmp_path / "label.nrrd"):
+    with quarantine_failed(tmp_path / "app", "ct_1", tmp_path / "label.nrrd"):
         pass
     assert not (tmp_path / "app").exists()
+
+
+def test_a_file_is_kept_if_the_server_fails(tmp_path: Path) -> None:
+    (tmp_path / "label.nrrd").write_bytes(b"sent")
+    with pytest.raises(Refused) as caught, quarantine_failed(tmp_path / "app", "ct_1", tmp_path / "label.nrrd"):
+        raise AttributeError("'str' object has no attribute 'get'")
+    body = caught.value.body
+    assert (caught.value.status, body["code"]) == (500, "INTERNAL") and body["id"]
+    assert (tmp_path / "app" / body["kept"]).read_bytes() == b"sent"
+
+
+def test_a_disk_that_takes_no_file_gives_the_reason_of_the_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lib.server.routes.quarantine.save_refused", fail)
+    (tmp_path / "label.nrrd").write_bytes(b"sent")
+    with pytest.raises(Refused) as caught, quarantine_failed(tmp_path / "app", "ct_1", tmp_path / "label.nrrd"):
+        raise OSError(28, "No space left on device")
+    assert caught.value.body["code"] == "DISK_FULL" and "kept" not in caught.value.body

@@ -1,15 +1,21 @@
 """Submitted labels: invalid labels are rejected, and Slicer's numbers are mapped to the task's values."""
 
+import dataclasses
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from lib.data.findings import InputRejected
+from lib.data.formats import load
+from lib.data.pipeline import load_label
 from lib.tasks.segmentation.submission import check_submitted_label, find_label_faults
 from lib.tasks.spec import TaskSpec
+from tests.cases import write_cases
 from tests.tasks.conftest import tiny_ct
 
 SPACING = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -102,3 +108,78 @@ def test_a_failing_check_is_reported_and_does_not_raise(
     monkeypatch.setattr("lib.tasks.segmentation.submission.inspect_label", fail)
     (fault,) = find_label_faults(tiny_ct(0)[1], image, task)
     assert (fault["code"], fault["severity"]) == ("NOT_CHECKED", "note") and "MemoryError" in fault["reason"]
+
+
+AIRWAY = {"nasal_cavity": 1, "sinuses": 2, "pharynx": 3, "larynx": 4, "trachea": 5}
+RIGHT = {
+    "good.nii.gz",
+    "whole_float64.nii.gz",
+    "one_more_axis.nii.gz",
+    "canonical_axes.nii.gz",
+    "rounding.nii.gz",
+    "slicer.seg.nrrd",
+    "slicer_cropped.seg.nrrd",
+}
+REFUSED = {
+    "interpolated_float.nii.gz": ("LABEL_VALUES", "such as 1.25 at voxel (42, 37, 0)"),
+    "ignore_as_minus_one.nii.gz": ("LABEL_VALUES", "value -1 (10,560 voxels)"),
+    "other_values.nii.gz": ("LABEL_VALUES", "300 (2,030 voxels), 500 (3,770 voxels)"),
+    "fewer_slices.nii.gz": ("LABEL_GRID", "size in voxels 96 x 88 x 34, the image has 96 x 88 x 40"),
+    "identity_affine.nii.gz": ("LABEL_GRID", "axes RAS, the image has LPS"),
+    "two_layers.seg.nrrd": ("WRONG_DIMENSION", "2 layers and no names of segments"),
+}
+
+
+@pytest.fixture(scope="module")
+def submitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The labels as people submit them, and their image ``both_same.nii``."""
+    folder = write_cases("labels_submitted", tmp_path_factory.mktemp("submitted"))
+    return write_cases("nifti_headers", folder, "both_same")
+
+
+@pytest.fixture
+def airway(task: TaskSpec) -> TaskSpec:
+    return dataclasses.replace(task, labels=tuple(AIRWAY))
+
+
+def test_every_case_is_covered(submitted: Path) -> None:
+    names = {path.name for path in submitted.iterdir()} - {"truth.npy", "both_same.nii", "empty.nii.gz"}
+    assert names == RIGHT | REFUSED.keys()
+
+
+@pytest.mark.parametrize("name", sorted(RIGHT))
+def test_a_label_is_right_to_the_voxel(submitted: Path, airway: TaskSpec, tmp_path: Path, name: str) -> None:
+    path, truth = Path(shutil.copy(submitted / name, tmp_path)), np.load(submitted / "truth.npy")
+    assert np.array_equal(check_submitted_label(path, submitted / "both_same.nii", airway), truth)
+    image = load(submitted / "both_same.nii")
+    assert np.array_equal(load_label(path, truth.shape, image.affine), truth), "the file is right for later readers too"
+
+
+@pytest.mark.parametrize("name", sorted(REFUSED))
+def test_a_wrong_label_is_refused_with_its_reason(submitted: Path, airway: TaskSpec, tmp_path: Path, name: str) -> None:
+    path = Path(shutil.copy(submitted / name, tmp_path))
+    with pytest.raises(InputRejected) as caught:
+        check_submitted_label(path, submitted / "both_same.nii", airway)
+    (finding,), (code, text) = caught.value.findings, REFUSED[name]
+    assert finding.code == code and text in finding.reason and finding.remedy
+    if code == "LABEL_VALUES" and name != "interpolated_float.nii.gz":
+        assert "5 trachea, 255 ignore" in finding.remedy, "the values that the app knows"
+
+
+def test_an_empty_label_is_accepted_as_empty(submitted: Path, airway: TaskSpec, tmp_path: Path) -> None:
+    path = Path(shutil.copy(submitted / "empty.nii.gz", tmp_path))
+    assert not check_submitted_label(path, submitted / "both_same.nii", airway).any()
+
+
+def test_two_layers_with_names_in_the_header_are_merged(submitted: Path, airway: TaskSpec, tmp_path: Path) -> None:
+    image = sitk.ReadImage(str(submitted / "two_layers.seg.nrrd"))
+    for layer, name in enumerate(("trachea", "pharynx")):
+        for key, text in {"Name": name, "Layer": layer, "LabelValue": 1}.items():
+            image.SetMetaData(f"Segment{layer}_{key}", str(text))
+    sitk.WriteImage(image, str(tmp_path / "label.nrrd"))
+    found = check_submitted_label(tmp_path / "label.nrrd", submitted / "both_same.nii", airway)
+    truth = np.load(submitted / "truth.npy")
+    assert np.array_equal(found, truth)
+    assert np.array_equal(
+        load_label(tmp_path / "label.nrrd", truth.shape, load(submitted / "both_same.nii").affine), truth
+    )

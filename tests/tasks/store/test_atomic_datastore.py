@@ -56,3 +56,14 @@ def test_an_index_that_cannot_be_written_stays_complete(studies: Path, monkeypat
         full.setattr(Path, "write_text", lambda path, text: write_half(text, path))
         store.update_image_info("ct_1", {"note": "x"})
     assert (studies / "datastore_v2.json").read_text() == before and AtomicDatastore(str(studies))
+
+
+def test_files_of_a_tag_are_listed_with_the_names_of_their_images(studies: Path) -> None:
+    store = AtomicDatastore(str(studies))
+    final = store.label_folder("final")
+    for name in ("ct_1.nii.gz", "other.nii.gz", "notes.txt", ".ct_1.nii.gz.x7.nii.gz"):
+        (final / name).write_bytes(b"label")
+    assert store.found_files("final") == [(final / "ct_1.nii.gz", "ct_1"), (final / "other.nii.gz", "other")]
+    assert store.other_files("final") == ["notes.txt"]
+    assert store.found_files("absent") == [] and store.other_files("absent") == []
+    assert store.image_file("ct_1") == studies / "ct_1.nii.gz" and not store.image_file("absent").suffix

@@ -249,7 +249,6 @@ def test_suffixes_in_capitals_are_studies_and_labels(app_dir: Path, studies: Pat
     (studies / "labels" / "final").mkdir(parents=True)
     (studies / "labels" / "final" / "CT_4.Nii.Gz").write_bytes(b"one")
     store = open_store(app_dir, studies)
-    store.record_unrecorded_labels()
     assert Path(store.get_image_uri("CT_4")).read_bytes() == b"image" and store.get_labeled_images() == ["CT_4"]
     store.save_label("CT_4", upload(tmp_path, b"two"), "final", {})
     assert [path.name for path in (studies / "labels" / "final").iterdir()] == ["CT_4.nii.gz"]
@@ -289,7 +288,7 @@ def test_a_folder_of_one_series_is_a_study_of_its_patient(
     info = store.get_image_info("series.1")
     assert (info["PatientID"], info["path"], info["name"]) == ("patient-7", "", "series.1.nii.gz")
     content = store.get_image("series.1")
-    assert content is not None and content.getvalue() == Path(store.image_file("series.1")).read_bytes()
+    assert content is not None and content.getvalue() == Path(store.file_to_download("series.1")).read_bytes()
     store.save_label("series.1", upload(tmp_path, b"label"), "final", {})
     label = str(studies / "labels" / "final" / "series.1.nii.gz")
     assert store.datalist() == [{"image": str(series), "label": label}]

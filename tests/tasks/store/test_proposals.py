@@ -83,6 +83,14 @@ def test_the_origin_of_a_prediction_is_its_model(write_label: Callable[..., Path
     assert (origin.source, origin.task, origin.version) == ("predicted", "tubes", "v7")
 
 
+def test_a_label_that_a_person_submitted_is_submitted_whatever_the_client_sent(
+    write_label: Callable[..., Path],
+) -> None:
+    sent = {"model": "tubes", "params": {"version": "v7"}, "user": "Anna", "source": "submitted"}
+    origin = Proposals().origin("ct", write_label("b"), sent)
+    assert (origin.source, origin.who, origin.version) == ("submitted", "Anna", "")
+
+
 def test_labels_on_different_grids_are_not_compared(write_label: Callable[..., Path]) -> None:
     proposals = Proposals()
     proposals.remember("ct", {"model": "tubes"}, answer(write_label("a")))

@@ -72,3 +72,10 @@ def test_cases_without_labels_or_on_another_grid_are_refused(tmp_path: Path) -> 
     nib.save(moved, label)
     with pytest.raises(ValueError, match="not on the grid"):
         load(image, label)
+
+
+def test_a_reference_with_fractions_is_refused(tmp_path: Path) -> None:
+    image, label = head(tmp_path)
+    nib.save(nib.Nifti1Image(np.asarray(nib.load(label).dataobj, np.float32) / 2, AFFINE), label)
+    with pytest.raises(ValueError, match=r"LABEL_VALUES.* 0.5 at voxel"):
+        load(image, label)

@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
+from monailabel.interfaces.datastore import Datastore
+
 from lib.records.labels import PREDICTED, REMOVED
 from lib.records.ledger import Ledger, Row
+from lib.tasks.store.final_labels import RefusedLabel
+from lib.tasks.store.folder import FolderStore
 
 WINDOW_ROWS = 5000
 """Number of rows at the end of the ledger that the pages read, so that a page is fast with a ledger of any length."""
@@ -89,6 +93,16 @@ def saved(rows: Sequence[Row], *, before: int = 0, count: int, with_findings: bo
         if len(selected) == count:
             break
     return selected
+
+
+def not_used(store: Datastore) -> tuple[Sequence[RefusedLabel], int]:
+    """Return the files in the folder of final labels that are not used, and the number of files that wait for a check.
+
+    Args:
+        store: The store of studies; only a folder has labels of other programs.
+    """
+    final = store.final if isinstance(store, FolderStore) else None
+    return (final.refused, final.left) if final else ((), 0)
 
 
 def find(ledger: Ledger, image: str, digest: str) -> Row | None:

@@ -8,6 +8,7 @@ import pytest
 from lib.records.ledger import FILE, Ledger
 from lib.server.admin.state import labels
 from lib.server.admin.state.labels import LabelFinding, find, saved, spots, window
+from lib.tasks.store.folder import FolderStore
 
 
 @pytest.fixture
@@ -88,3 +89,7 @@ def test_spots_are_numbered_like_the_list_of_findings(tmp_path: Path) -> None:
         {"ras_mm": [1, 2, 3], "text": "2 BREAK"},
         {"ras_mm": [4, 5, 6.5], "text": f"3 {'L' * 20}"},
     ]
+
+
+def test_a_store_without_checks_has_no_refused_labels(tmp_path: Path) -> None:
+    assert labels.not_used(FolderStore(str(tmp_path))) == ((), 0)

@@ -1,0 +1,76 @@
+"""Check the labels of cases before a training uses them, and keep the copies that it uses."""
+
+import filecmp
+import logging
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from lib.data.cases import Case
+from lib.data.findings import Finding, InputRejected
+from lib.data.formats import SUFFIXES, stem
+from lib.records.label_checks import LabelCheck
+from lib.records.labels import LabelVersions
+from lib.tasks.kinds import found_label_check
+from lib.tasks.spec import AppSpec
+from lib.tasks.store.final_labels import FINAL
+from lib.tasks.store.label_check import FoundLabelCheck, several_labels
+
+logger = logging.getLogger(__name__)
+
+
+def check_cases(app: AppSpec, labels: LabelVersions, cases: Iterable[Case]) -> list[Case]:
+    """Return the cases with kept copies of their labels; a case whose label cannot be used has no label.
+
+    The copies have the values and the grid of the app, and later submissions do not change them.
+
+    Args:
+        app: The app, whose first task says how labels are checked.
+        labels: Keeps the copies and records them.
+        cases: Cases with labels from any program.
+    """
+    check, folders = found_label_check(labels.app_dir, app), dict[Path, dict[str, list[Path]]]()
+    return [replace(case, label=_kept(case, check, labels, folders)) for case in cases]
+
+
+def _kept(
+    case: Case, check: FoundLabelCheck, labels: LabelVersions, folders: dict[Path, dict[str, list[Path]]]
+) -> Path | None:
+    """Return the copy of the label of a case; None without a label that can be used."""
+    if case.label is None:
+        return None
+    if case.label.parent not in folders:
+        folders[case.label.parent] = _by_stem(case.label.parent)
+    files = folders[case.label.parent].get(stem(case.label), [case.label])
+    known = check.find(case.image, files)
+    if known is None and len(files) > 1:
+        known = LabelCheck("", several_labels(case.id, files))
+    if known is not None:
+        return (
+            _leave_out(case, known.finding)
+            if known.finding
+            else labels.ensure_recorded(case.id, case.image, FINAL, case.label)
+        )
+    facts = check.facts(case.image, files)
+    try:
+        with check.checked_copy(case.image, case.label) as copy:
+            is_same = filecmp.cmp(case.label, copy, shallow=False)
+            kept = labels.ensure_recorded(case.id, case.image, FINAL, case.label if is_same else copy)
+    except InputRejected as rejected:
+        check.put(files, LabelCheck(facts, rejected.findings[0]))
+        return _leave_out(case, rejected.findings[0])
+    if is_same:
+        check.put(files, LabelCheck(facts))
+    return kept
+
+
+def _leave_out(case: Case, finding: Finding) -> None:
+    logger.warning("%s: its label is not used: %s %s %s", case.id, finding.code, finding.reason, finding.remedy)
+
+
+def _by_stem(folder: Path) -> dict[str, list[Path]]:
+    found: dict[str, list[Path]] = {}
+    for path in sorted(folder.iterdir()):
+        if path.name[0] != "." and path.name.lower().endswith(SUFFIXES):
+            found.setdefault(stem(path), []).append(path)
+    return found

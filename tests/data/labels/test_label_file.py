@@ -1,0 +1,152 @@
+"""Label files of other programs are right to the voxel, or refused with code, reason and remedy."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from lib.data.findings import InputRejected
+from lib.data.formats import read_header
+from lib.data.labels.label_file import LabelFile, read_label
+from tests.cases import real_data
+
+VALUES = {"nasal_cavity": 1, "sinuses": 2, "pharynx": 3, "larynx": 4, "trachea": 5}
+SHAPE = (6, 5, 4)
+AFFINE = np.diag([-2.0, -2, 3, 1])
+LABEL = np.zeros(SHAPE, np.uint8)
+LABEL[1:3], LABEL[3:5, 1:] = 5, 3
+
+
+@pytest.fixture
+def seg(tmp_path: Path) -> Callable[..., Path]:
+    """Write layers as 3D Slicer does, with names by (layer, value)."""
+
+    def write(*layers: np.ndarray, names: dict[tuple[int, int], str], start: tuple[int, int, int] = (0, 0, 0)) -> Path:
+        images = []
+        for layer in layers:
+            image = sitk.GetImageFromArray(np.ascontiguousarray(layer.astype(np.uint8).T))
+            image.SetSpacing((2, 2, 3))
+            image.SetOrigin([2.0 * start[0], 2.0 * start[1], 3.0 * start[2]])
+            images.append(image)
+        image = images[0] if len(images) == 1 else sitk.Compose(*images)
+        for number, ((layer, value), name) in enumerate(names.items()):
+            for key, text in {"Name": name, "LabelValue": value, "Layer": layer, "ID": f"Segment_{number}"}.items():
+                image.SetMetaData(f"Segment{number}_{key}", str(text))
+        sitk.WriteImage(image, str(tmp_path / "label.seg.nrrd"))
+        return tmp_path / "label.seg.nrrd"
+
+    return write
+
+
+def read(path: Path, label_info: Any = None, values: dict[str, int] | None = VALUES) -> LabelFile:
+    return read_label(path, SHAPE, AFFINE, values, label_info)
+
+
+def refusal(path: Path, label_info: Any = None, values: dict[str, int] | None = VALUES) -> Any:
+    with pytest.raises(InputRejected) as caught:
+        read(path, label_info, values)
+    (finding,) = caught.value.findings
+    assert finding.reason and finding.remedy
+    return finding
+
+
+def test_values_follow_the_names_of_the_header(seg: Callable[..., Path]) -> None:
+    path = seg(np.select([LABEL == 5, LABEL == 3], [1, 2]), names={(0, 1): "Trachea", (0, 2): "pharynx"})
+    found = read(path)
+    assert np.array_equal(found.voxels, LABEL) and not found.is_plain and found.voxels.dtype == np.uint8
+    assert refusal(path, {"larynx": 1, "pharynx": 2}).code == "LABEL_NAMES"
+    assert refusal(path, values=None).code == "LABEL_NAMES", "names mean nothing without the labels of an app"
+
+
+def test_a_file_with_names_is_never_plain(seg: Callable[..., Path]) -> None:
+    """Its values would be read without its names later."""
+    found = read(seg(LABEL, names={(0, 5): "trachea", (0, 3): "pharynx"}))
+    assert np.array_equal(found.voxels, LABEL) and not found.is_plain
+
+
+def test_layers_that_do_not_overlap_are_merged(seg: Callable[..., Path]) -> None:
+    path = seg(LABEL == 5, LABEL == 3, names={(0, 1): "trachea", (1, 1): "pharynx"})
+    assert np.array_equal(read(path).voxels, LABEL)
+    assert np.array_equal(read(path, ["pharynx", "trachea"]).voxels, LABEL)
+
+
+def test_layers_that_overlap_are_refused_with_place_number_and_names(seg: Callable[..., Path]) -> None:
+    other = LABEL == 3
+    other[2, 1, 2:] = True
+    finding = refusal(seg(LABEL == 5, other, names={(0, 1): "trachea", (1, 1): "pharynx"}))
+    assert finding.code == "LABEL_OVERLAP"
+    assert "'trachea' and 'pharynx' share 2 voxels" in finding.reason and "(2, 1, 2)" in finding.reason
+    assert "(-4.0, -2.0, 6.0) mm" in finding.reason
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        ({}, "WRONG_DIMENSION"),
+        ({(0, 1): "trachea", (2, 1): "pharynx"}, "LABEL_NAMES"),
+        ({(0, 1): "trachea"}, "LABEL_NAMES"),
+    ],
+)
+def test_layers_without_names_are_refused(seg: Callable[..., Path], names: dict, code: str) -> None:
+    assert refusal(seg(LABEL == 5, LABEL == 3, names=names)).code == code
+
+
+def test_a_cropped_segmentation_is_put_back(seg: Callable[..., Path]) -> None:
+    path = seg(LABEL[1:5, 0:5, :] == 5, names={(0, 1): "trachea"}, start=(1, 0, 0))
+    assert np.array_equal(read(path).voxels, np.where(LABEL == 5, 5, 0))
+
+
+def test_another_order_of_voxels_is_exact(tmp_path: Path) -> None:
+    canonical = nib.as_closest_canonical(nib.Nifti1Image(LABEL, AFFINE))
+    nib.save(canonical, tmp_path / "label.nii.gz")
+    found = read(tmp_path / "label.nii.gz", values=None)
+    assert np.array_equal(found.voxels, LABEL) and not found.is_plain
+
+
+def test_the_header_alone_refuses_a_file_that_is_too_large(tmp_path: Path) -> None:
+    text = "NRRD0004\ntype: uint8\ndimension: 3\nspace: left-posterior-superior\nsizes: 4000 4000 400\n"
+    text += "space directions: (2,0,0) (0,2,0) (0,0,3)\nkinds: domain domain domain\nencoding: raw\n"
+    text += "space origin: (0,0,0)\nSegment0_Name:=trachea\n\n"
+    (tmp_path / "label.seg.nrrd").write_bytes(text.encode() + bytes(100))
+    assert refusal(tmp_path / "label.seg.nrrd").code == "TOO_LARGE"
+
+
+def test_a_real_segmentation_of_slicer_follows_its_names() -> None:
+    folder = real_data("slicerio")
+    grid = read_header(folder / "CTChest4.nrrd")
+    raw = sitk.GetArrayFromImage(sitk.ReadImage(str(folder / "Segmentation.seg.nrrd"))).T
+    names = ["ribs", "cervical vertebral column", "thoracic vertebral column", "lumbar vertebral column"]
+    names += ["right lung", "left lung", "tissue"]
+    found = read_label(
+        folder / "Segmentation.seg.nrrd", grid.spatial_shape, grid.affine, {n: v for v, n in enumerate(names[::-1], 1)}
+    )
+    assert np.array_equal(found.voxels, np.where(raw > 0, 8 - raw, 0))
+    with pytest.raises(InputRejected, match=r"LABEL_NAMES.*'ribs'"):
+        read_label(folder / "Segmentation.seg.nrrd", grid.spatial_shape, grid.affine, VALUES)
+
+
+def test_a_real_segmentation_with_overlapping_layers_is_refused() -> None:
+    folder = real_data("slicerio")
+    grid, path = read_header(folder / "CTChest4.nrrd"), folder / "SegmentationOverlapping.seg.nrrd"
+    names = [text for key, text in read_header(path).metadata.items() if key.endswith("_Name")]
+    raw = sitk.GetArrayFromImage(sitk.ReadImage(str(path)))
+    pair = int(np.count_nonzero((raw[..., 0] == 7) & (raw[..., 1] == 1)))
+    values = {name: value for value, name in enumerate(names, 1)}
+    with pytest.raises(InputRejected, match=f"'tissue' and 'overlapping sphere' share {pair:,} voxels"):
+        read_label(path, grid.spatial_shape, grid.affine, values)
+
+
+def test_a_real_label_map_without_names_has_unknown_values() -> None:
+    folder = real_data("dcmqi")
+    for path in sorted(folder.glob("*_seg.nrrd")):
+        header = read_header(path)
+        try:
+            found = read_label(path, header.spatial_shape, header.affine, VALUES)
+        except InputRejected as rejected:
+            assert rejected.findings[0].code == "LABEL_VALUES", path.name
+        else:
+            assert found.is_plain, path.name

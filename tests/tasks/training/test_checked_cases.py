@@ -1,0 +1,45 @@
+"""A training from a folder uses checked copies of labels, and leaves out those that cannot be used."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lib.data.cases import find_cases
+from lib.data.pipeline import load_label
+from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
+from lib.tasks.spec import load_app
+from lib.tasks.training.checked_cases import check_cases
+from tests.tasks.conftest import tiny_ct
+
+AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
+
+
+def test_cases_have_checked_copies_or_no_label(
+    app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    studies, final = tmp_path / "studies", tmp_path / "studies" / "labels" / "final"
+    for seed in range(5):
+        write_ct(seed, folder=studies, label_folder=final if seed else None)
+    nib.save(nib.Nifti1Image(tiny_ct(2)[1].astype(np.float32) / 2, AFFINE), final / "ct_2.nii.gz")
+    flipped = nib.Nifti1Image(tiny_ct(3)[1], AFFINE).as_reoriented(np.array([[0, -1], [1, 1], [2, 1]]))
+    nib.save(flipped, final / "ct_3.nii.gz")
+    nib.save(nib.Nifti1Image(tiny_ct(4)[1], AFFINE), final / "ct_4.nii")
+    before = (final / "ct_3.nii.gz").read_bytes()
+    labels = LabelVersions(app_dir, Ledger.of(app_dir))
+    for _ in range(2):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            found = {case.id: case for case in check_cases(load_app(app_dir), labels, find_cases(studies))}
+        assert [name for name, case in found.items() if case.label] == ["ct_1", "ct_3"]
+        assert "ct_2: its label is not used: LABEL_VALUES" in caplog.text and "SEVERAL_LABELS" in caplog.text
+        for seed in (1, 3):
+            label = found[f"ct_{seed}"].label
+            assert label and label.is_relative_to(app_dir), "later changes of the folder change no training"
+            assert np.array_equal(load_label(label, (36, 32, 20), AFFINE), tiny_ct(seed)[1])
+    assert (final / "ct_3.nii.gz").read_bytes() == before, "a training changes no file of the folder"
+    assert [row.subject for row in Ledger.of(app_dir).rows("label")] == ["ct_1", "ct_3"]
