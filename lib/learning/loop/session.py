@@ -27,6 +27,7 @@ from lib.learning.loop.tally import TrainingState
 from lib.learning.loop.tracking import Tracker
 from lib.learning.loop.validation import CaseScore, ValidationFunction, class_means, mean_score
 from lib.learning.recipes.recipe import Recipe
+from lib.models.inference.engine import has_bfloat16_units
 
 MAX_SKIPS_IN_A_ROW = 25
 logger = logging.getLogger(__name__)
@@ -308,8 +309,7 @@ class TrainingSession:
 
 
 def _amp_dtype() -> torch.dtype:
-    # GPUs before Ampere emulate bfloat16, which is slow.
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if has_bfloat16_units() else torch.float16
 
 
 def _on_cpu(network: nn.Module) -> dict[str, torch.Tensor]:
