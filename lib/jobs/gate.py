@@ -17,7 +17,7 @@ SLACK_SECONDS = 1.0
 SEED = 20
 DICE, PSNR, SSIM = "dice", "psnr", "ssim"
 METRICS = {DICE: "Dice", PSNR: "PSNR", SSIM: "SSIM"}
-"""Metrics that versions are compared by: Dice (and clDice) for masks, PSNR in dB or SSIM for restored images."""
+"""Metrics that versions are compared by: Dice (and clDice of tubes) for masks, PSNR in dB or SSIM for restored scans."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class JudgedCase:
         patient: Name of the patient.
         scores: Dice by class name, None if neither prediction nor reference has the class; for a restored image, the
             value of the metric by its name.
-        cl_dice: clDice of the union of the classes; None if both unions are empty, and for restored images.
+        cl_dice: clDice of the union of the tubular classes, 0 if only one of prediction and reference has them; None if
+            neither has, if no class is tubular, and for restored images.
         finite: Whether every output value is finite.
         constant: Whether the prediction has one value in all voxels although the reference has several.
         seconds: Time of inference in seconds.

@@ -172,6 +172,8 @@ def _task(block: Any, where: str) -> TaskSpec:
     if ("labels" in block and not task.labels) or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
         raise SpecError(f"{where} labels: give 1 to 254 different names")
     declaration.check(task, where)
+    for name in task.tubular:
+        check_choice(name, task.labels, f"{where} tubular")
     return task
 
 

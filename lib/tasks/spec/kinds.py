@@ -102,7 +102,12 @@ class RestorationDeclaration:
         """Check that a block has all keys of its kind and no key of another kind."""
         if task.counts is None:
             raise SpecError(f"{where} needs counts")
-        useless = {"image": task.image is not NO_IMAGE, "labels": task.labels, "topology": task.topology}
+        useless = {
+            "image": task.image is not NO_IMAGE,
+            "labels": task.labels,
+            "topology": task.topology,
+            "tubular": task.tubular,
+        }
         if named := [name for name, there in useless.items() if there]:
             raise SpecError(f"{where} {join_words(named)}: a task of kind '{RESTORATION}' does not take this key")
         _check_prompt_keys_absent(task, where)
