@@ -59,8 +59,8 @@ NOTE = (
     " them; a finding is confirmed if the observer of standard scans finds it in the whole scan. The column 'above it'"
     " compares the same draws, with an interval (Student's t). Methods trained for this comparison have the network,"
     " number of cases, steps, crops and fractions of the starter: {published} and the arm trained as the starter have"
-    " {seeds} seeds, noise2noise has one, and noise2noise is restored as the starter is. {published}: as published, with"
-    " channel attention over the whole image, its output scaled to the right total. Smoothing and the row below"
+    " {seeds} seeds, noise2noise has one, and noise2noise is restored as the starter is. {published}: as published,"
+    " with channel attention over the whole image, its output scaled to the right total. Smoothing and the row below"
     " {published} are applied to the camera's field only."
 )
 

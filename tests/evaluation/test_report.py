@@ -84,7 +84,7 @@ def test_the_tolerance_is_never_below_the_spacing() -> None:
     assert evaluate_case(*sides, SPACING, LABELS)["tolerance_mm"] == 10.0
     assert evaluate_case(*sides, (0.5, 0.5, 0.8), LABELS)["tolerance_mm"] == 1.0
     assert evaluate_case(*sides, SPACING, LABELS, tolerance_mm=12.0)["tolerance_mm"] == 12.0
-    with pytest.raises(ValueError, match="NSD tolerance of 9.9 mm is below the voxel spacing of 10 mm"):
+    with pytest.raises(ValueError, match=r"NSD tolerance of 9\.9 mm is below the voxel spacing of 10 mm"):
         evaluate_case(*sides, SPACING, LABELS, tolerance_mm=9.9)
     cases = [evaluate_case(*sides, spacing, LABELS) for spacing in (SPACING, (1.0, 1.0, 1.0), SPACING)]
     assert summarise(cases)["tolerances_mm"] == [1.0, 10.0]
