@@ -16,6 +16,7 @@ from lib.learning.loop.batches import build_loader, to_device
 from lib.learning.loop.checkpoint import (
     load_checkpoint,
     random_state,
+    require_same_groups,
     require_same_options,
     restore_random_state,
     save_checkpoint,
@@ -290,6 +291,7 @@ class TrainingSession:
             return False
         checkpoint = load_checkpoint(self.workdir / CHECKPOINT)
         require_same_options(checkpoint["recipe"], dataclasses.asdict(self.recipe))
+        require_same_groups(checkpoint["optimizer"], self.optimizer)
         self.state = TrainingState(**checkpoint["tally"])
         self.network.load_state_dict(checkpoint["network"])
         self.average.network.load_state_dict(checkpoint["average"])
