@@ -189,7 +189,7 @@ def _compare_seeds(rows: dict[tuple[str, str], Any], fraction: str) -> str:
     for name in (PUBLISHED, ON_FIELD, AS_STARTER):
         gaps = (f"{key.upper()} {gap(seeds[AS_SERVED], seeds[name], key, REAL_COLUMNS[key][1])}" for key in KEYS)
         effects.append(f"above {name} {', '.join(gaps)}")
-    return f"{SEEDS} seeds, paired, with their range: the arm {AS_SERVED} lies {'; '.join(effects)}."
+    return f"{SEEDS} seeds, paired: the arm {AS_SERVED} lies {'; '.join(effects)}."
 
 
 def _parts(rows: dict[tuple[str, str], Any], fraction: str, name: str) -> list[list[dict[str, float]]]:
