@@ -137,3 +137,15 @@ def test_the_gate_publishes_a_good_network_and_rejects_broken_ones(make_case: Ca
     assert decide(good, good, spec, min_patients=2).verdict == PUBLISH
     for kind in (Empty, Full, NotFinite, Fails):
         assert decide(judged(cases, kind), good, spec, min_patients=2).verdict == REJECT
+
+
+def test_the_cldice_is_that_of_the_tubular_labels(make_case: Callable[..., Case]) -> None:
+    """Of all labels together only if all are tubular."""
+    network = toy_network(64, kind=Bright, rank=0)
+
+    def cl_dice(tubular: tuple[str, ...]) -> float | None:
+        return judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway", tubular=tubular)[0].cl_dice
+
+    whole, part = cl_dice(LABELS), cl_dice(("low",))
+    assert cl_dice(()) is None and whole is not None and whole > 0.9
+    assert part is not None and part < whole, "the network draws the whole bar"
