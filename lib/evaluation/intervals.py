@@ -1,7 +1,8 @@
 """Confidence intervals of means over cases.
 
-Cases are the sample, never voxels: voxels of one patient are not independent. The intervals are Student's, which keep
-their 95 % with few cases; the bootstrap's covered 76 to 87 % with three to eight (`benchmarks/results/coverage.md`).
+Cases are the sample, never voxels: voxels of one patient are not independent. The intervals are Student's at the level
+`STUDENT_LEVEL`, with which they cover 95 % in comparisons of our own networks (`benchmarks/results/coverage.md`). The
+percentile bootstrap covered 69 to 83 % there with three to eight cases.
 """
 
 import math
@@ -11,9 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-CONFIDENCE = 0.95
+CONFIDENCE, STUDENT_LEVEL = 0.95, 0.98
+"""The coverage of the intervals, and the level of Student's t at which they reach it: differences of scores have longer
+tails than normal ones, for which they cover 98 %."""
 FEWEST_CASES = 3
-"""With fewer cases no interval is shown: with two it would be 18 times as wide as their distance."""
+"""With fewer cases no interval is shown: with two it would be 32 times as wide as their distance."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +35,8 @@ class Interval:
 def mean_interval(values: Sequence[float]) -> Interval:
     """Return the mean of the finite `values` and its 95 % interval by Student's t.
 
-    It assumes that the mean is nearly normal. A failure that is rarer than one in `count` cases is often not in the
-    sample, and then no interval from the sample alone can know of it.
+    A failure that is rarer than one in `count` cases is often not in the sample, and then no interval from the sample
+    alone can know of it.
 
     Args:
         values: One number per case; nan and inf (an undefined score) are left out.
@@ -52,7 +55,7 @@ def mean_interval(values: Sequence[float]) -> Interval:
 
 def t_quantile(degrees: float) -> float:
     """Return the half width of the 95 % interval in standard errors, for a number of degrees of freedom."""
-    return float(special.stdtrit(degrees, (1 + CONFIDENCE) / 2))
+    return float(special.stdtrit(degrees, (1 + STUDENT_LEVEL) / 2))
 
 
 def paired_difference(values: Sequence[float], reference: Sequence[float]) -> Interval:

@@ -161,8 +161,8 @@ def test_summary_has_means_and_intervals() -> None:
     larynx = summary["classes"]["larynx"]
     assert summary["count"] == 3 and larynx["dice"]["count"] == 3
     assert larynx["dice"]["mean"] == pytest.approx((16 / 18 + 2) / 3)
-    # The deviation of 8/9, 1, 1 is 1/9 / sqrt(3); Student's 0.975 quantile of two degrees of freedom is 4.3027.
-    assert larynx["dice"]["mean"] - larynx["dice"]["low"] == pytest.approx(4.3027 / 27, rel=1e-4)
+    # The deviation of 8/9, 1, 1 is 1/9 / sqrt(3); Student's 0.99 quantile of two degrees of freedom is 6.9646.
+    assert larynx["dice"]["mean"] - larynx["dice"]["low"] == pytest.approx(6.9646 / 27, rel=1e-4)
     assert summary["classes"]["trachea"]["dice"] == {"mean": None, "low": None, "high": None, "count": 0}
     assert summary["unconnected_ml"]["mean"] == pytest.approx(0.1 / 3)
     assert "betti" not in larynx and "outside_ml" not in summary

@@ -33,7 +33,7 @@ def test_the_estimate_is_the_difference_of_the_means() -> None:
     found = time_saved([100.0, 120.0, 80.0, 100.0, 100.0], [50.0] * 5)
     assert found is not None and found.seconds.mean == 50 and found.share.mean == 0.5
     # Only the first arm varies: its standard error is sqrt(200 / 5), with four degrees of freedom.
-    half = 2.7764 * 40**0.5
+    half = 3.7469 * 40**0.5
     assert (found.seconds.low, found.seconds.high) == pytest.approx((50 - half, 50 + half), rel=1e-4)
     assert (found.share.low, found.share.high) == pytest.approx(
         (1 - 50 / (100 - half), 1 - 50 / (100 + half)), rel=1e-4

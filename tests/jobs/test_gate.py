@@ -173,7 +173,7 @@ def test_two_patients_are_too_few_whatever_the_app_declares() -> None:
 
 @pytest.mark.parametrize("patients", [3, 5, 8])
 def test_a_version_that_is_worse_by_the_tolerance_is_rarely_published(patients: int) -> None:
-    """The one-sided error is at most 5 %, 2.5 % in theory; with the bootstrap it was 7.8 % at five patients."""
+    """The one-sided error is at most 5 %, 1 % for normal differences; the bootstrap's was 7.8 % at five patients."""
     rng, published, trials = np.random.default_rng(patients), 0, 1000
     for _ in range(trials):
         champion = [dataclasses.replace(case, cl_dice=None) for case in judged(patients)]
