@@ -196,8 +196,8 @@ def main() -> None:
         f" differences\nper case of {comparisons} comparisons in `peers`, `students` and `distillation_runs`, drawn"
         " with replacement;\n'all comparisons' draws from all of them, each centred and divided by its standard"
         " deviation. The last column is the\ngate's one-sided error: it publishes a version that is worse by exactly"
-        " the tolerance. Single comparisons are covered\nless where a few cases fail: a sample without such a case cannot"
-        " tell, whatever the method."
+        " the tolerance. Single comparisons are covered\nless where a few cases fail: a sample without such a case"
+        " cannot tell, whatever the method."
     )
     command = f"python -m benchmarks.coverage --trials {options.trials} --seed {options.seed}"
     write_result("coverage", command, {"rows": rows}, table(rows) + "\n" + note)
