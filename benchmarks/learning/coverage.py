@@ -19,7 +19,7 @@ from benchmarks.harness.tables import markdown_table
 from lib.evaluation.intervals import CONFIDENCE, STUDENT_LEVEL, mean_interval
 from lib.evaluation.report import UNION
 
-COUNTS = (2, 3, 5, 8, 20)
+COUNTS = (3, 5, 8, 20)
 RESAMPLES, SMALLEST_POOL, CLOSE = 1000, 20, 1e-12
 """Bootstrap resamples; cases that a comparison needs to be resampled; distance below which numbers are equal."""
 TAIL = (1 - CONFIDENCE) / 2

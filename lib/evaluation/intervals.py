@@ -15,8 +15,8 @@ from scipy import special
 CONFIDENCE, STUDENT_LEVEL = 0.95, 0.98
 """The coverage of the intervals, and the level of Student's t at which they reach it: differences of scores have longer
 tails than normal ones, for which they cover 98 %."""
-FEWEST_CASES = 2
-"""With one case no interval is shown. With two it is 32 times as wide as their distance."""
+FEWEST_CASES = 3
+"""With fewer cases no interval is shown: with two it would be 32 times as wide as their distance and decide nothing."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ def test_the_interval_is_students() -> None:
     assert (interval.low, interval.high) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 8, 20])
+@pytest.mark.parametrize("count", [3, 5, 8, 20])
 def test_normal_differences_are_covered_with_few_cases(count: int) -> None:
     """Of 2000 experiments 1960 are expected; fewer than 1935 have a probability of 1 in 10,000."""
     rng = np.random.default_rng(count)
@@ -29,7 +29,7 @@ def test_normal_differences_are_covered_with_few_cases(count: int) -> None:
     assert sum(one.low > 0 for one in intervals) <= 0.02 * TRIALS, "one-sided error of the gate"
 
 
-@pytest.mark.parametrize("count", [2, 3, 5, 8, 20])
+@pytest.mark.parametrize("count", [3, 5, 8, 20])
 def test_our_own_differences_are_covered_with_few_cases(count: int) -> None:
     """The mean over the comparisons that are stored with the benchmarks."""
     rng, covered = np.random.default_rng(count), []
@@ -54,7 +54,7 @@ def test_undefined_scores_are_left_out() -> None:
 
 @pytest.mark.parametrize(
     ("values", "mean", "count"),
-    [([], math.nan, 0), ([0.4], 0.4, 1), ([math.nan], math.nan, 0)],
+    [([], math.nan, 0), ([0.4], 0.4, 1), ([math.nan], math.nan, 0), ([0.4, 0.6], 0.5, 2)],
 )
 def test_too_few_cases_have_no_interval(values: list[float], mean: float, count: int) -> None:
     interval = mean_interval(values)

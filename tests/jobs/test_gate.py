@@ -153,19 +153,25 @@ def test_without_a_champion_the_floors_and_the_number_of_patients_decide() -> No
     assert gate([dataclasses.replace(case, scores={"trachea": 0.2}) for case in judged()], None).verdict == REJECT
 
 
-@pytest.mark.parametrize("scored", [0, 1])
+@pytest.mark.parametrize("scored", [0, 1, 2])
 def test_a_version_with_scores_of_too_few_patients_waits_for_an_admin(scored: int) -> None:
-    """One patient gives no interval, so nothing is known about a fall."""
+    """Two patients give no interval, so nothing is known about a fall."""
     cases = judged(gain=0.05)
     unscored = [dataclasses.replace(case, scores={"larynx": None}, cl_dice=None) for case in cases[scored:]]
     sides = [*cases[:scored], *unscored]
     decision = decide(sides, sides, GateSpec(), min_patients=5)
     count = f"{scored} held-out patient{'s have' if scored != 1 else ' has'} a score"
-    assert decision.verdict == HOLD and f"Dice cannot be compared: {count}, and 2 are needed" in decision.reason
+    assert decision.verdict == HOLD and f"Dice cannot be compared: {count}, and 3 are needed" in decision.reason
     assert "admin" in decision.reason
 
 
-@pytest.mark.parametrize("patients", [2, 3, 5, 8])
+def test_two_patients_are_too_few_whatever_the_app_declares() -> None:
+    decision = gate(judged(2, gain=0.1), judged(2), min_patients=2)
+    assert decision.verdict == HOLD and "(3 are needed)" in decision.reason
+    assert gate(judged(3, gain=0.1), judged(3), min_patients=2).verdict == PUBLISH
+
+
+@pytest.mark.parametrize("patients", [3, 5, 8])
 def test_a_version_that_is_worse_by_the_tolerance_is_rarely_published(patients: int) -> None:
     """The one-sided error is at most 5 %, 1 % for normal differences; the bootstrap's was 7.8 % at five patients."""
     rng, published, trials = np.random.default_rng(patients), 0, 1000
@@ -175,7 +181,7 @@ def test_a_version_that_is_worse_by_the_tolerance_is_rarely_published(patients: 
             dataclasses.replace(case, scores={name: value + gain for name, value in case.scores.items()})
             for case, gain in zip(champion, rng.normal(-0.01, 0.03, patients), strict=True)
         ]
-        published += decide(challenger, champion, GateSpec(tolerance=0.01), min_patients=2).verdict == PUBLISH
+        published += decide(challenger, champion, GateSpec(tolerance=0.01), min_patients=3).verdict == PUBLISH
     assert 0 < published <= 0.05 * trials
 
 
