@@ -99,7 +99,7 @@ def evaluate(
     labels: Annotated[Path | None, typer.Option(help="folder of labels with the names of the images")] = None,
     as_json: Json = False,
 ) -> None:
-    """Compute every metric of a task per class and case, with bootstrap intervals, and draw overlay pictures.
+    """Compute every metric of a task per class and case, with 95 % intervals, and draw overlay pictures.
 
     A study of sample-data is evaluated unchanged, with noise, with shifted HU and with thick slices, and compared with
     two rules that only threshold the HU values.

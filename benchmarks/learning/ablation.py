@@ -17,7 +17,7 @@ from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table, mean_sd
 from benchmarks.learning.arms import build, judge, run_arm
 from lib.data.pipeline import ImageSpec
-from lib.evaluation.bootstrap import mean_interval
+from lib.evaluation.intervals import mean_interval
 from lib.evaluation.report import UNION
 from lib.learning.recipes.finetune import Finetune
 from lib.tasks.spec import load_app
@@ -69,7 +69,7 @@ def table(rows: dict[str, list[dict[str, float]]]) -> str:
     lines = []
     for name, seeds in rows.items():
         cells = [mean_sd([row[key] for row in seeds], 3) for key in COMPARED]
-        gap = mean_interval([row["dice"] - other["dice"] for row, other in zip(seeds, base, strict=True)], seed=0)
+        gap = mean_interval([row["dice"] - other["dice"] for row, other in zip(seeds, base, strict=True)])
         against = f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]" if name != arm_name(False, False) else "-"
         lines.append([name, f"{seeds[0]['parameters']:,}", *cells, against])
     heads = ["Arm", "Parameters", "Dice", "clDice", "b0 error", "Dice against neither"]
@@ -85,8 +85,8 @@ def main() -> None:
     rows = run(options.seeds, options.steps)
     note = (
         f"\n{options.seeds} seeds, {options.steps} steps of {BATCH} patches, topowmamba_tiny, 32 procedural cases"
-        " to train, 20 held-out cases to judge. Mean ± SD over seeds; the interval of the paired difference is a"
-        " bootstrap over seeds. An interval that contains 0 is a null result."
+        " to train, 20 held-out cases to judge. Mean ± SD over seeds; the interval of the paired difference is"
+        " over seeds (Student's t). An interval that contains 0 is a null result."
     )
     write_result(
         "ablation",

@@ -14,7 +14,7 @@ from benchmarks.harness.cohorts import cohort
 from benchmarks.harness.paths import ROOT
 from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table
-from lib.evaluation.bootstrap import mean_interval
+from lib.evaluation.intervals import mean_interval
 from lib.learning.click_validation import ClickValidation
 from lib.learning.loop import train
 from lib.learning.loop.ranks import Ranks
@@ -86,12 +86,12 @@ def main() -> None:
         print(seed, mean(rows[-1]["before"], TASK.object), mean(rows[-1]["after"], TASK.object), flush=True)
     cells = []
     for row in rows:
-        gap = mean_interval(gains(row, TASK.object), seed=0)
+        gap = mean_interval(gains(row, TASK.object))
         before, after = (mean(row[when], TASK.object) for when in ("before", "after"))
         state = "untouched" if row["frozen_untouched"] else "CHANGED"
         interval = f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]"
         cells.append([str(row["seed"]), f"{before:.3f}", f"{after:.3f}", interval, state])
-    over = mean_interval([float(np.mean(gains(row, TASK.object))) for row in rows], seed=0)
+    over = mean_interval([float(np.mean(gains(row, TASK.object))) for row in rows])
     cells.append(["all", "", "", f"{over.mean:+.3f} [{over.low:+.3f}, {over.high:+.3f}] over seeds", ""])
     heads = ["seed", "airway before", "after", "gain, 95 % over cases", "frozen weights"]
     lines = markdown_table(heads, "rrrrl", cells)
@@ -99,6 +99,6 @@ def main() -> None:
     note = (
         f"{options.steps} steps of {BATCH} patches on {TRAIN_CASES} procedural cases, different for every seed\n"
         f"(cohorts from seed {TRAIN_SEED}), judged on {HELD_OUT_CASES} held-out cases (cohort seed {HELD_OUT_SEED}):\n"
-        "Dice after three simulated clicks, four slices per case, bootstrap intervals."
+        "Dice after three simulated clicks, four slices per case, Student's intervals."
     )
     write_result("click_lessons", command, {"rows": rows}, "\n".join([*lines, "", note]))

@@ -19,7 +19,7 @@ from benchmarks.learning.arms import build, judge, run_arm
 from lib.data.cases import Case
 from lib.data.pipeline import ImageSpec, read
 from lib.evaluation.baselines.threshold import fill_rule
-from lib.evaluation.bootstrap import mean_interval
+from lib.evaluation.intervals import mean_interval
 from lib.evaluation.report import UNION, evaluate_case
 from lib.learning.recipes.finetune import Finetune
 from lib.models.weights import load_weights
@@ -45,8 +45,8 @@ def threshold_scores(cases: list[Case], spec: ImageSpec) -> dict[str, Any]:
 
 
 def cell(values: list[float | None]) -> str:
-    """Render a mean with its bootstrap interval, without cases for which the score is undefined."""
-    interval = mean_interval([float("nan") if value is None else value for value in values], seed=0)
+    """Render a mean with its 95 % interval, without cases for which the score is undefined."""
+    interval = mean_interval([float("nan") if value is None else value for value in values])
     if interval.mean != interval.mean:
         return "-"
     return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
@@ -98,7 +98,7 @@ def main() -> None:
     note = (
         f"\nEach network: {options.minutes:g} minutes on {options.threads} thread(s), one seed, the same 48"
         " procedural cases at 1.5 x 1.5 x 2 mm; judged on this grid on 20 held-out cases"
-        " (the starter on its own grid, 0.9 x 0.9 x 1.5 mm). Mean with its 95 % bootstrap interval over cases."
+        " (the starter on its own grid, 0.9 x 0.9 x 1.5 mm). Mean with its 95 % interval (Student's t) over cases."
         " Procedural data: these figures say nothing about patients."
     )
     write_result("peers", command, {"rows": rows}, table(rows, labels) + "\n" + note)

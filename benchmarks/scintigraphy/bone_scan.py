@@ -57,10 +57,10 @@ NOTE = (
     " against the complementary counts, whose own noise bounds them. Findings are those of an observer that is trained"
     " on the lesions of {cases} procedural cases in the images of each method, with the threshold that finds 80 % of"
     " them; a finding is confirmed if the observer of standard scans finds it in the whole scan. The column 'above it'"
-    " compares the same draws, with a bootstrap interval. Methods trained for this comparison have the network, number"
-    " of cases, steps, crops and fractions of the starter: {published} and the arm trained as the starter have {seeds}"
-    " seeds, noise2noise has one, and noise2noise is restored as the starter is. {published}: as published, with"
-    " channel attention over the whole image, its output scaled to the right total. Smoothing and the row below"
+    " compares the same draws, with an interval (Student's t). Methods trained for this comparison have the network,"
+    " number of cases, steps, crops and fractions of the starter: {published} and the arm trained as the starter have"
+    " {seeds} seeds, noise2noise has one, and noise2noise is restored as the starter is. {published}: as published,"
+    " with channel attention over the whole image, its output scaled to the right total. Smoothing and the row below"
     " {published} are applied to the camera's field only."
 )
 
@@ -189,7 +189,7 @@ def _compare_seeds(rows: dict[tuple[str, str], Any], fraction: str) -> str:
     for name in (PUBLISHED, ON_FIELD, AS_STARTER):
         gaps = (f"{key.upper()} {gap(seeds[AS_SERVED], seeds[name], key, REAL_COLUMNS[key][1])}" for key in KEYS)
         effects.append(f"above {name} {', '.join(gaps)}")
-    return f"{SEEDS} seeds, paired, with their range: the arm {AS_SERVED} lies {'; '.join(effects)}."
+    return f"{SEEDS} seeds, paired: the arm {AS_SERVED} lies {'; '.join(effects)}."
 
 
 def _parts(rows: dict[tuple[str, str], Any], fraction: str, name: str) -> list[list[dict[str, float]]]:

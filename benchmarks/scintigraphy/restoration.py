@@ -46,7 +46,7 @@ from lib.data.files.atomic import replacing
 from lib.data.scintigraphy.skeleton import ScanCase
 from lib.data.scintigraphy.thinning import thin
 from lib.evaluation.baselines.smoothing import Smoother, best_strength, gaussian, non_local_means
-from lib.evaluation.bootstrap import paired_difference
+from lib.evaluation.intervals import paired_difference
 from lib.models import RESTORERS
 from lib.models.restoration.nafnet import NAFNet
 from lib.models.weights import load_weights, save_weights
@@ -78,7 +78,7 @@ REAL_COLUMNS = {
     "invented": ("findings not confirmed", 0),
 }
 NOTE = (
-    "Mean ± SD over seeds; the interval of the paired difference is a bootstrap over seeds, and an interval that"
+    "Mean ± SD over seeds; the interval of the paired difference is over seeds (Student's t), and an interval that"
     " contains 0 is a null result. PSNR and SSIM are computed against the exact mean, with its 99.5th percentile as"
     " full scale. Deviance is that of counts that the restorer did not see; it is about 1 at the truth. No real scan is"
     " training data; the real scan is compared with its complementary counts, whose own noise bounds PSNR and SSIM."
@@ -236,7 +236,7 @@ def table(rows: dict[str, list[dict[str, Any]]], fraction: str, columns: dict[st
 
 def gap(rows: list[dict[str, Any]], others: list[dict[str, Any]], key: str, digits: int) -> str:
     """Render the difference of a score, paired by seed, with its interval."""
-    found = paired_difference([row[key] for row in rows], [row[key] for row in others], seed=0)
+    found = paired_difference([row[key] for row in rows], [row[key] for row in others])
     return f"{found.mean:+.{digits}f} [{found.low:+.{digits}f}, {found.high:+.{digits}f}]"
 
 

@@ -1,8 +1,9 @@
 """Score one case, and summarise many cases, as dictionaries that are valid JSON.
 
 A case is ``{"spacing_mm", "tolerance_mm", "classes": {name: scores}, "mean": scores, "unconnected_ml", ...}``. The
-class `UNION` is the union of all labels. An undefined score (both masks empty, no distance) is None. A class that the
-prediction misses completely has Dice 0.
+class `UNION` is the union of all labels. A class that neither label has is not scored: its scores are None. A class
+that the prediction misses completely (`missed`), or has although the reference lacks it (`invented`), counts: its Dice,
+NSD and clDice are 0, and its HD95 is the diagonal of the image in mm, the largest distance that the image can hold.
 """
 
 import math
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from lib.evaluation.bootstrap import mean_interval
+from lib.evaluation.intervals import mean_interval
 from lib.evaluation.metrics.crop import bounding_box
 from lib.evaluation.metrics.overlap import dice, iou
 from lib.evaluation.metrics.surface import surface_scores
@@ -23,6 +24,7 @@ from lib.evaluation.metrics.volume import outside_ml, unconnected_ml, volume_ml
 IGNORE = 255
 UNION = "airway"
 TOLERANCE_MM = 1.0
+MISSES = ("missed", "invented")
 
 Mask = npt.NDArray[np.bool_]
 Label = npt.NDArray[np.integer]
@@ -35,7 +37,7 @@ def evaluate_case(
     labels: Mapping[str, int],
     *,
     hull: Mask | None = None,
-    tolerance_mm: float = TOLERANCE_MM,
+    tolerance_mm: float | None = None,
     light: bool = False,
 ) -> dict[str, Any]:
     """Score a predicted label against its reference, per class and for the union of the classes.
@@ -49,15 +51,19 @@ def evaluate_case(
         spacing_mm: Voxel spacing per axis, in mm.
         labels: Value of each class, 1 to 254, by name.
         hull: Inside of the body (`lib.evaluation.baselines.threshold.hull`); adds the score ``outside_ml``.
-        tolerance_mm: Tolerance of the normalised surface Dice.
+        tolerance_mm: Tolerance of the normalised surface Dice, at least the largest voxel spacing; None takes the
+            larger of `TOLERANCE_MM` and that spacing.
         light: Score overlap and volume only, for validation during training.
     Returns:
         The JSON-safe case: `classes` with `UNION` last, `mean` over the classes without `UNION`, and the volumes of
         false positives of the union (not if `light`).
     Raises:
-        ValueError: If shapes or spacing do not match, or a label value is not allowed.
+        ValueError: If shapes or spacing do not match, a label value is not allowed, or the tolerance is below the
+            spacing.
     """
     _check(prediction, reference, spacing_mm, labels)
+    tolerance_mm = _tolerance(spacing_mm, tolerance_mm)
+    diagonal_mm = math.hypot(*(size * step for size, step in zip(reference.shape, spacing_mm, strict=True)))
     ignored = reference == IGNORE
     tables = {name: _table([value]) for name, value in labels.items()} | {UNION: _table(list(labels.values()))}
     found = _union(prediction, tables[UNION])
@@ -73,7 +79,7 @@ def evaluate_case(
         masks = _union(inner, table) & valid, _union(truth, table) & valid
         scores = _overlap_scores(*masks, spacing_mm)
         if not light:
-            scores |= _shape_scores(*masks, spacing_mm, tolerance_mm)
+            scores |= _shape_scores(*masks, spacing_mm, tolerance_mm, diagonal_mm)
         if name == UNION and not light:
             scores |= dict(zip(("tree_length_detected", "branches_detected"), tree_scores(*masks), strict=True))
         case["classes"][name] = scores
@@ -81,22 +87,26 @@ def evaluate_case(
     return json_safe(case)
 
 
-def summarise(cases: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    """Return the mean of every score over cases, with its bootstrap interval.
+def summarise(cases: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return the mean of every score over cases, with its 95 % interval.
 
     Args:
         cases: Results of `evaluate_case`.
-        seed: Seed of the resampling.
     Returns:
         JSON-safe ``{"count", "classes": {name: {score: {mean, low, high, count}}}, "mean", "unconnected_ml", ...}``;
-        the `count` of a score is the number of cases where it is defined.
+        the `count` of a score is the number of cases where it is defined. A class also has the numbers of cases in
+        which it is `missed` and `invented`, and the summary has the tolerances of the NSD, `tolerances_mm`.
     """
     names = dict.fromkeys(name for case in cases for name in case["classes"])
-    summary: dict[str, Any] = {"count": len(cases)}
-    summary["classes"] = {name: _intervals([case["classes"].get(name, {}) for case in cases], seed) for name in names}
-    summary["mean"] = _intervals([case["mean"] for case in cases], seed)
+    tolerances_mm = sorted({case["tolerance_mm"] for case in cases if "tolerance_mm" in case})
+    summary: dict[str, Any] = {"count": len(cases), "tolerances_mm": tolerances_mm, "classes": {}}
+    for name in names:
+        rows = [case["classes"].get(name, {}) for case in cases]
+        misses = {kind: sum(bool(row.get(kind)) for row in rows) for kind in MISSES}
+        summary["classes"][name] = misses | _intervals(rows)
+    summary["mean"] = _intervals([case["mean"] for case in cases])
     for key in ("unconnected_ml", "outside_ml"):
-        summary |= _intervals([{key: case[key]} for case in cases if key in case], seed)
+        summary |= _intervals([{key: case[key]} for case in cases if key in case])
     return json_safe(summary)
 
 
@@ -133,6 +143,17 @@ def _check(prediction: Label, reference: Label, spacing_mm: Sequence[float], lab
             raise ValueError(f"the {name} has values from {found}; expected values from 0 to {IGNORE}")
 
 
+def _tolerance(spacing_mm: Sequence[float], tolerance_mm: float | None) -> float:
+    """Return the tolerance of the NSD in mm, checked."""
+    least = max(spacing_mm)
+    if tolerance_mm is not None and tolerance_mm < least:
+        raise ValueError(
+            f"the NSD tolerance of {tolerance_mm:g} mm is below the voxel spacing of {least:g} mm, so only equal voxels"
+            " would agree along that axis: give at least the largest spacing, or resample both labels to a finer grid"
+        )
+    return max(TOLERANCE_MM, least) if tolerance_mm is None else tolerance_mm
+
+
 def _table(values: list[int]) -> Mask:
     table = np.zeros(IGNORE + 1, bool)
     table[values] = True
@@ -153,7 +174,10 @@ def _false_positives(
 
 
 def _overlap_scores(prediction: Mask, reference: Mask, spacing_mm: Sequence[float]) -> dict[str, Any]:
+    found, there = bool(prediction.any()), bool(reference.any())
     return {
+        "missed": there and not found,
+        "invented": found and not there,
         "dice": dice(prediction, reference),
         "iou": iou(prediction, reference),
         "volume_ml": volume_ml(prediction, spacing_mm),
@@ -162,9 +186,10 @@ def _overlap_scores(prediction: Mask, reference: Mask, spacing_mm: Sequence[floa
 
 
 def _shape_scores(
-    prediction: Mask, reference: Mask, spacing_mm: Sequence[float], tolerance_mm: float
+    prediction: Mask, reference: Mask, spacing_mm: Sequence[float], tolerance_mm: float, diagonal_mm: float
 ) -> dict[str, Any]:
     nsd, hd95_mm = surface_scores(prediction, reference, spacing_mm, tolerance_mm)
+    hd95_mm = diagonal_mm if math.isinf(hd95_mm) else hd95_mm
     betti, reference_betti = betti_numbers(prediction), betti_numbers(reference)
     errors = {f"betti_{order}_error": abs(betti[order] - reference_betti[order]) for order in range(3)}
     scores = {"nsd": nsd, "hd95_mm": hd95_mm, "cl_dice": cl_dice(prediction, reference)}
@@ -181,7 +206,7 @@ def _mean_over_classes(classes: Mapping[str, Mapping[str, Any]]) -> dict[str, fl
     return means
 
 
-def _intervals(rows: Sequence[Mapping[str, Any]], seed: int) -> dict[str, Any]:
-    keys = dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, list))
+def _intervals(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    keys = dict.fromkeys(key for row in rows for key, value in row.items() if not isinstance(value, list | bool))
     columns = {key: [math.nan if row.get(key) is None else row[key] for row in rows] for key in keys}
-    return {key: asdict(mean_interval(values, seed=seed)) for key, values in columns.items()}
+    return {key: asdict(mean_interval(values)) for key, values in columns.items()}

@@ -18,7 +18,9 @@ TITLES = {
     "tree_length_detected": ("TD", 3),
     "branches_detected": ("BD", 3),
 }
-COLUMNS = ("dice", "nsd", "hd95_mm", "cl_dice", "betti_0_error")
+MISSES, MISSES_TITLE = "misses", "Missed / invented"
+"""Column with the numbers of cases in which the class is missed altogether, and drawn although it is absent."""
+COLUMNS = ("dice", "nsd", "hd95_mm", "cl_dice", "betti_0_error", MISSES)
 
 
 def summary_table(summary: Mapping[str, Any], columns: Sequence[str] = COLUMNS) -> str:
@@ -26,7 +28,7 @@ def summary_table(summary: Mapping[str, Any], columns: Sequence[str] = COLUMNS) 
 
     Args:
         summary: Result of `lib.evaluation.report.summarise`.
-        columns: Scores to show, keys of `TITLES`.
+        columns: Scores to show, keys of `TITLES`, or `MISSES`.
     Returns:
         A Markdown table; a cell is ``mean [low, high]``, or a dash if the score is not defined.
     """
@@ -39,7 +41,7 @@ def comparison_table(summaries: Mapping[str, Mapping[str, Any]], name: str, colu
     Args:
         summaries: Summary of each method, by name.
         name: Class to compare.
-        columns: Scores to show, keys of `TITLES`.
+        columns: Scores to show, keys of `TITLES`, or `MISSES`.
     Returns:
         A Markdown table.
     Raises:
@@ -49,10 +51,17 @@ def comparison_table(summaries: Mapping[str, Mapping[str, Any]], name: str, colu
 
 
 def _render(corner: str, rows: Mapping[str, Mapping[str, Any]], columns: Sequence[str]) -> str:
-    lines = [[corner, *(TITLES[column][0] for column in columns)], ["---", *("---:" for _ in columns)]]
+    titles = [MISSES_TITLE if column == MISSES else TITLES[column][0] for column in columns]
+    lines = [[corner, *titles], ["---", *("---:" for _ in columns)]]
     for name, scores in rows.items():
-        lines.append([name.replace("_", " "), *(_cell(scores.get(column), TITLES[column][1]) for column in columns)])
+        lines.append([name.replace("_", " "), *(_column(scores, column) for column in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _column(scores: Mapping[str, Any], column: str) -> str:
+    if column == MISSES:
+        return f"{scores['missed']} / {scores['invented']}"
+    return _cell(scores.get(column), TITLES[column][1])
 
 
 def _cell(interval: Mapping[str, Any] | None, digits: int) -> str:

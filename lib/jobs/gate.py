@@ -9,15 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from lib.evaluation.bootstrap import Interval, paired_difference
+from lib.evaluation.intervals import FEWEST_CASES, Interval, paired_difference
 
 PUBLISH, HOLD, REJECT = "publish", "hold", "reject"
 SLACK_SECONDS = 1.0
 """A version may always be this much slower: smaller differences come from the machine and not from the model."""
-SEED = 20
 DICE, PSNR, SSIM = "dice", "psnr", "ssim"
 METRICS = {DICE: "Dice", PSNR: "PSNR", SSIM: "SSIM"}
-"""Metrics that versions are compared by: Dice (and clDice) for masks, PSNR in dB or SSIM for restored images."""
+"""Metrics that versions are compared by: Dice (and clDice of tubes) for masks, PSNR in dB or SSIM for restorations."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,8 @@ class JudgedCase:
         patient: Name of the patient.
         scores: Dice by class name, None if neither prediction nor reference has the class; for a restored image, the
             value of the metric by its name.
-        cl_dice: clDice of the union of the classes; None if both unions are empty, and for restored images.
+        cl_dice: clDice of the union of the tubular classes, 0 if only one of prediction and reference has them; None if
+            neither has, if no class is tubular, and for restored images.
         finite: Whether every output value is finite.
         constant: Whether the prediction has one value in all voxels although the reference has several.
         seconds: Time of inference in seconds.
@@ -101,7 +101,8 @@ def decide(
         challenger: Scores of the new version on the held-out cases.
         champion: Scores of the served version on the same cases; None if no version is served.
         spec: Requirements of the task.
-        min_patients: With fewer held-out patients, the version is held and an admin decides.
+        min_patients: With fewer held-out patients, the version is held and an admin decides, as it is with too few for
+            an interval.
         probes: Scores of the new version on other cases, for the canary if no case is held out.
         teacher: Scores of the student's teacher on the same cases; empty for a task without a teacher.
     Raises:
@@ -111,21 +112,24 @@ def decide(
         raise ValueError(
             "champion and challenger were judged on different cases: judge both on the same cases, in the same order"
         )
-    compared = {METRICS[spec.metric]: _mean_scores} | ({"clDice": _cl_dices} if spec.metric == DICE else {})
+    tubular = any(judged.cl_dice is not None for judged in (*challenger, *(champion or ())))
+    compared = {METRICS[spec.metric]: _mean_scores} | ({"clDice": _cl_dices} if tubular else {})
     gains = {name: _gain_interval(challenger, champion or (), scores) for name, scores in compared.items()}
     figures = _collect_figures(challenger, champion, gains)
     behind = _check_teacher_share(challenger, teacher, spec.teacher_share, figures) if teacher else []
     if broken := _check_canary(list(challenger) or list(probes), champion or (), spec):
         return Decision(REJECT, tuple(broken), figures)
     low, unseen = _check_floors(challenger, spec.floors, METRICS[spec.metric])
-    checks = [] if champion is None else [_check_gain(name, gain, spec) for name, gain in gains.items()]
-    worse = [reason for reason in checks if reason]
-    patients = len({judged.patient for judged in challenger})
-    if patients < max(min_patients, 2):
-        few = f"{patients} held-out patients are too few for a decision ({max(min_patients, 2)} are needed)"
+    known = {} if champion is None else {name: gain for name, gain in gains.items() if not math.isnan(gain.low)}
+    worse = [reason for name, gain in known.items() if (reason := _check_gain(name, gain, spec))]
+    patients, needed = len({judged.patient for judged in challenger}), max(min_patients, FEWEST_CASES)
+    if patients < needed:
+        few = f"{patients} held-out patients are too few for a decision ({needed} are needed)"
         return Decision(HOLD, (f"{few}: an admin decides", *low, *worse, *behind), figures)
     if low or worse or behind:
         return Decision(REJECT, (*low, *worse, *behind), figures)
+    if champion is not None:
+        unseen += [_describe_unknown_gain(name, gain) for name, gain in gains.items() if name not in known]
     if unseen:
         return Decision(HOLD, tuple(unseen), figures)
     return Decision(PUBLISH, (_publish_reason(gains, champion, patients),), figures)
@@ -179,10 +183,13 @@ def _check_gain(name: str, gain: Interval, spec: GateSpec) -> str:
     """Return a sentence if the lower bound of a difference lies below the tolerance; empty if not."""
     if gain.low > -spec.tolerance:
         return ""
-    if math.isnan(gain.low):
-        return f"{name} cannot be compared: too few held-out patients have a score"
     bounds = f"{gain.mean:+.3f} [{gain.low:+.3f}, {gain.high:+.3f}]"
     return f"{name} may fall: {bounds} against the served version, and {-spec.tolerance:+.3f} is tolerated"
+
+
+def _describe_unknown_gain(name: str, gain: Interval) -> str:
+    found = f"{gain.count} held-out {'patient has' if gain.count == 1 else 'patients have'} a score"
+    return f"{name} cannot be compared: {found}, and {FEWEST_CASES} are needed: an admin decides"
 
 
 def _publish_reason(gains: Mapping[str, Interval], champion: Sequence[JudgedCase] | None, patients: int) -> str:
@@ -197,12 +204,12 @@ def _gain_interval(
     champion: Sequence[JudgedCase],
     scores: Callable[[JudgedCase, JudgedCase], tuple[float, float]],
 ) -> Interval:
-    """Return the bootstrap interval of challenger minus champion over patients."""
+    """Return challenger minus champion over patients, with its 95 % interval."""
     pairs: dict[str, list[tuple[float, float]]] = {}
     for new, served in zip(challenger, champion, strict=False):
         pairs.setdefault(new.patient, []).append(scores(new, served))
     means = [[_mean([pair[side] for pair in found]) for found in pairs.values()] for side in (0, 1)]
-    return paired_difference(*means, seed=SEED)
+    return paired_difference(*means)
 
 
 def _mean_scores(new: JudgedCase, served: JudgedCase) -> tuple[float, float]:

@@ -24,6 +24,7 @@ def judge(
     spec: ImageSpec,
     labels: Sequence[str],
     *,
+    tubular: Sequence[str] = (),
     device: str | torch.device = "cpu",
 ) -> list[JudgedCase]:
     """Return the scores of a network on labelled cases, sorted by case name.
@@ -33,18 +34,22 @@ def judge(
         cases: Cases with labels.
         spec: Image specification of the task: spacing, window and patch size.
         labels: Names of the classes 1, 2, ...
+        tubular: Names of the tubular classes, whose union has a clDice.
         device: Device that the network runs on.
     """
     ordered = sorted(cases, key=lambda case: case.id)
     if find_nonfinite_weight(network.state_dict()):
         # A network with such weights is not run: it could crash the device.
         zeros = dict.fromkeys(labels, 0.0)
-        return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=0.0, finite=False) for c in ordered]
+        worst = 0.0 if tubular else None
+        return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=worst, finite=False) for c in ordered]
     predictor = Predictor(network, roi=spec.roi, slice_offsets=spec.slice_offsets, device=device)
-    return [_judge(predictor, case, spec, labels) for case in ordered]
+    return [_judge(predictor, case, spec, labels, tubular) for case in ordered]
 
 
-def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[str]) -> JudgedCase:
+def _judge(
+    predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[str], tubular: Sequence[str]
+) -> JudgedCase:
     reading = read(case.image, spec, label=case.label)
     assert reading.label is not None, "a judged case has a label"
     reference, volume = np.asarray(reading.label).squeeze(), apply_window(reading.intensities, spec.window)
@@ -55,17 +60,19 @@ def _judge(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[s
         raise  # the fault of the machine, not of the version
     except Exception as error:
         zeros, fault = dict.fromkeys(labels, 0.0), f"{type(error).__name__}: {error}"
-        return JudgedCase(case=case.id, patient=case.patient, scores=zeros, cl_dice=0.0, fault=fault)
+        worst = 0.0 if tubular else None
+        return JudgedCase(case=case.id, patient=case.patient, scores=zeros, cl_dice=worst, fault=fault)
     seconds = time.perf_counter() - began
     valid = reference != IGNORE
     truth = np.where(valid, reference, 0)
     prediction = np.where(valid, prediction.squeeze(), 0)
+    tubes = [value for value, name in enumerate(labels, start=1) if name in tubular]
     scores = {name: dice(prediction == value, truth == value) for value, name in enumerate(labels, start=1)}
     return JudgedCase(
         case=case.id,
         patient=case.patient,
         scores={name: _none_if_nan(score) for name, score in scores.items()},
-        cl_dice=_cl_dice(prediction > 0, truth > 0),
+        cl_dice=_none_if_nan(cl_dice(np.isin(prediction, tubes), np.isin(truth, tubes))),
         finite=finite,
         constant=len(np.unique(prediction[valid])) == 1 < len(np.unique(truth[valid])),
         seconds=seconds,
@@ -78,14 +85,6 @@ def _predict(predictor: Predictor, volume: torch.Tensor) -> tuple[np.ndarray, bo
         finite = finite and bool(torch.isfinite(logits).all())
         label[..., start : start + logits.shape[-1]] = running_argmax(logits)
     return label.numpy(), finite
-
-
-def _cl_dice(prediction: np.ndarray, truth: np.ndarray) -> float | None:
-    if not prediction.any() and not truth.any():
-        return None
-    # A mask that fills the whole volume may have no skeleton, and then clDice is NaN: it counts as 0, not as unknown.
-    score = cl_dice(prediction, truth)
-    return 0.0 if math.isnan(score) else score
 
 
 def _none_if_nan(score: float) -> float | None:

@@ -33,6 +33,7 @@ def judge_clicks(
     labels: Sequence[str],
     whole: str,
     *,
+    tubular: Sequence[str] = (),
     device: str | torch.device = "cpu",
 ) -> list[JudgedCase]:
     """Return the Dice of a network on labelled cases after three clicks, for each label and for their union.
@@ -43,20 +44,30 @@ def judge_clicks(
         spec: Image specification of the task.
         labels: Names of the classes 1, 2, ...
         whole: Name of the union of all labels, and of its score.
+        tubular: Names of the tubular classes. The union has a clDice if it consists of them only; otherwise these
+            classes have.
         device: Device that the network runs on.
     """
     ordered, names = sorted(cases, key=lambda case: case.id), (whole, *labels)
     if find_nonfinite_weight(network.state_dict()):
         zeros = dict.fromkeys(names, 0.0)
-        return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=0.0, finite=False) for c in ordered]
+        worst = 0.0 if tubular else None
+        return [JudgedCase(case=c.id, patient=c.patient, scores=zeros, cl_dice=worst, finite=False) for c in ordered]
     assert isinstance(network, PromptedNetwork), "only a prompted network answers clicks"
-    return [_judge(network, case, spec, labels, whole, device) for case in ordered]
+    tubes = (whole,) if set(tubular) == set(labels) else tuple(tubular)
+    return [_judge(network, case, spec, names, tubes, device) for case in ordered]
 
 
 def _judge(
-    network: PromptedNetwork, case: Case, spec: ImageSpec, labels: Sequence[str], whole: str, device: str | torch.device
+    network: PromptedNetwork,
+    case: Case,
+    spec: ImageSpec,
+    names: Sequence[str],
+    tubes: Sequence[str],
+    device: str | torch.device,
 ) -> JudgedCase:
-    reading, names = read(case.image, spec, label=case.label), (whole, *labels)
+    """Return the scores of one case; `names` are the union and the labels, `tubes` those of them with a clDice."""
+    reading, (whole, *labels) = read(case.image, spec, label=case.label), names
     dices: dict[str, list[float]] = {}
     cl_dices, finite, constant, began = [], True, [], time.perf_counter()
     try:
@@ -67,18 +78,19 @@ def _judge(
             finite = finite and all(bool(answer.window.isfinite().all()) for answer in answers)
             dices.setdefault(thing.name, []).append(session.dice_after(CLICKS))
             constant.append(len(np.unique(mask)) == 1)
-            if thing.name == whole:
+            if thing.name in tubes:
                 cl_dices.append(cl_dice(mask & thing.valid, thing.target & thing.valid))
     except (MemoryError, torch.cuda.OutOfMemoryError):
         raise  # the fault of the machine, not of the version
     except Exception as error:
         zeros, fault = dict.fromkeys(names, 0.0), f"{type(error).__name__}: {error}"
-        return JudgedCase(case=case.id, patient=case.patient, scores=zeros, cl_dice=0.0, fault=fault)
+        worst = 0.0 if tubes else None
+        return JudgedCase(case=case.id, patient=case.patient, scores=zeros, cl_dice=worst, fault=fault)
     return JudgedCase(
         case=case.id,
         patient=case.patient,
         scores=mean_dice_by_class(dices, names),
-        cl_dice=fmean(0.0 if np.isnan(value) else value for value in cl_dices) if cl_dices else None,
+        cl_dice=fmean(cl_dices) if cl_dices else None,
         finite=finite,
         constant=bool(constant) and all(constant),
         seconds=time.perf_counter() - began,

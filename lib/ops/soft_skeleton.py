@@ -8,9 +8,13 @@ from torch.nn import functional as F
 def soft_skeleton(prob: Tensor, iterations: int = 3) -> Tensor:
     """Return the soft skeleton of `prob`: the parts that an opening removes, collected over repeated erosions.
 
+    The erosions go on until no sample above one half is left or none disappears: after fewer, a structure that is still
+    there has no skeleton. The outside of the array counts as its border samples, so a structure that fills the array
+    has none.
+
     Args:
         prob: Probabilities, ``(B, C, *S)``, with two or three spatial axes.
-        iterations: Number of erosions; at least the largest radius of the structures, in samples.
+        iterations: Least number of erosions, for structures whose probability is below one half.
     Returns:
         ``(B, C, *S)`` in [0, 1].
     Raises:
@@ -20,12 +24,17 @@ def soft_skeleton(prob: Tensor, iterations: int = 3) -> Tensor:
     """
     if prob.ndim not in (4, 5):
         raise ValueError(f"soft_skeleton needs two or three spatial axes, got shape {tuple(prob.shape)}")
-    skeleton = F.relu(prob - _open(prob))
-    for _ in range(iterations):
-        prob = _erode(prob)
-        rest = F.relu(prob - _open(prob))
+    skeleton, inside, done = F.relu(prob - _open(prob)), _count_inside(prob), 0
+    before = inside + 1
+    while done < iterations or 0 < inside < before:
+        prob, before, done = _erode(prob), inside, done + 1
+        rest, inside = F.relu(prob - _open(prob)), _count_inside(prob)
         skeleton = skeleton + F.relu(rest - skeleton * rest)
     return skeleton
+
+
+def _count_inside(prob: Tensor) -> int:
+    return int(torch.count_nonzero(prob > 0.5))
 
 
 def _erode(x: Tensor) -> Tensor:

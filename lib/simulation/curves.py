@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lib.evaluation.bootstrap import CONFIDENCE, RESAMPLES, Interval, mean_interval, paired_difference
+from lib.evaluation.intervals import CONFIDENCE, Interval, mean_interval, paired_difference
 from lib.simulation.campaign import Point
 
 REFERENCE = "foreground_random"
 """The baseline that few published strategies surpass (nnActive, Lüth et al. 2025)."""
-BOOTSTRAP_SEED = 7
+BOOTSTRAP_SEED, RESAMPLES = 7, 2000
 
 CurvesByStrategy = Mapping[str, Mapping[int, Sequence[Point]]]
 """Points of the rehearsals by strategy and seed."""
@@ -31,8 +31,9 @@ class Finding:
         cl_gain: Difference between the areas of clDice, paired by seed.
         share: Labels at which the mean curve reaches the last Dice of the reference, divided by all labels of the
             reference; inf if the curve does not reach it.
-        share_low: Lower end of the bootstrap interval of `share`.
-        share_high: Upper end of the interval; inf if some resampled curves do not reach the Dice.
+        share_low: Lower end of the range of `share` over resampled seeds (percentile bootstrap, 95 %). With few seeds
+            it is too narrow for an interval; see `lib.evaluation.intervals`.
+        share_high: Upper end of the range; inf if some resampled curves do not reach the Dice.
         minutes: Working time of all rounds, in minutes, by the model of effort.
         seeds: Number of seeds.
     """
@@ -97,10 +98,10 @@ def _finding(name: str, curves: Mapping[int, Sequence[Point]], reference: Mappin
     share, low, high = _share([curves[s] for s in seeds], [reference[s] for s in seeds])
     return Finding(
         strategy=name,
-        final=mean_interval([curves[s][-1].dice for s in seeds], seed=BOOTSTRAP_SEED),
-        area=mean_interval(areas[_dice][0], seed=BOOTSTRAP_SEED),
-        gain=paired_difference(*areas[_dice], seed=BOOTSTRAP_SEED),
-        cl_gain=paired_difference(*areas[_cl_dice], seed=BOOTSTRAP_SEED),
+        final=mean_interval([curves[s][-1].dice for s in seeds]),
+        area=mean_interval(areas[_dice][0]),
+        gain=paired_difference(*areas[_dice]),
+        cl_gain=paired_difference(*areas[_cl_dice]),
         share=share,
         share_low=low,
         share_high=high,

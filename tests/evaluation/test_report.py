@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from lib.evaluation.report import evaluate_case, json_safe, summarise
+from lib.evaluation.table import summary_table
 
 LABELS = {"pharynx": 1, "larynx": 2, "trachea": 3}
 SPACING = (2.0, 5.0, 10.0)  # a voxel is 0.1 ml
@@ -50,10 +51,43 @@ def test_an_absent_class_has_no_score() -> None:
     assert trachea["volume_ml"] == 0 and trachea["betti_0_error"] == 0
 
 
-def test_a_missed_class_counts_as_zero() -> None:
-    prediction = np.where(_reference() == 2, 0, _reference())
-    larynx = evaluate_case(prediction, _reference(), SPACING, LABELS)["classes"]["larynx"]
-    assert larynx["dice"] == larynx["nsd"] == larynx["cl_dice"] == 0 and larynx["hd95_mm"] is None
+DIAGONAL_MM = (16**2 + 40**2 + 240**2) ** 0.5
+"""Diagonal of 8 x 8 x 24 voxels of 2 x 5 x 10 mm."""
+
+
+@pytest.mark.parametrize("kind", ["missed", "invented"])
+def test_a_missed_or_invented_class_has_the_worst_scores(kind: str) -> None:
+    """Its HD95 is the diagonal of the image, so that missing a class never improves a mean."""
+    without = np.where(_reference() == 2, 0, _reference())
+    sides = (without, _reference()) if kind == "missed" else (_reference(), without)
+    case = evaluate_case(*sides, SPACING, LABELS)
+    larynx, pharynx = case["classes"]["larynx"], case["classes"]["pharynx"]
+    assert larynx["dice"] == larynx["nsd"] == larynx["cl_dice"] == 0
+    assert larynx["hd95_mm"] == pytest.approx(DIAGONAL_MM)
+    assert larynx[kind] and not larynx[{"missed": "invented", "invented": "missed"}[kind]]
+    assert not any(case["classes"]["trachea"][name] for name in ("missed", "invented")), "absent in both"
+    assert pharynx["hd95_mm"] == 0 and case["mean"]["hd95_mm"] == pytest.approx(DIAGONAL_MM / 2)
+
+
+def test_misses_are_counted_over_cases() -> None:
+    without = np.where(_reference() == 2, 0, _reference())
+    pairs = [(without, _reference()), (without, _reference()), (_reference(), without), (_reference(), _reference())]
+    larynx = summarise([evaluate_case(*pair, SPACING, LABELS) for pair in pairs])["classes"]["larynx"]
+    assert (larynx["missed"], larynx["invented"]) == (2, 1)
+    assert larynx["hd95_mm"]["count"] == 4 and larynx["hd95_mm"]["mean"] == pytest.approx(DIAGONAL_MM * 3 / 4)
+    table = summary_table(summarise([evaluate_case(*pair, SPACING, LABELS) for pair in pairs]))
+    assert "Missed / invented" in table and "| 2 / 1 |" in table
+
+
+def test_the_tolerance_is_never_below_the_spacing() -> None:
+    sides = _prediction(), _reference()
+    assert evaluate_case(*sides, SPACING, LABELS)["tolerance_mm"] == 10.0
+    assert evaluate_case(*sides, (0.5, 0.5, 0.8), LABELS)["tolerance_mm"] == 1.0
+    assert evaluate_case(*sides, SPACING, LABELS, tolerance_mm=12.0)["tolerance_mm"] == 12.0
+    with pytest.raises(ValueError, match=r"NSD tolerance of 9\.9 mm is below the voxel spacing of 10 mm"):
+        evaluate_case(*sides, SPACING, LABELS, tolerance_mm=9.9)
+    cases = [evaluate_case(*sides, spacing, LABELS) for spacing in (SPACING, (1.0, 1.0, 1.0), SPACING)]
+    assert summarise(cases)["tolerances_mm"] == [1.0, 10.0]
 
 
 def test_ignored_voxels_are_not_scored() -> None:
@@ -121,16 +155,18 @@ def test_arguments_that_do_not_match_are_refused(change: dict, message: str) -> 
 
 
 def test_summary_has_means_and_intervals() -> None:
-    cases = [evaluate_case(one, _reference(), SPACING, LABELS) for one in (_prediction(), _reference())]
-    summary = summarise(cases, seed=0)
+    predictions = (_prediction(), _reference(), _reference())
+    cases = [evaluate_case(one, _reference(), SPACING, LABELS) for one in predictions]
+    summary = summarise(cases)
     larynx = summary["classes"]["larynx"]
-    assert summary["count"] == 2 and larynx["dice"]["count"] == 2
-    assert larynx["dice"]["mean"] == pytest.approx((16 / 18 + 1) / 2)
-    assert larynx["dice"]["low"] == pytest.approx(16 / 18) and larynx["dice"]["high"] == 1.0
+    assert summary["count"] == 3 and larynx["dice"]["count"] == 3
+    assert larynx["dice"]["mean"] == pytest.approx((16 / 18 + 2) / 3)
+    # The deviation of 8/9, 1, 1 is 1/9 / sqrt(3); Student's 0.99 quantile of two degrees of freedom is 6.9646.
+    assert larynx["dice"]["mean"] - larynx["dice"]["low"] == pytest.approx(6.9646 / 27, rel=1e-4)
     assert summary["classes"]["trachea"]["dice"] == {"mean": None, "low": None, "high": None, "count": 0}
-    assert summary["unconnected_ml"]["mean"] == pytest.approx(0.05)
+    assert summary["unconnected_ml"]["mean"] == pytest.approx(0.1 / 3)
     assert "betti" not in larynx and "outside_ml" not in summary
-    assert summary == summarise(cases, seed=0)
+    assert summary == summarise(cases)
     json.dumps([cases, summary], allow_nan=False)
 
 

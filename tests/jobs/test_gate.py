@@ -5,6 +5,7 @@ import json
 import math
 import random
 
+import numpy as np
 import pytest
 
 from lib.jobs.gate import HOLD, PUBLISH, REJECT, Decision, GateSpec, JudgedCase, decide
@@ -152,10 +153,46 @@ def test_without_a_champion_the_floors_and_the_number_of_patients_decide() -> No
     assert gate([dataclasses.replace(case, scores={"trachea": 0.2}) for case in judged()], None).verdict == REJECT
 
 
-def test_a_version_without_scores_is_not_published() -> None:
-    unscored = [dataclasses.replace(case, scores={"larynx": None}, cl_dice=None) for case in judged()]
-    decision = decide(unscored, unscored, GateSpec(), min_patients=5)
-    assert decision.verdict == REJECT and "cannot be compared" in decision.reason
+@pytest.mark.parametrize("scored", [0, 1, 2])
+def test_a_version_with_scores_of_too_few_patients_waits_for_an_admin(scored: int) -> None:
+    """Two patients give no interval, so nothing is known about a fall."""
+    cases = judged(gain=0.05)
+    unscored = [dataclasses.replace(case, scores={"larynx": None}, cl_dice=None) for case in cases[scored:]]
+    sides = [*cases[:scored], *unscored]
+    decision = decide(sides, sides, GateSpec(), min_patients=5)
+    count = f"{scored} held-out patient{'s have' if scored != 1 else ' has'} a score"
+    assert decision.verdict == HOLD and f"Dice cannot be compared: {count}, and 3 are needed" in decision.reason
+    assert "admin" in decision.reason
+
+
+def test_two_patients_are_too_few_whatever_the_app_declares() -> None:
+    decision = gate(judged(2, gain=0.1), judged(2), min_patients=2)
+    assert decision.verdict == HOLD and "(3 are needed)" in decision.reason
+    assert gate(judged(3, gain=0.1), judged(3), min_patients=2).verdict == PUBLISH
+
+
+@pytest.mark.parametrize("patients", [3, 5, 8])
+def test_a_version_that_is_worse_by_the_tolerance_is_rarely_published(patients: int) -> None:
+    """The one-sided error is at most 5 %, 1 % for normal differences; the bootstrap's was 7.8 % at five patients."""
+    rng, published, trials = np.random.default_rng(patients), 0, 1000
+    for _ in range(trials):
+        champion = [dataclasses.replace(case, cl_dice=None) for case in judged(patients)]
+        challenger = [
+            dataclasses.replace(case, scores={name: value + gain for name, value in case.scores.items()})
+            for case, gain in zip(champion, rng.normal(-0.01, 0.03, patients), strict=True)
+        ]
+        published += decide(challenger, champion, GateSpec(tolerance=0.01), min_patients=3).verdict == PUBLISH
+    assert 0 < published <= 0.05 * trials
+
+
+def test_without_a_tubular_label_dice_alone_is_compared() -> None:
+    """A liver has no centreline that a version could lose."""
+    sides = [
+        [dataclasses.replace(case, cl_dice=None) for case in side]
+        for side in (judged(gain=0.05, cl_gain=-0.3), judged())
+    ]
+    decision = gate(*sides)
+    assert decision.verdict == PUBLISH and list(decision.figures["differences"]) == ["Dice"]
 
 
 def test_a_version_with_nan_scores_is_not_published() -> None:

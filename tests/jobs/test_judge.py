@@ -59,7 +59,7 @@ def make_case(tmp_path: Path) -> Callable[..., Case]:
 
 
 def test_scores_match_values_worked_by_hand(make_case: Callable[..., Case]) -> None:
-    first, second = judge(Thresholds(), [make_case("b"), make_case("a")], SPEC, LABELS)
+    first, second = judge(Thresholds(), [make_case("b"), make_case("a")], SPEC, LABELS, tubular=LABELS)
     assert (first.case, second.case, first.patient) == ("a", "b", "patient a")
     # Class 2: the prediction has four columns and the reference two, so Dice is 2 * 2 / (4 + 2).
     assert first.scores == {"low": 1.0, "high": pytest.approx(2 / 3)}
@@ -68,7 +68,7 @@ def test_scores_match_values_worked_by_hand(make_case: Callable[..., Case]) -> N
 
 
 def test_ignored_voxels_are_not_counted(make_case: Callable[..., Case]) -> None:
-    (judged,) = judge(Thresholds(), [make_case("a", ignore=True)], SPEC, LABELS)
+    (judged,) = judge(Thresholds(), [make_case("a", ignore=True)], SPEC, LABELS, tubular=LABELS)
     assert judged.scores == {"low": 1.0, "high": 1.0} and judged.cl_dice == 1.0
 
 
@@ -78,14 +78,31 @@ def test_a_class_in_neither_prediction_nor_reference_has_no_score(make_case: Cal
 
 
 def test_a_constant_prediction_is_detected(make_case: Callable[..., Case]) -> None:
-    (judged,) = judge(Thresholds(bias=9.0), [make_case("a")], SPEC, LABELS)
+    (judged,) = judge(Thresholds(bias=9.0), [make_case("a")], SPEC, LABELS, tubular=LABELS)
     assert judged.constant and judged.finite and judged.scores == {"low": 0.0, "high": 0.0} and judged.cl_dice == 0.0
 
 
-def test_a_mask_without_a_skeleton_has_a_cldice_of_0(make_case: Callable[..., Case], monkeypatch) -> None:
-    """As None, the clDice would count as 1."""
-    monkeypatch.setattr("lib.jobs.judge.cl_dice", lambda *_: float("nan"))
-    assert judge(Thresholds(), [make_case("a")], SPEC, LABELS)[0].cl_dice == 0.0
+@pytest.mark.parametrize("side", [4, 6])
+def test_a_perfect_straight_tube_has_a_cldice_of_1(tmp_path: Path, side: int) -> None:
+    """The skeleton of a tube of even width was empty, and a perfect mask had a clDice of 0."""
+    hu, label = np.full((16, 16, 30), -300, np.int16), np.zeros((16, 16, 30), np.uint8)
+    hu[5 : 5 + side, 5 : 5 + side], label[5 : 5 + side, 5 : 5 + side] = -1000, 1
+    paths = [tmp_path / "image.nii.gz", tmp_path / "label.nii.gz"]
+    for voxels, path in zip((hu, label), paths, strict=True):
+        nib.save(nib.Nifti1Image(voxels, np.diag([2.0, 2.0, 2.0, 1.0])), path)
+    (judged,) = judge(Thresholds(), [Case("tube", *paths, "p")], SPEC, LABELS, tubular=("low",))
+    assert judged.scores["low"] == 1.0 and judged.cl_dice == 1.0
+
+
+def test_only_tubular_labels_have_a_cldice(make_case: Callable[..., Case]) -> None:
+    """The prediction of "high" has twice the width of the reference, that of "low" is right."""
+    case = make_case("a")
+    assert judge(Thresholds(), [case], SPEC, LABELS)[0].cl_dice is None
+    assert judge(Thresholds(), [case], SPEC, LABELS, tubular=("low",))[0].cl_dice == 1.0
+    (high,) = judge(Thresholds(bias=9.0), [case], SPEC, LABELS, tubular=("high",))
+    assert high.cl_dice == 0.0, "missed altogether"
+    (broken,) = judge(Fails(), [case], SPEC, LABELS)
+    assert broken.fault and broken.cl_dice is None
 
 
 @pytest.mark.parametrize("bias", [float("nan"), float("inf")])

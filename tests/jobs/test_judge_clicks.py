@@ -65,7 +65,7 @@ def make_case(tmp_path: Path) -> Callable[..., Case]:
 
 
 def judged(cases: list[Case], kind: type[PromptedNetwork] = Bright) -> list[JudgedCase]:
-    return judge_clicks(toy_network(64, kind=kind, rank=0), cases, SPEC, LABELS, "airway")
+    return judge_clicks(toy_network(64, kind=kind, rank=0), cases, SPEC, LABELS, "airway", tubular=LABELS)
 
 
 def test_scores_match_values_worked_by_hand(make_case: Callable[..., Case]) -> None:
@@ -107,7 +107,7 @@ def test_a_network_with_nonfinite_weights_is_not_run(make_case: Callable[..., Ca
     network = toy_network(64, kind=Fails)
     with torch.no_grad():
         network.mask_decoder.mask_tokens.weight[0, 0] = value
-    (score,) = judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway")
+    (score,) = judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway", tubular=LABELS)
     assert not score.finite and not score.fault and score.cl_dice == 0
     assert score.scores == {"airway": 0.0, "low": 0.0, "high": 0.0}
 
@@ -126,7 +126,7 @@ def test_an_error_of_memory_is_raised(make_case: Callable[..., Case], monkeypatc
 def test_the_network_keeps_its_mode_and_weights(make_case: Callable[..., Case]) -> None:
     network = toy_network(64).train()
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    scores = [judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway")[0] for _ in range(2)]
+    scores = [judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway", tubular=LABELS)[0] for _ in range(2)]
     assert network.training and all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert scores[0].scores == scores[1].scores and scores[0].cl_dice == scores[1].cl_dice
 
@@ -137,3 +137,15 @@ def test_the_gate_publishes_a_good_network_and_rejects_broken_ones(make_case: Ca
     assert decide(good, good, spec, min_patients=2).verdict == PUBLISH
     for kind in (Empty, Full, NotFinite, Fails):
         assert decide(judged(cases, kind), good, spec, min_patients=2).verdict == REJECT
+
+
+def test_the_cldice_is_that_of_the_tubular_labels(make_case: Callable[..., Case]) -> None:
+    """Of all labels together only if all are tubular."""
+    network = toy_network(64, kind=Bright, rank=0)
+
+    def cl_dice(tubular: tuple[str, ...]) -> float | None:
+        return judge_clicks(network, [make_case("a")], SPEC, LABELS, "airway", tubular=tubular)[0].cl_dice
+
+    whole, part = cl_dice(LABELS), cl_dice(("low",))
+    assert cl_dice(()) is None and whole is not None and whole > 0.9
+    assert part is not None and part < whole, "the network draws the whole bar"

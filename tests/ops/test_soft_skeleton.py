@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from lib.ops.soft_skeleton import soft_skeleton
+from tests.ops.tubes import FEW, SHAPES
 
 
 def test_a_line_is_its_own_skeleton() -> None:
@@ -25,6 +26,22 @@ def test_a_tube_in_3d_leaves_its_axis() -> None:
     skeleton = soft_skeleton(tube)
     assert skeleton[..., 3, 3, 3:9].eq(1).all()
     assert skeleton.sum() < tube.sum() / 2
+
+
+@pytest.mark.parametrize("name", FEW)
+def test_no_shape_vanishes_however_thick_it_is(name: str) -> None:
+    mask = torch.from_numpy(SHAPES[name]).float()[None, None]
+    line = soft_skeleton(mask)
+    assert line.sum() > 0 and (line <= mask).all()
+
+
+def test_more_erosions_change_nothing_once_no_sample_is_left() -> None:
+    mask = torch.from_numpy(SHAPES["tube 12 x 12 along 0"]).float()[None, None]
+    assert torch.equal(soft_skeleton(mask), soft_skeleton(mask, iterations=20))
+
+
+def test_an_array_that_is_filled_ends_the_erosions() -> None:
+    assert soft_skeleton(torch.ones(1, 1, 40, 40)).sum() == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 2, 6, 7), (1, 1, 5, 6, 7)])

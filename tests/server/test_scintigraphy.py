@@ -27,17 +27,17 @@ pytestmark = pytest.mark.server
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory, launch: Callable[..., Any], command: Callable) -> Any:
-    """A server of the tiny app, with six pairs and one NM scan."""
+    """A server of the tiny app, with eight pairs and one NM scan."""
     where = tmp_path_factory.mktemp("scintigraphy")
     app, studies = where / "app", where / "studies"
     app.mkdir()
     shutil.copy(ROOT / "apps" / "scintigraphy" / "main.py", app)
-    (app / "app.toml").write_text(APP)
+    (app / "app.toml").write_text(APP.replace("held_out_patients = 2", "held_out_patients = 3"))
     task = load_app(app).tasks[0]
     weights = app / "starter" / task.model / "weights.safetensors"
     weights.parent.mkdir(parents=True)
     save_weights(build_network(task), weights)
-    write_pairs(studies, count=6, seed=1, pixel_mm=12.0)
+    write_pairs(studies, count=8, seed=1, pixel_mm=12.0)
     write_scan(studies / "child.dcm", make_counts())
     return launch(command, app, studies, where)
 
@@ -46,7 +46,7 @@ def test_info_lists_the_app_and_the_store_has_only_scans(served: Any) -> None:
     info = requests.get(f"{served.url}/info/", timeout=30).json()
     assert info["models"]["bones"]["type"] == "others" and info["labels"] == [] and "bones" in info["trainers"]
     studies = requests.get(f"{served.url}/datastore/?output=all", timeout=30).json()["objects"]
-    assert set(studies) == {"child", *(f"skeleton_{n:04d}" for n in range(6))}
+    assert set(studies) == {"child", *(f"skeleton_{n:04d}" for n in range(8))}
 
 
 def test_monai_labels_client_gets_the_restored_scan(served: Any, tmp_path: Path) -> None:

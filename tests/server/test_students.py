@@ -73,9 +73,9 @@ def test_a_published_teacher_gets_its_student(
     tmp_path: Path,
 ) -> None:
     app_dir, studies = new_app(tmp_path / "app"), tmp_path / "studies"
-    text = (app_dir / "app.toml").read_text().replace('name = "tiny"', 'name = "tiny"\nheld_out_patients = 2')
+    text = (app_dir / "app.toml").read_text().replace('name = "tiny"', 'name = "tiny"\nheld_out_patients = 3')
     (app_dir / "app.toml").write_text(text + STUDENT)
-    for seed in range(8):
+    for seed in range(9):
         hu, label = scan(make_ct, seed)
         write_nifti(hu, studies / f"ct_{seed}.nii.gz")
         write_nifti(label, studies / "labels" / "final" / f"ct_{seed}.nii.gz")

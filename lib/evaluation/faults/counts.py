@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 from skimage.measure import euler_number
-from skimage.morphology import skeletonize
 
 from lib.evaluation.faults.expected import Expected
 from lib.evaluation.faults.fault import Fault
@@ -14,6 +13,7 @@ from lib.evaluation.faults.neighbours import Mask, close_gaps
 from lib.evaluation.faults.pieces import Numbered, box_start, number_pieces, pieces_by_size
 from lib.evaluation.faults.scene import Scene
 from lib.evaluation.metrics.crop import bounding_box
+from lib.ops.skeleton import skeleton
 
 RIM, MAX_DISTANCE = 2, 5
 """Voxels of the empty rim, and the distance in voxels up to which a finding belongs to a label."""
@@ -105,10 +105,9 @@ class _Shape:
 
     def thinnest(self, spacing_mm: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
         """Return the index where a loop is thinnest: the middle of the thinnest skeleton run without dead ends."""
-        lines = _without_ends(skeletonize(self._kept))
+        lines = _without_ends(skeleton(self._kept))
         radius = np.asarray(ndimage.distance_transform_edt(self._kept, sampling=spacing_mm))
-        # The skeleton can lose a loop through a thick part; then every voxel of the mask is a candidate.
-        places = np.argwhere(lines) if lines.any() else np.argwhere(self._kept)
+        places = np.argwhere(lines)
         thin = radius[tuple(places.T)]
         run = number_pieces(_mask_of(self._kept.shape, places[thin <= thin.min() * 1.3]))
         return np.argwhere(run == run[tuple(places[thin.argmin()])]).mean(axis=0)

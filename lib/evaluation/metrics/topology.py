@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from lib.evaluation.metrics.crop import bounding_box
+from lib.ops.skeleton import skeleton
 
 Mask = npt.NDArray[np.bool_]
 
@@ -25,7 +26,8 @@ def cl_dice(prediction: Mask, reference: Mask) -> float:
         prediction: Boolean mask, ``(*S)``, 2-D or 3-D.
         reference: Boolean mask, ``(*S)``.
     Returns:
-        A number in [0, 1]; 0 if one mask is empty, nan if both are empty.
+        A number in [0, 1]: 1 for equal masks, 0 if one mask is empty (the structure is missed or invented), and nan if
+        both are empty, which is no score.
     Source:
         Shit et al. 2021, arXiv:2003.07311, eq. 1, with exact skeletons.
     """
@@ -36,26 +38,6 @@ def cl_dice(prediction: Mask, reference: Mask) -> float:
     precision = float(reference[skeleton(prediction)].mean())
     sensitivity = float(prediction[skeleton(reference)].mean())
     return 2 * precision * sensitivity / (precision + sensitivity) if precision + sensitivity else 0.0
-
-
-def skeleton(mask: Mask) -> Mask:
-    """Return the one-voxel-wide centreline of `mask`.
-
-    Args:
-        mask: Boolean mask, ``(*S)``, 2-D or 3-D.
-    Returns:
-        Boolean mask of the same shape.
-    Source:
-        Lee et al. 1994 in 3-D, Zhang & Suen 1984 in 2-D, as implemented in scikit-image.
-    """
-    # Imported at the first use: a server starts without scikit-image.
-    from skimage.morphology import skeletonize
-
-    out = np.zeros_like(mask)
-    if mask.any():
-        box = bounding_box(mask)
-        out[box] = skeletonize(mask[box])
-    return out
 
 
 def betti_numbers(mask: Mask) -> tuple[int, int, int]:

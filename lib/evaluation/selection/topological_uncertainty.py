@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from lib.evaluation.metrics.crop import bounding_box
-from lib.evaluation.metrics.topology import betti_numbers, skeleton
+from lib.evaluation.metrics.topology import betti_numbers
+from lib.ops.skeleton import skeleton
 
 Mask = npt.NDArray[np.bool_]
 Item = TypeVar("Item")
@@ -34,7 +35,7 @@ def centreline_disagreement(masks: Sequence[Mask]) -> float:
     Returns:
         A number in [0, 1]; 0 if all masks are empty.
     """
-    return _mean_over_pairs([(mask, _centreline(mask)) for mask in masks], _cl_distance)
+    return _mean_over_pairs([(mask, skeleton(mask)) for mask in masks], _cl_distance)
 
 
 def fragility(prob: npt.NDArray[np.floating] | npt.NDArray[np.uint8], *, full: float = 1.0) -> float:
@@ -58,12 +59,6 @@ def fragility(prob: npt.NDArray[np.floating] | npt.NDArray[np.uint8], *, full: f
 
 def _difference(one: tuple[int, ...], other: tuple[int, ...]) -> int:
     return sum(abs(a - b) for a, b in zip(one, other, strict=True))
-
-
-def _centreline(mask: Mask) -> Mask:
-    """Return the skeleton of a mask, or the mask itself if it is too small to have a skeleton."""
-    line = skeleton(mask)
-    return line if line.any() else mask
 
 
 def _cl_distance(one: tuple[Mask, Mask], other: tuple[Mask, Mask]) -> float:

@@ -14,11 +14,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from lib.data.files.atomic import replacing
-from lib.evaluation.bootstrap import Interval, mean_interval, paired_difference
+from lib.evaluation.intervals import Interval, mean_interval, paired_difference
 from lib.learning.experiment.plan import Plan
 
 TEACHER = "teacher"
-BOOTSTRAP_SEED = 11
 ARM_TITLES = {
     TEACHER: "teacher",
     "scratch": "scratch",
@@ -75,7 +74,7 @@ class Difference:
         labels: Number of labelled slices.
         arm: Arm that should be better.
         reference: Arm with which it is compared.
-        gain: Dice of `arm` minus Dice of `reference`, with its bootstrap interval.
+        gain: Dice of `arm` minus Dice of `reference`, with its 95 % interval.
     """
 
     labels: int
@@ -85,7 +84,7 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """What the bootstrap interval supports: better, worse, or no difference shown."""
+        """What the interval supports: better, worse, or no difference shown."""
         if math.isnan(self.gain.low):
             return "too few seeds"
         return "better" if self.gain.low > 0 else "worse" if self.gain.high < 0 else "no difference shown"
@@ -117,7 +116,7 @@ def differences(scores: Sequence[Score]) -> list[Difference]:
         for arm, reference in COMPARISONS:
             one, other = dice_by_seed(scores, arm, labels), dice_by_seed(scores, reference, labels)
             if seeds := sorted(one.keys() & other.keys()):
-                gain = paired_difference([one[s] for s in seeds], [other[s] for s in seeds], seed=BOOTSTRAP_SEED)
+                gain = paired_difference([one[s] for s in seeds], [other[s] for s in seeds])
                 compared.append(Difference(labels, arm, reference, gain))
     return compared
 
@@ -133,7 +132,7 @@ def table(scores: Sequence[Score], compared: Sequence[Difference], plan: Plan) -
         seconds = [score.seconds for score in scores if score.arm == arm]
         if seconds:
             values = [list(dice_by_seed(scores, arm, n).values()) for n in counts]
-            cells = [_format_interval(mean_interval(dices, seed=BOOTSTRAP_SEED)) for dices in values]
+            cells = [_format_interval(mean_interval(dices)) for dices in values]
             lines.append(f"| {ARM_TITLES[arm]} | {' | '.join(cells)} | {np.mean(seconds):.0f} |")
     lines += ["", f"| paired by seed | {' | '.join(map(str, counts))} |", f"|---|{'---:|' * len(counts)}"]
     for pair in COMPARISONS:

@@ -80,3 +80,22 @@ def require_same_options(saved: dict[str, Any], current: dict[str, Any]) -> None
             f"the checkpoint was trained with other options ({'; '.join(changed)}): "
             "restore these options, or use another work folder"
         )
+
+
+def require_same_groups(saved: dict[str, Any], optimizer: torch.optim.Optimizer) -> None:
+    """Refuse to resume a run whose optimiser groups other parameters: other ones had weight decay.
+
+    Args:
+        saved: State of the optimiser in the checkpoint.
+        optimizer: Optimiser of the resumed run.
+    Raises:
+        ValueError: If the sizes of the groups differ.
+    """
+    found, expected = (
+        [len(group["params"]) for group in groups] for groups in (saved["param_groups"], optimizer.param_groups)
+    )
+    if found != expected:
+        raise ValueError(
+            f"the checkpoint has groups of {found} parameters with and without weight decay, and this version of the "
+            f"code has {expected}: start a new training, or resume with the version that wrote the checkpoint"
+        )

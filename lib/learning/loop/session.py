@@ -16,6 +16,7 @@ from lib.learning.loop.batches import build_loader, to_device
 from lib.learning.loop.checkpoint import (
     load_checkpoint,
     random_state,
+    require_same_groups,
     require_same_options,
     restore_random_state,
     save_checkpoint,
@@ -27,6 +28,7 @@ from lib.learning.loop.tally import TrainingState
 from lib.learning.loop.tracking import Tracker
 from lib.learning.loop.validation import CaseScore, ValidationFunction, class_means, mean_score
 from lib.learning.recipes.recipe import Recipe
+from lib.models.inference.engine import has_bfloat16_units
 
 MAX_SKIPS_IN_A_ROW = 25
 logger = logging.getLogger(__name__)
@@ -289,6 +291,7 @@ class TrainingSession:
             return False
         checkpoint = load_checkpoint(self.workdir / CHECKPOINT)
         require_same_options(checkpoint["recipe"], dataclasses.asdict(self.recipe))
+        require_same_groups(checkpoint["optimizer"], self.optimizer)
         self.state = TrainingState(**checkpoint["tally"])
         self.network.load_state_dict(checkpoint["network"])
         self.average.network.load_state_dict(checkpoint["average"])
@@ -308,8 +311,7 @@ class TrainingSession:
 
 
 def _amp_dtype() -> torch.dtype:
-    # GPUs before Ampere emulate bfloat16, which is slow.
-    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    return torch.bfloat16 if has_bfloat16_units() else torch.float16
 
 
 def _on_cpu(network: nn.Module) -> dict[str, torch.Tensor]:

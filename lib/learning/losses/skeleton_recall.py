@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy import ndimage
 from torch.utils.data import Dataset
 
 from lib.data.pipeline import IGNORE
+from lib.ops.skeleton import skeleton
 
 
 def skeleton_recall_loss(prob: torch.Tensor, skeleton: torch.Tensor, *, smooth: float = 1.0) -> torch.Tensor:
@@ -38,23 +40,11 @@ def tubed_skeleton(label: np.ndarray, *, radius: int = 2) -> np.ndarray:
     Returns:
         ``(*S)``, dtype of ``label``: the label on the dilated skeleton, 0 elsewhere.
     """
-    # Imported where a skeleton is computed: a server reads the options of this loss and computes none.
-    from scipy.ndimage import binary_dilation
-    from skimage.morphology import skeletonize
-
     mask = (label > 0) & (label != IGNORE)
-    tube = np.zeros_like(label)
-    if not mask.any():
-        return tube
-    box = tuple(slice(int(at.min()), int(at.max()) + 1) for at in np.nonzero(mask))
-    # Pad with background, because skeletonize does not treat the border of the array as background.
-    inside = np.pad(mask[box], 1)
-    core = tuple(slice(1, -1) for _ in box)
-    thick = (
-        binary_dilation(skeletonize(inside) > 0, iterations=radius)[core] if radius else skeletonize(inside)[core] > 0
-    )
-    tube[box] = np.where(thick & mask[box], label[box], 0)
-    return tube
+    line = skeleton(mask)
+    # With 0 iterations scipy dilates until nothing changes.
+    thick = ndimage.binary_dilation(line, iterations=radius) if radius else line
+    return np.where(thick & mask, label, 0).astype(label.dtype)
 
 
 class SkeletonTargets(Dataset):

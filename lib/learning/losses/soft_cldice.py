@@ -22,7 +22,7 @@ def soft_cldice_loss(
         prob: Probabilities, ``(B, C, *S)``.
         target: Masks of zeros and ones, ``(B, C, *S)``.
         valid: Ones at voxels that count, ``(B, 1, *S)``; None counts all voxels.
-        iterations: Number of erosions of the soft skeleton: at least the largest radius, in voxels.
+        iterations: Least number of erosions of the soft skeleton; see `soft_skeleton`.
         smooth: Added to the numerators and denominators of ``P`` and ``R``.
     Returns:
         A scalar.

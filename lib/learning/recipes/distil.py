@@ -95,9 +95,12 @@ class Distil(Recipe):
         if views is not None:
             losses["encoder"] = imitation_loss(views.student, views.teacher)
             total = total + self.encoder_weight * losses["encoder"]
+        # Added to every batch; without a label its gradient is 0. Several processes average the gradients of all
+        # outputs: a process that left some of them unused would fail or keep the others waiting.
+        supervised = deep_supervision_loss(dice_ce_loss, outputs, batch["label"])
+        total = total + self.label_weight * supervised
         if self.label_weight and bool((batch["label"] != IGNORE).any()):
-            losses["dice_ce"] = deep_supervision_loss(dice_ce_loss, outputs, batch["label"])
-            total = total + self.label_weight * losses["dice_ce"]
+            losses["dice_ce"] = supervised
         return {"loss": total, **losses}
 
     def next_recipe(self) -> Finetune | None:

@@ -23,7 +23,7 @@ class Finetune(Recipe):
     Args:
         cl_dice_weight: Weight of soft clDice; 0 leaves it out.
         skeleton_weight: Weight of skeleton recall; 0 leaves it out and computes no skeletons.
-        skeleton_iterations: Number of erosions of the soft skeleton; at least the largest radius, in voxels.
+        skeleton_iterations: Least number of erosions of the soft skeleton; more follow as long as voxels are left.
     """
 
     cl_dice_weight: float = 0.0

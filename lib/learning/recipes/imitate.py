@@ -1,6 +1,7 @@
 """Task-agnostic distillation: train a student's encoder to reproduce the features of a teacher's encoder."""
 
 import dataclasses
+from typing import ClassVar
 
 from torch import nn
 
@@ -15,6 +16,9 @@ class Imitate(Recipe):
     Source:
         The task-agnostic arm of arXiv:2311.18237 and 2503.06976.
     """
+
+    # Only the student's encoder runs.
+    has_unused_parameters: ClassVar[bool] = True
 
     def select_parameters(self, network: nn.Module) -> None:
         """Make the student and its projection trainable and freeze the teacher."""

@@ -31,7 +31,8 @@ class Recipe(abc.ABC):
         patches_per_epoch: Patches per epoch, summed over all processes.
         batch_size: Patches per step and process.
         learning_rate: Peak learning rate of AdamW.
-        weight_decay: Weight decay of matrices; biases, norms and state matrices have none.
+        weight_decay: Weight decay of kernels and matrices; biases, norms, factors per channel and the parameters of
+            state spaces have none.
         warmup_steps: Steps of linear warm-up.
         schedule: ``poly`` (power 0.9), ``cosine`` or ``constant``.
         clip_norm: Largest gradient norm; longer gradients are scaled down.

@@ -71,6 +71,8 @@ class SelectiveScanBlock(nn.Module):
         Liu et al. 2024, VMamba, arXiv:2401.10166, the first public version, which VM-UNet uses.
     """
 
+    no_weight_decay = ("A_logs", "Ds", "dt_projs_bias")
+
     def __init__(
         self,
         spatial_dims: int,

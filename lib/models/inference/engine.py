@@ -19,10 +19,15 @@ def select_device(device: str | torch.device | None = None) -> torch.device:
     return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
 
 
+def has_bfloat16_units() -> bool:
+    """Return whether the GPU multiplies bfloat16 itself; GPUs before Ampere emulate it, which is slow."""
+    return torch.cuda.is_bf16_supported(including_emulation=False)
+
+
 class Engine:
     """Run a network on batches of images, with smaller batches if memory runs out.
 
-    On a GPU the network is compiled with CUDA graphs and runs in bfloat16, if the GPU supports bfloat16. Batches are
+    On a GPU the network is compiled with CUDA graphs and runs in bfloat16, if the GPU has units for it. Batches are
     padded to one size, because a graph accepts only the shapes that it was recorded with. On a CPU the network runs in
     its own precision. There, bfloat16 would save a fifth of the time on a CPU with bfloat16 units, take eight times as
     long on a CPU without them (AVX2), and change one voxel in 300 of the airway. ONNX Runtime runs the students that it
@@ -84,7 +89,7 @@ class Engine:
         return logits.clone() if self._graphs else logits
 
     def _precision(self) -> contextlib.AbstractContextManager:
-        if self.device.type == "cuda" and torch.cuda.is_bf16_supported():
+        if self.device.type == "cuda" and has_bfloat16_units():
             return torch.autocast("cuda", torch.bfloat16)
         return contextlib.nullcontext()
 

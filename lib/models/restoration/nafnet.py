@@ -80,6 +80,8 @@ class NAFBlock(nn.Module):
         Chen et al. 2022, arXiv:2204.04676, figure 3.
     """
 
+    no_weight_decay = ("beta", "gamma")
+
     def __init__(self, channels: int, window: int = WINDOW) -> None:
         super().__init__()
         wide = 2 * channels

@@ -62,6 +62,8 @@ class WindowAttention(nn.Module):
         window: Side of the window, in positions.
     """
 
+    no_weight_decay = ("attention_biases",)
+
     distance: torch.Tensor
 
     def __init__(self, channels: int, heads: int, window: int) -> None:

@@ -27,6 +27,8 @@ class MaskedImages(nn.Module):
         Xie et al. 2022, SimMIM, arXiv:2111.09886; the training task is from He et al. 2022, MAE, arXiv:2111.06377.
     """
 
+    no_weight_decay = ("hidden",)
+
     def __init__(self, student: nn.Module, *, spatial_dims: int, in_channels: int, block: int = 16) -> None:
         super().__init__()
         self.student, self.block = student, block

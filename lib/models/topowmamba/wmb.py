@@ -25,6 +25,8 @@ class Scale(nn.Module):
         value: Initial value of the factors.
     """
 
+    no_weight_decay = ("weight",)
+
     def __init__(self, spatial_dims: int, channels: int, value: float) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.full((channels, *[1] * spatial_dims), value))

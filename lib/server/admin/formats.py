@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from lib.evaluation.bootstrap import Interval
+from lib.evaluation.intervals import Interval
 
 NOTHING = "-"
 
@@ -61,7 +61,7 @@ def number(value: float | None, digits: int = 1, unit: str = "") -> str:
 
 
 def interval(found: Interval | None) -> Markup:
-    """Return a mean as HTML, with its bootstrap interval and its number of cases."""
+    """Return a mean as HTML, with its 95 % interval and its number of cases."""
     if found is None or not found.count:
         return Markup('<span class="quiet">not recorded</span>')
     cases = "1 case" if found.count == 1 else f"{found.count} cases"

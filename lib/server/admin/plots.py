@@ -13,7 +13,7 @@ from io import StringIO
 from math import floor, isfinite
 from typing import TYPE_CHECKING, Any
 
-from lib.evaluation.bootstrap import Interval
+from lib.evaluation.intervals import Interval
 from lib.jobs.gate import DICE, METRICS, PSNR
 from lib.server.admin.state.history import Point, Week
 

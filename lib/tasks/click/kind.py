@@ -52,4 +52,4 @@ class Click(Segmentation):
         """Return the Dice after simulated clicks, and the time, of every case."""
         from lib.jobs.judge_clicks import judge_clicks
 
-        return judge_clicks(network, cases, task.image, task.labels, task.object, device=device)
+        return judge_clicks(network, cases, task.image, task.labels, task.object, tubular=task.tubular, device=device)

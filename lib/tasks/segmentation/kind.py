@@ -76,7 +76,7 @@ class Segmentation:
     def judge(
         self, network: nn.Module, cases: Sequence[Case], task: TaskSpec, *, device: torch.device
     ) -> list[JudgedCase]:
-        """Return Dice, clDice and time of every case."""
+        """Return Dice, clDice of the tubular classes and time of every case."""
         from lib.jobs.judge import judge
 
-        return judge(network, cases, task.image, task.labels, device=device)
+        return judge(network, cases, task.image, task.labels, tubular=task.tubular, device=device)

@@ -132,7 +132,7 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     if not 0 < app.lease_minutes < float("inf"):
         raise SpecError(f"[app] lease_minutes: {app.lease_minutes} is not a finite number above 0")
     if app.held_out_patients < 2:
-        raise SpecError("[app] held_out_patients: at least 2 are needed; one patient gives no bootstrap interval")
+        raise SpecError("[app] held_out_patients: at least 2 are needed; one patient says nothing about others")
     try:
         re.compile(app.patient_pattern)
     except re.error as error:
@@ -173,6 +173,8 @@ def _task(block: Any, where: str) -> TaskSpec:
     if ("labels" in block and not task.labels) or len(set(task.labels)) < len(task.labels) or len(task.labels) > 254:
         raise SpecError(f"{where} labels: give 1 to 254 different names")
     declaration.check(task, where)
+    for name in task.tubular:
+        check_choice(name, task.labels, f"{where} tubular")
     return task
 
 

@@ -108,6 +108,7 @@ class RestorationDeclaration:
             "labels": task.labels,
             "topology": task.topology,
             "augment": task.augment != AugmentSpec(),
+            "tubular": task.tubular,
         }
         if named := [name for name, there in useless.items() if there]:
             raise SpecError(f"{where} {join_words(named)}: a task of kind '{RESTORATION}' does not take this key")

@@ -29,6 +29,8 @@ class TaskSpec:
         augment: Whether images are mirrored in training and in test-time augmentation, and which labels are exchanged.
         gate: Conditions that a new version must meet to be published.
         topology: Numbers of components, loops and cavities that a label, or several labels together, may have.
+        tubular: Labels that are tubes or trees of tubes. The gate compares the clDice of their union; without any, it
+            compares Dice alone.
         description: One line for the viewer.
         student: Name of the task, with the same labels, that infers if this task's network runs out of memory.
         teacher: Name of the task, on the same grid, from whose served version this task learns by the recipe "distil".
@@ -49,6 +51,7 @@ class TaskSpec:
     augment: AugmentSpec = dataclasses.field(default_factory=AugmentSpec)
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     topology: tuple[Expected, ...] = ()
+    tubular: tuple[str, ...] = ()
     description: str = ""
     student: str | None = None
     teacher: str | None = None

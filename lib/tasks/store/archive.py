@@ -22,7 +22,8 @@ from pydicom.dataset import Dataset
 
 from lib.data.findings import InputRejected, reject
 from lib.data.formats import load, read_header
-from lib.data.pipeline import SAME_GRID_VOXELS, load_label, write_label
+from lib.data.labels.placing import SAME_GRID_VOXELS
+from lib.data.pipeline import load_label, write_label
 from lib.data.volumes.geometry import largest_shift
 from lib.data.volumes.save import write_series
 from lib.data.volumes.segmentation import read_segmentation

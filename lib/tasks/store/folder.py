@@ -27,7 +27,6 @@ logger = logging.getLogger(__name__)
 
 LINKS_VARIABLE = "TOPOLABEL_LINKED_FOLDERS"
 """Environment variable with the folders, separated as in PATH, that links in a folder of studies may point into."""
-FINAL = DefaultLabelTag.FINAL.value
 PATIENT = "PatientID"
 SETTLE_S = 5.0
 """Seconds without a change after which the copy of a folder counts as complete."""

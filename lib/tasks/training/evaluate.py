@@ -20,6 +20,7 @@ from lib.evaluation.metrics.volume import volume_ml
 from lib.evaluation.overlay import write_overlay
 from lib.evaluation.report import UNION, evaluate_case, json_safe, summarise
 from lib.evaluation.stress import STRESSES, resample_reference
+from lib.evaluation.table import comparison_table, summary_table
 
 Label = npt.NDArray[np.uint8]
 Segment = Callable[[Path], Label]
@@ -118,8 +119,8 @@ def evaluate_cases(
         out: Folder for one overlay PNG per case.
         progress: Called with a line of text before each case.
     Returns:
-        JSON-safe: ``cases`` with the scores by case, ``summary`` with bootstrap intervals, ``threshold_rule`` with the
-        summary of the threshold rule on the same cases, and ``overlays``.
+        JSON-safe: ``cases`` with the scores by case, ``summary`` with intervals, ``threshold_rule`` with the summary of
+        the threshold rule on the same cases, ``table`` with the path of both as Markdown tables, and ``overlays``.
     Raises:
         ValueError: If no case has a label.
     """
@@ -142,11 +143,15 @@ def evaluate_cases(
         write_overlay(
             out / f"{case.id}.png", volume.hu, label, volume.reference, volume.spacing_mm, labels=labels, title=case.id
         )
+    summary, table = summarise(list(scores.values())), out / "summary.md"
+    rules = {"model": summary, "threshold rule": summarise(rule)}
+    table.write_text(f"{summary_table(summary)}\n{comparison_table(rules, UNION)}", encoding="utf-8")
     return json_safe(
         {
             "cases": scores,
-            "summary": summarise(list(scores.values()), SEED),
-            "threshold_rule": summarise(rule, SEED),
+            "summary": summary,
+            "threshold_rule": rules["threshold rule"],
+            "table": str(table),
             "overlays": str(out),
         }
     )

@@ -13,9 +13,10 @@ from lib.evaluation.metrics.topology import (
     branches_detected,
     cl_dice,
     largest_component,
-    skeleton,
     tree_length_detected,
 )
+from lib.ops.skeleton import skeleton
+from tests.ops.tubes import SHAPES
 
 
 def _empty() -> np.ndarray:
@@ -143,6 +144,18 @@ def test_cl_dice_by_hand() -> None:
     prediction, reference = np.zeros((40, 9, 9), bool), np.zeros((40, 9, 9), bool)
     prediction[20:30, 4, 4] = reference[6:26, 4, 4] = True
     assert cl_dice(prediction, reference) == pytest.approx(2 * 0.6 * 0.3 / 0.9)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_cl_dice_of_a_perfect_mask_is_1_and_of_a_missed_or_invented_one_0(name: str) -> None:
+    mask = SHAPES[name]
+    assert cl_dice(mask, mask) == 1.0
+    assert cl_dice(np.zeros_like(mask), mask) == cl_dice(mask, np.zeros_like(mask)) == 0.0
+
+
+def test_an_even_tube_has_a_tree_length_and_a_branch() -> None:
+    mask = SHAPES["tube 6 x 6 along 0"]
+    assert tree_length_detected(mask, mask) == branches_detected(mask, mask) == 1.0
 
 
 def test_cl_dice_of_empty_masks() -> None:

@@ -45,8 +45,8 @@ def test_centrelines() -> None:
     assert centreline_disagreement([bar(0, 9), bar(14, 23)]) == 1.0
 
 
-def test_a_mask_without_a_skeleton_is_its_own_centreline() -> None:
-    """Thinning removes a block of 2 x 2 x 2 voxels completely."""
+def test_a_small_block_has_a_centreline() -> None:
+    """The thinning of scikit-image removes a block of 2 x 2 x 2 voxels completely."""
     block = blank()
     block[4:6, 4:6, 4:6] = True
     assert centreline_disagreement([block, block]) == 0.0

@@ -11,6 +11,7 @@ import torch
 from lib.learning.loop.checkpoint import (
     load_checkpoint,
     random_state,
+    require_same_groups,
     require_same_options,
     restore_random_state,
     save_checkpoint,
@@ -66,3 +67,13 @@ def test_a_resumed_run_may_change_its_length_and_workers_but_not_its_learning_ra
         return
     with pytest.raises(ValueError, match=r"learning_rate 0\.1 -> 9"):
         require_same_options(options, options | {change: 9})
+
+
+def test_other_parameters_with_weight_decay_are_refused() -> None:
+    """A checkpoint of an earlier version, whose weight decay had other parameters."""
+    layer = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.AdamW([{"params": [layer.weight]}, {"params": [layer.bias]}])
+    require_same_groups(optimizer.state_dict(), optimizer)
+    other = torch.optim.AdamW([{"params": [layer.weight, layer.bias]}])
+    with pytest.raises(ValueError, match=r"groups of \[2\] parameters .* has \[1, 1\]: start a new training"):
+        require_same_groups(other.state_dict(), optimizer)

@@ -1,7 +1,5 @@
 """Training processes: one process works without a group; two with gloo have equal weights, scores and stops."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,8 +7,8 @@ import torch
 from torch import nn
 
 from lib.learning.loop.ranks import join_processes
+from tests.learning.two_processes import run_two_processes
 
-ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import sys, torch
 from pathlib import Path
@@ -39,15 +37,7 @@ def test_one_process_needs_no_group(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 def test_two_processes_agree(tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1", "HOME": str(tmp_path)}
-    done = subprocess.run(
-        [*launch, str(script), str(tmp_path)], env=environment, capture_output=True, text=True, timeout=240, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    first, second = [torch.load(tmp_path / f"{rank}.pt", weights_only=True) for rank in (0, 1)]
+    first, second = run_two_processes(SCRIPT, tmp_path)
     # One process requests a stop at its 19th step; both processes stop there.
     assert first["steps"] == second["steps"] == 19 and first["stopped"] == second["stopped"] == "requested"
     assert first["cases"] == second["cases"] == ["0", "1"] and first["score"] == second["score"] > 0.5

@@ -1,9 +1,12 @@
 """Soft clDice, computed by hand for lines one voxel thick, which are their own skeletons."""
 
+import numpy as np
 import pytest
 import torch
 
+from lib.evaluation.metrics.topology import cl_dice
 from lib.learning.losses.soft_cldice import soft_cldice_loss
+from tests.ops.tubes import FEW, SHAPES
 
 
 def line(start: int, stop: int, *, batch: int = 1) -> torch.Tensor:
@@ -47,6 +50,18 @@ def test_the_gradient_fills_the_break() -> None:
     prob = (0.9 * line(2, 4) + 0.1 * line(4, 6)).requires_grad_()
     soft_cldice_loss(prob, line(2, 6)).backward()
     assert prob.grad is not None and (prob.grad[0, 0, 3, 4:6] < 0).all()
+
+
+@pytest.mark.parametrize("name", [name for name in FEW if name.startswith(("tube", "oblique tube", "bar"))])
+def test_loss_and_metric_agree_on_tubes_of_any_width(name: str) -> None:
+    """They agree on a perfect mask, on one without the middle part, and on none; the loss adds 1 to each sum."""
+    mask = SHAPES[name]
+    place = np.indices(mask.shape).sum(0)
+    first, last = np.quantile(place[mask], (1 / 3, 2 / 3))
+    gap = mask & ~((place > first) & (place < last))
+    for prediction, tolerance in ((mask, 1e-6), (gap, 0.2), (np.zeros_like(mask), 0.2)):
+        loss = soft_cldice_loss(*(torch.from_numpy(one).float()[None, None] for one in (prediction, mask))).item()
+        assert 1 - loss == pytest.approx(cl_dice(prediction, mask), abs=tolerance)
 
 
 def test_different_shapes_are_refused() -> None:

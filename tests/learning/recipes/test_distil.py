@@ -1,6 +1,7 @@
 """The recipe distil: its losses and their weights, and the parameters it trains."""
 
 import dataclasses
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from lib.learning.recipes.distil import Distil
 from lib.learning.recipes.finetune import Finetune
 from lib.models import BUILDERS
 from lib.models.student.imitation import Imitation
+from tests.learning.two_processes import run_two_processes
 
 TEACHER = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(3))
 
@@ -44,6 +46,15 @@ def test_without_a_label_the_loss_has_only_the_terms_of_the_teacher() -> None:
     soft = {"distillation", "soft_dice"}
     assert set(losses) == {"loss", *soft} and torch.equal(losses["loss"], sum(losses[name] for name in sorted(soft)))
     assert set(Distil(label_weight=0).step(nn.Conv2d(1, 3, 1), batch())) == {"loss", *soft}
+
+
+@pytest.mark.parametrize("recipe", [Distil(), Distil(label_weight=0)])
+def test_every_output_gets_a_gradient_without_a_label(recipe: Distil) -> None:
+    """A process without a label must average the gradients of the same outputs as the others."""
+    outputs = [torch.zeros(2, 3, size, size, requires_grad=True) for size in (8, 4)]
+    recipe.step(_FixedLogits(outputs), batch(labelled=(False, False)))["loss"].backward()
+    assert outputs[0].grad is not None and (outputs[0].grad != 0).any()
+    assert outputs[1].grad is not None and (outputs[1].grad == 0).all()
 
 
 def test_an_unlabelled_image_in_a_batch_gets_no_gradient_from_the_labels() -> None:
@@ -121,9 +132,56 @@ def test_invalid_options_are_refused(option: str, value: float) -> None:
 
 
 class _FixedLogits(nn.Module):
-    def __init__(self, logits: torch.Tensor) -> None:
+    def __init__(self, logits: torch.Tensor | list[torch.Tensor]) -> None:
         super().__init__()
         self.logits = logits
 
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
+    def forward(self, image: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         return self.logits
+
+
+TWO_PROCESSES = """
+import sys, torch
+from pathlib import Path
+from lib.learning.loop import fit
+from lib.learning.recipes.distil import Distil
+from lib.models import BUILDERS
+from tests.learning.loop.squares import ignore_progress
+
+torch.set_num_threads(1)
+rank = int(__import__("os").environ["RANK"])
+
+
+class Halves(torch.utils.data.Dataset):
+    epoch = 0
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __len__(self):
+        return 8
+
+    def __getitem__(self, index):
+        generator = torch.Generator().manual_seed(index)
+        label = torch.full((32, 32), 255)
+        if rank == 0:
+            label[:, :16], label[:, 16:] = 0, 1
+        return {"image": torch.rand(1, 32, 32, generator=generator), "label": label,
+                "teacher": torch.randn(3, 32, 32, generator=generator), "seen": torch.ones(32, 32, dtype=torch.bool)}
+
+
+torch.manual_seed(0)
+network = BUILDERS["dynunet_small"](spatial_dims=2, in_channels=1, out_channels=3, filters=(4, 4, 4, 8, 8))
+recipe = Distil(max_epochs=2, patches_per_epoch=8, batch_size=2, finetune_epochs=0, label_weight=float(sys.argv[2]))
+result = fit(recipe, network, Halves(), None, workdir=Path(sys.argv[1]) / "run", progress=ignore_progress, track=False)
+torch.save({"weights": result.state_dict, "losses": sorted(result.history[-1])}, f"{sys.argv[1]}/{rank}.pt")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("label_weight", ["1", "0"])
+def test_a_process_without_a_label_keeps_step_with_one_that_has_labels(tmp_path: Path, label_weight: str) -> None:
+    """The coarser outputs of the student are compared with labels only; a process without a label left them unused."""
+    first, second = run_two_processes(TWO_PROCESSES, tmp_path, label_weight)
+    assert ("dice_ce" in first["losses"]) == (label_weight == "1") and "dice_ce" not in second["losses"]
+    assert all(torch.equal(first["weights"][name], second["weights"][name]) for name in first["weights"])

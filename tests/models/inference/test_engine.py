@@ -1,10 +1,13 @@
 """The engine reduces the batch if memory runs out, with the same logits, and raises if one image does not fit."""
 
+import contextlib
+
 import pytest
 import torch
 from torch import nn
 
-from lib.models.inference.engine import CPU_BATCH, Engine
+from lib.learning.loop.session import _amp_dtype
+from lib.models.inference.engine import CPU_BATCH, Engine, has_bfloat16_units
 
 
 class Greedy(nn.Module):
@@ -46,6 +49,17 @@ def test_memory_too_small_for_one_image_raises() -> None:
 def test_the_default_batch_size_on_a_cpu() -> None:
     engine = Engine(Greedy(99))
     assert engine.batch(images(1)[0]) == CPU_BATCH and engine(images(9)).shape == (9, 1, 4, 4)
+
+
+def test_bfloat16_is_used_only_where_the_gpu_has_units_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """torch reports bfloat16 as supported on GPUs that emulate it."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert not has_bfloat16_units()
+    engine = Engine(Greedy(9))
+    engine.device = torch.device("cuda")
+    assert isinstance(engine._precision(), contextlib.nullcontext) and _amp_dtype() == torch.float16
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: True)
+    assert has_bfloat16_units() and _amp_dtype() == torch.bfloat16
 
 
 @pytest.mark.gpu

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from markupsafe import Markup
 
-from lib.evaluation.bootstrap import Interval
+from lib.evaluation.intervals import Interval
 from lib.server.admin.formats import duration, interval, moment, number, short, size
 
 

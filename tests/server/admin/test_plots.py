@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from lib.evaluation.bootstrap import Interval
+from lib.evaluation.intervals import Interval
 from lib.server.admin.plots import THEMES, drift, efficiency, proposals
 from lib.server.admin.state.annotators import Work
 from lib.server.admin.state.history import Point, Week

@@ -1,5 +1,6 @@
 """Tasks of kind "segmentation" write a label file on the grid of the image."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,4 +42,7 @@ def test_a_version_is_judged_on_whole_volumes(task: TaskSpec, studies: Path) -> 
     image = next(iter(sorted(studies.glob("*.nii.gz"))))
     case = Case("ct_0", image, studies / "labels" / "final" / image.name, "p")
     (judged,) = kind_of(task).judge(build_network(task), [case], task, device=torch.device("cpu"))
-    assert judged.case == "ct_0" and set(judged.scores) == set(task.labels)
+    assert judged.case == "ct_0" and set(judged.scores) == set(task.labels) and judged.cl_dice is None
+    tubes = dataclasses.replace(task, tubular=("tube",))
+    (judged,) = kind_of(tubes).judge(build_network(tubes), [case], tubes, device=torch.device("cpu"))
+    assert judged.cl_dice is not None

@@ -121,6 +121,8 @@ def test_train_is_optional() -> None:
         ("task.gate", {"teacher_share": 1.1}, "within"),
         ("task.train.recipe", "distil", "the recipe 'distil' needs a teacher"),
         ("task.teacher", "seg", "no other recipe takes one"),
+        ("task.tubular", ["a", "c"], "tubular is 'c'; the choices are a, b"),
+        ("task.tubular", "a", "takes a list"),
         ("task.topology", {"c": {"components": 1}}, "topology has no key c; the keys are a, b"),
         ("task.topology", {"a + c": {"components": 1}}, "topology has no key c; the keys are a, b"),
         ("task.topology", {"a": {"holes": 1}}, "has no key holes; the keys are cavities, components, loops"),
@@ -363,6 +365,16 @@ def test_scores_add_strategies_which_have_a_prefix_if_several_tasks_have_scores(
     app = read_app(table | {"task": two, "app": {"name": "demo", "strategy": "other_topology"}})
     found = scored_strategies(app.tasks)
     assert len(found) == 2 * len(SCORED) and found["other_topology"] == (app.task("other"), "topology")
+
+
+def test_no_label_is_tubular_unless_it_is_declared() -> None:
+    assert read_app(GOOD).tasks[0].tubular == ()
+    assert read_app(changed("task.tubular", ["b"])).tasks[0].tubular == ("b",)
+
+
+def test_the_airway_is_tubular_as_a_whole() -> None:
+    """Its recorded clDice is that of all parts together."""
+    assert all(set(task.tubular) == set(task.labels) for task in load_app(ROOT / "apps" / "airway").tasks)
 
 
 def test_topology_is_declared_for_one_label_or_for_several_together() -> None:

@@ -44,6 +44,7 @@ def test_a_restoration_task_is_read() -> None:
         ({"model": "student_conv"}, "model is 'student_conv'; the choices are nafnet_tiny"),
         ({"gate": {"metric": "dice"}}, "metric is 'dice'; the choices are psnr, ssim"),
         ({"gate": {"floors": {"ssim": 1}}}, "floors has no key ssim; the keys are psnr"),
+        ({"tubular": ["a"]}, "tubular: a task of kind 'restoration' does not take"),
         ({"scores": {}}, "scores: only a task of kind 'segmentation'"),
         ({"rank": 8}, "only tasks of kind 'click' take"),
         ({"counts": {"fraction": 0}}, "fraction: 0.0 must be above 0"),

@@ -21,7 +21,7 @@ CPU = torch.device("cpu")
 @pytest.fixture
 def cases(tmp_path: Path, write_ct: Callable[..., Path]) -> list[Case]:
     found = []
-    for seed in range(3):
+    for seed in range(4):
         image = write_ct(seed, folder=tmp_path / "studies", label_folder=tmp_path / "labels")
         found.append(Case(f"ct_{seed}", image, tmp_path / "labels" / image.name, f"p{seed}"))
     return found
@@ -36,7 +36,7 @@ def test_the_served_version_is_not_worse_than_itself(
     assert comparison.compared_with == "starter"
     assert comparison.decision.verdict == "publish", comparison.decision.reason
     new, served = comparison.challenger, comparison.champion
-    assert [judged.case for judged in new] == [judged.case for judged in served] == ["ct_1", "ct_2"]
+    assert [judged.case for judged in new] == [judged.case for judged in served] == ["ct_1", "ct_2", "ct_3"]
     assert [judged.scores for judged in new] == [judged.scores for judged in served]
 
 

@@ -61,6 +61,8 @@ def test_cases_are_evaluated_per_class_with_intervals(tmp_path: Path) -> None:
     assert list(answer["cases"]) == ["a", "b"]
     assert answer["summary"]["classes"]["lower"]["dice"]["mean"] == 1.0
     assert answer["threshold_rule"]["classes"]["airway"]["dice"]["mean"] > 0.5
+    tables = Path(answer["table"]).read_text()
+    assert "| lower | 1.000 | 1.000 | 0.00 |" in tables and "| threshold rule |" in tables
     json.dumps(answer, allow_nan=False)
 
 

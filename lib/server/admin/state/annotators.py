@@ -96,7 +96,7 @@ def saved(rows: Iterable[Row]) -> TimeSaved | tuple[int, int]:
         if row.subject not in seen and seconds is not None:
             arms[bool(row.body.get("blank"))].append(float(seconds))
         seen.add(row.subject)
-    return time_saved(arms[True], arms[False], seed=0) or (len(arms[True]), len(arms[False]))
+    return time_saved(arms[True], arms[False]) or (len(arms[True]), len(arms[False]))
 
 
 def work(who: str, rows: Sequence[Row]) -> Work:

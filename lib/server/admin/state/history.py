@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from math import isfinite
 
-from lib.evaluation.bootstrap import Interval
+from lib.evaluation.intervals import Interval
 from lib.records.ledger import Row
 from lib.server.admin.state.annotators import Work, day_of, submitted, work
 from lib.server.admin.state.versions import VersionEntry, VersionList

@@ -8,7 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from lib.evaluation.bootstrap import Interval, mean_interval
+from lib.evaluation.intervals import Interval, mean_interval
 from lib.jobs.gate import DICE, METRICS
 from lib.jobs.publish import TaskVersions, rollback_target
 from lib.records.versions import STARTER, Version, find_version
@@ -17,7 +17,6 @@ from lib.tasks.serving.weights import open_task_versions
 from lib.tasks.spec import AppSpec
 
 VERSIONS_SHOWN = 50
-SEED = 20
 
 
 @dataclass(frozen=True)
@@ -26,7 +25,7 @@ class VersionScores:
 
     Args:
         metric: Name of the metric: "Dice", or for restored images "PSNR" or "SSIM".
-        classes: Mean score by class, with its bootstrap interval over cases.
+        classes: Mean score by class, with its 95 % interval over cases.
         score: Mean score over the classes, with its interval.
         cl_dice: Mean clDice of the union of the classes, with its interval; without cases for restored images.
     """
@@ -174,7 +173,7 @@ def read_card(folder: Path) -> tuple[int, VersionScores]:
 
 
 def _interval(values: Sequence[float | None]) -> Interval:
-    return mean_interval([math.nan if value is None else value for value in values], seed=SEED)
+    return mean_interval([math.nan if value is None else value for value in values])
 
 
 def _known(values: Any) -> list[float]:
