@@ -2,7 +2,8 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import APIRouter, BackgroundTasks, File, Form, Request, UploadFile
@@ -11,6 +12,7 @@ from monailabel.endpoints import activelearning
 from monailabel.endpoints.infer import ResultType, run_inference
 from monailabel.interfaces.datastore import DefaultLabelTag
 
+from lib.data.findings import InputRejected
 from lib.data.formats import SUFFIXES
 from lib.server.bounded_executor import BoundedExecutor
 from lib.server.guard.names import check_name
@@ -20,6 +22,7 @@ from lib.server.routes.request import (
     Reader,
     check_annotator,
     check_known,
+    image_file,
     image_path,
     label_path,
     served_app,
@@ -113,6 +116,10 @@ def next_study(request: Request, user: Reader, strategy: str, params: dict[str, 
     options = with_client_id(params, user)
     options[ANNOTATOR_KEY] = options.get(ANNOTATOR_KEY) or (request.client.host if request.client else "")
     study = activelearning.sample(strategy, options, user.username)
+    if study and not study.get("path"):
+        # A client names its copy after this name, whose suffix must be that of the file.
+        with suppress(InputRejected):  # the download of this study gives the reason
+            study["name"] = Path(image_file(app, study["id"])).name
     return study or no_study_answer(len(app.datastore().get_unlabeled_images()), app.leases)
 
 

@@ -20,7 +20,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from pydicom.dataset import Dataset
 
-from lib.data.findings import InputRejected, reject
+from lib.data.findings import Finding, InputRejected, reject
 from lib.data.formats import load, read_header
 from lib.data.labels.placing import SAME_GRID_VOXELS
 from lib.data.pipeline import load_label, write_label
@@ -31,7 +31,7 @@ from lib.data.volumes.segmentation_writer import build_segmentation, segment_fro
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
 from lib.tasks.store.atomic_datastore import AtomicDatastore
-from lib.tasks.store.final_labels import FINAL, FinalLabels
+from lib.tasks.store.final_labels import FINAL, FinalLabels, RefusedLabel
 from lib.tasks.store.folder import FolderStore, RecordingStore
 from lib.tasks.store.label_check import FoundLabelCheck
 from lib.tasks.store.proposals import Proposals
@@ -79,7 +79,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
     names: Mapping[int, str]
     _fetching: FileLock
     _known: dict[str, list[ArchivedSegmentation]]
-    _unusable: dict[str, tuple[ArchivedSegmentation, str]]
+    _unusable: dict[str, tuple[ArchivedSegmentation, Finding]]
     _read_here: set[str]
     # The archive does not answer or refuses the SEG, or the slices here do not make one (highdicom checks much).
     _send_errors = (requests.RequestException, InputRejected, AttributeError, KeyError, TypeError, ValueError)
@@ -149,7 +149,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         """Return the newest usable SEG of each listed series, by series UID; metadata of a SEG are fetched once.
 
         A SEG that cannot be read, or whose segments are no labels of the app, leaves its series unlabelled; see
-        `refused_segmentations`.
+        `refused`.
 
         A SEG that a label saved here replaces counts as older than that label's own SEG, whatever their times are:
         the converter writes whole seconds, and clocks differ.
@@ -170,17 +170,23 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         if self.get_label_info(seg.image, FINAL).get("SeriesInstanceUID") == seg.series:
             return True
         if seg.labels and seg.instance not in self._unusable and known.isdisjoint(map(str.casefold, seg.labels)):
-            reason = f"LABEL_NAMES: its segments are {', '.join(seg.labels)}, and none is a label of the app"
-            self._refuse(seg, f"{reason}: rename them to one of {', '.join(self.names.values())}, or leave it.")
+            reason = f"Its segments are {', '.join(seg.labels)}, and none is a label of the app."
+            remedy = (
+                f"Rename them to one of {', '.join(self.names.values())}; a SEG of another organ may stay as it is."
+            )
+            self._refuse(seg, Finding("LABEL_NAMES", reason, remedy))
         return seg.instance not in self._unusable
 
-    def _refuse(self, seg: ArchivedSegmentation, reason: str) -> None:
-        self._unusable[seg.instance] = (seg, reason)
-        logger.warning("%s: SEG %s of the archive cannot be its final label: %s", seg.image, seg.series, reason)
+    def _refuse(self, seg: ArchivedSegmentation, found: Finding) -> None:
+        self._unusable[seg.instance] = (seg, found)
+        text = f"{found.code}: {found.reason} {found.remedy}"
+        logger.warning("%s: SEG %s of the archive cannot be its final label: %s", seg.image, seg.series, text)
 
-    def refused_segmentations(self) -> dict[str, str]:
-        """Return why SEGs of the archive are no labels: image's series UID and reason; the newest SEG of an image."""
-        return {seg.image: reason for seg, reason in sorted(self._unusable.values(), key=lambda one: one[0])}
+    @property
+    def refused(self) -> list[RefusedLabel]:
+        """The SEGs of the archive that are no labels, sorted by study."""
+        found = [RefusedLabel(seg.image, (f"SEG {seg.series}",), finding) for seg, finding in self._unusable.values()]
+        return sorted(found, key=lambda label: (label.study, label.files))
 
     def get_labeled_images(self, label_tag: str | None = None, labels: list[str] | None = None) -> list[str]:
         """Return the series that have a final label."""
@@ -208,7 +214,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         try:
             image, known = Path(self.get_image_uri(seg.image)), self.get_label_info(seg.image, FINAL)
         except InputRejected as error:
-            self._refuse(seg, f"its series is refused: {error}")
+            self._refuse(seg, error.findings[0])
             self._clear_query_cache()
             return
         if known.get("SeriesInstanceUID") == seg.series or seg.instance in self._unusable or not image.is_file():
@@ -223,7 +229,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
             slices = image.parent / seg.image
             label = read_segmentation(data, slices, self._values)
         except InputRejected as error:
-            self._refuse(seg, str(error))
+            self._refuse(seg, error.findings[0])
             self._clear_query_cache()
             return
         with tempfile.TemporaryDirectory(prefix="topolabel-") as folder:

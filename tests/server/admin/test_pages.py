@@ -133,7 +133,7 @@ def test_files_that_are_not_used_as_labels_are_listed_with_reason_and_remedy(
     store.final.check_all()
     text = browse.get("/admin/labels").text
     read = words(text)
-    assert "2 files in labels/final not used" in read and HOSTILE not in text
+    assert "2 labels of other programs not used" in read and HOSTILE not in text
     assert "LABEL_VALUES" in read and "1 tube, 2 cavity, 255 ignore" in read and "NO_STUDY" in read
     (folder / "ct_0.nii.gz").touch()
     store.final.check_all(seconds=-1)

@@ -19,7 +19,7 @@ from pydicom.dataset import Dataset
 
 from lib.records.labels import FOUND, REMOVED, LabelVersions
 from lib.records.ledger import Ledger
-from lib.tasks.store.archive import FINAL, ArchiveStore, attach_records
+from lib.tasks.store.archive import FINAL, READER, ArchiveStore, attach_records
 from lib.tasks.store.proposals import Proposals
 from tests.segmentations import segmentation
 
@@ -176,6 +176,43 @@ def test_an_unreadable_seg_is_logged_once_and_ignored(
             expire_cache(store)
             assert len(store.datalist()) == 1 and values(store, series) == {0, 1}
     assert sum("LABEL_NAMES" in record.getMessage() for record in caplog.records) == 1
+    (refused,) = store.refused
+    assert refused.study == series and "Its segments are liver" in refused.finding.reason
+
+
+def test_a_seg_of_another_organ_leaves_its_series_unlabelled(
+    store: ArchiveStore, client: Files, source: list[Dataset], series: str
+) -> None:
+    client.store_instances([make_seg(source, 1, "110000", name="liver")])
+    assert store.get_labeled_images() == [] and store.get_unlabeled_images() == [series] and store.datalist() == []
+    assert [label.study for label in store.refused] == [series]
+
+
+def test_a_seg_that_is_not_on_the_slices_leaves_its_series_unlabelled(
+    store: ArchiveStore, client: Files, source: list[Dataset], series: str
+) -> None:
+    seg = make_seg(source, 1, "110000")
+    for frame in seg.PerFrameFunctionalGroupsSequence:
+        frame.PlanePositionSequence[0].ImagePositionPatient[2] += 0.9
+    client.store_instances([seg])
+    assert store.datalist() == [] and store.get_labeled_images() == []
+    assert [label.finding.code for label in store.refused] == ["LABEL_GRID"]
+
+
+def test_a_conversion_of_an_earlier_version_is_kept_only_if_it_lies_on_the_slices(
+    store: ArchiveStore, series: str
+) -> None:
+    file = Path(store.get_image_uri(series))
+    store.update_image_info(series, {READER: False})
+    right = nib.load(file)
+    before = file.stat().st_mtime_ns
+    store._read_here.clear()
+    assert Path(store.get_image_uri(series)).stat().st_mtime_ns == before, "the same grid"
+    moved = right.affine.copy()
+    moved[2, 3] += 4
+    nib.save(nib.Nifti1Image(np.asarray(right.dataobj), moved), file)
+    store._read_here.clear()
+    assert np.allclose(nib.load(store.get_image_uri(series)).affine, right.affine), "converted again"
 
 
 def test_a_label_is_removed_with_its_seg_and_its_version_stays(

@@ -10,6 +10,7 @@ from monailabel.interfaces.datastore import Datastore
 
 from lib.records.labels import PREDICTED, REMOVED
 from lib.records.ledger import Ledger, Row
+from lib.tasks.store.archive import ArchiveStore
 from lib.tasks.store.final_labels import RefusedLabel
 from lib.tasks.store.folder import FolderStore
 
@@ -96,11 +97,13 @@ def saved(rows: Sequence[Row], *, before: int = 0, count: int, with_findings: bo
 
 
 def not_used(store: Datastore) -> tuple[Sequence[RefusedLabel], int]:
-    """Return the files in the folder of final labels that are not used, and the number of files that wait for a check.
+    """Return the labels of other programs that are not used, and the number of labels that wait for a check.
 
     Args:
-        store: The store of studies; only a folder has labels of other programs.
+        store: The store of studies: a folder with files in ``labels/final``, or an archive with SEGs.
     """
+    if isinstance(store, ArchiveStore):
+        return store.refused, 0
     final = store.final if isinstance(store, FolderStore) else None
     return (final.refused, final.left) if final else ((), 0)
 
