@@ -80,7 +80,9 @@ def read_header(path: Path) -> Header:
     bits = re.search(r"(\d+)-bit", name)
     bytes_per_voxel = int(bits.group(1)) // 8 if bits else 8 if "double" in name or "64" in name else 4
     size, stored = tuple(reader.GetSize()), bytes_per_voxel * components
-    metadata = {key: reader.GetMetaData(key) for key in reader.GetMetaDataKeys()}
+    # ITK does not take back a key of damaged bytes that it gave.
+    keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]
+    metadata = {key: reader.GetMetaData(key) for key in keys}
     origins, notes = _slice_origins(size, metadata), tuple(filter(None, [metadata.get(NOTES)]))
     return Header(path, "itk", size, components, stored, affine, metadata=metadata, origins=origins, notes=notes)
 
