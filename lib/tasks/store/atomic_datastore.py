@@ -93,7 +93,8 @@ class AtomicDatastore(LocalDatastore):
             self.refresh()
 
     def _on_closed(self, event: Any) -> None:
-        if event.src_path != self._datastore_config_path:
+        # Reading the folder again closes the lock, a hidden file: it must not cause the next reading.
+        if event.src_path != self._datastore_config_path and not Path(event.src_path).name.startswith("."):
             self.refresh()
 
     def _update_datastore_file(self, lock: bool = True) -> None:

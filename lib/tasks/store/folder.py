@@ -174,6 +174,10 @@ class FolderStore(RecordingStore):
             self._handler._patterns = [*(self._handler.patterns or ()), str(folder / "*"), str(folder / "*" / "*")]
             self._handler.on_created = self._handler.on_deleted = self._on_entry
 
+    def _on_closed(self, event: Any) -> None:
+        if event.src_path != self._datastore_config_path:
+            self._on_entry(event)
+
     def _on_entry(self, event: Any) -> None:
         path, folder = Path(event.src_path), Path(self._datastore.image_path())
         if not is_visible(path.name):

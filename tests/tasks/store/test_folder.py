@@ -329,3 +329,22 @@ def test_a_series_that_is_copied_while_the_server_runs_becomes_a_study(
         assert time.monotonic() < end, f"{store.list_images()}, {store.left_out}"
         time.sleep(0.05)
     store._observer.stop()
+
+
+def test_an_unchanged_folder_is_not_read_again(
+    app_dir: Path, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading the folder locks it and may write its index: neither may cause the next reading."""
+    readings: list[float] = []
+    monkeypatch.setattr(folder_module, "SETTLE_S", 0.2)
+    store = FolderStore(str(studies), extensions=EXTENSIONS, auto_reload=True)
+    attach_records(store, LabelVersions(app_dir, Ledger.of(app_dir)), Proposals())
+    refresh = store.refresh
+    monkeypatch.setattr(store, "refresh", lambda: (readings.append(time.monotonic()), refresh()))
+    (studies / "note.txt").write_bytes(b"no image")
+    store.save_label("ct_1", upload(tmp_path, b"label"), "final", {})
+    time.sleep(2)
+    settled = len(readings)
+    time.sleep(2)
+    store._observer.stop()
+    assert 1 <= settled < 20 and len(readings) == settled
