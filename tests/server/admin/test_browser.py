@@ -82,6 +82,10 @@ def page(browser: Browser, admin: Any) -> Iterator[Page]:
     assert faults == []
 
 
+REFRESH_MS = 2500
+"""Time in which the page asks the server once."""
+
+
 def looked_at(page: Page, name: str) -> None:
     """Scroll through a page, so that its pictures load, and take a screenshot of the whole page."""
     for image in page.locator("img").all():
@@ -105,10 +109,11 @@ def test_a_training_is_started_watched_and_stopped_without_a_reload(page: Page, 
     page.evaluate("window.kept = true")
     progress = page.get_by_role("progressbar", name="Progress of train tubes")
     progress.wait_for(timeout=60_000)
-    for _ in range(3):  # a click is lost where the page replaces the part under it at that moment
-        page.get_by_text("Last lines of the log").click()
+    for _ in range(5):  # a click is lost where the page replaces the part under it at that moment
         if page.locator("details[open]").count():
             break
+        page.get_by_text("Last lines of the log").click()
+        page.wait_for_timeout(REFRESH_MS)
     page.get_by_role("link", name="Stop… train tubes").focus()
     page.locator("progress:not([value='0'])").wait_for(timeout=90_000)
     assert page.evaluate("document.activeElement.id").startswith("stop-"), "the focus stays"
