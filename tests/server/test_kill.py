@@ -176,6 +176,8 @@ def test_kills_lose_nothing(
     threads = [threading.Thread(target=task, daemon=True) for task in tasks]
     for thread in threads:
         thread.start()
+    # An answer of the starter first: from then on the publisher changes the version all the time.
+    wait(lambda: clients.masks or clients.faults, 120, "the first answer")
     publisher, killed = publish(app, 0), dict.fromkeys(VICTIMS, 0)
     try:
         while sum(killed.values()) < kills:
