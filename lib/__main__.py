@@ -172,12 +172,19 @@ def export(
 
 @cli.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")], as_json: Json = False
+    files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")],
+    modality: Annotated[
+        str, typer.Option(help="what the images must be, as in app.toml: CT, MR, PT, NM, US, XR, RGB or any")
+    ] = "CT",
+    as_json: Json = False,
 ) -> None:
     """Check files with the input gate and print a code, a reason and a remedy for each fault."""
+    from lib.data.modality import MODALITIES
     from lib.data.validate import inspect
 
-    verdicts = {str(file): [vars(finding) for finding in inspect(file)] for file in files}
+    if modality not in MODALITIES:
+        raise typer.BadParameter(f"'{modality}' is none of {', '.join(MODALITIES)}", param_hint="--modality")
+    verdicts = {str(file): [vars(finding) for finding in inspect(file, modality=modality)] for file in files}
     refused = any(verdicts.values())
     if as_json:
         print(json.dumps({"ok": not refused, "files": verdicts}))

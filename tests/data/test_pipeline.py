@@ -12,7 +12,7 @@ import torch
 
 from lib.data.files.tables import SpecError
 from lib.data.findings import InputRejected
-from lib.data.pipeline import IGNORE, ImageSpec, apply_window, build_image_spec, load_label, read, write_label
+from lib.data.pipeline import IGNORE, ImageSpec, build_image_spec, load_label, read, write_label
 from lib.data.validate import check
 from lib.data.volumes.geometry import itk_from_ras
 
@@ -139,12 +139,6 @@ def test_label_values_out_of_range_are_refused(nifti: Write, value: int) -> None
     label = np.full((4, 4, 4), value, np.int16)
     with pytest.raises(InputRejected, match="LABEL_VALUES"):
         read(nifti(label), SPEC, nifti(label, name="label.nii.gz"))
-
-
-def test_window_maps_its_ends_to_zero_and_one() -> None:
-    intensities = torch.tensor([-3024.0, -1000.0, -300.0, 400.0, 2000.0])
-    torch.testing.assert_close(apply_window(intensities, (-1000, 400)), torch.tensor([0, 0, 0.5, 1, 1]))
-    assert intensities[0] == -3024  # the input is not changed
 
 
 @pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd"])

@@ -58,7 +58,7 @@ class SegmentationDeclaration:
         """Return a network with one output channel per class, background included."""
         return BUILDERS[task.model](
             spatial_dims=task.dimension,
-            in_channels=len(task.image.slice_offsets),
+            in_channels=task.image.channels * len(task.image.slice_offsets),
             out_channels=len(task.labels) + 1,
         )
 
