@@ -29,7 +29,6 @@ from lib.data.volumes.straight import StraightGrid
 logger = logging.getLogger(__name__)
 
 _OLD_WINDOW_KEY = "window_hu"
-_NO_WINDOW = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def build_image_spec(block: Mapping[str, Any], where: str) -> ImageSpec:
     if intensity != WINDOW and "window" in block:
         raise SpecError(f"{where} window: only intensity = '{WINDOW}' takes a window; remove one of the two keys")
     if intensity != WINDOW:
-        block["window"] = _NO_WINDOW
+        block["window"] = [0.0, 1.0]
     spec = build_dataclass(ImageSpec, block, where)
     if spec.crop_margin_mm is not None and spec.modality != CT:
         raise SpecError(
