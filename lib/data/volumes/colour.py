@@ -22,8 +22,9 @@ def with_channels(volume: Volume, count: int) -> Volume:
     channels = (volume.voxels, *volume.others)
     if all(np.array_equal(channels[0], other) for other in channels[1:]):
         return replace(volume, others=())
-    grey = sum(weight * channel.astype(np.float32) for weight, channel in zip(LUMINANCE, channels, strict=True))
-    return replace(volume, voxels=np.asarray(grey, np.float32), others=())
+    grey = np.einsum("c...,c", np.stack(channels).astype(np.float32), np.float32(LUMINANCE))
+    voxels = np.rint(grey) if volume.voxels.dtype.kind in "iu" else grey
+    return replace(volume, voxels=voxels.astype(volume.voxels.dtype), others=())
 
 
 def wrong_channels(found: int, wanted: int) -> tuple[str, str, str]:

@@ -316,7 +316,7 @@ def test_teacher_student_pairs_come_from_both_keys(tmp_path: Path) -> None:
         ('teacher = "large"', 'teacher = "missing"', "the choices are large, other"),
         ('teacher = "large"\ntrain = { recipe = "distil" }', 'teacher = "large"', "no other recipe takes one"),
         ('recipe = "distil"', 'recipe = "finetune"', "no other recipe takes one"),
-        ("spacing_mm = [1, 1, 1]", "spacing_mm = [2, 1, 1]", "on the grid of its teacher"),
+        ("spacing_mm = [1, 1, 1]", "spacing_mm = [2, 1, 1]", "on the same grid"),
     ],
 )
 def test_an_unsuitable_teacher_is_refused(tmp_path: Path, old: str, new: str, message: str) -> None:
