@@ -106,6 +106,7 @@ def evaluate(
     """
     from lib.data.cases import find_cases
     from lib.tasks.segmentation.segmenter import Segmenter
+    from lib.tasks.spec.kinds import AIR
     from lib.tasks.training.evaluate import evaluate_cases, evaluate_study
 
     def work() -> dict[str, Any]:
@@ -117,6 +118,8 @@ def evaluate(
         def segment(path: Path) -> Any:
             return segmenter.segment(path).label
 
+        if study is not None and segmenter.task.baseline != AIR:
+            raise ValueError(f"--study is a CT of the airway, and '{task}' segments something else: give --images DIR")
         if study is not None:
             paths = [lib.REPOSITORY / "sample-data" / kind / f"{study}.nii.gz" for kind in ("studies", "reference")]
             if not all(path.exists() for path in paths):
@@ -124,7 +127,15 @@ def evaluate(
                     f"there is no study '{study}' with a reference in sample-data; run `make sample`"
                 )
             return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=print_status)
-        return evaluate_cases(segment, find_cases(images or "", labels), names, out=out, progress=print_status)
+        return evaluate_cases(
+            segment,
+            find_cases(images or "", labels),
+            names,
+            modality=segmenter.task.image.modality,
+            baseline=segmenter.task.baseline,
+            out=out,
+            progress=print_status,
+        )
 
     print_answer(work, as_json)
 
@@ -172,12 +183,19 @@ def export(
 
 @cli.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")], as_json: Json = False
+    files: Annotated[list[Path], typer.Argument(help="images to check", metavar="FILE ...")],
+    modality: Annotated[
+        str, typer.Option(help="what the images must be, as in app.toml: CT, MR, PT, NM, US, XR, RGB or any")
+    ] = "CT",
+    as_json: Json = False,
 ) -> None:
     """Check files with the input gate and print a code, a reason and a remedy for each fault."""
+    from lib.data.modality import MODALITIES
     from lib.data.validate import inspect
 
-    verdicts = {str(file): [vars(finding) for finding in inspect(file)] for file in files}
+    if modality not in MODALITIES:
+        raise typer.BadParameter(f"'{modality}' is none of {', '.join(MODALITIES)}", param_hint="--modality")
+    verdicts = {str(file): [vars(finding) for finding in inspect(file, modality=modality)] for file in files}
     refused = any(verdicts.values())
     if as_json:
         print(json.dumps({"ok": not refused, "files": verdicts}))

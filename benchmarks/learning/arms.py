@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import ImageSpec, apply_window, read
+from lib.data.pipeline import ImageSpec, read
 from lib.evaluation.report import evaluate_case
 from lib.learning.loop import train
 from lib.learning.recipes.finetune import Finetune
@@ -44,7 +44,7 @@ def judge(network: nn.Module, cases: Sequence[Case], spec: ImageSpec, labels: Se
     for case in cases:
         reading = read(case.image, spec, case.label)
         assert reading.label is not None
-        found = predictor.labels(apply_window(reading.intensities, spec.window))
+        found = predictor.labels(reading.normalised())
         scores[case.id] = evaluate_case(
             np.asarray(found), np.asarray(reading.label).reshape(found.shape), spec.spacing_mm, values
         )

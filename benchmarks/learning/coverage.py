@@ -17,8 +17,9 @@ from benchmarks.harness.paths import RESULTS
 from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table
 from lib.evaluation.intervals import CONFIDENCE, STUDENT_LEVEL, mean_interval
-from lib.evaluation.report import UNION
 
+AIRWAY = "airway"
+"""Name of all labels together in the stored results."""
 COUNTS = (3, 5, 8, 20)
 RESAMPLES, SMALLEST_POOL, CLOSE = 1000, 20, 1e-12
 """Bootstrap resamples; cases that a comparison needs to be resampled; distance below which numbers are equal."""
@@ -98,7 +99,7 @@ def _peers() -> dict[str, list[float]]:
     rows = {name: row["cases"] for name, row in _stored("peers")["rows"].items() if "seconds_per_case" in row}
     # VM-UNet learned nothing in its four minutes, and its Dice is 0 in every case.
     rows = {name: cases for name, cases in rows.items() if any(case["mean"]["dice"] for case in cases.values())}
-    picks = {"Dice": lambda case: case["mean"]["dice"], "clDice": lambda case: case["classes"][UNION]["cl_dice"]}
+    picks = {"Dice": lambda case: case["mean"]["dice"], "clDice": lambda case: case["classes"][AIRWAY]["cl_dice"]}
     return {
         f"{one} - {other}, {score}": [pick(case) - pick(rows[other][name]) for name, case in rows[one].items()]
         for one, other in itertools.combinations(rows, 2)
@@ -111,7 +112,7 @@ def _students() -> dict[str, list[float]]:
     rows = _stored("students")["held_out"]
 
     def mean_dice(scores: Mapping[str, float | None]) -> float:
-        return float(np.mean([value for name, value in scores.items() if name != UNION and value is not None]))
+        return float(np.mean([value for name, value in scores.items() if name != AIRWAY and value is not None]))
 
     teacher = [mean_dice(scores) for scores in rows.pop("teacher")]
     return {
@@ -123,7 +124,7 @@ def _students() -> dict[str, list[float]]:
 def _arms() -> dict[str, list[float]]:
     """Return the differences in Dice between each arm of the distillation and training from scratch, all seeds."""
     runs = {
-        (run["arm"], run["labels"], run["seed"]): {case["case"]: case["scores"][UNION] for case in run["cases"]}
+        (run["arm"], run["labels"], run["seed"]): {case["case"]: case["scores"][AIRWAY] for case in run["cases"]}
         for name, run in _stored("distillation_runs").items()
         if name.startswith("runs/")
     }

@@ -21,7 +21,7 @@ from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table, median_range
 from benchmarks.harness.timing import ratios, time_calls
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, apply_window, read, write_label
+from lib.data.pipeline import IGNORE, read, write_label
 from lib.data.validate import check
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import largest_component
@@ -78,7 +78,7 @@ def labels_of(network: nn.Module, task: TaskSpec, path: Path, label: Path | None
     reading = read(path, task.image, label)
     predictor = Predictor(network, roi=task.image.roi, slice_offsets=task.image.slice_offsets)
     assert reading.label is not None, "a case without a reference cannot be judged"
-    return predictor.labels(apply_window(reading.intensities, task.image.window)).numpy(), reading.label.numpy()
+    return predictor.labels(reading.normalised()).numpy(), reading.label.numpy()
 
 
 def head_ct(networks: dict[str, nn.Module], task: TaskSpec) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -119,7 +119,7 @@ def speed(networks: dict[str, nn.Module], task: TaskSpec, rounds: int) -> dict[s
 
         def work() -> None:
             reading = read(check(image), task.image)
-            label = reading.restore(predictor.slabs(apply_window(reading.intensities, task.image.window)))
+            label = reading.restore(predictor.slabs(reading.normalised()))
             write_label(label, reading, result)
 
         return work

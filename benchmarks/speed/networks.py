@@ -23,7 +23,7 @@ from benchmarks.harness.paths import ROOT
 from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table, median_range
 from benchmarks.harness.timing import ratios, time_calls
-from lib.data.pipeline import apply_window, read, write_label
+from lib.data.pipeline import read, write_label
 from lib.data.validate import check
 from lib.learning.losses.deep_supervision import deep_supervision_loss
 from lib.learning.losses.dice_ce import dice_ce_loss
@@ -126,7 +126,7 @@ def segment(name: str, image: Path, result: Path) -> None:
     reading = read(check(image), spec.image)
     network = build(name, len(spec.image.slice_offsets), len(spec.labels) + 1)
     predictor = Predictor(network, roi=spec.image.roi, slice_offsets=spec.image.slice_offsets)
-    label = reading.restore(predictor.slabs(apply_window(reading.intensities, spec.image.window)))
+    label = reading.restore(predictor.slabs(reading.normalised()))
     write_label(label, reading, result)
 
 

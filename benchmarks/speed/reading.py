@@ -24,7 +24,7 @@ from benchmarks.harness.machine import peak_mib
 from benchmarks.harness.results import write_result
 from benchmarks.harness.tables import markdown_table
 from benchmarks.speed.torso import ORGANS, SHAPE, Organs, truth, write_scan
-from lib.data.pipeline import ImageSpec, apply_window, read, write_label
+from lib.data.pipeline import ImageSpec, read, write_label
 from lib.data.validate import check
 from lib.jobs.failure_watch import check_finite
 from lib.models.inference.predictor import Predictor
@@ -105,7 +105,7 @@ def lean(image: Path, result: Path, stages: Stages) -> None:
     stages.end("load")
     reading = read(source, SPEC)
     stages.end("to 1 mm")
-    volume = apply_window(reading.intensities, SPEC.window)
+    volume = reading.normalised()
     stages.end("window")
     starts = (window_starts(n, side, OVERLAP) for n, side in zip(volume.shape[1:], SPEC.roi, strict=True))
     x, y, z = starts

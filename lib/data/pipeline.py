@@ -1,7 +1,7 @@
 """Read an image file onto a RAS grid of fixed spacing, and map labels back to the file's own grid."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,14 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
 from lib.data.files.tables import SpecError, build_dataclass, check_choice
+from lib.data.findings import reject
 from lib.data.formats import Volume, load
+from lib.data.intensity import INTENSITIES, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
 from lib.data.labels.label_file import read_label
 from lib.data.labels.values import IGNORE as IGNORE  # many modules take it from here
+from lib.data.modality import CT, MODALITIES, RGB
 from lib.data.volumes.body import body_box
+from lib.data.volumes.colour import with_channels, wrong_channels
 from lib.data.volumes.grid import Grid
 from lib.data.volumes.restore import restore
 from lib.data.volumes.save import write_volume
@@ -24,9 +28,6 @@ from lib.data.volumes.straight import StraightGrid
 
 logger = logging.getLogger(__name__)
 
-WINDOW = "window"
-INTENSITIES = (WINDOW,)
-"""Accepted ways to map stored intensities to [0, 1]."""
 _OLD_WINDOW_KEY = "window_hu"
 
 
@@ -37,11 +38,13 @@ class ImageSpec:
     Args:
         spacing_mm: Sample spacing towards right, anterior and superior, in mm.
         window: Stored intensities that are mapped to 0 and 1; the mapping is inverted if the first is above the second.
+            Unused unless `intensity` is "window".
         roi: Patch size in samples: two entries for a 2.5-D network, three for a 3-D network.
         slice_offsets: Slices that a 2.5-D network takes as channels, relative to the labelled slice.
         crop_margin_mm: Margin that is kept around the body, in mm. None keeps the whole field of view. Predictions are
             background in the part that is cropped away.
-        intensity: How intensities are mapped to [0, 1], one of `INTENSITIES`.
+        intensity: How stored intensities are mapped for the network, one of `lib.data.intensity.INTENSITIES`.
+        modality: What the images are, a key of `lib.data.modality.MODALITIES`; the checks of an image follow it.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -50,11 +53,23 @@ class ImageSpec:
     slice_offsets: tuple[int, ...] = (0,)
     crop_margin_mm: float | None = None
     intensity: str = WINDOW
+    modality: str = CT
+
+    @property
+    def channels(self) -> int:
+        """Number of channels of an image: 3 for a colour photograph."""
+        return 3 if self.modality == RGB else 1
+
+    @property
+    def standardised(self) -> bool:
+        """Whether the network receives images with mean 0 and standard deviation 1; others are in [0, 1]."""
+        return self.intensity == ZSCORE
 
     def legacy_fields(self) -> dict[str, Any]:
         """Return the fields under their first names, as stored plans and cache keys hold them.
 
-        `intensity` is left out at its default, so that plans and cache keys from before that field still match.
+        `intensity` and `modality` are left out at their defaults, so that plans and cache keys from before these fields
+        still match.
         """
         fields = {
             "spacing_mm": self.spacing_mm,
@@ -63,7 +78,8 @@ class ImageSpec:
             "slice_offsets": self.slice_offsets,
             "crop_margin_mm": self.crop_margin_mm,
         }
-        return fields if self.intensity == WINDOW else {**fields, "intensity": self.intensity}
+        newer = {"intensity": (self.intensity, WINDOW), "modality": (self.modality, CT)}
+        return fields | {name: value for name, (value, default) in newer.items() if value != default}
 
     def legacy_text(self) -> str:
         """Return the text that keys of stored scores are hashed from."""
@@ -87,8 +103,18 @@ def build_image_spec(block: Mapping[str, Any], where: str) -> ImageSpec:
             raise SpecError(f"{where} has window and {_OLD_WINDOW_KEY}, which are one key: remove {_OLD_WINDOW_KEY}")
         logger.warning("%s: %s is deprecated; write window", where, _OLD_WINDOW_KEY)
         block["window"] = block.pop(_OLD_WINDOW_KEY)
+    intensity, modality = block.get("intensity", WINDOW), block.get("modality", CT)
+    check_choice(intensity, INTENSITIES, f"{where} intensity")
+    check_choice(modality, tuple(MODALITIES), f"{where} modality")
+    if intensity != WINDOW and "window" in block:
+        raise SpecError(f"{where} window: only intensity = '{WINDOW}' takes a window; remove one of the two keys")
+    if intensity != WINDOW:
+        block["window"] = [0.0, 1.0]
     spec = build_dataclass(ImageSpec, block, where)
-    check_choice(spec.intensity, INTENSITIES, f"{where} intensity")
+    if spec.crop_margin_mm is not None and spec.modality != CT:
+        raise SpecError(
+            f"{where} crop_margin_mm: the body is found by Hounsfield units; only modality = '{CT}' takes it"
+        )
     return spec
 
 
@@ -97,17 +123,22 @@ class Reading:
     """An image on the network's grid, and the mapping back to the grid of its file.
 
     Args:
-        intensities: Stored intensities before the window is applied, float32 ``(1, X, Y, Z)``. A 2-D source has one
-            slice. A CT has Hounsfield units.
+        intensities: Stored intensities, float32 ``(C, X, Y, Z)``, in HU for a CT. A 2-D source has one slice.
         label: Labels on the same grid, uint8 ``(X, Y, Z)``; None without a label file.
         grid: The mapping between the network's grid and the source grid, or the straight grid of the source.
         straight: The straight grid of a source whose slices are shifted sideways or unevenly spaced; else None.
+        scales: Maps of the channels to the range of the network; by default intensities are in [0, 1] already.
     """
 
     intensities: Tensor
     label: Tensor | None
     grid: Grid
     straight: StraightGrid | None = None
+    scales: tuple[Scale, ...] = (Scale(0.0, 1.0),)
+
+    def normalised(self) -> Tensor:
+        """Return the image as the network expects it, float32 ``(C, X, Y, Z)``, in new memory."""
+        return apply_scales(self.intensities, self.scales)
 
     @property
     def affine(self) -> NDArray[Any]:
@@ -170,7 +201,9 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     Raises:
         InputRejected: If a file cannot be opened, or the label is not on the grid of the image.
     """
-    volume = source if isinstance(source, Volume) else load(source)
+    volume = with_channels(source if isinstance(source, Volume) else load(source), spec.channels)
+    if len(volume.others) + 1 != spec.channels:
+        raise reject(*wrong_channels(len(volume.others) + 1, spec.channels))
     shape, affine = volume.voxels.shape, volume.affine
     marks = None if label is None else load_label(label, shape, affine)
     straight = None if volume.origins is None else StraightGrid(shape, affine, volume.origins)
@@ -181,7 +214,21 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
         box = body_box(voxels, np.linalg.norm(grid.source_affine[:3, :3], axis=0), spec.crop_margin_mm)
         grid = grid if box is None else grid.cropped(box)
     labels = None if marks is None else grid.label(marks)
-    return Reading(grid.image(voxels)[None], labels, grid, straight)
+    channels = [voxels, *(one if straight is None else straight.image(one) for one in volume.others)]
+    images = [grid.image(channel)[None] for channel in channels]
+    intensities = torch.cat(images) if len(images) > 1 else images[0]
+    return Reading(intensities, labels, grid, straight, find_scales(volume, spec))
+
+
+def find_scales(volume: Volume, spec: ImageSpec) -> tuple[Scale, ...]:
+    """Return the maps of an image's channels to the range of the network.
+
+    The statistics are those of the whole file, whatever part of it is read.
+    """
+    return tuple(
+        fit_scale(channel, spec.intensity, spec.window, volume.stored_bytes)
+        for channel in (volume.voxels, *volume.others)
+    )
 
 
 def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -> NDArray[np.uint8]:
@@ -196,12 +243,6 @@ def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -
             values than labels; see `lib.data.labels.label_file.read_label`.
     """
     return read_label(path, shape, affine).voxels
-
-
-def apply_window(intensities: Tensor, window: Sequence[float]) -> Tensor:
-    """Map intensities linearly so that the two ends of the window become 0 and 1, clamped to [0, 1]."""
-    low, high = window
-    return ((intensities - low) / (high - low)).clamp_(0, 1)
 
 
 def write_label(array: NDArray[Any], where: Reading | ArrayLike, path: str | Path, dtype: DTypeLike = np.uint8) -> Path:

@@ -1,6 +1,6 @@
 """Input gate: check an image before a model sees it, cheap checks first."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from lib.data.findings import Finding, InputRejected
 from lib.data.formats import Header, Volume, load, read_header
+from lib.data.modality import ANY, CT, MODALITIES, MR, PT, RGB, US, XR
+from lib.data.volumes.colour import COLOURS, with_channels, wrong_channels
 
 MAX_VOLUME_GIB = 2.0
 MIN_SPACING_MM = 0.05
@@ -20,6 +22,10 @@ AIR_HU = (-1500.0, -400.0)
 """Range of air in HU. Lower values are padding outside of the scanner's field of view."""
 TISSUE_HU = (-300.0, 5000.0)
 """Range of soft tissue, bone and metal in HU, with room for a calibration shift of 150 HU."""
+MAX_SATURATED_FRACTION = 0.05
+"""Largest fraction of the voxels of an MR that may have the highest value."""
+MAX_NEGATIVE_FRACTION = 0.05
+"""Largest negative value of a PET, as a fraction of its highest value; reconstructions undershoot a little."""
 MIN_AIR_FRACTION = 0.001
 MIN_TISSUE_FRACTION = 0.005
 OFFSETS = (1000, 1024, 2048, 8192, 32768)
@@ -31,7 +37,7 @@ __all__ = ["Finding", "InputRejected", "check", "inspect"]
 
 
 def inspect(
-    source: str | Path | Volume | NDArray[Any], *, modality: str | None = "CT", max_gib: float = MAX_VOLUME_GIB
+    source: str | Path | Volume | NDArray[Any], *, modality: str = CT, max_gib: float = MAX_VOLUME_GIB
 ) -> list[Finding]:
     """Return all findings of an image; an empty list means that the image is accepted.
 
@@ -39,14 +45,14 @@ def inspect(
 
     Args:
         source: An image file, the folder of a DICOM series, a loaded volume, or an array of intensities.
-        modality: Required DICOM modality; for "CT", intensities must be plausible Hounsfield units. None accepts any
-            modality and any intensities.
+        modality: What the image must be, a key of `lib.data.modality.MODALITIES`. A CT must have plausible Hounsfield
+            units, a colour photograph three channels; "any" accepts any image of one channel.
         max_gib: Largest accepted size of the stored voxels, in GiB.
     """
     return _examine(source, modality, max_gib)[0]
 
 
-def check(source: str | Path | Volume, *, modality: str | None = "CT", max_gib: float = MAX_VOLUME_GIB) -> Volume:
+def check(source: str | Path | Volume, *, modality: str = CT, max_gib: float = MAX_VOLUME_GIB) -> Volume:
     """Return the loaded image if it has no findings, for `lib.data.pipeline.read`.
 
     Raises:
@@ -59,7 +65,7 @@ def check(source: str | Path | Volume, *, modality: str | None = "CT", max_gib: 
 
 
 def _examine(
-    source: str | Path | Volume | NDArray[Any], modality: str | None, max_gib: float
+    source: str | Path | Volume | NDArray[Any], modality: str, max_gib: float
 ) -> tuple[list[Finding], Volume | None]:
     if isinstance(source, np.ndarray):
         source = Volume(source, np.eye(4))
@@ -74,26 +80,36 @@ def _examine(
     except InputRejected as rejected:
         return list(rejected.findings), None
     if volume is not None and not findings:
-        findings = list(_voxels(volume.voxels, modality))
+        volume = with_channels(volume, COLOURS if modality == RGB else 1)
+        findings = [
+            *_components(len(volume.others) + 1, modality),
+            *_voxels((volume.voxels, *volume.others), modality),
+        ]
     return findings, volume
 
 
-def _header(header: Header, modality: str | None, max_gib: float) -> Iterator[Finding]:
+def _header(header: Header, modality: str, max_gib: float) -> Iterator[Finding]:
     wrong_shape = list(_shape(header.spatial_shape))
     yield from wrong_shape
-    if header.components != 1:
-        reason = f"Each voxel holds {header.components} values (colour, vectors or complex numbers)."
-        yield Finding("WRONG_DIMENSION", reason, "Send a greyscale image.")
+    yield from _components(header.components, modality)
     if header.size_gib > max_gib:
         reason = (
             f"The header announces {header.size_gib:.1f} GiB of voxels, {header.shape}; the limit is {max_gib:g} GiB."
         )
         yield Finding("TOO_LARGE", reason, "Crop the image to the region of interest, or store it as int16.")
-    if modality and header.modality and header.modality != modality:
-        reason = f"The DICOM modality is {header.modality}, and this task needs {modality}."
-        yield Finding("UNKNOWN_MODALITY", reason, f"Choose a {modality} series.")
+    accepted = MODALITIES[modality]
+    if accepted and header.modality and header.modality not in accepted:
+        reason = f"The DICOM modality is {header.modality}, and this task needs {' or '.join(accepted)}."
+        yield Finding("UNKNOWN_MODALITY", reason, f"Choose a {accepted[0]} series.")
     if not wrong_shape:
         yield from _geometry(_without_tilt(header), header.spatial_shape)
+
+
+def _components(count: int, modality: str) -> Iterator[Finding]:
+    wanted = COLOURS if modality == RGB else 1
+    # Scanners store grey images of these modalities in colour as well.
+    if count != wanted and not (count == COLOURS and modality in (US, XR, ANY)):
+        yield Finding(*wrong_channels(count, wanted))
 
 
 def _without_tilt(header: Header) -> NDArray[Any]:
@@ -145,16 +161,34 @@ def _mm(spacing_mm: NDArray[Any]) -> str:
     return " x ".join(f"{value:.4g}" for value in spacing_mm) + " mm"
 
 
-def _voxels(voxels: NDArray[Any], modality: str | None) -> Iterator[Finding]:
-    if voxels.dtype.kind == "f" and (bad := int(voxels.size - np.isfinite(voxels).sum())):
-        reason = f"{bad:,} of {voxels.size:,} voxels are not finite numbers."
-        yield Finding("NON_FINITE", reason, "Replace NaN and infinity, for example by -1024 outside the scan.")
+def _voxels(channels: Sequence[NDArray[Any]], modality: str) -> Iterator[Finding]:
+    size = sum(channel.size for channel in channels)
+    finite = sum(int(np.isfinite(c).sum()) if c.dtype.kind == "f" else c.size for c in channels)
+    if finite < size:
+        reason = f"{size - finite:,} of {size:,} voxels are not finite numbers."
+        value = "-1024 outside the scan" if modality == CT else "0 outside the object"
+        yield Finding("NON_FINITE", reason, f"Replace NaN and infinity, for example by {value}.")
         return
-    low, high = float(voxels.min()), float(voxels.max())
+    low, high = min(float(c.min()) for c in channels), max(float(c.max()) for c in channels)
     if low == high:
         yield Finding("EMPTY", f"All voxels have the value {low:g}.", "Choose an image with content.")
-    elif modality == "CT":
-        yield from _hounsfield_findings(voxels, low, high)
+    elif modality == CT:
+        yield from _hounsfield_findings(channels[0], low, high)
+    elif modality == MR:
+        yield from _saturated(channels[0], high)
+    elif modality == PT and low < -MAX_NEGATIVE_FRACTION * high:
+        reason = f"Values run from {low:g} to {high:g}; the activity of a PET is not negative."
+        yield Finding("INTENSITY_RANGE", reason, "Send the reconstructed PET with its rescale slope.")
+
+
+def _saturated(voxels: NDArray[Any], high: float) -> Iterator[Finding]:
+    """Check that the brightest value is rare: an MR that was clipped, or a mask, has many voxels with that value."""
+    fraction = float((voxels == high).mean())
+    if fraction > MAX_SATURATED_FRACTION:
+        reason = (
+            f"{fraction:.1%} of the voxels have the highest value, {high:g}: the image is clipped, or it is a mask."
+        )
+        yield Finding("SATURATED", reason, "Send the image as the scanner stored it.")
 
 
 def _hounsfield_findings(voxels: NDArray[Any], low: float, high: float) -> Iterator[Finding]:

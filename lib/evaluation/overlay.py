@@ -17,6 +17,8 @@ from matplotlib.colors import LinearSegmentedColormap, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 
+from lib.data.intensity import PERCENTILE, WINDOW, fit_scale
+from lib.data.modality import CT
 from lib.evaluation.metrics.crop import bounding_box
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.volume import volume_ml
@@ -24,7 +26,9 @@ from lib.evaluation.report import IGNORE
 
 Mask = npt.NDArray[np.bool_]
 Label = npt.NDArray[np.integer]
-Hounsfield = npt.NDArray[np.integer] | npt.NDArray[np.floating]
+Intensities = npt.NDArray[np.integer] | npt.NDArray[np.floating]
+HU_WINDOW = (-1000.0, 500.0)
+"""Hounsfield units shown as black and as the lightest grey."""
 Extent = tuple[float, float, float, float]
 
 # Distinct with the common kinds of colour blindness too (after Okabe & Ito), and light enough on black air.
@@ -78,15 +82,16 @@ class Spot:
 
 @dataclass(frozen=True)
 class _Scene:
-    hu: Hounsfield
+    image: Intensities
     prediction: Label
     reference: Label | None
     spacing_mm: Sequence[float]
     labels: Mapping[str, int]
-    window_hu: tuple[float, float]
+    window: tuple[float, float]
     content: Mask
     view: tuple[slice, ...]
     spots: Sequence[Spot] = ()
+    unit: str = " HU"
 
     def extent_mm(self, plane: Plane) -> Extent:
         width, height = (
@@ -116,14 +121,14 @@ class _Scene:
 
 def write_overlay(
     path: Path,
-    hu: Hounsfield,
+    image: Intensities,
     prediction: Label,
     reference: Label | None,
     spacing_mm: Sequence[float],
     *,
     labels: Mapping[str, int],
     title: str,
-    window_hu: tuple[float, float] = (-1000.0, 500.0),
+    modality: str = CT,
     spots: Sequence[Spot] = (),
 ) -> Path:
     """Write a PNG of the slices with labels: predicted parts in colour, the reference as a white contour.
@@ -132,27 +137,29 @@ def write_overlay(
 
     Args:
         path: File to write.
-        hu: CT in HU, ``(X, Y, Z)`` RAS.
+        image: Stored intensities, ``(X, Y, Z)`` RAS.
         prediction: Label values on the same grid.
         reference: Label values on the same grid, 255 where unknown (a dashed contour); None without a reference.
         spacing_mm: Voxel spacing per axis, in mm.
         labels: Value of each class, by name.
         title: Heading, such as the case and the model.
-        window_hu: Intensities shown as black and as the lightest grey, in HU.
+        modality: What the image is. A CT is shown by its Hounsfield units, another image by its percentiles.
         spots: Places to mark; their axial slices come first.
     Returns:
         `path`.
     Raises:
         ValueError: If the arrays are not volumes on one grid.
     """
-    shapes = {hu.shape, prediction.shape} | (set() if reference is None else {reference.shape})
-    if len(shapes) != 1 or hu.ndim != 3 or len(spacing_mm) != 3:
+    shapes = {image.shape, prediction.shape} | (set() if reference is None else {reference.shape})
+    if len(shapes) != 1 or image.ndim != 3 or len(spacing_mm) != 3:
         raise ValueError(
             f"an overlay needs 3-D arrays on one grid and three spacings, got {sorted(shapes)} and {tuple(spacing_mm)}"
         )
     content = _content(prediction, reference, list(labels.values()))
     view = _view(content, spacing_mm)
-    scene = _Scene(hu, prediction, reference, spacing_mm, labels, window_hu, content, view, spots)
+    scale = fit_scale(image, WINDOW if modality == CT else PERCENTILE, HU_WINDOW)
+    window, unit = (scale.low, scale.high), " HU" if modality == CT else ""
+    scene = _Scene(image, prediction, reference, spacing_mm, labels, window, content, view, spots, unit)
     _draw(scene, title).savefig(path, facecolor=PAPER)
     return path
 
@@ -194,7 +201,7 @@ def _draw(scene: _Scene, title: str) -> Figure:
 
 def _rows(scene: _Scene) -> list[tuple[Plane, list[int]]]:
     marked = sorted({round(spot.place[AXIAL.axis]) for spot in scene.spots}, reverse=True)[: COLUMNS * AXIAL_ROWS]
-    first = [index for index in marked if 0 <= index < scene.hu.shape[AXIAL.axis]]
+    first = [index for index in marked if 0 <= index < scene.image.shape[AXIAL.axis]]
     downwards = _spread(scene.content, AXIAL.axis, COLUMNS * AXIAL_ROWS)[::-1]
     rows = [(AXIAL, part[at : at + COLUMNS]) for part in (first, downwards) for at in range(0, len(part), COLUMNS)]
     return rows + [(plane, _spread(scene.content, plane.axis, COLUMNS)) for plane in (CORONAL, SAGITTAL)]
@@ -222,8 +229,8 @@ def _panel_inches(scene: _Scene, plane: Plane) -> tuple[float, float]:
 
 def _panel(axes: Axes, scene: _Scene, plane: Plane, index: int) -> None:
     extent = scene.extent_mm(plane)
-    low, high = scene.window_hu
-    picture = scene.cut(scene.hu, plane, index)
+    low, high = scene.window
+    picture = scene.cut(scene.image, plane, index)
     axes.imshow(picture, cmap=GREYS, vmin=low, vmax=high, origin="lower", extent=extent, interpolation="bilinear")
     prediction = scene.cut(scene.prediction, plane, index)
     for colour, value in zip(cycle(COLOURS), scene.labels.values(), strict=False):
@@ -282,10 +289,10 @@ def _marks(axes: Axes, plane: Plane, index: int, *, first: bool) -> None:
 
 def _head(figure: Figure, title: str, scene: _Scene) -> None:
     tall = figure.get_size_inches()[1]
-    shape = " x ".join(str(size) for size in scene.hu.shape)
+    shape = " x ".join(str(size) for size in scene.image.shape)
     spacing = " x ".join(f"{step:.2f}" for step in scene.spacing_mm)
-    low, high = scene.window_hu
-    line = f"{shape} voxels of {spacing} mm, window {low:.0f} to {high:.0f} HU"
+    low, high = scene.window
+    line = f"{shape} voxels of {spacing} mm, window {low:.4g} to {high:.4g}{scene.unit}"
     figure.text(0.008, 1 - 0.34 / tall, title, color=INK, fontsize=18, fontweight="bold", va="center")
     figure.text(0.008, 1 - 0.70 / tall, line, color=FAINT, fontsize=10, va="center")
 

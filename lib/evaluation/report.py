@@ -22,7 +22,7 @@ from lib.evaluation.metrics.topology import betti_numbers, cl_dice, tree_scores
 from lib.evaluation.metrics.volume import outside_ml, unconnected_ml, volume_ml
 
 IGNORE = 255
-UNION = "airway"
+UNION = "all labels"
 TOLERANCE_MM = 1.0
 MISSES = ("missed", "invented")
 
@@ -42,8 +42,8 @@ def evaluate_case(
 ) -> dict[str, Any]:
     """Score a predicted label against its reference, per class and for the union of the classes.
 
-    Voxels with the reference value 255 are not scored. If the reference has the single label "airway", pass
-    ``prediction > 0``, ``reference`` and ``{"airway": 1}``.
+    Voxels with the reference value 255 are not scored. If the reference has one label for all classes together,
+    pass ``prediction > 0``, ``reference`` and ``{UNION: 1}``.
 
     Args:
         prediction: Label values, ``(X, Y, Z)`` RAS, or ``(X, Y)``.

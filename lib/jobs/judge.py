@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, apply_window, read
+from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import cl_dice
 from lib.jobs.gate import JudgedCase
@@ -52,7 +52,7 @@ def _judge(
 ) -> JudgedCase:
     reading = read(case.image, spec, label=case.label)
     assert reading.label is not None, "a judged case has a label"
-    reference, volume = np.asarray(reading.label).squeeze(), apply_window(reading.intensities, spec.window)
+    reference, volume = np.asarray(reading.label).squeeze(), reading.normalised()
     began = time.perf_counter()
     try:
         prediction, finite = _predict(predictor, volume)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, apply_window, read
+from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.learning.loop.validation import CaseScore
 from lib.models.inference.predictor import Predictor
 from lib.ops.resample import running_argmax
@@ -94,7 +94,7 @@ def _dice_by_shift(predictor: Predictor, case: Case, spec: ImageSpec, classes: i
     assert reading.label is not None, "validation cases have labels"
     levels, bins = torch.from_numpy(SHIFTS).float(), len(SHIFTS) + 1
     predicted, hits = (torch.zeros(classes * bins, dtype=torch.int64) for _ in range(2))
-    for start, logits in predictor.slabs(apply_window(reading.intensities, spec.window)):
+    for start, logits in predictor.slabs(reading.normalised()):
         reference = reading.label[..., start : start + logits.shape[-1]]
         valid = reference != IGNORE
         best = running_argmax(logits[1:])

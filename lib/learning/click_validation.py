@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window, read
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.evaluation.metrics.clicks import Click, Session, simulate_session
 from lib.learning.loop.ranks import Ranks
 from lib.learning.loop.validation import CaseScore
@@ -64,9 +64,7 @@ def select_click_targets(
         indices[np.linspace(0, len(indices) - 1, slices + 2)[1:-1].round().astype(int)] if len(indices) else indices
     )
     for turn, index in enumerate(dict.fromkeys(chosen.tolist())):
-        plane = Plane(
-            apply_window(reading.intensities[0, :, :, index].clone(), spec.window), spec.spacing_mm[:2], index
-        )
+        plane = Plane(reading.scales[0](reading.intensities[0, :, :, index]), spec.spacing_mm[:2], index)
         valid = marks[..., index] != IGNORE
         yield ClickTarget(whole, plane, inside[..., index], valid)
         values = [v for v in range(1, len(labels) + 1) if (marks[..., index] == v).sum() >= MIN_OBJECT_PIXELS]

@@ -17,8 +17,8 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.files.atomic import replacing
-from lib.data.patches.dataset import content_key
-from lib.data.pipeline import ImageSpec, apply_window, read
+from lib.data.patches.case_cache import content_key
+from lib.data.pipeline import ImageSpec, read
 from lib.models.inference.predictor import Predictor
 from lib.models.sam.network import PromptedNetwork
 
@@ -71,7 +71,7 @@ class Teacher:
         return content_key([case.image], CACHE_VERSION, self.version, tuple(self.spec.legacy_fields().values()))
 
     def _write(self, predictor: Predictor, case: Case, path: Path) -> None:
-        volume = apply_window(read(case.image, self.spec).intensities, self.spec.window)
+        volume = read(case.image, self.spec).normalised()
         with replacing(path) as partial:
             file: Any = None
             for start, logits in predictor.slabs(volume):

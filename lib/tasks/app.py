@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 from monailabel.config import settings
@@ -13,6 +14,7 @@ from monailabel.interfaces.tasks.scoring import ScoringMethod
 from monailabel.interfaces.tasks.strategy import Strategy
 from monailabel.interfaces.tasks.train import TrainTask
 
+from lib.data.findings import InputRejected
 from lib.jobs.policy import TRAIN
 from lib.jobs.queue.broker import Queue
 from lib.records.database import LedgerUnavailable
@@ -89,6 +91,21 @@ class TopoLabelApp(MONAILabelApp):
     def kind(self) -> TaskKind:
         """The kind of the first task; it determines the type of the images and of their labels."""
         return kind_of(self.spec.tasks[0])
+
+    def check_image(self, path: str | Path) -> None:
+        """Check that at least one task can read an image.
+
+        Raises:
+            InputRejected: If none can; it lists what the first task found.
+        """
+        rejections = []
+        for kind, modality in dict.fromkeys((task.kind, task.image.modality) for task in self.spec.tasks):
+            task = next(t for t in self.spec.tasks if (t.kind, t.image.modality) == (kind, modality))
+            try:
+                return kind_of(task).check_image(path, task)
+            except InputRejected as rejected:
+                rejections.append(rejected)
+        raise rejections[0]
 
     def is_blank(self, image: str) -> bool:
         """Return whether a study gets no automatic proposal; such studies measure the time that proposals save."""

@@ -43,11 +43,11 @@ class TaskKind(Protocol):
     serves_slicer: bool
     example: tuple[str, str]
 
-    def check_image(self, path: str | Path) -> None:
-        """Check that tasks of this kind can read an image.
+    def check_image(self, path: str | Path, task: TaskSpec) -> None:
+        """Check that a task of this kind can read an image.
 
         Raises:
-            InputRejected: If they cannot; it lists every reason found.
+            InputRejected: If it cannot; it lists every reason found.
         """
         ...
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -12,7 +13,8 @@ import torch
 
 from lib.data.files.tables import SpecError
 from lib.data.findings import InputRejected
-from lib.data.pipeline import IGNORE, ImageSpec, apply_window, build_image_spec, load_label, read, write_label
+from lib.data.formats import Volume
+from lib.data.pipeline import IGNORE, ImageSpec, build_image_spec, load_label, read, write_label
 from lib.data.validate import check
 from lib.data.volumes.geometry import itk_from_ras
 
@@ -141,12 +143,6 @@ def test_label_values_out_of_range_are_refused(nifti: Write, value: int) -> None
         read(nifti(label), SPEC, nifti(label, name="label.nii.gz"))
 
 
-def test_window_maps_its_ends_to_zero_and_one() -> None:
-    intensities = torch.tensor([-3024.0, -1000.0, -300.0, 400.0, 2000.0])
-    torch.testing.assert_close(apply_window(intensities, (-1000, 400)), torch.tensor([0, 0, 0.5, 1, 1]))
-    assert intensities[0] == -3024  # the input is not changed
-
-
 @pytest.mark.parametrize("name", ["out.nii.gz", "out.nrrd"])
 def test_written_label_is_on_the_source_grid(tmp_path: Path, nifti: Write, random_affine: Make, name: str) -> None:
     affine = random_affine(3)
@@ -170,6 +166,33 @@ def test_image_spec_is_read_from_a_table(caplog: pytest.LogCaptureFixture) -> No
     assert (spec.window, spec.intensity) == ((-1000.0, 400.0), "window") and not caplog.records
 
 
+@pytest.mark.parametrize(("modality", "channels"), [("MR", 1), ("RGB", 3), ("US", 1)])
+def test_other_modalities_need_no_window(modality: str, channels: int) -> None:
+    spec = build_image_spec({**TABLE, "modality": modality, "intensity": "percentile"}, "[image]")
+    assert (spec.modality, spec.intensity, spec.channels) == (modality, "percentile", channels)
+    assert spec.legacy_fields()["modality"] == modality, "cache keys tell it from a CT"
+
+
+def test_a_colour_image_is_read_as_channels_or_as_luminance(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (3, 12, 10), np.uint8)
+    volume = Volume(pixels[0], np.diag([-1.0, -1, 1, 1]), None, (pixels[1], pixels[2]))
+    colour = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (8, 8), intensity="unit", modality="RGB")
+    image = read(volume, colour).normalised()
+    np.testing.assert_allclose(image[..., 0].numpy(), pixels[:, ::-1, ::-1] / 255, atol=1e-6)
+    grey = read(volume, replace(colour, modality="US")).normalised()
+    assert grey.shape == (1, 12, 10, 1)
+    with pytest.raises(InputRejected, match="WRONG_DIMENSION"):
+        read(Volume(pixels[0], np.eye(4)), colour)
+
+
+def test_an_mr_is_standardised_by_the_whole_file(tmp_path: Path) -> None:
+    voxels = np.random.default_rng(0).normal(400, 90, (20, 18, 16)).astype(np.float32)
+    spec = ImageSpec((2.0, 2.0, 2.0), (0.0, 1.0), (8, 8, 8), intensity="zscore", modality="MR")
+    reading = read(Volume(voxels, np.eye(4)), spec)
+    assert reading.scales[0].usual(torch.tensor(float(voxels.mean()))) == pytest.approx(0.5, abs=1e-3)
+    assert abs(float(reading.normalised().mean())) < 0.1
+
+
 def test_old_window_key_works_and_is_reported_as_deprecated(caplog: pytest.LogCaptureFixture) -> None:
     table = {**TABLE, "window_hu": [-1000, 400]}
     with caplog.at_level(logging.WARNING):
@@ -182,6 +205,9 @@ def test_old_window_key_works_and_is_reported_as_deprecated(caplog: pytest.LogCa
     ("block", "message"),
     [
         ({"window": [-1000, 400], "window_hu": [-1000, 400]}, r"\[image\] has window and window_hu"),
+        ({"window": [0, 1], "intensity": "zscore"}, "window: only intensity = 'window' takes a window"),
+        ({"window": [0, 1], "modality": "MRI"}, "modality is 'MRI'; the choices are CT, MR"),
+        ({"intensity": "zscore", "modality": "MR", "crop_margin_mm": 5.0}, "only modality = 'CT' takes it"),
         ({"window": [0, 1], "intensity": "percentiles"}, "intensity is 'percentiles'; the choices are window"),
         ({}, "needs window"),
         ({"window_hu": [0]}, "window takes a list of 2"),

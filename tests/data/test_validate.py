@@ -14,6 +14,7 @@ from PIL import Image
 from lib.data import formats, validate
 from lib.data.findings import InputRejected
 from lib.data.formats import Volume
+from lib.data.modality import ANY
 from lib.data.validate import check, inspect
 
 Write = Callable[..., Path]
@@ -51,7 +52,7 @@ class TestPasses:
 
     def test_picture_for_a_task_without_hounsfield_units(self, tmp_path: Path) -> None:
         Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20) % 251).save(tmp_path / "a.png")
-        assert codes(tmp_path / "a.png", modality=None) == []
+        assert codes(tmp_path / "a.png", modality=ANY) == []
         assert codes(tmp_path / "a.png") == ["HU_IMPLAUSIBLE"]
 
     def test_check_returns_the_volume(self, nifti: Write, head: Make) -> None:
@@ -159,7 +160,7 @@ class TestWrongDimension:
 def test_unknown_modality(dicom_series: Write, head: Make) -> None:
     folder = dicom_series(head(), Modality="MR")
     assert codes(folder) == ["UNKNOWN_MODALITY"]
-    assert codes(folder, modality="MR") == codes(folder, modality=None) == []
+    assert codes(folder, modality="MR") == codes(folder, modality=ANY) == []
 
 
 class TestHounsfield:
@@ -314,3 +315,61 @@ def test_check_raises_with_all_findings(nifti: Write, head: Make) -> None:
     assert [f.code for f in rejected.value.findings] == ["TOO_LARGE", "SPACING_ABSURD"]
     with pytest.raises(InputRejected):
         check(Volume(np.zeros((4, 4, 4), np.int16), np.eye(4)))
+
+
+def picture(path: Path, *, colour: bool = False, scale: int = 1) -> Path:
+    pixels = np.arange(1200, dtype=np.uint8).reshape(20, 20, 3) * np.uint8(scale)
+    Image.fromarray(pixels if colour else np.ascontiguousarray(pixels[..., 0])).save(path)
+    return path
+
+
+class TestOtherModalities:
+    def test_the_modalities_of_each_kind_of_image(self, dicom_series: Write, head: Make) -> None:
+        folder = dicom_series(head(), Modality="DX")
+        assert codes(folder, modality="XR") == codes(folder, modality=ANY) == []
+        for modality in ("CT", "MR", "US", "PT", "NM"):
+            assert codes(folder, modality=modality) == ["UNKNOWN_MODALITY"]
+
+    def test_an_mr_of_any_intensities(self, head: Make) -> None:
+        hu = head().astype(np.float32)
+        for voxels in (hu + 1000, (hu + 1000) / 4000, hu.clip(-1000, 155) + 1000):
+            assert codes(voxels, modality="MR") == ["SATURATED"] * (voxels.max() == 1155)
+        mask = (head() > 0).astype(np.uint8)
+        assert codes(mask, modality="MR") == ["SATURATED"] and codes(mask, modality=ANY) == []
+
+    @pytest.mark.parametrize("modality", ["MR", "US", "XR", "PT", ANY])
+    def test_an_empty_image_of_any_modality(self, modality: str) -> None:
+        assert codes(np.full((8, 8, 8), 3, np.int16), modality=modality) == ["EMPTY"]
+
+    def test_a_photograph_has_three_channels(self, tmp_path: Path) -> None:
+        colour, grey = picture(tmp_path / "c.png", colour=True), picture(tmp_path / "g.png")
+        assert codes(colour, modality="RGB") == [] and codes(grey, modality="RGB") == ["WRONG_DIMENSION"]
+        assert codes(colour, modality="MR") == ["WRONG_DIMENSION"]
+        volume = check(colour, modality="RGB")
+        stored = np.asarray(Image.open(colour))
+        channels = np.stack([volume.voxels, *volume.others], -1)
+        np.testing.assert_array_equal(channels, stored.transpose(1, 0, 2))
+
+    def test_a_black_photograph_is_empty(self, tmp_path: Path) -> None:
+        assert codes(picture(tmp_path / "c.png", colour=True, scale=0), modality="RGB") == ["EMPTY"]
+
+    def test_transparency_is_refused(self, tmp_path: Path) -> None:
+        Image.fromarray(np.arange(1600, dtype=np.uint8).reshape(20, 20, 4)).save(tmp_path / "a.png")
+        assert codes(tmp_path / "a.png", modality="RGB") == ["WRONG_DIMENSION"]
+
+    def test_ultrasound_in_colour_becomes_grey(self, tmp_path: Path) -> None:
+        volume = check(picture(tmp_path / "c.png", colour=True), modality="US")
+        assert not volume.others and volume.voxels.shape == (20, 20)
+
+    def test_a_pet_is_not_negative(self, head: Make) -> None:
+        activity = head().astype(np.float32) + 1000
+        assert codes(activity, modality="PT") == [] and codes(activity - 500, modality="PT") == ["INTENSITY_RANGE"]
+
+    def test_a_photograph_as_nifti(self, tmp_path: Path) -> None:
+        rgb = np.zeros((6, 5, 4), np.dtype([("R", "u1"), ("G", "u1"), ("B", "u1")]))
+        for number, name in enumerate("RGB"):
+            rgb[name] = np.arange(120).reshape(6, 5, 4) + number
+        nib.save(nib.Nifti1Image(rgb, np.eye(4)), tmp_path / "rgb.nii.gz")
+        volume = check(tmp_path / "rgb.nii.gz", modality="RGB")
+        for name, channel in zip("RGB", (volume.voxels, *volume.others), strict=True):
+            np.testing.assert_array_equal(channel, rgb[name])

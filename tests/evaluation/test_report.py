@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from lib.evaluation.report import evaluate_case, json_safe, summarise
+from lib.evaluation.report import UNION, evaluate_case, json_safe, summarise
 from lib.evaluation.table import summary_table
 
 LABELS = {"pharynx": 1, "larynx": 2, "trachea": 3}
@@ -31,7 +31,7 @@ def _prediction() -> np.ndarray:
 
 def test_scores_by_hand() -> None:
     case = evaluate_case(_prediction(), _reference(), SPACING, LABELS)
-    pharynx, larynx, airway = (case["classes"][name] for name in ("pharynx", "larynx", "airway"))
+    pharynx, larynx, airway = (case["classes"][name] for name in ("pharynx", "larynx", UNION))
     assert pharynx["dice"] == pytest.approx(20 / 23) and pharynx["iou"] == pytest.approx(10 / 13)
     assert larynx["dice"] == pytest.approx(16 / 18)
     assert airway["dice"] == pytest.approx(40 / 41)
@@ -42,7 +42,7 @@ def test_scores_by_hand() -> None:
     assert airway["tree_length_detected"] == airway["branches_detected"] == 1.0
     assert case["unconnected_ml"] == pytest.approx(0.1) and "outside_ml" not in case
     assert case["mean"]["dice"] == pytest.approx((20 / 23 + 16 / 18) / 2)
-    assert list(case["classes"]) == [*LABELS, "airway"]
+    assert list(case["classes"]) == [*LABELS, UNION]
 
 
 def test_an_absent_class_has_no_score() -> None:
@@ -121,9 +121,9 @@ def test_light_has_no_shape_scores_and_agrees_on_the_others() -> None:
 
 
 def test_one_label_called_airway_is_its_own_union() -> None:
-    case = evaluate_case((_prediction() > 0).astype(int), (_reference() > 0).astype(int), SPACING, {"airway": 1})
-    assert list(case["classes"]) == ["airway"]
-    assert case["mean"]["dice"] == case["classes"]["airway"]["dice"] == pytest.approx(40 / 41)
+    case = evaluate_case((_prediction() > 0).astype(int), (_reference() > 0).astype(int), SPACING, {UNION: 1})
+    assert list(case["classes"]) == [UNION]
+    assert case["mean"]["dice"] == case["classes"][UNION]["dice"] == pytest.approx(40 / 41)
 
 
 @pytest.mark.parametrize("light", [True, False])
@@ -143,7 +143,7 @@ def test_empty_and_two_dimensional_cases(light: bool) -> None:
         ({"labels": {}}, "expected labels"),
         ({"labels": {"background": 0}}, "expected labels"),
         ({"labels": {"unknown": 255}}, "expected labels"),
-        ({"labels": {"airway": 1, "larynx": 2}}, "union"),
+        ({"labels": {UNION: 1, "larynx": 2}}, "union"),
         ({"prediction": np.full((8, 8, 24), 300)}, "prediction has values"),
         ({"prediction": np.full((8, 8, 24), -1)}, "prediction has values"),
     ],

@@ -7,7 +7,7 @@ from lib.evaluation.table import comparison_table, summary_table
 DICE = {"mean": 0.91234, "low": 0.85, "high": 0.97, "count": 5}
 ONE_CASE = {"mean": 3.14159, "low": None, "high": None, "count": 1}
 NONE = {"mean": None, "low": None, "high": None, "count": 0}
-SUMMARY = {"count": 5, "classes": {"nasal_cavity": {"dice": DICE, "hd95_mm": ONE_CASE}, "airway": {"dice": NONE}}}
+SUMMARY = {"count": 5, "classes": {"nasal_cavity": {"dice": DICE, "hd95_mm": ONE_CASE}, "all labels": {"dice": NONE}}}
 
 
 def test_summary_table() -> None:
@@ -15,7 +15,7 @@ def test_summary_table() -> None:
         "| Class | Dice | HD95, mm |",
         "| --- | ---: | ---: |",
         "| nasal cavity | 0.912 [0.850, 0.970] | 3.14 |",
-        "| airway | - | - |",
+        "| all labels | - | - |",
     ]
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lib.data.cases import Case
-from lib.data.pipeline import ImageSpec, apply_window, read
+from lib.data.pipeline import ImageSpec, read
 from lib.learning.loop import train
 from lib.learning.recipes.distil import Distil
 from lib.learning.teacher import Teacher
@@ -49,7 +49,7 @@ def checksum(net: torch.nn.Module) -> str:
 def test_outputs_are_the_logits_of_the_network(case: Case, tmp_path: Path) -> None:
     net = network()
     (logits,) = Teacher(net, SPEC, "v1").outputs([case], tmp_path / "cache")
-    volume = apply_window(read(case.image, SPEC).intensities, SPEC.window)
+    volume = read(case.image, SPEC).normalised()
     expected = Predictor(net.eval(), roi=SPEC.roi, slice_offsets=SPEC.slice_offsets).logits(volume)
     assert logits.dtype == np.float16 and logits.shape == (12, 2, 36, 30)
     assert np.abs(logits - expected.permute(3, 0, 1, 2).numpy()).max() < 2e-3 * np.abs(expected.numpy()).max()

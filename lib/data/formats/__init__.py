@@ -78,13 +78,18 @@ def load(path: str | Path, header: Header | None = None) -> Volume:
         path: A file, or the folder of one DICOM series.
         header: The header of the image if it was read before.
     Returns:
-        A volume with voxels as uint8, int16 or float32, ``(X, Y)`` or ``(X, Y, Z)``.
+        A volume with voxels as uint8, int16 or float32, ``(X, Y)`` or ``(X, Y, Z)``; a colour image has one array for
+        each of its channels.
     Raises:
         InputRejected: TRUNCATED, TOO_LARGE, or any code of `read_header`.
     """
     path = Path(path)
     header = header or read_header(path)
-    return Volume(_read_voxels(path, header).reshape(header.spatial_shape, order="F"), header.affine, header)
+    voxels = _read_voxels(path, header)
+    if header.components == 1:
+        return Volume(voxels.reshape(header.spatial_shape, order="F"), header.affine, header)
+    first, *others = voxels.reshape((header.components, *header.spatial_shape), order="F")
+    return Volume(first, header.affine, header, tuple(others))
 
 
 def load_layers(path: str | Path, header: Header) -> tuple[NDArray[Any], ...]:

@@ -41,6 +41,7 @@ _TAGS = [
     "Columns",
     "NumberOfFrames",
     "SamplesPerPixel",
+    "PhotometricInterpretation",
     "BitsAllocated",
     "ImagePositionPatient",
     "ImageOrientationPatient",
@@ -66,7 +67,7 @@ class Frame:
         size: Number of columns and rows.
         frames: Number of frames in the file.
         components: Number of values per pixel.
-        bytes_per_voxel: Size of a stored pixel with all components, in bytes.
+        bytes_per_voxel: Size of a stored pixel, in bytes; a pixel of a palette stores one value for three components.
         geometry: Position (3) in mm LPS, row and column cosines (6), and spacing of rows and of columns (2) in mm; None
             if one of them is missing.
         has_spacing: Whether the pixel spacing is known.
@@ -163,7 +164,9 @@ def _parse(path: Path, tags: Dataset) -> list[Frame]:
 
 
 def _frame(path: Path, tags: Dataset, index: int, items: list[Dataset], count: int) -> Frame:
-    components, sources = int(tags.get("SamplesPerPixel") or 1), [tags, *items]
+    samples, sources = int(tags.get("SamplesPerPixel") or 1), [tags, *items]
+    # The values of a palette are colours.
+    components = 3 if tags.get("PhotometricInterpretation") == "PALETTE COLOR" else samples
     number = _last(sources, "InStackPositionNumber") if items else tags.get("InstanceNumber")
     slope, intercept = _last(sources, "RescaleSlope"), _last(sources, "RescaleIntercept")
     stack = {tag: str(value) for tag in STACK_TAGS if (value := _last(sources, tag)) is not None}
@@ -175,7 +178,7 @@ def _frame(path: Path, tags: Dataset, index: int, items: list[Dataset], count: i
         size=(int(tags.Columns), int(tags.Rows)),
         frames=count,
         components=components,
-        bytes_per_voxel=components * int(tags.get("BitsAllocated") or 16) // 8,
+        bytes_per_voxel=samples * int(tags.get("BitsAllocated") or 16) // 8,
         geometry=frame_geometry(sources) if items or count == 1 else None,
         has_spacing=_last(sources, "PixelSpacing") is not None,
         uid=str(tags.get("SOPInstanceUID") or ""),

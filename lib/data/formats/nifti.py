@@ -143,7 +143,7 @@ def _agreed_affine(
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:
-    """Return the rescaled voxels in the shape of the header, first axis fastest."""
+    """Return the rescaled voxels in the shape of the header, first axis fastest; colours are the first axis."""
     dtype, (slope, intercept), offset = header.details
     need = offset + prod(header.shape) * dtype.itemsize
     buffer = np.empty(need, np.uint8)
@@ -164,6 +164,8 @@ def read_voxels(path: Path, header: Header) -> NDArray[Any]:
         reason = f"'{path.name}' holds only {filled:,} of the {need:,} bytes that its header announces."
         raise reject("TRUNCATED", reason, "Copy or export the file again.")
     voxels = np.frombuffer(buffer, dtype, prod(header.shape), offset).reshape(header.shape, order="F")
+    if dtype.names:
+        return np.stack([voxels[name] for name in dtype.names])
     if slope is not None and (slope, intercept) != (1, 0):
         return voxels * np.float32(slope) + np.float32(intercept)
     return voxels.astype(dtype.newbyteorder("="), copy=False)

@@ -23,7 +23,7 @@ class Header:
         kind: Format: ``nifti``, ``itk`` or ``dicom``.
         shape: Shape of the file, spatial axes first, ``(X, Y, ...)``.
         components: Number of values per voxel, such as 3 for RGB.
-        bytes_per_voxel: Size of a stored voxel with all components, in bytes.
+        bytes_per_voxel: Size of a stored voxel with all components, in bytes; that of the index for a palette.
         affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
         modality: DICOM modality; None for other formats.
         details: Data that the reader of the format needs to load the voxels.
@@ -66,11 +66,26 @@ class Header:
 
 @dataclass(frozen=True, eq=False)
 class Volume:
-    """Voxels ``(X, Y)`` or ``(X, Y, Z)`` in the order of the file, and their affine ``(4, 4)`` to RAS+ mm."""
+    """Voxels of an image in the order of the file.
+
+    Args:
+        voxels: The first channel, ``(X, Y)`` or ``(X, Y, Z)``.
+        affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
+        header: The header of the file; None for an image that was made in memory.
+        others: The further channels of an image with several, such as green and blue, in the shape of `voxels`.
+    """
 
     voxels: NDArray[Any]
     affine: NDArray[Any]
     header: Header | None = None
+    others: tuple[NDArray[Any], ...] = ()
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of one stored value in bytes."""
+        if self.header is None:
+            return self.voxels.dtype.itemsize
+        return self.header.bytes_per_voxel // self.header.components or self.header.bytes_per_voxel
 
     @property
     def origins(self) -> NDArray[Any] | None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.phantom import make_case
-from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window
+from lib.data.pipeline import IGNORE, ImageSpec, Reading
 from lib.data.volumes.grid import Grid
 
 MIN_LABEL_SAMPLES = 12
@@ -36,7 +36,7 @@ def case_maps(readings: Iterable[tuple[str, Reading]], spec: ImageSpec, *, per_c
 
     Args:
         readings: Patient and reading of each case; the readings have labels.
-        spec: The window, and as its roi the size of the maps.
+        spec: Has as its roi the size of the maps.
         per_case: Largest number of slices of a case.
     """
     labels, images, owners = [], [], []
@@ -46,7 +46,7 @@ def case_maps(readings: Iterable[tuple[str, Reading]], spec: ImageSpec, *, per_c
         for z in _spread(marks, per_case):
             centre = _middle(marks[..., z])
             labels.append(_crop(marks[..., z], centre, spec.roi))
-            image = apply_window(reading.intensities[0, ..., z].clone(), spec.window).numpy()
+            image = reading.scales[0](reading.intensities[0, ..., z]).numpy()
             images.append(_crop(image, centre, spec.roi, edge=True))
             owners.append(owner)
     return LabelMaps(_stacked(labels, np.uint8, spec), _stacked(images, np.float32, spec), tuple(owners))

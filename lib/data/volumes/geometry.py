@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -43,3 +44,15 @@ def largest_shift(affine: ArrayLike, other: ArrayLike, shape: Sequence[int]) -> 
     corners = np.stack(np.meshgrid(*[(0, n - 1) for n in sizes]), -1).reshape(-1, 3)
     moved = np.linalg.solve(np.asarray(affine, np.float64), np.asarray(other, np.float64))
     return float(np.abs(corners @ moved[:3, :3].T + moved[:3, 3] - corners).max())
+
+
+def turn_to_ras(voxels: NDArray[Any], affine: ArrayLike) -> tuple[NDArray[Any], NDArray[np.float64]]:
+    """Return voxels ``(X, Y, Z)`` in the order and direction closest to RAS+, without resampling, and their affine.
+
+    Args:
+        voxels: ``(X, Y)`` or ``(X, Y, Z)``, in the order of the file; an image of one slice gets a third axis.
+        affine: Affine ``(4, 4)``, voxel index to RAS+ mm.
+    """
+    voxels, affine = voxels.reshape((*voxels.shape, 1)[:3]), np.asarray(affine, np.float64)
+    turn = nib.io_orientation(affine)
+    return nib.apply_orientation(voxels, turn), affine @ nib.orientations.inv_ornt_aff(turn, voxels.shape)

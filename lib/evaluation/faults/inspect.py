@@ -8,6 +8,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
+from lib.data.modality import CT
 from lib.evaluation.faults.breaks import find_breaks
 from lib.evaluation.faults.content import find_contradictions
 from lib.evaluation.faults.counts import find_miscounts
@@ -28,6 +29,7 @@ def inspect_label(
     image: npt.NDArray,
     affine: npt.NDArray[np.floating],
     *,
+    modality: str = CT,
     values: Mapping[str, int],
     expected: Sequence[Expected] = (),
     seconds: float = np.inf,
@@ -36,8 +38,9 @@ def inspect_label(
 
     Args:
         label: Label values, ``(X, Y, Z)`` in the file's order of axes, 0 background, 255 ignored.
-        image: Intensities on the same grid; the check for voxels outside the body needs Hounsfield units.
+        image: Intensities on the same grid.
         affine: ``(4, 4)``, voxel of the file to RAS mm.
+        modality: What the image is. The check for voxels outside the body needs Hounsfield units and runs on CT only.
         values: Value of each label by name.
         expected: Largest Betti numbers.
         seconds: Time limit. No check begins after it; a finding names the first check that was left out.
@@ -49,7 +52,7 @@ def inspect_label(
     if scene is None or not scene.union.any():
         return [_without_place("EMPTY", "Nothing is labelled.", WARNING)]
     found: list[Fault] = []
-    for name, check in _checks(scene, image, expected, found):
+    for name, check in _checks(scene, image if modality == CT else None, expected, found):
         if time.monotonic() - begin > seconds:
             found.append(
                 not_checked(
@@ -71,14 +74,15 @@ def not_checked(reason: str) -> Fault:
 
 
 def _checks(
-    scene: Scene, image: npt.NDArray, expected: Sequence[Expected], found: Sequence[Fault]
+    scene: Scene, image: npt.NDArray | None, expected: Sequence[Expected], found: Sequence[Fault]
 ) -> Iterator[tuple[str, Callable[[], Iterable[Fault]]]]:
     yield "breaks", lambda: find_breaks(scene)
     yield "leaks, loops and spurs", lambda: find_contradictions(scene)
     yield "holes", lambda: find_holes(scene)
     for limits in expected:
         yield f"the Betti numbers of {limits.name}", lambda limits=limits: find_miscounts(scene, limits, tuple(found))
-    yield "voxels outside the body", lambda: find_outside_body(scene, image)
+    if image is not None:
+        yield "voxels outside the body", lambda: find_outside_body(scene, image)
 
 
 def _shortened(found: Sequence[Fault]) -> Iterator[Fault]:

@@ -18,7 +18,7 @@ from lib.data.cases import Case, find_cases
 from lib.data.patches.dataset import PatchDataset
 from lib.data.patches.label_maps import case_maps
 from lib.data.patches.sides import AugmentSpec
-from lib.data.pipeline import ImageSpec, Reading, apply_window, read
+from lib.data.pipeline import ImageSpec, Reading, read
 from lib.learning import synthetic
 from lib.learning.experiment.plan import Plan
 from lib.learning.experiment.pool import Pool
@@ -114,7 +114,7 @@ class ArmTrainer:
         scores = []
         for case, reading in zip(self.pool.test_cases, self.pool.test_readings, strict=True):
             assert reading.label is not None, "test cases have labels"
-            prediction = predictor.labels(apply_window(reading.intensities.clone(), spec.window)).numpy()
+            prediction = predictor.labels(reading.normalised()).numpy()
             dices = case_dice(prediction, reading.label.numpy(), self.plan.data.classes)
             scores.append({"case": case.id, "scores": dices})
         return scores

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
-from lib.data.pipeline import IGNORE, ImageSpec, apply_window, read
+from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.evaluation.metrics.overlap import dice
 from lib.learning.loop.ranks import Ranks
 from lib.models.inference.predictor import Predictor
@@ -85,5 +85,5 @@ class Validation:
     def _score(self, predictor: Predictor, case: Case) -> CaseScore:
         reading = read(case.image, self.spec, label=case.label)
         assert reading.label is not None, "read returns the label that it gets"
-        prediction = np.asarray(predictor.labels(apply_window(reading.intensities, self.spec.window))).squeeze()
+        prediction = np.asarray(predictor.labels(reading.normalised())).squeeze()
         return {"case": case.id, "scores": case_dice(prediction, np.asarray(reading.label).squeeze(), self.labels)}

@@ -62,10 +62,11 @@ class Distil(Recipe):
                 f"encoder_weight: the teacher sees the slices {teacher_spec.slice_offsets}, the student {offsets}; "
                 "add the missing slice_offsets to the student, or set encoder_weight to 0"
             )
-        channels = None
+        channels, count = None, spec.channels
         if not isinstance(teacher, PromptedNetwork):
-            channels = [offsets.index(z) for z in teacher_spec.slice_offsets]
-        return Imitation(network, teacher, spatial_dims=len(spec.roi), in_channels=len(offsets), channels=channels)
+            channels = [count * offsets.index(z) + c for z in teacher_spec.slice_offsets for c in range(count)]
+        inputs = count * len(offsets)
+        return Imitation(network, teacher, spatial_dims=len(spec.roi), in_channels=inputs, channels=channels)
 
     def select_parameters(self, network: nn.Module) -> None:
         """Make the student trainable and freeze the teacher's encoder."""

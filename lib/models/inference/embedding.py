@@ -29,7 +29,7 @@ def embed_case(
 
     Args:
         network: A network with convolutions, in evaluation mode.
-        volume: Prepared volume, ``(1, X, Y, Z)``.
+        volume: Prepared volume, ``(C, X, Y, Z)``.
         inside: Mask of the voxels to average over, bool ``(X, Y, Z)``; an empty mask counts as the whole volume.
         roi: Window of the network in samples, with two or three axes.
         slice_offsets: Offsets of the channels of a 2.5-D network, in slices.
@@ -59,7 +59,7 @@ def _windows(
     for z in chosen.tolist():
         if len(roi) == 2:
             channels = (torch.tensor(list(slice_offsets)) + z).clamp(0, length - 1)
-            yield volume[0, :, :, channels].movedim(-1, 0), inside[:, :, z]
+            yield volume[..., channels].movedim(-1, 0).flatten(0, 1), inside[:, :, z]
         else:
             x, y = torch.nonzero(inside[:, :, z]).float().mean(0).round().int().tolist()
             box = tuple(_side(at, size, side) for at, size, side in zip((x, y, z), inside.shape, roi, strict=True))

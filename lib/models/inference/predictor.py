@@ -24,9 +24,9 @@ MAX_WHOLE_RATIO = 1.6
 class Predictor:
     """Run a network on a prepared volume.
 
-    With a 2-D `roi` the network is 2.5-D: its input for each axial slice (along the last axis) has the slices at
-    `slice_offsets` from that slice as channels, and the edge slice is repeated outside the volume. A slice of at most
-    `MAX_WHOLE_RATIO` times the roi is predicted as a whole, a larger slice in windows.
+    With a 2-D `roi` the network is 2.5-D: its input for each axial slice (along the last axis) has the channels of the
+    slices at `slice_offsets` from that slice, slice by slice, and the edge slice is repeated outside the volume. Slices
+    of at most `MAX_WHOLE_RATIO` times the roi are predicted as a whole, larger slices in windows.
 
     Args:
         network: Maps images ``(B, C, *S)`` to logits ``(B, K, *S)``, for any ``S`` unless `fixed`.
@@ -67,7 +67,7 @@ class Predictor:
         self.blend_device = torch.device(device)
 
     def logits(self, volume: torch.Tensor, progress: Progress | None = None) -> torch.Tensor:
-        """Return the logits ``(K, X, Y, Z)``, float32 on the CPU, of a prepared volume ``(1, X, Y, Z)``."""
+        """Return the logits ``(K, X, Y, Z)``, float32 on the CPU, of a prepared volume ``(C, X, Y, Z)``."""
         result = None
         for start, slab in self.slabs(volume, progress):
             if result is None:
@@ -80,7 +80,7 @@ class Predictor:
         """Return the label of every voxel, with the logits of one slab at a time in memory.
 
         Args:
-            volume: Prepared volume (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
+            volume: Prepared volume (`lib.data.pipeline.Reading.normalised`), ``(C, X, Y, Z)``.
             progress: Called after each slab with the number of finished slices and the number of all slices.
         Returns:
             uint8 ``(X, Y, Z)`` on the CPU.
@@ -98,7 +98,7 @@ class Predictor:
         """Yield the logits slab by slab, float32 on the CPU.
 
         Args:
-            volume: Prepared volume (windowed to [0, 1], RAS), ``(1, X, Y, Z)``.
+            volume: Prepared volume (`lib.data.pipeline.Reading.normalised`), ``(C, X, Y, Z)``.
             progress: Called after each slab with the number of finished slices and the number of all slices.
             notes: List that receives a message when memory runs out.
         Yields:
@@ -108,12 +108,12 @@ class Predictor:
             ValueError: If `volume` has another shape or is empty.
             torch.OutOfMemoryError: If the memory of the device is too small for one window.
         """
-        if volume.ndim != 4 or volume.shape[0] != 1 or 0 in volume.shape:
-            raise ValueError(f"a volume must be (1, X, Y, Z) and not empty, got {tuple(volume.shape)}")
+        if volume.ndim != 4 or 0 in volume.shape:
+            raise ValueError(f"a volume must be (C, X, Y, Z) and not empty, got {tuple(volume.shape)}")
         notes, size = [] if notes is None else notes, volume.shape[1:]
         if self.fixed:
             volume = _pad_to_roi(volume, self.roi)
-        slabs = self._slice_slabs(volume[0], notes) if len(self.roi) == 2 else self._window_slabs(volume, notes)
+        slabs = self._slice_slabs(volume, notes) if len(self.roi) == 2 else self._window_slabs(volume, notes)
         was_training = self.network.training
         self.network.eval()
         try:
@@ -128,15 +128,16 @@ class Predictor:
     def _slice_slabs(self, volume: torch.Tensor, notes: list[str]) -> Iterator[tuple[int, torch.Tensor]]:
         offsets = torch.tensor(self.slice_offsets)
         slices = volume.movedim(-1, 0)
+        size = slices.shape[2:]
         max_ratio = 1.0 if self.fixed else MAX_WHOLE_RATIO
-        whole = all(size <= max_ratio * side for size, side in zip(volume.shape[:2], self.roi, strict=True))
-        first = slices[offsets.clamp(0, len(slices) - 1)]
+        whole = all(size <= max_ratio * side for size, side in zip(size, self.roi, strict=True))
+        first = slices[offsets.clamp(0, len(slices) - 1)].flatten(0, 1)
         # Choose the batch size for the actual input of the network, which for a larger slice is a window.
         count = self.engine.batch(first if whole else first[:, : self.roi[0], : self.roi[1]])
         start = 0
         while start < len(slices):
             centres = torch.arange(start, min(start + count, len(slices)))
-            images = slices[(centres[:, None] + offsets).clamp_(0, len(slices) - 1)]
+            images = slices[(centres[:, None] + offsets).clamp_(0, len(slices) - 1)].flatten(1, 2)
             yield start, self.engine(images, notes).permute(1, 2, 3, 0) if whole else self._blend(images, notes)
             start += len(centres)
 
@@ -173,7 +174,7 @@ class Predictor:
 
 
 def _pad_to_roi(volume: torch.Tensor, roi: tuple[int, ...]) -> torch.Tensor:
-    """Pad a volume ``(1, X, Y, Z)`` to at least the size of a window by repeating its edges."""
+    """Pad a volume ``(C, X, Y, Z)`` to at least the size of a window by repeating its edges."""
     missing = [max(0, side - size) for side, size in zip(roi, volume.shape[1:], strict=False)]
     if not any(missing):
         return volume

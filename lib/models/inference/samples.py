@@ -9,8 +9,10 @@ from torch.nn.modules.dropout import _DropoutNd
 from lib.models.blocks.ss2d import DropPath
 from lib.ops.mirror import Mirroring
 
-INTENSITY_SHIFT = 30.0
-"""Step of the intensity shift between augmented views, in units of the image (HU for CT)."""
+INTENSITY_SHIFT = 30.0 / 1400.0
+"""Step of the intensity shift between augmented views, as a fraction of the usual range (30 HU for the airway)."""
+STANDARDISED_RANGE = 4.0
+"""Usual range of an image with mean 0 and standard deviation 1: two standard deviations on each side."""
 _DROPOUT_LAYERS = (_DropoutNd, DropPath)
 
 
@@ -37,17 +39,25 @@ class AugmentedView(nn.Module):
         network: Network with logits ``(B, K, *S)``.
         mirroring: Classes that are exchanged when the image is mirrored left to right, and its logits back; None leaves
             the orientation as it is.
-        shift: Shift of the windowed image, as a fraction of the window.
+        shift: Shift of the image, as a fraction of its usual range.
+        standardised: Whether images have mean 0 and standard deviation 1; other images are in [0, 1].
     """
 
-    def __init__(self, network: nn.Module, *, mirroring: Mirroring | None = None, shift: float = 0.0) -> None:
+    def __init__(
+        self,
+        network: nn.Module,
+        *,
+        mirroring: Mirroring | None = None,
+        shift: float = 0.0,
+        standardised: bool = False,
+    ) -> None:
         super().__init__()
-        self.network, self.mirroring, self.shift = network, mirroring, shift
+        self.network, self.mirroring, self.shift, self.standardised = network, mirroring, shift, standardised
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits in the orientation of ``x (B, C, *S)``, ``(B, K, *S)``."""
         if self.shift:
-            x = (x + self.shift).clamp(0, 1)
+            x = x + STANDARDISED_RANGE * self.shift if self.standardised else (x + self.shift).clamp(0, 1)
         if self.mirroring is None:
             return self.network(x)
         return self.mirroring.exchange_channels(self.network(x.flip(2)).flip(2), axis=1)
@@ -85,9 +95,7 @@ class MonteCarloDropout(nn.Module):
         return self.network(x)
 
 
-def augmented_views(
-    network: nn.Module, count: int, intensity_window: Sequence[float], mirroring: Mirroring | None
-) -> list[nn.Module]:
+def augmented_views(network: nn.Module, count: int, standardised: bool, mirroring: Mirroring | None) -> list[nn.Module]:
     """Return views of a network: unchanged, mirrored, brighter, darker and mirrored, and so on.
 
     A network that is trained without mirrored patches (`lib.data.patches.augment`) gets no mirrored view: unchanged,
@@ -96,17 +104,19 @@ def augmented_views(
     Args:
         network: Network with logits ``(B, K, *S)``.
         count: Number of views.
-        intensity_window: Intensities that are mapped to 0 and 1 in the windowed image (HU for CT).
+        standardised: Whether images have mean 0 and standard deviation 1; other images are in [0, 1].
         mirroring: Classes that a mirrored view exchanges; None for no mirrored views.
     """
-    unit = INTENSITY_SHIFT / (intensity_window[1] - intensity_window[0])
-    shifts = [0.0, *(sign * step * unit for step in range(1, count) for sign in (1, -1))]
+    shifts = [0.0, *(sign * step * INTENSITY_SHIFT for step in range(1, count) for sign in (1, -1))]
     if mirroring is None:
-        return [AugmentedView(network, shift=shift) for shift in shifts[:count]]
+        return [AugmentedView(network, shift=shift, standardised=standardised) for shift in shifts[:count]]
     # The second view differs from the first by its orientation alone.
     shifts = [0.0, *shifts][:count]
     kinds = [mirroring if number % 2 else None for number in range(count)]
-    return [AugmentedView(network, mirroring=kind, shift=shift) for kind, shift in zip(kinds, shifts, strict=True)]
+    return [
+        AugmentedView(network, mirroring=kind, shift=shift, standardised=standardised)
+        for kind, shift in zip(kinds, shifts, strict=True)
+    ]
 
 
 def _drop_probability(module: nn.Module) -> float:

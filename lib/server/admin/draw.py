@@ -7,16 +7,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from lib.data.files.atomic import replacing
 from lib.data.formats import load
-from lib.data.formats.volume import Volume
+from lib.data.modality import CT
 from lib.data.scintigraphy.pairs import Pair, read_pair
 from lib.data.scintigraphy.picture import side_by_side
+from lib.data.volumes.colour import with_channels
+from lib.data.volumes.geometry import turn_to_ras
 from lib.evaluation.overlay import Spot, write_overlay
 
 SMALL_PIXELS = 720
@@ -33,6 +33,7 @@ def draw(
     labels: Mapping[str, int],
     title: str,
     spots: Sequence[Mapping[str, Any]] = (),
+    modality: str = CT,
 ) -> None:
     """Write ``<target>.png`` and the preview ``<target>-small.png``.
 
@@ -43,6 +44,7 @@ def draw(
         labels: Label value by class name; empty if the two files are a rapid and a standard bone scan.
         title: Title of the picture.
         spots: Positions to mark with a ring, as ``{"ras_mm": [x, y, z], "text": ...}``; coordinates in mm.
+        modality: What the image is; see `lib.evaluation.overlay.write_overlay`.
     Raises:
         ValueError: If a file cannot be read, or image and label have different grids.
     """
@@ -53,14 +55,24 @@ def draw(
         raise ValueError(
             f"the label has the grid {mask.voxels.shape}, its image has {scan.voxels.shape}: both must be equal"
         )
-    intensities, affine = _canonical(scan)
-    values, _ = _canonical(Volume(np.rint(mask.voxels).astype(np.uint8), scan.affine))
+    intensities, affine = turn_to_ras(with_channels(scan, 1).voxels, scan.affine)
+    values, _ = turn_to_ras(np.rint(mask.voxels).astype(np.uint8), scan.affine)
     spacing_mm = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
     places = [(np.linalg.inv(affine) @ (*spot["ras_mm"], 1.0))[:3].tolist() for spot in spots]
     rings = [Spot(place, spot["text"]) for place, spot in zip(places, spots, strict=True)]
     full, small = (target.with_name(f"{target.name}{end}.png") for end in ("", "-small"))
     with replacing(small) as preview, replacing(full) as file:
-        write_overlay(file, intensities, values, None, spacing_mm, labels=labels, title=title, spots=rings)
+        write_overlay(
+            file,
+            intensities,
+            values,
+            None,
+            spacing_mm,
+            labels=labels,
+            title=title,
+            modality=modality,
+            spots=rings,
+        )
         with Image.open(file) as picture:
             picture.thumbnail((SMALL_PIXELS, 8 * SMALL_PIXELS))
             picture.convert("RGB").quantize(SMALL_COLOURS).save(preview, optimize=True)
@@ -76,18 +88,11 @@ def _draw_pair(image: Path, label: Path, target: Path, title: str) -> None:
         picture.save(preview, format="PNG")
 
 
-def _canonical(volume: Volume) -> tuple[NDArray, NDArray]:
-    """Return the voxels ``(X, Y, Z)`` in RAS+ order and their affine ``(4, 4)``."""
-    voxels = volume.voxels.reshape((*volume.voxels.shape, 1)[:3])
-    turned = nib.as_closest_canonical(nib.Nifti1Image(voxels, volume.affine))
-    return np.asarray(turned.dataobj), np.asarray(turned.affine)
-
-
 if __name__ == "__main__":
     os.nice(NICENESS)
-    image, label, target, labels, title, spots = sys.argv[1:]
+    image, label, target, labels, title, spots, modality = sys.argv[1:]
     try:
         files = Path(image), Path(label), Path(target)
-        draw(*files, labels=json.loads(labels), title=title, spots=json.loads(spots))
+        draw(*files, labels=json.loads(labels), title=title, spots=json.loads(spots), modality=modality)
     except (ValueError, OSError) as error:
         sys.exit(" ".join(str(error).split()))

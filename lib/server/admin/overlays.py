@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import lib
+from lib.data.modality import CT
 from lib.server.refusals import Refused
 
 FOLDER = Path("model") / ".overlays"
@@ -43,6 +44,7 @@ class Picture:
     labels: Mapping[str, int]
     title: str
     spots: Sequence[Mapping[str, Any]] = ()
+    modality: str = CT
 
 
 def overlay(app_dir: Path, picture: Picture, *, small: bool) -> Path:
@@ -77,7 +79,7 @@ def overlay(app_dir: Path, picture: Picture, *, small: bool) -> Path:
 
 def _draw(picture: Picture, target: Path) -> None:
     names = (picture.image, picture.label, target, json.dumps(dict(picture.labels)), picture.title)
-    names = (*names, json.dumps(list(picture.spots)))
+    names = (*names, json.dumps(list(picture.spots)), picture.modality)
     command = [sys.executable, "-m", "lib.server.admin.draw", *map(str, names)]
     try:
         done = subprocess.run(

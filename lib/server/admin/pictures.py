@@ -65,9 +65,10 @@ def overlay_of(app: App, user: Reviewer, image: str, label: str, small: bool = F
     files = _image_path(app, row), _label_path(app, row)
     # The key includes the image: two studies may have the same label, for example an empty one.
     spots = labels.spots(row)
+    task = app.spec.tasks[0]
     key = sha256(f"{image}\0{row.body.get('image')}\0{label}\0{spots}".encode()).hexdigest()
     title = ", ".join(filter(None, (image, str(row.body["tag"]), str(row.body.get("who") or ""))))
-    picture = Picture(*files, key, app.spec.tasks[0].label_values, title, spots)
+    picture = Picture(*files, key, task.label_values, title, spots, task.image.modality)
     return FileResponse(overlay(Path(app.app_dir), picture, small=small), media_type="image/png", headers=CACHE_HEADERS)
 
 

@@ -57,7 +57,7 @@ async def add_image(
     def work(_: float) -> dict[str, str]:
         info = _read_info(params, "params") | user_fields(user)
         with uploaded(file, name, stored_suffixes(app)) as path:
-            app.kind.check_image(path)
+            app.check_image(path)
             stored = app.datastore().get_image_uri(name) if name in app.datastore().list_images() else ""
             if stored and not filecmp.cmp(stored, path, shallow=False):
                 raise Refused(

@@ -33,7 +33,7 @@ async def create_session(
         if len(files) > 1:
             return _open_series(sessions, files, seconds)
         with uploaded(files[0], "image", SUFFIXES) as path:
-            served_app().kind.check_image(path)
+            served_app().check_image(path)
             return _open(sessions, path, seconds)
 
     return await FILE_EXECUTOR.run(work)
@@ -81,7 +81,7 @@ def _open_series(sessions: Sessions, files: list[UploadFile], seconds: int) -> d
         for number, file in enumerate(files):
             with uploaded(file, f"{number:05d}", (".dcm",)) as path:
                 path.rename(folder / path.name)
-        served_app().kind.check_image(folder)
+        served_app().check_image(folder)
         return _open(sessions, folder, seconds)
 
 

@@ -13,7 +13,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lib.data.pipeline import apply_window
 from lib.jobs.failure_watch import Watch
 from lib.models.inference.engine import select_device
 from lib.models.sam import PromptedNetwork
@@ -95,7 +94,7 @@ class Clicker:
         embedding_bytes: int = EMBEDDING_BYTES,
         prefetch: bool = True,
     ) -> None:
-        self.task, self.volumes = task, ImageCache()
+        self.task, self.volumes = task, ImageCache(task.image)
         self.embeddings: Cache[Tensor] = Cache(embedding_bytes, lambda tensor: tensor.nbytes)
         self._watch = watch or Watch(lambda version, reason: None)
         self._device = select_device(device)
@@ -183,9 +182,9 @@ class Clicker:
         )
 
     def _plane(self, opened: OpenedImage, version: str, index: int) -> Plane:
-        image = apply_window(opened.stack.plane(index), self.task.image.window)
-        key = opened.digest, index, self.task.image.window, version
-        return Plane(image, opened.stack.spacing_mm, key)
+        scale = opened.scale
+        key = opened.digest, index, scale, version
+        return Plane(scale(opened.stack.plane(index)), opened.stack.spacing_mm, key)
 
     def _prefetch_steps(
         self, opened: OpenedImage, predictor: ClickPredictor, plane: Callable[[int], Plane], index: int

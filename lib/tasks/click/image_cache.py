@@ -8,7 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from lib.data.formats import Volume
-from lib.data.pipeline import load_label
+from lib.data.intensity import Scale
+from lib.data.pipeline import ImageSpec, find_scales, load_label
 from lib.data.validate import check
 from lib.data.volumes.stack import Stack
 from lib.tasks.click.cache import Cache, CacheCounts
@@ -24,11 +25,13 @@ class OpenedImage:
         volume: Voxels and affine of the image.
         stack: Slices of the image.
         digest: SHA-256 of voxels and geometry; it does not depend on where the file is.
+        scale: Map of the intensities to the range of the network.
     """
 
     volume: Volume
     stack: Stack
     digest: str
+    scale: Scale
 
     def label(self, path: str | Path) -> dict[int, Tensor]:
         """Return the slices ``(H, W)`` of a label file that are not empty, by index.
@@ -43,10 +46,12 @@ class ImageCache:
     """Cache of opened images; thread-safe.
 
     Args:
+        spec: Modality and intensities of the task.
         max_bytes: Limit for the bytes of all voxels; a larger image is read again for every click.
     """
 
-    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, spec: ImageSpec, max_bytes: int = MAX_BYTES) -> None:
+        self._spec = spec
         self._cache: Cache[OpenedImage] = Cache(max_bytes, lambda opened: opened.stack.nbytes)
 
     def open(self, path: str | Path) -> OpenedImage:
@@ -56,7 +61,7 @@ class ImageCache:
             InputRejected: If the input gate rejects the image.
         """
         path = Path(path)
-        return self._cache.get_or_make(_file_state(path), lambda: _open(path))
+        return self._cache.get_or_make(_file_state(path), lambda: _open(path, self._spec))
 
     @property
     def counts(self) -> CacheCounts:
@@ -71,9 +76,9 @@ def _file_state(path: Path) -> tuple[object, ...]:
     return (str(path), *((stat.st_mtime_ns, stat.st_size) for stat in stats))
 
 
-def _open(path: Path) -> OpenedImage:
-    volume = check(path)
+def _open(path: Path, spec: ImageSpec) -> OpenedImage:
+    volume = check(path, modality=spec.modality)
     voxels = volume.voxels
     content = hashlib.sha256(np.ascontiguousarray(voxels.T).data)
     content.update(f"{voxels.dtype.str} {voxels.shape} {volume.affine.tolist()}".encode())
-    return OpenedImage(volume, Stack(volume), content.hexdigest())
+    return OpenedImage(volume, Stack(volume), content.hexdigest(), find_scales(volume, spec)[0])

@@ -32,7 +32,7 @@ class Restoration:
     answers_are_drafts, needs_no_clicks, serves_slicer = False, True, False
     example: tuple[str, str] = "Restore a scan", "restored.nii.gz"
 
-    def check_image(self, path: str | Path) -> None:
+    def check_image(self, path: str | Path, task: TaskSpec) -> None:
         """Reject a file that is not a planar scan of counts."""
         read_scan(path)
 

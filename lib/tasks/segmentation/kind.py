@@ -34,9 +34,9 @@ class Segmentation:
     answers_are_drafts, needs_no_clicks, serves_slicer = True, True, True
     example: tuple[str, str] = "Segment a study", "label.nii.gz"
 
-    def check_image(self, path: str | Path) -> None:
+    def check_image(self, path: str | Path, task: TaskSpec) -> None:
         """Reject an image that does not pass the input gate."""
-        check(path)
+        check(path, modality=task.image.modality)
 
     def infer_tasks(self, app_dir: str | Path, task: TaskSpec) -> Mapping[str, ServedInfer]:
         """Return the single infer task."""

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lib.data.pipeline import Reading, apply_window, read
+from lib.data.pipeline import Reading, read
 from lib.data.validate import check
 from lib.jobs.failure_watch import Watch, check_finite
 from lib.models.inference.engine import select_device
@@ -125,11 +125,11 @@ class Segmenter:
             torch.OutOfMemoryError: If memory is too small for one window and there is no student.
         """
         clock = _Clock()
-        source = check(path)
+        source = check(path, modality=self.task.image.modality)
         notes = list(source.notes)
         clock.end_stage("check")
         reading = read(source, self.task.image)
-        volume = apply_window(reading.intensities, self.task.image.window)
+        volume = reading.normalised()
         clock.end_stage("read")
         served, predictor = self._follower.current(str(path))
         try:

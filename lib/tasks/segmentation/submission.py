@@ -55,6 +55,7 @@ def find_label_faults(label: NDArray[Any], image: str | Path, task: TaskSpec) ->
             label.reshape(shape),
             volume.voxels.reshape(shape),
             volume.affine,
+            modality=task.image.modality,
             values=task.label_values,
             expected=task.topology,
             seconds=CHECK_SECONDS,

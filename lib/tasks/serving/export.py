@@ -10,7 +10,7 @@ from torch import nn
 
 from lib.data.cases import Case, find_cases
 from lib.data.files.atomic import replacing
-from lib.data.pipeline import ImageSpec, apply_window, read
+from lib.data.pipeline import ImageSpec, read
 from lib.learning.loop.validation import case_dice
 from lib.models.inference.onnx import OnnxNetwork, export, quantise
 from lib.models.inference.predictor import Predictor
@@ -42,7 +42,7 @@ def export_student(app_dir: str | Path, task: str, out: Path, *, images: Path | 
     network = build_network(spec, served.path)
     if not isinstance(network, StudentConv):
         raise SpecError(f"task '{task}' has the model {spec.model}: name a task with the model student_conv")
-    model, facts = export(network, len(spec.image.slice_offsets), spec.dimension), {}
+    model, facts = export(network, spec.image.channels * len(spec.image.slice_offsets), spec.dimension), {}
     if images is not None:
         cases = find_cases(images)[:CASES]
         if not cases:
@@ -63,17 +63,16 @@ def windows(case: Case, spec: ImageSpec, stride: int, count: int = WINDOWS) -> l
         stride: The sides of a window are cut to multiples of this, in voxels.
         count: Number of windows of a 2-D roi; a 3-D roi gives one window.
     """
-    volume = apply_window(read(case.image, spec).intensities, spec.window)[0]
-    sides = [
-        max(stride, min(side, size) // stride * stride) for side, size in zip(spec.roi, volume.shape, strict=False)
-    ]
-    low = [max(0, (size - side) // 2) for side, size in zip(sides, volume.shape, strict=False)]
-    volume = volume[tuple(slice(first, first + side) for first, side in zip(low[:2], sides[:2], strict=True))]
+    volume = read(case.image, spec).normalised()
+    sizes = volume.shape[1:]
+    sides = [max(stride, min(side, size) // stride * stride) for side, size in zip(spec.roi, sizes, strict=False)]
+    low = [max(0, (size - side) // 2) for side, size in zip(sides, sizes, strict=False)]
+    volume = volume[:, low[0] : low[0] + sides[0], low[1] : low[1] + sides[1]]
     if len(spec.roi) == 3:
-        return [volume[None, None, ..., low[2] : low[2] + sides[2]]]
+        return [volume[None, ..., low[2] : low[2] + sides[2]]]
     places = np.linspace(0, volume.shape[-1] - 1, count).round().astype(int)
     near = [np.clip(place + np.array(spec.slice_offsets), 0, volume.shape[-1] - 1) for place in places]
-    return [volume[..., indices].movedim(-1, 0)[None].contiguous() for indices in near]
+    return [volume[..., indices].movedim(-1, 0).flatten(0, 1)[None].contiguous() for indices in near]
 
 
 def agreement(
@@ -87,7 +86,7 @@ def agreement(
     ]
     scores = []
     for case in cases:
-        volume = apply_window(read(case.image, spec).intensities, spec.window)
+        volume = read(case.image, spec).normalised()
         reference, exported = (predictor.labels(volume).numpy() for predictor in predictors)
         scores.append(case_dice(exported, reference, labels))
     found = {name: [score[name] for score in scores if score[name] is not None] for name in labels}

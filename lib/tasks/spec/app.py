@@ -189,8 +189,9 @@ def _check_teacher(task: TaskSpec, tasks: tuple[TaskSpec, ...]) -> None:
     able = tuple(other.name for other in tasks if other.teacher is None and other.labels == task.labels)
     check_choice(task.teacher, able, where)
     teacher_image = next(other.image for other in tasks if other.name == task.teacher)
-    if (teacher_image.spacing_mm, teacher_image.crop_margin_mm) != (task.image.spacing_mm, task.image.crop_margin_mm):
+    one, other = ((image.spacing_mm, image.crop_margin_mm, image.modality) for image in (teacher_image, task.image))
+    if one != other:
         raise SpecError(
-            f"{where}: a student reads images on the grid of its teacher; give both tasks the same spacing_mm and "
-            "crop_margin_mm"
+            f"{where}: a student reads the images of its teacher on the same grid; give both tasks the same "
+            "spacing_mm, crop_margin_mm and modality"
         )

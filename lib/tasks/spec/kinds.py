@@ -5,7 +5,8 @@ from typing import Any, Protocol
 
 from torch import nn
 
-from lib.data.files.tables import SpecError, join_words
+from lib.data.files.tables import SpecError, check_choice, join_words
+from lib.data.modality import CT, RGB
 from lib.data.patches.sides import AugmentSpec
 from lib.jobs.gate import DICE, PSNR, SSIM
 from lib.learning.recipes.click import Click
@@ -14,6 +15,9 @@ from lib.models import BUILDERS, PROMPTED, RESTORERS
 from lib.models.sam.build import RANK
 from lib.tasks.spec.task import NO_IMAGE, TaskSpec
 
+AIR = "air"
+BASELINES = ("", AIR)
+"""Rules with which a task may be compared."""
 SEGMENTATION, CLICK, RESTORATION = "segmentation", "click", "restoration"
 
 
@@ -58,7 +62,7 @@ class SegmentationDeclaration:
         """Return a network with one output channel per class, background included."""
         return BUILDERS[task.model](
             spatial_dims=task.dimension,
-            in_channels=len(task.image.slice_offsets),
+            in_channels=task.image.channels * len(task.image.slice_offsets),
             out_channels=len(task.labels) + 1,
         )
 
@@ -79,6 +83,8 @@ class ClickDeclaration:
         roi = task.image.roi
         if len(roi) != 2 or roi[0] != roi[1] or task.image.slice_offsets != (0,):
             raise SpecError(f"{where} image: clicks segment one slice; roi must be a square and slice_offsets [0]")
+        if task.image.modality == RGB or task.image.standardised:
+            raise SpecError(f"{where} image: clicks take one channel within [0, 1]: not modality = 'RGB' or 'zscore'")
         if not task.object:
             raise SpecError(f"{where} needs object: the name of the structure that its labels form together")
         if task.train is not None and not isinstance(task.train.options, Click):
@@ -109,6 +115,7 @@ class RestorationDeclaration:
             "topology": task.topology,
             "augment": task.augment != AugmentSpec(),
             "tubular": task.tubular,
+            "baseline": task.baseline,
         }
         if named := [name for name, there in useless.items() if there]:
             raise SpecError(f"{where} {join_words(named)}: a task of kind '{RESTORATION}' does not take this key")
@@ -148,6 +155,9 @@ def _check_image_and_labels(task: TaskSpec, where: str) -> None:
     needed: dict[str, Any] = {"image": task.image is not NO_IMAGE, "labels": task.labels}
     if missing := [name for name, there in needed.items() if not there]:
         raise SpecError(f"{where} needs {join_words(missing)}")
+    check_choice(task.baseline, BASELINES, f"{where} baseline")
+    if task.baseline == AIR and task.image.modality != CT:
+        raise SpecError(f"{where} baseline: the rule '{AIR}' needs Hounsfield units, so modality = '{CT}'")
     if task.counts:
         raise SpecError(f"{where} counts: a task of kind '{task.kind}' does not take this key")
     try:

@@ -31,6 +31,7 @@ class TaskSpec:
         topology: Numbers of components, loops and cavities that a label, or several labels together, may have.
         tubular: Labels that are tubes or trees of tubes. The gate compares the clDice of their union; without any, it
             compares Dice alone.
+        baseline: Rule with which `evaluate` compares the task: "air", thresholds for air in a CT; empty for none.
         description: One line for the viewer.
         student: Name of the task, with the same labels, that infers if this task's network runs out of memory.
         teacher: Name of the task, on the same grid, from whose served version this task learns by the recipe "distil".
@@ -52,6 +53,7 @@ class TaskSpec:
     gate: GateSpec = dataclasses.field(default_factory=GateSpec)
     topology: tuple[Expected, ...] = ()
     tubular: tuple[str, ...] = ()
+    baseline: str = ""
     description: str = ""
     student: str | None = None
     teacher: str | None = None

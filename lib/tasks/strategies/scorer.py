@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.data.pipeline import apply_window, read
+from lib.data.pipeline import read
 from lib.data.validate import check
 from lib.evaluation.selection.case_scores import UncertaintyMaps, case_scores
 from lib.evaluation.selection.uncertainty import summarise_samples
@@ -122,7 +122,7 @@ class Scorer:
         return Predictor(network, roi=image.roi, slice_offsets=image.slice_offsets, device=device)
 
     def _read(self, path: str | Path) -> torch.Tensor:
-        return apply_window(read(check(path), self.task.image).intensities, self.task.image.window)
+        return read(check(path, modality=self.task.image.modality), self.task.image).normalised()
 
     def _labels(self, volume: torch.Tensor, progress: Progress | None) -> torch.Tensor:
         parts = [running_argmax(check_finite(slab)) for _, slab in self._single.slabs(volume, progress)]
@@ -139,7 +139,7 @@ def _members(networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec, device:
         return [MonteCarloDropout(networks[0]) for _ in range(spec.samples)]
     # An ensemble with fewer versions than samples is filled up with augmented views of its versions.
     views_by_network = [
-        augmented_views(with_fastest_runtime(network, device), spec.samples, task.image.window, task.mirroring)
+        augmented_views(with_fastest_runtime(network, device), spec.samples, task.image.standardised, task.mirroring)
         for network in networks
     ]
     return [view for group in zip(*views_by_network, strict=True) for view in group][: spec.samples]

@@ -1,4 +1,4 @@
-"""Evaluate a task on CTs with reference labels: one study under perturbations, or a folder of cases."""
+"""Evaluate a task on images with reference labels: one CT under perturbations, or a folder of cases."""
 
 import resource
 import tempfile
@@ -12,8 +12,12 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
+from lib.data import formats
 from lib.data.cases import Case
+from lib.data.modality import CT
 from lib.data.pipeline import load_label
+from lib.data.volumes.colour import with_channels
+from lib.data.volumes.geometry import turn_to_ras
 from lib.evaluation.baselines.threshold import fill_rule, hull, reference_airway
 from lib.evaluation.metrics.topology import largest_component
 from lib.evaluation.metrics.volume import volume_ml
@@ -21,6 +25,7 @@ from lib.evaluation.overlay import write_overlay
 from lib.evaluation.report import UNION, evaluate_case, json_safe, summarise
 from lib.evaluation.stress import STRESSES, resample_reference
 from lib.evaluation.table import comparison_table, summary_table
+from lib.tasks.spec.kinds import AIR
 
 Label = npt.NDArray[np.uint8]
 Segment = Callable[[Path], Label]
@@ -30,15 +35,15 @@ SEED = 20
 
 @dataclass(frozen=True)
 class Volume:
-    """A CT in memory.
+    """An image in memory, with its reference.
 
     Args:
-        hu: Intensities in HU, ``(X, Y, Z)`` in RAS order.
+        image: Stored intensities, in HU for a CT, ``(X, Y, Z)`` in RAS order.
         affine: Affine of the grid, ``(4, 4)``, in mm.
         reference: Reference label on the same grid.
     """
 
-    hu: npt.NDArray
+    image: npt.NDArray
     affine: npt.NDArray
     reference: Label
 
@@ -48,18 +53,18 @@ class Volume:
 
 
 def load(image: Path, reference: Path) -> Volume:
-    """Read a CT and its reference, both turned to RAS order without resampling.
+    """Read an image and its reference, both turned to RAS order without resampling.
 
     Args:
-        image: NIfTI file in HU.
+        image: Image file, or the folder of a DICOM series; a colour image is read as its luminance.
         reference: Label file on the same grid.
     Raises:
         InputRejected: If the grids differ, or the file holds other values than labels.
     """
-    scan = nib.Nifti1Image.from_filename(image)
-    label = nib.Nifti1Image(load_label(reference, scan.shape, np.asarray(scan.affine)), scan.affine)
-    scan, label = nib.as_closest_canonical(scan), nib.as_closest_canonical(label)
-    return Volume(np.asarray(scan.dataobj, np.float32), np.asarray(scan.affine), np.asarray(label.dataobj))
+    scan = with_channels(formats.load(image), 1)
+    label = load_label(reference, scan.voxels.shape, scan.affine)
+    voxels, affine = turn_to_ras(scan.voxels, scan.affine)
+    return Volume(voxels, affine, turn_to_ras(label, scan.affine)[0])
 
 
 def evaluate_study(
@@ -93,7 +98,7 @@ def evaluate_study(
             parts = {part: volume_ml(label == value, volume.spacing_mm) for part, value in labels.items()}
             overlay = out / f"{_stem(image)}.png"
             write_overlay(
-                overlay, volume.hu, label, volume.reference, volume.spacing_mm, labels=labels, title=_stem(image)
+                overlay, volume.image, label, volume.reference, volume.spacing_mm, labels=labels, title=_stem(image)
             )
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return json_safe(
@@ -103,12 +108,19 @@ def evaluate_study(
 
 def perturb(study: Volume, name: str) -> Volume:
     """Return the study with a stress applied, and its reference resampled to the same grid."""
-    hu, affine = STRESSES[name](study.hu, study.affine, SEED)
-    return Volume(hu, affine, resample_reference(study.reference, study.affine, affine))
+    image, affine = STRESSES[name](study.image, study.affine, SEED)
+    return Volume(image, affine, resample_reference(study.reference, study.affine, affine))
 
 
 def evaluate_cases(
-    segment: Segment, cases: Sequence[Case], labels: Mapping[str, int], *, out: Path, progress: Progress
+    segment: Segment,
+    cases: Sequence[Case],
+    labels: Mapping[str, int],
+    *,
+    modality: str = CT,
+    baseline: str = "",
+    out: Path,
+    progress: Progress,
 ) -> dict[str, Any]:
     """Evaluate the task on labelled cases.
 
@@ -116,11 +128,13 @@ def evaluate_cases(
         segment: Maps an image file to a label on its grid.
         cases: Images with their labels.
         labels: Label value of each class by name.
+        modality: What the images are. Volumes outside the body are measured in CTs only, whose body is known by its HU.
+        baseline: `AIR` compares the task with the threshold rule for air; empty compares it with nothing.
         out: Folder for one overlay PNG per case.
         progress: Called with a line of text before each case.
     Returns:
-        JSON-safe: ``cases`` with the scores by case, ``summary`` with intervals, ``threshold_rule`` with the summary of
-        the threshold rule on the same cases, ``table`` with the path of both as Markdown tables, and ``overlays``.
+        JSON-safe: ``cases`` with the scores by case, ``summary`` with intervals, ``table`` with the path of the
+        Markdown tables, ``overlays``, and with a baseline ``threshold_rule``, the summary of the rule.
     Raises:
         ValueError: If no case has a label.
     """
@@ -134,34 +148,38 @@ def evaluate_cases(
         progress(f"case {done} of {len(labelled)}: {case.id}")
         assert case.label is not None
         volume = load(case.image, case.label)
-        label = _segment_volume(segment, volume)
-        inside = hull(volume.hu, volume.spacing_mm)
+        label, _ = turn_to_ras(segment(case.image), formats.read_header(case.image).affine)
+        inside = hull(volume.image, volume.spacing_mm) if modality == CT else None
         scores[case.id] = evaluate_case(label, volume.reference, volume.spacing_mm, labels, hull=inside)
-        threshold = fill_rule(volume.hu, volume.spacing_mm).astype(np.uint8)
-        truth = _merge_parts(volume.reference)
-        rule.append(evaluate_case(threshold, truth, volume.spacing_mm, {UNION: 1}, hull=inside))
+        if baseline == AIR:
+            threshold = fill_rule(volume.image, volume.spacing_mm).astype(np.uint8)
+            truth = _merge_parts(volume.reference)
+            rule.append(evaluate_case(threshold, truth, volume.spacing_mm, {UNION: 1}, hull=inside))
         write_overlay(
-            out / f"{case.id}.png", volume.hu, label, volume.reference, volume.spacing_mm, labels=labels, title=case.id
+            out / f"{case.id}.png",
+            volume.image,
+            label,
+            volume.reference,
+            volume.spacing_mm,
+            labels=labels,
+            title=case.id,
+            modality=modality,
         )
     summary, table = summarise(list(scores.values())), out / "summary.md"
-    rules = {"model": summary, "threshold rule": summarise(rule)}
-    table.write_text(f"{summary_table(summary)}\n{comparison_table(rules, UNION)}", encoding="utf-8")
-    return json_safe(
-        {
-            "cases": scores,
-            "summary": summary,
-            "threshold_rule": rules["threshold rule"],
-            "table": str(table),
-            "overlays": str(out),
-        }
-    )
+    text = summary_table(summary)
+    answer = {"cases": scores, "summary": summary, "table": str(table), "overlays": str(out)}
+    if rule:
+        rules = {"model": summary, "threshold rule": summarise(rule)}
+        text, answer["threshold_rule"] = f"{text}\n{comparison_table(rules, UNION)}", rules["threshold rule"]
+    table.write_text(text, encoding="utf-8")
+    return json_safe(answer)
 
 
 def _segment_volume(segment: Segment, volume: Volume) -> Label:
     """Segment a volume from a file, as users do."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "image.nii.gz"
-        stored = np.clip(np.rint(volume.hu), -32768, 32767).astype(np.int16)
+        stored = np.clip(np.rint(volume.image), -32768, 32767).astype(np.int16)
         nib.save(nib.Nifti1Image(stored, volume.affine), path)
         return segment(path)
 
@@ -171,12 +189,12 @@ def _score_methods(label: Label, volume: Volume, study: Volume, *, full: bool) -
 
     The body's hull is found on the unperturbed scan, because it defines "outside" and is not itself evaluated.
     """
-    inside = hull(study.hu if volume.hu.shape == study.hu.shape else volume.hu, volume.spacing_mm)
+    inside = hull(study.image if volume.image.shape == study.image.shape else volume.image, volume.spacing_mm)
     truth = _merge_parts(volume.reference)
     found = {
         "model": label > 0,
-        "fill_rule": fill_rule(volume.hu, volume.spacing_mm),
-        "reference_recipe": reference_airway(volume.hu, volume.spacing_mm),
+        "fill_rule": fill_rule(volume.image, volume.spacing_mm),
+        "reference_recipe": reference_airway(volume.image, volume.spacing_mm),
     }
     methods: dict[str, Any] = {}
     for name, mask in found.items():

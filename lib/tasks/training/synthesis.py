@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lib.data.cases import Case, find_cases
+from lib.data.intensity import WINDOW
 from lib.data.patches.dataset import PatchDataset
 from lib.data.patches.label_maps import LabelMaps, case_maps, phantom_maps
 from lib.data.phantom import PARTS
@@ -120,6 +121,11 @@ def _check(task: TaskSpec, maps: str) -> None:
     require_kind(task, SEGMENTATION, "generate images")
     if task.dimension != 2:
         raise SpecError(f"task '{task.name}' segments volumes; generated images are slices: name a task with a 2-D roi")
+    if task.image.intensity != WINDOW or task.image.channels != 1:
+        raise SpecError(
+            f"task '{task.name}' reads images by intensity = '{task.image.intensity}'; generated images need one "
+            f"channel and intensity = '{WINDOW}', which says what a generated value stands for"
+        )
     if maps not in (PHANTOM, LABELS):
         raise ValueError(f"maps is '{maps}'; it must be '{PHANTOM}' or '{LABELS}'")
     if maps == PHANTOM and task.labels != PARTS and len(task.labels) != 1:

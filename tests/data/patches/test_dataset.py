@@ -1,7 +1,6 @@
 """Patches show the right voxels, favour labelled voxels, repeat with their seed, and use the cache."""
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,15 +11,16 @@ from torch.utils.data import DataLoader
 
 from lib.data.cases import Case
 from lib.data.formats import Volume
-from lib.data.patches import dataset as patches
+from lib.data.intensity import Scale
 from lib.data.patches.augment import Augmentation
 from lib.data.patches.dataset import PatchDataset
-from lib.data.pipeline import IGNORE, ImageSpec, Reading, apply_window, read
+from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.data.volumes.grid import Grid
 
 FLAT = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12), (-2, 0, 3))
 BOX = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12, 8))
 SHAPE = (40, 36, 20)
+HU = (Scale(-1000.0, 400.0),)
 
 
 def reading(*classes: int, seed: int = 0) -> Reading:
@@ -31,7 +31,8 @@ def reading(*classes: int, seed: int = 0) -> Reading:
         at = [int(rng.integers(4, n - 8)) for n in SHAPE]
         label[at[0] : at[0] + 3, at[1] : at[1] + 3, at[2] : at[2] + 3] = value
     intensities = torch.from_numpy(rng.integers(-1000, 400, SHAPE).astype(np.float32))[None]
-    return Reading(intensities, torch.from_numpy(label), Grid.over(SHAPE, np.eye(4), (1.0, 1.0, 1.0)))
+    grid = Grid.over(SHAPE, np.eye(4), (1.0, 1.0, 1.0))
+    return Reading(intensities, torch.from_numpy(label), grid, scales=HU)
 
 
 def make(spec: ImageSpec, cases: list[Reading], classes: int = 6, **options: object) -> PatchDataset:
@@ -57,7 +58,7 @@ def test_shapes_types_and_range(
 def test_unchanged_patch_is_found_in_the_volume(spec: ImageSpec) -> None:
     whole = reading(1, 2, 3)
     assert whole.label is not None
-    volume, depth = apply_window(whole.intensities[0], spec.window), spec.roi[2] if len(spec.roi) == 3 else 1
+    volume, depth = whole.normalised()[0], spec.roi[2] if len(spec.roi) == 3 else 1
     for patch in make(spec, [whole], augment=None, patches_per_epoch=6):
         label = patch["label"].reshape(16, 12, depth)
         inside = (label != IGNORE).nonzero()
@@ -179,7 +180,7 @@ def test_teacher_logits_are_rotated_and_scaled_with_the_image(spec: ImageSpec, a
 
 def test_unlabelled_case_is_centred_on_classes_that_the_teacher_predicts() -> None:
     whole = reading(2)
-    bare = Reading(whole.intensities, None, whole.grid)
+    bare = replace(whole, label=None)
     patches = list(make(FLAT, [bare], augment=None, teacher_logits=[logits_of(whole)]))
     assert all((patch["label"] == IGNORE).all() for patch in patches)
     assert any(patch["seen"].all() for patch in patches)
@@ -192,30 +193,33 @@ def test_teacher_logits_are_needed_for_all_cases() -> None:
         make(FLAT, [reading(1), reading(2)], teacher_logits=[logits_of(reading(1))])
 
 
-class TestCache:
-    @pytest.fixture
-    def case(self, nifti: Callable[..., Path], head: Callable[..., np.ndarray]) -> Case:
-        hu = head(SHAPE)
-        label = nifti((hu < -500).astype(np.uint8), name="label.nii.gz")
-        return Case("a", nifti(hu), label, "a")
+def colours() -> Reading:
+    """Return a photograph of one slice whose channels differ, as 8-bit values."""
+    whole = reading(1)
+    assert whole.label is not None
+    image = torch.stack(
+        [whole.intensities[0, ..., :1].abs() % 256, torch.full((40, 36, 1), 51.0), torch.zeros(40, 36, 1)]
+    )
+    return replace(whole, intensities=image, label=whole.label[..., :1], scales=(Scale(0, 255),) * 3)
 
-    def patch(self, case: Case, cache: Path | None, spec: ImageSpec = FLAT) -> torch.Tensor:
-        return PatchDataset([case], spec, classes=2, patches_per_epoch=2, cache=cache)[1]["image"]
 
-    def test_second_run_reads_the_cache(self, tmp_path: Path, case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
-        fresh = self.patch(case, None)
-        assert torch.equal(self.patch(case, tmp_path / "cache"), fresh)
-        monkeypatch.setattr(patches, "read", lambda *_: pytest.fail("read again"))
-        assert torch.equal(self.patch(case, tmp_path / "cache"), fresh)
+def test_colours_are_channels_of_a_patch() -> None:
+    spec = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (16, 12), modality="RGB", intensity="unit")
+    for patch in make(spec, [colours()], augment=None):
+        assert patch["image"].shape == (3, 16, 12)
+        torch.testing.assert_close(patch["image"][1], torch.full((16, 12), 0.2), atol=1e-5, rtol=0)
+        assert not patch["image"][2].any() and patch["image"][0].std() > 0.2
+    assert make(spec, [colours()])[0]["image"].shape == (3, 16, 12)
 
-    def test_other_content_or_grid_gets_another_cache_file(
-        self, tmp_path: Path, case: Case, nifti: Callable[..., Path], head: Callable[..., np.ndarray]
-    ) -> None:
-        cache = tmp_path / "cache"
-        self.patch(case, cache)
-        self.patch(case, cache, ImageSpec((2.0, 2.0, 2.0), FLAT.window, FLAT.roi))
-        nifti(head(SHAPE, seed=9))
-        self.patch(case, cache)
-        assert len(list(cache.iterdir())) == 3
-        self.patch(case, cache, ImageSpec(FLAT.spacing_mm, (-500.0, 100.0), (8, 8)))
-        assert len(list(cache.iterdir())) == 3
+
+def test_a_3d_patch_is_rotated_about_every_axis() -> None:
+    """The intensities are the z of each voxel, so that a patch shows how its axes lie in the case."""
+    z = torch.arange(20.0).expand(40, 36, 20)[None]
+    case = replace(reading(1), intensities=z, scales=(Scale(0.0, 20.0),))
+    how = Augmentation(offset=0.0, noise_sd=0.0, prob=0.0)
+    slopes = [
+        [float(patch["image"][0].diff(dim=axis).median()) * 20 for axis in range(3)]
+        for patch in make(BOX, [case], augment=how)
+    ]
+    tilts = np.array(slopes)
+    assert (tilts[:, 2] > 0.6).all() and (np.abs(tilts[:, :2]).max(0) > 0.08).all()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.data.intensity import Scale
 from lib.data.patches.label_maps import case_maps, phantom_maps
 from lib.data.pipeline import ImageSpec, Reading
 from lib.data.volumes.grid import Grid
@@ -18,7 +19,8 @@ def reading(slices: int = 10) -> Reading:
         label[2 * z : 2 * z + 6, 10:16, z] = 1
     label[0, 0] = 255
     intensities = torch.where(label == 1, 400.0, -1000.0)[None]
-    return Reading(intensities, label, Grid.over(label.shape, np.eye(4), (1, 1, 1)))
+    grid = Grid.over(label.shape, np.eye(4), (1, 1, 1))
+    return Reading(intensities, label, grid, scales=(Scale(-1000, 400),))
 
 
 def test_crops_are_centred_on_the_label() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from lib.data.intensity import Scale
 from lib.data.patches.augment import Augmentation
 from lib.data.patches.dataset import PatchDataset
 from lib.data.patches.sides import AugmentSpec, sided_labels
@@ -85,7 +86,8 @@ def by_position(label: torch.Tensor, right: torch.Tensor, grid: Grid) -> Reading
         grid: Grid of both.
     """
     sides = torch.where(right < 0, LEFT, RIGHT).where(right.abs() > 2, MIDDLE)
-    return Reading((10 * right)[None], torch.where(label > 0, sides, 0).to(torch.uint8), grid)
+    marks = torch.where(label > 0, sides, 0).to(torch.uint8)
+    return Reading((10 * right)[None], marks, grid, scales=(Scale(*WINDOW),))
 
 
 def divided(label: torch.Tensor, grid: Grid) -> Reading:

@@ -144,7 +144,27 @@ def test_bad_arguments_raise(options: dict, message: str) -> None:
         Predictor(Channels(), **options)
 
 
-@pytest.mark.parametrize("shape", [(4, 4, 4), (2, 4, 4, 4), (1, 4, 4, 0)])
+@pytest.mark.parametrize("shape", [(4, 4, 4), (1, 4, 4, 0)])
 def test_volumes_of_another_shape_raise(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="volume"):
         Predictor(Channels(), roi=(4, 4)).labels(torch.zeros(shape))
+
+
+class Identity(nn.Module):
+    """A network whose logits are its input channels."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@pytest.mark.parametrize("size", [(8, 6), (30, 26)], ids=["whole", "windows"])
+def test_channels_of_an_image_follow_each_other_slice_by_slice(size: tuple[int, int]) -> None:
+    volume = torch.rand(2, *size, 5)
+    logits = Predictor(Identity(), roi=(8, 6), slice_offsets=(-1, 0)).logits(volume)
+    before = volume[..., [0, 0, 1, 2, 3]]
+    torch.testing.assert_close(logits, torch.cat([before, volume]))
+
+
+def test_channels_of_a_3d_network_are_those_of_the_image() -> None:
+    volume = torch.rand(3, 9, 10, 7)
+    torch.testing.assert_close(Predictor(Identity(), roi=(6, 6, 4)).logits(volume), volume)

@@ -48,17 +48,17 @@ def test_a_mirrored_view_returns_logits_in_the_orientation_of_the_image() -> Non
 
 def test_the_first_view_is_the_unchanged_image() -> None:
     found = [
-        (v.mirroring is not None, round(v.shift * 1400, 3))
-        for v in augmented_views(Pointwise(), 6, (-1000, 400), Mirroring())
+        (v.mirroring is not None, round(v.shift / INTENSITY_SHIFT, 3))
+        for v in augmented_views(Pointwise(), 6, False, Mirroring())
         if isinstance(v, AugmentedView)
     ]
     assert found == [
         (False, 0),
         (True, 0),
-        (False, INTENSITY_SHIFT),
-        (True, -INTENSITY_SHIFT),
-        (False, 60),
-        (True, -60),
+        (False, 1),
+        (True, -1),
+        (False, 2),
+        (True, -2),
     ]
 
 
@@ -74,24 +74,30 @@ class Sides(nn.Module):
 def test_every_view_gives_each_side_its_name(shape: tuple[int, ...]) -> None:
     x = (torch.rand(shape) > 0.5).float()
     expected = Sides()(x).argmax(1)
-    paired = [view(x).argmax(1) for view in augmented_views(Sides(), 4, (0, 1000), Mirroring(((1, 2),)))]
+    paired = [view(x).argmax(1) for view in augmented_views(Sides(), 4, False, Mirroring(((1, 2),)))]
     assert all(torch.equal(answer, expected) for answer in paired)
-    unmirrored = [view(x).argmax(1) for view in augmented_views(Sides(), 4, (0, 1000), None)]
+    unmirrored = [view(x).argmax(1) for view in augmented_views(Sides(), 4, False, None)]
     assert all(torch.equal(answer, expected) for answer in unmirrored)
-    unaware = augmented_views(Sides(), 2, (0, 1000), Mirroring())[1](x).argmax(1)
+    unaware = augmented_views(Sides(), 2, False, Mirroring())[1](x).argmax(1)
     assert torch.equal(unaware, torch.tensor([0, 2, 1])[expected]), "without the pair, sides are exchanged"
 
 
 def test_without_mirroring_each_view_has_an_intensity_of_its_own() -> None:
-    views = augmented_views(Pointwise(), 5, (0, 1000), None)
-    assert [(v.mirroring, v.shift) for v in views if isinstance(v, AugmentedView)] == [
-        (None, 0.0), (None, 0.03), (None, -0.03), (None, 0.06), (None, -0.06),
+    views = augmented_views(Pointwise(), 5, False, None)
+    assert [(v.mirroring, round(v.shift / INTENSITY_SHIFT)) for v in views if isinstance(v, AugmentedView)] == [
+        (None, 0), (None, 1), (None, -1), (None, 2), (None, -2),
     ]  # fmt: skip
+
+
+def test_a_standardised_image_is_shifted_without_clamping() -> None:
+    x = torch.randn(1, 1, 6, 5) * 3
+    view = augmented_views(Pointwise(), 2, True, None)[1]
+    torch.testing.assert_close(view(x)[:, 0], x[:, 0] + 4 * INTENSITY_SHIFT)
 
 
 def test_a_predictor_accepts_a_member_stack() -> None:
     volume = torch.rand(1, 12, 10, 5)
-    samples = Predictor(MemberStack(augmented_views(Pointwise(), 2, (0, 1), Mirroring())), roi=(8, 8))
+    samples = Predictor(MemberStack(augmented_views(Pointwise(), 2, False, Mirroring())), roi=(8, 8))
     plain = Predictor(Pointwise(), roi=(8, 8)).logits(volume)
     assert torch.allclose(samples.logits(volume), torch.cat([plain, plain]), atol=1e-6)
 

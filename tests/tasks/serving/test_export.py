@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from lib.data.cases import Case
-from lib.data.pipeline import ImageSpec, apply_window, read
+from lib.data.pipeline import ImageSpec, read
 from lib.models.inference.onnx import create_session, export
 from lib.models.student import StudentConv
 from lib.models.weights import save_weights
@@ -73,7 +73,7 @@ def test_windows_have_the_shape_of_the_network_input(
     spec = ImageSpec((2.0, 2.0, 2.0), (-1000.0, 400.0), roi, (-1, 0, 1) if len(roi) == 2 else (0,))
     case = Case("a", write_ct(0), None, "a")
     found = windows(case, spec, 32, count=5)
-    volume = apply_window(read(case.image, spec).intensities, spec.window)[0]
+    volume = read(case.image, spec).normalised()[0]
     if shape is None:
         assert [tuple(patch.shape) for patch in found] == [(1, 1, 32, 32, 20)]
         return

@@ -55,12 +55,11 @@ def test_a_study_is_evaluated_unchanged_and_under_each_stress(tmp_path: Path) ->
 def test_cases_are_evaluated_per_class_with_intervals(tmp_path: Path) -> None:
     image, label = head(tmp_path)
     cases = [Case(name, image, label, name) for name in ("a", "b")] + [Case("c", image, None, "c")]
-    answer = evaluate_cases(
-        lambda path: np.asarray(nib.load(label).dataobj), cases, LABELS, out=tmp_path, progress=lambda line: None
-    )
+    answer = evaluate_cases(lambda path: np.asarray(nib.load(label).dataobj), cases, LABELS, baseline="air",
+                            out=tmp_path, progress=lambda line: None)  # fmt: skip
     assert list(answer["cases"]) == ["a", "b"]
     assert answer["summary"]["classes"]["lower"]["dice"]["mean"] == 1.0
-    assert answer["threshold_rule"]["classes"]["airway"]["dice"]["mean"] > 0.5
+    assert answer["threshold_rule"]["classes"]["all labels"]["dice"]["mean"] > 0.5
     tables = Path(answer["table"]).read_text()
     assert "| lower | 1.000 | 1.000 | 0.00 |" in tables and "| threshold rule |" in tables
     json.dumps(answer, allow_nan=False)
@@ -81,3 +80,38 @@ def test_a_reference_with_fractions_is_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(np.asarray(nib.load(label).dataobj, np.float32) / 2, AFFINE), label)
     with pytest.raises(ValueError, match=r"LABEL_VALUES.* 0.5 at voxel"):
         load(image, label)
+
+
+def test_an_mr_has_no_threshold_rule_and_no_outside_of_the_body(tmp_path: Path) -> None:
+    image, label = head(tmp_path)
+    answer = evaluate_cases(
+        lambda path: np.asarray(nib.load(label).dataobj),
+        [Case("a", image, label, "a")],
+        LABELS,
+        modality="MR",
+        out=tmp_path,
+        progress=lambda line: None,
+    )
+    assert "threshold_rule" not in answer and "outside_ml" not in answer["cases"]["a"]
+    assert answer["summary"]["classes"]["upper"]["dice"]["mean"] == 1.0 and (tmp_path / "a.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("axes", [(2, 0, 1), (1, 2, 0)])
+def test_an_image_in_another_order_of_axes_has_the_same_scores(tmp_path: Path, axes: tuple[int, int, int]) -> None:
+    """The label lies on the grid of the file, whatever its axes."""
+    paths, flipped = head(tmp_path), []
+    for path in paths:
+        voxels = np.asarray(nib.load(path).dataobj).transpose(axes)[::-1]
+        affine = np.zeros((4, 4))
+        for axis, source in enumerate(axes):
+            affine[source, axis] = AFFINE[source, source]
+        affine[:, 3] = affine[:, 0] * (voxels.shape[0] - 1)
+        affine[:, 0], affine[3, 3] = -affine[:, 0], 1
+        flipped.append(tmp_path / f"turned_{path.name}")
+        nib.save(nib.Nifti1Image(np.ascontiguousarray(voxels), affine), flipped[-1])
+    for pair in (paths, tuple(flipped)):
+        stored = np.asarray(nib.load(pair[1]).dataobj)
+        case = Case("a", *pair, "a")
+        answer = evaluate_cases(lambda _, s=stored: s, [case], LABELS, out=tmp_path, progress=lambda line: None)
+        assert answer["cases"]["a"]["classes"]["upper"]["dice"] == 1.0
+    assert np.array_equal(load(*paths).image, load(*flipped).image)

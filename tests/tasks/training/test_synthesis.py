@@ -105,3 +105,10 @@ def test_a_task_that_segments_volumes_is_refused(app_dir: Path, app: AppSpec, st
     (app_dir / "app.toml").write_text(text)
     with pytest.raises(SpecError, match="generated images are slices"):
         synthesise(app_dir, "tubes", studies, count=2)
+
+
+def test_a_task_without_a_window_is_refused(app_dir: Path, app: AppSpec, studies: Path) -> None:
+    text = (app_dir / "app.toml").read_text()
+    (app_dir / "app.toml").write_text(text.replace("window = [-1000, 400]", 'intensity = "percentile"'))
+    with pytest.raises(SpecError, match="intensity = 'percentile'; generated images need one channel"):
+        synthesise(app_dir, "tubes", studies, count=2)
