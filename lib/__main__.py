@@ -195,16 +195,30 @@ def validate(
 
     if modality not in MODALITIES:
         raise typer.BadParameter(f"'{modality}' is none of {', '.join(MODALITIES)}", param_hint="--modality")
+    notes = {str(file): found for file in files if (found := _notes(file))}
     verdicts = {str(file): [vars(finding) for finding in inspect(file, modality=modality)] for file in files}
     refused = any(verdicts.values())
     if as_json:
-        print(json.dumps({"ok": not refused, "files": verdicts}))
+        print(json.dumps({"ok": not refused, "files": verdicts, "notes": notes}))
     else:
         for file, findings in verdicts.items():
             print(f"{file}: {'refused' if findings else 'accepted'}")
+            for note in () if findings else notes.get(file, ()):
+                print(f"  note: {note}")
             for finding in findings:
                 print("  {code}: {reason}\n    {remedy}".format(**finding))
     raise typer.Exit(1 if refused else 0)
+
+
+def _notes(file: Path) -> list[str]:
+    """Return the notes on an image that can be read, such as a tilted gantry."""
+    from lib.data.findings import InputRejected
+    from lib.data.formats import read_header
+
+    try:
+        return list(read_header(file).notes)
+    except InputRejected:
+        return []
 
 
 @cli.command()

@@ -37,7 +37,7 @@ class PolicySpec:
 
 
 def blocking_reason(policy: PolicySpec, now: datetime) -> str:
-    """Return the reason why no automatic training may begin now; empty if one may.
+    """Return the reason why no automatic training may begin now; empty if one may. The policy waits without showing it.
 
     Args:
         policy: Policy of the app.

@@ -58,7 +58,7 @@ class TaskKind(Protocol):
     def infer_file(
         self, app_dir: str | Path, task: str, image: Path, output: Path, progress: Callable[[int, int], None]
     ) -> dict[str, Any]:
-        """Infer on one image, write the result to `output` and return facts about it, JSON-safe.
+        """Infer on one image for the command line: write the result to `output` and return facts about it, JSON-safe.
 
         Raises:
             SpecError: If this kind of task needs more than the image.

@@ -1,6 +1,7 @@
 """Open image files of all accepted formats as a `Volume`, in the voxel order of the file and RAS+ millimetres."""
 
 import os
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -114,4 +115,7 @@ def _read_voxels(path: Path, header: Header) -> NDArray[Any]:
     except OSError as error:
         remedy = "Check permissions and the disk."
         raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", remedy) from error
+    if voxels.dtype.kind not in "biuf" or voxels.size != prod(header.shape) * header.components:
+        reason = f"'{path.name}' announces {header.shape} with {header.components} values each, and holds other voxels."
+        raise reject("WRONG_DIMENSION", reason, "Export the image again, without complex numbers or vectors.")
     return voxels if voxels.dtype in (np.uint8, np.int16) else voxels.astype(np.float32)

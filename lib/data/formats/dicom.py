@@ -125,9 +125,14 @@ def read_voxels(path: Path, header: Header) -> NDArray[Any]:
     """Return the rescaled voxels in the shape of the header, first axis fastest."""
     frames: list[Frame] = header.details
     try:
+        if any(frame.is_inverted and frame.modality in NEED_SPACING for frame in frames):
+            # The values of these modalities are measurements; ITK would return them as they look on a screen.
+            return np.stack(_stored(frames)).T
         if len(frames) == 1 and frames[0].geometry is None:
             return sitk.GetArrayFromImage(sitk.ReadImage(str(frames[0].path))).T
-        if all(frame.frames == 1 for frame in frames) and len({frame.rescale for frame in frames}) == 1:
+        # ITK reads all files of a series in the pixel type and with the rescale of the first.
+        alike = len({(frame.rescale, frame.pixel_type) for frame in frames}) == 1
+        if all(frame.frames == 1 for frame in frames) and alike:
             reader = sitk.ImageSeriesReader()
             reader.SetFileNames([str(frame.path) for frame in frames])
             return sitk.GetArrayFromImage(reader.Execute()).T
@@ -146,11 +151,19 @@ def _decode(frames: Sequence[Frame]) -> list[NDArray[Any]]:
             stored = sitk.GetArrayFromImage(sitk.ReadImage(str(file))).reshape(-1, *here[0].size[::-1])
             planes |= {(file, frame.index): stored[frame.index] for frame in here}
         else:
-            stored = pydicom.dcmread(file).pixel_array
-            for frame in here:
-                slope, intercept = frame.rescale
-                planes[file, frame.index] = stored[frame.index] * np.float32(slope) + np.float32(intercept)
+            planes |= {(file, f.index): plane for f, plane in zip(here, _stored(here), strict=True)}
     return [planes[frame.path, frame.index] for frame in frames]
+
+
+def _stored(frames: Sequence[Frame]) -> list[NDArray[Any]]:
+    """Return the stored pixels ``(rows, columns)`` of each frame after its own rescale, float32."""
+    files = {file: pydicom.dcmread(file).pixel_array for file in {frame.path for frame in frames}}
+    planes = []
+    for frame in frames:
+        slope, intercept = frame.rescale
+        stored = files[frame.path].reshape(-1, *frame.size[::-1])[frame.index]
+        planes.append(stored * np.float32(slope) + np.float32(intercept))
+    return planes
 
 
 def _may_be_slice(file: Path) -> bool:

@@ -32,6 +32,8 @@ STACK_TAGS = (
     "AcquisitionTime",
 )
 """Tags that tell phases, echoes and stacks of one series apart, in the order in which they are tried."""
+PIXEL_TAGS = ("BitsAllocated", "PixelRepresentation", "PhotometricInterpretation")
+INVERTED = "MONOCHROME1"
 _TAGS = [
     "SOPInstanceUID",
     "SeriesInstanceUID",
@@ -43,6 +45,8 @@ _TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "BitsAllocated",
+    "BitsStored",
+    "PixelRepresentation",
     "ImagePositionPatient",
     "ImageOrientationPatient",
     "PixelSpacing",
@@ -75,6 +79,7 @@ class Frame:
         number: InstanceNumber, or the number of the frame in its stack; None if there is none.
         rescale: Slope and intercept of the stored values.
         stack: Values of `STACK_TAGS` as text.
+        pixel_type: How a pixel is stored: bits, sign, and whether high values are dark.
     """
 
     path: Path
@@ -91,6 +96,12 @@ class Frame:
     number: int | None = None
     rescale: tuple[float, float] = (1.0, 0.0)
     stack: Mapping[str, str] = field(default_factory=dict)
+    pixel_type: tuple[str, ...] = ()
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether high values are dark on a screen (MONOCHROME1), which ITK turns round."""
+        return INVERTED in self.pixel_type
 
 
 def is_dicom(path: Path) -> bool:
@@ -185,4 +196,5 @@ def _frame(path: Path, tags: Dataset, index: int, items: list[Dataset], count: i
         number=None if number is None else int(number),
         rescale=(1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),
         stack=stack,
+        pixel_type=tuple(str(tags.get(tag)) for tag in PIXEL_TAGS),
     )

@@ -1,6 +1,6 @@
 """Read NIfTI-1 and NIfTI-2 files, plain or gzipped, without using more memory than the header announces."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ MAX_OFFSET_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
 AGREEMENT_VOXELS = 0.5
 """Largest distance between the places of a voxel by sform and by qform, in voxels."""
+OTHER_UNITS = ("meter", "micron")
 SLACK_BYTES = 1 << 20
 """Largest number of bytes after the voxels that is accepted as padding."""
 _EXPORT = "Export the image again as NIfTI from the program that created it."
@@ -105,7 +106,12 @@ def read_header(path: Path) -> Header:
         sform, qform = raw.get_sform(coded=True)[0], raw.get_qform(coded=True)[0]
     except (ValueError, HeaderDataError) as error:
         raise reject("BAD_AFFINE", f"The orientation in '{path.name}' is not valid: {error}.", _EXPORT) from error
+    if (unit := raw.get_xyzt_units()[0]) in OTHER_UNITS:
+        reason = f"'{path.name}' gives its spacing in {unit}s, which some programs convert to mm and others do not."
+        raise reject("AMBIGUOUS_AFFINE", reason, "Write spacing and affine in millimetres (xyzt_units 2).")
     affine = _agreed_affine(path, sform, qform, shape)
+    if qform is None:
+        _check_spacing(path, affine, raw.get_zooms(), shape)
     components = 2 if dtype.kind == "c" else len(dtype.names or "1")
     details = (dtype, scale, offset)
     return Header(path, "nifti", shape, components, dtype.itemsize, affine, details=details)
@@ -140,6 +146,17 @@ def _agreed_affine(
         )
         raise reject("AMBIGUOUS_AFFINE", reason, remedy)
     return affine
+
+
+def _check_spacing(path: Path, sform: NDArray[Any], pixdim: Sequence[Any], shape: tuple[int, ...]) -> None:
+    """Raise AMBIGUOUS_AFFINE if the spacing beside an sform differs from it: ITK takes the one, nibabel the other."""
+    count = min(3, len(pixdim), len(shape))
+    spacing_mm, stated_mm = np.linalg.norm(sform[:3, :count], axis=0), np.asarray(pixdim[:count], np.float64)
+    drift = np.abs(stated_mm / np.where(spacing_mm > 0, spacing_mm, 1) - 1) * np.array(shape[:count])
+    if np.isfinite(spacing_mm).all() and (spacing_mm > 0).all() and (drift > AGREEMENT_VOXELS).any():
+        sizes = [" x ".join(f"{value:.4g}" for value in values) for values in (spacing_mm, stated_mm)]
+        reason = f"The sform of '{path.name}' has a spacing of {sizes[0]} mm, and pixdim has {sizes[1]} mm."
+        raise reject("AMBIGUOUS_AFFINE", reason, "Write the same spacing to both, for example by saving with nibabel.")
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:

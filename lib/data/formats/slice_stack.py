@@ -16,6 +16,10 @@ UNEVEN_FRACTION = 0.1
 MIN_UNEVEN_MM = 0.05
 MAX_TILT_MM_PER_MM = 0.02
 """Sideways shift per mm along the slice normal above which the gantry was tilted."""
+MAX_DRIFT = 0.25
+"""Largest distance of a slice from its place on an even grid, in slice distances; a larger one is an uneven series."""
+MAX_BEND_PIXELS = 0.5
+"""Largest sideways distance of a slice from the line through the first and the last one, in pixels."""
 MAX_TILT_DEGREES = 45.0
 MAX_STEP_RATIO = 1.5
 """Largest ratio of a slice distance to the regular distance beside it; a larger one is a missing slice."""
@@ -80,7 +84,8 @@ def assemble(frames: Sequence[Frame], name: str) -> tuple[SliceStack | None, lis
     ]
     if faults:
         return None, faults
-    notes = [*scouts, *_tilt(positions, depth_mm), *_uneven(depth_mm)]
+    pixel_mm = float(geometry[order[0], 9:11].min())
+    notes = [*scouts, *_tilt(positions, depth_mm, pixel_mm), *_uneven(depth_mm)]
     affine = _affine(geometry[order[0]], positions)
     straight = len(notes) == len(scouts)
     origins = None if straight else np.asarray(positions * np.diag(LPS_TO_RAS)[:3], np.float64)
@@ -228,21 +233,23 @@ def _steep(positions: Positions, depth_mm: Positions, name: str) -> Iterator[Fin
         yield Finding("BAD_AFFINE", reason, "Check that the slices belong to one stack; send each stack on its own.")
 
 
-def _tilt(positions: Positions, depth_mm: Positions) -> Iterator[str]:
+def _tilt(positions: Positions, depth_mm: Positions, pixel_mm: float) -> Iterator[str]:
     depth = float(depth_mm[-1] - depth_mm[0])
     straight = positions[0] + np.outer((depth_mm - depth_mm[0]) / depth, positions[-1] - positions[0])
     bent = float(np.linalg.norm(positions - straight, axis=1).max())
     if _sideways(positions, depth_mm) > MAX_TILT_MM_PER_MM * depth:
         degrees = _degrees(positions, depth_mm)
         yield f"The gantry was tilted by {degrees:.1f} degrees: the network saw the series on a straight grid."
-    elif bent > MAX_TILT_MM_PER_MM * depth:
+    elif bent > MAX_BEND_PIXELS * pixel_mm:
         yield f"Slices are shifted sideways by up to {bent:.1f} mm: the network saw the series on a straight grid."
 
 
 def _uneven(depth_mm: Positions) -> Iterator[str]:
     steps = np.diff(depth_mm)
-    if not _regular(steps):
+    # Small differences of the steps may add up over many slices.
+    drift_mm = float(np.abs(depth_mm - np.linspace(depth_mm[0], depth_mm[-1], len(depth_mm))).max())
+    if not _regular(steps) or drift_mm > MAX_DRIFT * float(np.median(steps)):
         yield (
-            f"The slices are {steps.min():.1f} to {steps.max():.1f} mm apart: the network saw the series on a grid "
-            "with even spacing, and positions in files with one spacing are approximate along the slices."
+            f"The slices are {steps.min():.2f} to {steps.max():.2f} mm apart: the network saw the series on a grid "
+            f"with even spacing, and files with one spacing place slices up to {drift_mm:.1f} mm off along the stack."
         )

@@ -92,8 +92,8 @@ def find_value(names: Iterable[str], values: Mapping[str, int]) -> int | None:
     Raises:
         InputRejected: LABEL_NAMES if two names of the segment are different labels of the app.
     """
-    known = {_plain("ignore"): IGNORE} | {_plain(name): value for name, value in values.items()}
-    found = {name: value for name in names if (value := values.get(name, known.get(_plain(name)))) is not None}
+    known = {plain_name("ignore"): IGNORE} | {plain_name(name): value for name, value in values.items()}
+    found = {name: value for name in names if (value := values.get(name, known.get(plain_name(name)))) is not None}
     if len(set(found.values())) > 1:
         first, second = list(found)[:2]
         reason = f"A segment has the name '{first}' and the terminology '{second}', which are two labels of the app."
@@ -101,7 +101,8 @@ def find_value(names: Iterable[str], values: Mapping[str, int]) -> int | None:
     return next(iter(found.values()), None)
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """Return a name in which case, blanks, hyphens and underscores do not matter."""
     return re.sub(r"[\s_-]+", "_", name.strip()).casefold()
 
 
@@ -151,7 +152,7 @@ def map_label_info(
     for entry in named:
         assert entry.value is not None, "names without values were numbered"
         by_value.setdefault(entry.value, []).append(entry.name)
-    if wrong := [name for name in by_value.get(0, ()) if _plain(name) != _BACKGROUND]:
+    if wrong := [name for name in by_value.get(0, ()) if plain_name(name) != _BACKGROUND]:
         raise reject("LABEL_NAMES", f"label_info names the background, value 0, '{wrong[0][:_SHOWN]}'.", _SEND)
     table = _unnamed(present, by_value, "label_info")
     unknown: list[str] = []
@@ -246,7 +247,7 @@ def _number(named: Sequence[NamedValue], present: Mapping[int, int], values: Map
     if any(entry.value is not None for entry in named):
         raise reject("LABEL_NAMES", "Some entries of label_info have an idx, and others have none.", _SEND)
     names = [entry.name for entry in named]
-    first = 0 if _plain(names[0]) == _BACKGROUND else 1
+    first = 0 if plain_name(names[0]) == _BACKGROUND else 1
     by_order = dict(enumerate(names, start=first))
     by_label = {value: name for name in names if (value := find_value([name], values)) is not None}
     found = present.keys() - {0, IGNORE}

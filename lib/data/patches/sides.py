@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from lib.ops.mirror import Mirroring
 
 # fmt: off
-SIDE_WORDS = frozenset((
-    "left", "right", "l", "r", "lt", "rt", "lh", "rh", "lul", "lll", "rul", "rml", "rll",
-    "links", "linke", "linker", "linkes", "linken", "rechts", "rechte", "rechter", "rechtes", "rechten",
-    "gauche", "droit", "droite", "izquierdo", "izquierda", "derecho", "derecha",
-    "esquerdo", "esquerda", "direito", "direita", "sinistro", "sinistra", "sx", "destro", "destra", "dx",
-    "sinister", "sinistrum", "dexter", "dextra", "dextrum",
-    "левый", "левая", "левое", "левые", "правый", "правая", "правое", "правые",
+LEFT_WORDS = frozenset((
+    "left", "l", "lt", "lh", "lul", "lll", "links", "linke", "linker", "linkes", "linken", "li", "gauche", "g",
+    "izquierdo", "izquierda", "esquerdo", "esquerda", "sinistro", "sinistra", "sx", "sin", "sinister", "sinistrum",
+    "левый", "левая", "левое", "левые",
+))
+RIGHT_WORDS = frozenset((
+    "right", "r", "rt", "rh", "rul", "rml", "rll", "rechts", "rechte", "rechter", "rechtes", "rechten", "re",
+    "droit", "droite", "d", "derecho", "derecha", "direito", "direita", "destro", "destra", "dx", "dex",
+    "dexter", "dextra", "dextrum", "правый", "правая", "правое", "правые",
 ))
 # fmt: on
+SIDE_WORDS = LEFT_WORDS | RIGHT_WORDS
 """Words for a side in the names of labels; LUL, LLL, RUL, RML and RLL are the lobes of the lungs."""
 SIDE_CHARACTERS = frozenset("左右")
 """Characters for a side in scripts that do not separate words."""
@@ -50,6 +53,8 @@ class AugmentSpec:
             raise ValueError(f"mirror_pairs has no label {', '.join(unknown)}; the labels are {', '.join(labels)}")
         if twice := sorted({name for name in named if named.count(name) > 1}):
             raise ValueError(f"mirror_pairs has {', '.join(twice)} more than once; a label is in one pair at most")
+        if wrong := [pair for pair in self.mirror_pairs if _side(pair[0]) == _side(pair[1]) != ""]:
+            raise ValueError(f"mirror_pairs has {wrong[0][0]} and {wrong[0][1]}, which are on the same side")
         uncovered = [name for name in sided_labels(labels) if name not in named]
         mirror = bool(named) or not uncovered if self.mirror is None else self.mirror
         if mirror and uncovered:
@@ -82,6 +87,13 @@ def _has_side_word(name: str) -> bool:
     words = _WORD.findall(_CAMEL_CASE.sub(" ", name))
     is_side = any(word.casefold() in SIDE_WORDS and not (len(word) == 1 and digits) for word, digits in words)
     return is_side or not SIDE_CHARACTERS.isdisjoint(name)
+
+
+def _side(name: str) -> str:
+    """Return "left" or "right" if the name has such a word; empty otherwise."""
+    words = {word.casefold() for word, digits in _WORD.findall(_CAMEL_CASE.sub(" ", name)) if not digits}
+    sides = [side for side, known in (("left", LEFT_WORDS), ("right", RIGHT_WORDS)) if words & known]
+    return sides[0] if len(sides) == 1 else ""
 
 
 def _are_counterparts(one: str, other: str) -> bool:

@@ -42,7 +42,10 @@ def decode(path: Path, shape: tuple[int, int, int]) -> NDArray[Any]:
 
 
 def _decompress(dataset: pydicom.Dataset) -> NDArray[Any]:
-    """Return compressed pixels by ITK's GDCM, as a secondary capture: GDCM needs positions that few NM images have."""
+    """Return the decompressed pixels of a data set, by ITK's GDCM.
+
+    The SOP class of the data set becomes that of a secondary capture: GDCM needs positions that few NM images have.
+    """
     dataset.SOPClassUID = MultiFrameGrayscaleWordSecondaryCaptureImageStorage
     dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID
     with tempfile.TemporaryDirectory() as folder:

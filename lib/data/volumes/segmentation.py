@@ -1,7 +1,7 @@
 """Read a DICOM SEG of any program as a label on the grid of its series, frame by frame by position."""
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ import pydicom
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
-from lib.data.findings import reject
+from lib.data.findings import InputRejected, reject
 from lib.data.formats.dicom import series_slices
 from lib.data.formats.dicom_frames import Frame, frame_geometry, frame_groups
+from lib.data.labels.names import plain_name
 
 logger = logging.getLogger(__name__)
 
@@ -21,6 +22,8 @@ LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
 TOLERANCE = 0.25
 """Largest distance of a pixel of the SEG from a voxel of the image, in voxels; and from a slice, in slice distances."""
+HALF = 0.5
+"""Share from which a voxel belongs to a fractional segment."""
 _REMEDY = "Export the SEG again with the series as reference, on the grid of its slices."
 
 
@@ -36,8 +39,9 @@ class Plane:
 def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> NDArray[np.uint8]:
     """Return a label ``(X, Y, Z)`` on the grid that `lib.data.formats.load` gives the series.
 
-    Segments are matched by their labels, ignoring upper and lower case; segments with other labels are left out. Where
-    segments overlap, the later one wins, as viewers draw them. A fractional segment covers voxels of at least 0.5.
+    Segments are matched by their labels, in which case, blanks, hyphens and underscores do not matter. A segment with
+    another label must be empty: its voxels would become background. Where segments overlap, the later one wins, as
+    viewers draw them. A fractional segment covers voxels of at least 0.5.
     Each frame is placed by its own position; a frame whose rows or columns run the other way is turned.
 
     Args:
@@ -45,8 +49,8 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
         slices: Folder with the files of the segmented series.
         values: Label value of each label name.
     Raises:
-        InputRejected: BAD_SEG, LABEL_NAMES if no segment has a known label, or LABEL_GRID if the SEG does not refer to
-            these slices or is not on their grid.
+        InputRejected: BAD_SEG, LABEL_NAMES if a segment with voxels has no known label, or LABEL_GRID if the SEG does
+            not refer to these slices or is not on their grid.
     """
     try:
         names = _segment_names(seg)
@@ -65,10 +69,14 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
     for index in np.argsort([number or 0 for number in numbers], kind="stable"):
         number = numbers[index]
         if number is not None and number not in known:
+            if (frames[index] >= HALF).any():
+                raise _unknown([names.get(number, str(number))], values)
             continue
         geometry = frame_geometry([seg, *groups[index]])
         if geometry is None:
             raise reject("LABEL_GRID", f"Frame {index + 1} of the SEG has no position or pixel spacing.", _REMEDY)
+        if number is None and (others := set(np.unique(frames[index]).tolist()) - {0} - set(known)):
+            raise _unknown([names.get(other, str(other)) for other in sorted(others)], values)
         marks = _marks(frames[index], number, known)
         shared += _draw(label, marks, _turn(geometry, marks, planes, int(index) + 1))
     if shared:
@@ -90,15 +98,20 @@ def _segment_names(seg: Dataset) -> dict[int, str]:
 
 def _known_segments(found: Mapping[int, str], values: Mapping[str, int]) -> dict[int, int]:
     """Return the label value of each segment that has a label of the app."""
-    names = {name.casefold(): value for name, value in values.items()}
-    known = {number: names[label.casefold()] for number, label in found.items() if label.casefold() in names}
-    labels = ", ".join(sorted(set(found.values())))
+    names = {plain_name(name): value for name, value in values.items()}
+    known = {number: names[plain_name(label)] for number, label in found.items() if plain_name(label) in names}
     if not known:
-        reason = f"The segments of the SEG are {labels}, and none is a label of the app."
+        reason = (
+            f"The segments of the SEG are {', '.join(sorted(set(found.values())))}, and none is a label of the app."
+        )
         raise reject("LABEL_NAMES", reason, f"Rename the segments to labels of the app: {', '.join(values)}.")
-    if left := sorted(set(found.values()) - {found[number] for number in known}):
-        logger.warning("SEG: segments that are not labels of the app are left out: %s", ", ".join(left))
     return known
+
+
+def _unknown(found: Sequence[str], values: Mapping[str, int]) -> InputRejected:
+    reason = f"The SEG has voxels of {', '.join(found)}, which is no label of the app: they would become background."
+    remedy = f"Remove these segments, or rename them to labels of the app: {', '.join(values)}."
+    return reject("LABEL_NAMES", reason, remedy)
 
 
 def _segment_number(seg: Dataset, items: list[Dataset]) -> int | None:
@@ -132,7 +145,7 @@ def _pixels(seg: Dataset, count: int) -> Iterator[NDArray[Any]]:
 def _marks(pixels: NDArray[Any], number: int | None, known: Mapping[int, int]) -> NDArray[np.uint8]:
     """Return the label values of a frame, ``(rows, columns)``."""
     if number is not None:
-        return np.where(pixels >= 0.5, known[number], 0).astype(np.uint8)
+        return np.where(pixels >= HALF, known[number], 0).astype(np.uint8)
     marks = np.zeros(pixels.shape, np.uint8)
     for segment, value in known.items():
         marks[pixels == segment] = value

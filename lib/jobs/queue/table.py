@@ -128,14 +128,14 @@ class Jobs:
         return self._change(name, UNFINISHED, status=STOPPED, reason="stopped on request", ended=time.time())
 
     def requeue(self, name: str, *, crashed: bool, reason: str) -> str:
-        """Set an interrupted job back to `SUBMITTED`.
+        """Set an interrupted job back to `SUBMITTED`; a job that does not run is left as it is.
 
         Args:
             name: Id of the job.
             crashed: Whether the process of the job was killed; False if its worker ended.
             reason: Reason of the interruption.
         Returns:
-            The new status; `ERROR` after too many kills without progress.
+            The status of the job; `ERROR` after too many kills without progress.
         """
         with self._tables.writing() as connection:
             row = connection.execute(sa.select(JOBS).where(JOBS.c.id == name)).one()

@@ -35,7 +35,7 @@ from lib.tasks.store.proposals import SOURCE
 
 SERVER_KEYS = ("strategy", "ts", "name", "path")
 """Keys that the server itself writes to the info of an image or a label."""
-MAX_INFO_BYTES = 64 << 10
+MAX_INFO_CHARACTERS = 64 << 10
 CHECKSUMS = ("SHA256", "SHA512", "MD5")
 
 router = APIRouter(tags=["Datastore"])
@@ -178,8 +178,8 @@ def _read_info(text: str, what: str) -> dict[str, Any]:
     if reserved := [key for key in SERVER_KEYS if key in info]:
         reason = f"Only the server may write {', '.join(reserved)}."
         raise Refused(400, "NOT_YOURS", reason, "Use another key.")
-    if len(text) > MAX_INFO_BYTES:
-        reason = f"{what} has more than {MAX_INFO_BYTES} characters."
+    if len(text) > MAX_INFO_CHARACTERS:
+        reason = f"{what} has more than {MAX_INFO_CHARACTERS} characters."
         raise Refused(413, "TOO_LARGE", reason, "Send less info.")
     return info
 

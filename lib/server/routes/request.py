@@ -108,7 +108,7 @@ def with_client_id(params: dict[str, Any] | None, user: User) -> dict[str, Any]:
 
 
 def check_annotator(user: User) -> None:
-    """Refuse a user who may not store labels.
+    """Refuse a user who asks inference to store its result as a label, and lacks the role annotator.
 
     Raises:
         AccessDenied: ROLE_NEEDED.

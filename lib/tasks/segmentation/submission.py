@@ -6,7 +6,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from lib.data.formats import load, read_header
+from lib.data.formats import load
 from lib.data.labels.label_file import read_label
 from lib.data.pipeline import write_label
 from lib.evaluation.faults.inspect import inspect_label, not_checked
@@ -31,10 +31,12 @@ def check_submitted_label(path: Path, image: str | Path, task: TaskSpec, label_i
     Returns:
         Label values, in the shape of the image.
     Raises:
-        InputRejected: If the label cannot be read, has another grid than its image, or unknown values or names.
+        InputRejected: If the image or the label cannot be read, the label has another grid than its image, or unknown
+            values or names.
     """
-    grid = read_header(image)
-    label = read_label(path, grid.spatial_shape, grid.affine, task.label_values, label_info)
+    # The voxels are read as well: a label of an image that is cut off would stop every training.
+    grid = load(image)
+    label = read_label(path, grid.voxels.shape, grid.affine, task.label_values, label_info)
     if not label.is_plain:
         write_label(label.voxels, grid.affine, path)
     return label.voxels

@@ -106,6 +106,8 @@ class Proposals:
     def origin(self, image: str, label: Path, info: Mapping[str, Any]) -> Origin:
         """Return the origin of a label that is being saved: its author, seconds of work and proposal.
 
+        The clock of the work on this image starts again: further work counts for the next label.
+
         Args:
             image: Name of the image.
             label: The label's file.

@@ -92,7 +92,10 @@ def diversity(ranking: RankingRequest) -> list[str]:
 
 
 def entropy_diversity(ranking: RankingRequest) -> list[str]:
-    """Rank the most uncertain quarter as `diversity` does, then the other cases by uncertainty."""
+    """Rank the most uncertain quarter, and ten cases at least, as `diversity` does; then the others by uncertainty.
+
+    Cases without a score come last, in random order.
+    """
     name = f"entropy_{ranking.aggregation}"
     known = [image for image in _free(ranking) if _vector(ranking, image) and _has(ranking, image, name)]
     scores = [ranking.numbers(image)[name] for image in known]

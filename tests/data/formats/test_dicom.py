@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 
@@ -71,3 +72,33 @@ def test_slices_of_two_sizes_are_refused(dicom_series: Write, head: Make) -> Non
 def test_damaged_file_has_no_patient(tmp_path: Path) -> None:
     (tmp_path / "a.dcm").write_bytes(bytes(128) + b"DICM" + b"\x02\0\0\0ZZ\xff\xff" * 4)
     assert dicom.patient_id(tmp_path) is None
+
+
+def change(file: Path, **tags: object) -> None:
+    instance = pydicom.dcmread(file)
+    for name, value in tags.items():
+        setattr(instance, name, value)
+    instance.save_as(file)
+
+
+def test_inverted_display_does_not_invert_hounsfield_units(dicom_series: Write, head: Make) -> None:
+    """MONOCHROME1 says that high values are dark on a screen; a CT has the same values."""
+    voxels = head((12, 10, 6)) // 2 * 2
+    folder = dicom_series(voxels)
+    for file in folder.iterdir():
+        change(file, PhotometricInterpretation="MONOCHROME1")
+    np.testing.assert_array_equal(load(folder).voxels, voxels)
+    np.testing.assert_array_equal(load(sorted(folder.iterdir())[-1]).voxels[..., 0], voxels[..., 0])
+
+
+def test_slices_of_different_pixel_types_keep_their_values(dicom_series: Write, head: Make) -> None:
+    voxels = np.clip(head((12, 10, 6)) // 2 * 2, 0, 400)
+    folder = dicom_series(voxels)
+    first = sorted(folder.iterdir())[-1]
+    stored = pydicom.dcmread(first)
+    slope, intercept = float(stored.RescaleSlope), float(stored.RescaleIntercept)
+    pixels = np.zeros((10, 12), np.uint8)
+    change(first, BitsAllocated=8, BitsStored=8, HighBit=7, PixelRepresentation=0, PixelData=pixels.tobytes())
+    volume = load(folder)
+    np.testing.assert_array_equal(volume.voxels[..., 1:], voxels[..., 1:])
+    np.testing.assert_array_equal(volume.voxels[..., 0], np.full((12, 10), slope * 0 + intercept))

@@ -8,7 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lib.data.formats import load, nifti
+from lib.data.findings import InputRejected
+from lib.data.formats import load, nifti, read_header
 
 
 @pytest.mark.parametrize("kind", [nib.Nifti1Image, nib.Nifti2Image])
@@ -69,3 +70,26 @@ def test_header_is_enough_for_shape_and_size(nifti: Callable[..., Path]) -> None
 
     header = read_header(nifti(np.zeros((4, 5, 6, 1), np.float32)))
     assert header.shape == (4, 5, 6, 1) and header.spatial_shape == (4, 5, 6) and header.bytes_per_voxel == 4
+
+
+@pytest.mark.parametrize("unit", ["meter", "micron"])
+def test_other_units_than_millimetres_are_refused(tmp_path: Path, unit: str) -> None:
+    """ITK converts them to mm, nibabel does not."""
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([2.0, 2, 2, 1]))
+    image.header.set_xyzt_units(unit)
+    nib.save(image, tmp_path / "a.nii")
+    with pytest.raises(InputRejected, match=f"AMBIGUOUS_AFFINE.*{unit}s"):
+        read_header(tmp_path / "a.nii")
+
+
+def test_an_sform_with_another_spacing_than_pixdim_is_refused(tmp_path: Path) -> None:
+    image = nib.Nifti1Image(np.zeros((4, 5, 6), np.int16), np.diag([2.0, 2, 3, 1]))
+    image.set_qform(None, 0)
+    image.header["pixdim"][1:4] = 1
+    nib.save(image, tmp_path / "a.nii")
+    raw = bytearray((tmp_path / "a.nii").read_bytes())
+    raw[80:92] = np.ones(3, "<f4").tobytes()  # nibabel corrects pixdim where it saves
+    raw[252:254] = np.zeros(1, "<i2").tobytes()
+    (tmp_path / "a.nii").write_bytes(raw)
+    with pytest.raises(InputRejected, match=r"AMBIGUOUS_AFFINE.*2 x 2 x 3 mm, and pixdim has 1 x 1 x 1 mm"):
+        read_header(tmp_path / "a.nii")

@@ -130,3 +130,11 @@ def test_declared_localizers_are_left_out_whatever_their_number() -> None:
     ]
     stack, _ = assemble([*scouts, *axial], "series")
     assert stack is not None and stack.order == tuple(range(6, 12)) and "6 localizers" in stack.notes[0]
+
+
+def test_small_differences_that_add_up_are_an_uneven_series() -> None:
+    """Half of the steps 1.43 mm, half 1.57 mm: every step is near the median, and the middle slice is 3.5 mm off."""
+    stack, faults = assemble(frames([1.43] * 100 + [1.57] * 100), "s")
+    assert stack is not None and not faults and stack.origins is not None
+    assert "up to 7.0 mm off along the stack" in stack.notes[0]
+    np.testing.assert_allclose(np.abs(np.diff(stack.origins[:, 2])), [1.43] * 100 + [1.57] * 100)

@@ -68,6 +68,7 @@ def test_pairs_become_label_values() -> None:
         (AugmentSpec(mirror=True), "the names half_left, half_right have a side.*or write mirror = false"),
         (AugmentSpec(mirror_pairs=(("half_left", "core"),)), "the names half_right have a side"),
         (AugmentSpec(mirror_pairs=(("half_left", "other"),)), "no label other; the labels are half_left, half_right"),
+        (AugmentSpec(mirror_pairs=(("half_left", "half_left2"),)), "no label half_left2"),
         (AugmentSpec(mirror_pairs=(("core", "core"),)), "has core more than once"),
         (AugmentSpec(mirror_pairs=(("half_left", "half_right"), ("core", "half_left"))), "has half_left more than"),
     ],
@@ -201,3 +202,12 @@ def test_a_teacher_of_all_labels_together_has_no_channels_to_exchange() -> None:
     plain = Augmentation(mirroring=Mirroring())
     expected = PatchDataset([reading], spec, classes=4, patches_per_epoch=8, augment=plain, teacher_logits=united)
     assert all(torch.equal(a["teacher"], b["teacher"]) for a, b in zip(patches, expected, strict=True))
+
+
+def test_pairs_of_one_side_are_refused() -> None:
+    names = ("kidney_left", "lung_left", "kidney_right", "lung_right")
+    wrong = AugmentSpec(mirror_pairs=(("kidney_left", "lung_left"), ("kidney_right", "lung_right")))
+    with pytest.raises(ValueError, match="kidney_left and lung_left, which are on the same side"):
+        wrong.mirroring(names)
+    assert AugmentSpec(mirror_pairs=(("kidney_left", "kidney_right"), ("lung_left", "lung_right"))).mirroring(names)
+    assert sided_labels(["Niere_li", "Niere_re", "rein_g", "rein_d", "kidney_sin", "kidney_dex"]) != []

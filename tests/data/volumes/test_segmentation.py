@@ -1,5 +1,6 @@
 """Read DICOM SEGs of other programs: overlapping, fractional, with other names, or of other slices."""
 
+import copy
 import logging
 from pathlib import Path
 
@@ -80,14 +81,26 @@ def test_fractional_segment_covers_voxels_of_at_least_half(source: list[Dataset]
     assert np.array_equal(label, expected)
 
 
-def test_segments_with_other_names_are_left_out(
-    source: list[Dataset], slices: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        label = read_segmentation(segmentation(source, planes(CAVITY, TUBE), ["liver", "tube"]), slices, VALUES)
-    assert set(np.unique(label)) == {0, 1} and "liver" in caplog.text
+def test_segments_with_other_names_are_refused(source: list[Dataset], slices: Path) -> None:
+    """Left out, their voxels would be taught as background."""
+    with pytest.raises(InputRejected, match=r"LABEL_NAMES.*voxels of liver"):
+        read_segmentation(segmentation(source, planes(CAVITY, TUBE), ["liver", "tube"]), slices, VALUES)
     with pytest.raises(InputRejected, match=r"LABEL_NAMES.*liver"):
         read_segmentation(segmentation(source, planes(CAVITY), ["liver"]), slices, VALUES)
+
+
+def test_an_empty_segment_may_have_any_name(source: list[Dataset], slices: Path) -> None:
+    seg = segmentation(source, planes(TUBE), ["tube"])
+    extra = copy.deepcopy(seg.SegmentSequence[0])
+    extra.SegmentNumber, extra.SegmentLabel = 2, "liver"
+    seg.SegmentSequence.append(extra)
+    assert set(np.unique(read_segmentation(seg, slices, VALUES))) == {0, 1}
+
+
+@pytest.mark.parametrize("name", ["Nasal cavity", "nasal-cavity", " NASAL_CAVITY "])
+def test_case_blanks_and_hyphens_of_a_name_do_not_matter(source: list[Dataset], slices: Path, name: str) -> None:
+    label = read_segmentation(segmentation(source, planes(TUBE), [name]), slices, {"nasal_cavity": 4})
+    assert set(np.unique(label)) == {0, 4}
 
 
 def test_seg_of_other_slices_is_refused(source: list[Dataset], slices: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def test_an_image_file_is_segmented_into_a_label_file(
 def test_a_file_that_is_not_an_image_is_rejected(task: TaskSpec, tmp_path: Path) -> None:
     (tmp_path / "a.nii.gz").write_text("no image")
     with pytest.raises(InputRejected):
-        kind_of(task).check_image(tmp_path / "a.nii.gz")
+        kind_of(task).check_image(tmp_path / "a.nii.gz", task)
 
 
 @pytest.fixture

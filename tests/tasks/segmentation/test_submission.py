@@ -183,3 +183,12 @@ def test_two_layers_with_names_in_the_header_are_merged(submitted: Path, airway:
     assert np.array_equal(
         load_label(tmp_path / "label.nrrd", truth.shape, load(submitted / "both_same.nii").affine), truth
     )
+
+
+def test_a_label_of_an_image_that_is_cut_off_is_refused(image: Path, task: TaskSpec, tmp_path: Path) -> None:
+    """Accepted, it would stop every training at the image."""
+    label = saved(blocks(1), tmp_path / "label.nii.gz")
+    cut = tmp_path / "cut.nii.gz"
+    cut.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
+    with pytest.raises(InputRejected, match="TRUNCATED"):
+        check_submitted_label(label, cut, task)
