@@ -25,6 +25,8 @@ CHUNK_BYTES = 1 << 20
 AGREEMENT_VOXELS = 0.5
 """Largest distance between the places of a voxel by sform and by qform, in voxels."""
 OTHER_UNITS = ("meter", "micron")
+RIGHT_ANGLE = 0.02
+"""Largest cosine of the angle between two axes whose lengths are compared with the stated spacing."""
 SLACK_BYTES = 1 << 20
 """Largest number of bytes after the voxels that is accepted as padding."""
 _EXPORT = "Export the image again as NIfTI from the program that created it."
@@ -152,8 +154,13 @@ def _check_spacing(path: Path, sform: NDArray[Any], pixdim: Sequence[Any], shape
     """Raise AMBIGUOUS_AFFINE if the spacing beside an sform differs from it: ITK takes the one, nibabel the other."""
     count = min(3, len(pixdim), len(shape))
     spacing_mm, stated_mm = np.linalg.norm(sform[:3, :count], axis=0), np.asarray(pixdim[:count], np.float64)
-    drift = np.abs(stated_mm / np.where(spacing_mm > 0, spacing_mm, 1) - 1) * np.array(shape[:count])
-    if np.isfinite(spacing_mm).all() and (spacing_mm > 0).all() and (drift > AGREEMENT_VOXELS).any():
+    if not (np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()):
+        return
+    axes = sform[:3, :count] / spacing_mm
+    if np.abs(axes.T @ axes - np.eye(count)).max() > RIGHT_ANGLE:
+        return  # the input gate refuses it with a better reason
+    drift = np.abs(stated_mm / spacing_mm - 1) * np.array(shape[:count])
+    if (drift > AGREEMENT_VOXELS).any():
         sizes = [" x ".join(f"{value:.4g}" for value in values) for values in (spacing_mm, stated_mm)]
         reason = f"The sform of '{path.name}' has a spacing of {sizes[0]} mm, and pixdim has {sizes[1]} mm."
         raise reject("AMBIGUOUS_AFFINE", reason, "Write the same spacing to both, for example by saving with nibabel.")
