@@ -24,7 +24,8 @@ MAX_OFFSET_BYTES = 64 << 20
 CHUNK_BYTES = 1 << 20
 AGREEMENT_VOXELS = 0.5
 """Largest distance between the places of a voxel by sform and by qform, in voxels."""
-OTHER_UNITS = ("meter", "micron")
+OTHER_UNITS = {1: "metres", 3: "micrometres"}
+"""Units by their code in the header; other codes than these count as millimetres in every program."""
 RIGHT_ANGLE = 0.02
 """Largest cosine of the angle between two axes whose lengths are compared with the stated spacing."""
 SLACK_BYTES = 1 << 20
@@ -108,8 +109,8 @@ def read_header(path: Path) -> Header:
         sform, qform = raw.get_sform(coded=True)[0], raw.get_qform(coded=True)[0]
     except (ValueError, HeaderDataError) as error:
         raise reject("BAD_AFFINE", f"The orientation in '{path.name}' is not valid: {error}.", _EXPORT) from error
-    if (unit := raw.get_xyzt_units()[0]) in OTHER_UNITS:
-        reason = f"'{path.name}' gives its spacing in {unit}s, which some programs convert to mm and others do not."
+    if unit := OTHER_UNITS.get(int(raw["xyzt_units"].item()) & 7):
+        reason = f"'{path.name}' gives its spacing in {unit}, which some programs convert to mm and others do not."
         raise reject("AMBIGUOUS_AFFINE", reason, "Write spacing and affine in millimetres (xyzt_units 2).")
     affine = _agreed_affine(path, sform, qform, shape)
     if qform is None:
