@@ -155,7 +155,7 @@ def _check_spacing(path: Path, sform: NDArray[Any], pixdim: Sequence[Any], shape
     """Raise AMBIGUOUS_AFFINE if the spacing beside an sform differs from it: ITK takes the one, nibabel the other."""
     count = min(3, len(pixdim), len(shape))
     spacing_mm, stated_mm = np.linalg.norm(sform[:3, :count], axis=0), np.asarray(pixdim[:count], np.float64)
-    if not (np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()):
+    if not count or not (np.isfinite(spacing_mm).all() and (spacing_mm > 0).all()):
         return
     axes = sform[:3, :count] / spacing_mm
     if np.abs(axes.T @ axes - np.eye(count)).max() > RIGHT_ANGLE:

@@ -22,7 +22,7 @@ def with_channels(volume: Volume, count: int) -> Volume:
     channels = (volume.voxels, *volume.others)
     if all(np.array_equal(channels[0], other) for other in channels[1:]):
         return replace(volume, others=())
-    grey = np.einsum("c...,c", np.stack(channels).astype(np.float32), np.float32(LUMINANCE))
+    grey = np.einsum("c...,c", np.stack(channels).astype(np.float32), np.array(LUMINANCE, np.float32))
     voxels = np.rint(grey) if volume.voxels.dtype.kind in "iu" else grey
     return replace(volume, voxels=voxels.astype(volume.voxels.dtype), others=())
 
