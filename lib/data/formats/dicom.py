@@ -137,7 +137,8 @@ def read_voxels(path: Path, header: Header) -> NDArray[Any]:
             reader.SetFileNames([str(frame.path) for frame in frames])
             return sitk.GetArrayFromImage(reader.Execute()).T
         return np.stack(_decode(frames)).T
-    except (RuntimeError, NotImplementedError) as error:
+    # ITK raises RuntimeError; pydicom raises the others for damaged or unsupported pixels.
+    except (RuntimeError, NotImplementedError, ValueError, AttributeError, KeyError, IndexError) as error:
         raise reject("TRUNCATED", f"The voxels of '{path.name}' cannot be decoded.", REMEDY) from error
 
 
@@ -157,13 +158,20 @@ def _decode(frames: Sequence[Frame]) -> list[NDArray[Any]]:
 
 def _stored(frames: Sequence[Frame]) -> list[NDArray[Any]]:
     """Return the stored pixels ``(rows, columns)`` of each frame after its own rescale, float32."""
-    files = {file: pydicom.dcmread(file).pixel_array for file in {frame.path for frame in frames}}
+    files = {file: _pixels(pydicom.dcmread(file)) for file in {frame.path for frame in frames}}
     planes = []
     for frame in frames:
         slope, intercept = frame.rescale
         stored = files[frame.path].reshape(-1, *frame.size[::-1])[frame.index]
         planes.append(stored * np.float32(slope) + np.float32(intercept))
     return planes
+
+
+def _pixels(dataset: pydicom.Dataset) -> NDArray[Any]:
+    try:
+        return dataset.pixel_array
+    except OSError as error:  # of the image library that decodes, not of the disk
+        raise RuntimeError(str(error)) from error
 
 
 def _may_be_slice(file: Path) -> bool:

@@ -33,6 +33,7 @@ STACK_TAGS = (
 )
 """Tags that tell phases, echoes and stacks of one series apart, in the order in which they are tried."""
 PIXEL_TAGS = ("BitsAllocated", "PixelRepresentation", "PhotometricInterpretation")
+"""Tags that say how a pixel is stored."""
 INVERTED = "MONOCHROME1"
 _TAGS = [
     "SOPInstanceUID",
@@ -45,7 +46,6 @@ _TAGS = [
     "SamplesPerPixel",
     "PhotometricInterpretation",
     "BitsAllocated",
-    "BitsStored",
     "PixelRepresentation",
     "ImagePositionPatient",
     "ImageOrientationPatient",

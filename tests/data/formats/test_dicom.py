@@ -102,3 +102,16 @@ def test_slices_of_different_pixel_types_keep_their_values(dicom_series: Write, 
     volume = load(folder)
     np.testing.assert_array_equal(volume.voxels[..., 1:], voxels[..., 1:])
     np.testing.assert_array_equal(volume.voxels[..., 0], np.full((12, 10), slope * 0 + intercept))
+
+
+def test_inverted_pixels_that_cannot_be_decoded_are_refused(dicom_series: Write, head: Make) -> None:
+    """Pixels of this kind are decoded by pydicom, whose errors are not those of ITK."""
+    file = next(dicom_series(head((12, 10, 6))).iterdir())
+    instance = pydicom.dcmread(file)
+    instance.PhotometricInterpretation = "MONOCHROME1"
+    instance.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000Lossless
+    instance.PixelData = pydicom.encaps.encapsulate([b"no codestream"])
+    instance["PixelData"].VR = "OB"
+    instance.save_as(file)
+    with pytest.raises(InputRejected, match="TRUNCATED"):
+        load(file)
