@@ -89,3 +89,8 @@ def test_a_server_imports_no_package_that_only_trainings_need(tmp_path: Path) ->
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, env=environment
     ).stdout
     assert found.splitlines()[-1] == "[]"
+
+
+def test_drawing_a_picture_imports_no_torch() -> None:
+    code = "import sys, lib.server.admin.draw; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -3,14 +3,15 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from lib.data.findings import reject
+
+if TYPE_CHECKING:  # programs that only draw or check an image start without torch
+    from torch import Tensor
 
 WINDOW, PERCENTILE, ZSCORE, UNIT = "window", "percentile", "zscore", "unit"
 INTENSITIES = (WINDOW, PERCENTILE, ZSCORE, UNIT)
@@ -45,17 +46,17 @@ class Scale:
     high: float
     standardised: bool = False
 
-    def usual(self, intensities: Tensor) -> Tensor:
+    def usual(self, intensities: "Tensor") -> "Tensor":
         """Return intensities in units of the usual range: its ends become 0 and 1; nothing is clamped."""
         return (intensities - self.low) / (self.high - self.low)
 
-    def finish(self, usual: Tensor) -> Tensor:
+    def finish(self, usual: "Tensor") -> "Tensor":
         """Return what the network expects from intensities in units of the usual range, in the same memory."""
         if self.standardised:
             return usual.sub_(0.5).mul_(2 * USUAL_SD)
         return usual.clamp_(0, 1)
 
-    def __call__(self, intensities: Tensor) -> Tensor:
+    def __call__(self, intensities: "Tensor") -> "Tensor":
         """Return stored intensities as the network expects them, in new memory."""
         return self.finish(self.usual(intensities))
 
@@ -88,10 +89,12 @@ def fit_scale(
     return Scale(mean - USUAL_SD * sd, mean + USUAL_SD * sd, standardised=True)
 
 
-def apply_scales(intensities: Tensor, scales: Sequence[Scale]) -> Tensor:
+def apply_scales(intensities: "Tensor", scales: Sequence[Scale]) -> "Tensor":
     """Return the channels ``(C, ...)`` as the network expects them, each by its own map, in new memory."""
     if len(scales) == 1:
         return scales[0](intensities)
+    import torch
+
     return torch.stack([scale(channel) for scale, channel in zip(scales, intensities, strict=True)])
 
 

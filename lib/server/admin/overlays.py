@@ -20,7 +20,9 @@ from lib.server.refusals import Refused
 FOLDER = Path("model") / ".overlays"
 MAX_FILES = 300
 MAX_WAITING = 8
-WAIT_SECONDS, DRAW_SECONDS = 60, 120
+DRAW_SECONDS = 120
+WAIT_SECONDS = 300
+"""Longest wait for the pictures before this one: on a busy machine each takes up to half a minute."""
 _drawing = threading.Lock()
 _waiting = threading.BoundedSemaphore(MAX_WAITING)
 
