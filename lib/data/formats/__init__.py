@@ -61,7 +61,7 @@ def read_header(path: str | Path) -> Header:
     """Return shape, affine and format of an image without loading its voxels.
 
     Raises:
-        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, BAD_AFFINE, WRONG_DIMENSION or MANY_SERIES.
+        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, BAD_AFFINE, WRONG_DIMENSION, MANY_SERIES or MANY_PATIENTS.
     """
     path = Path(path)
     kind = format_of(path)
@@ -87,6 +87,8 @@ def load(path: str | Path, header: Header | None = None) -> Volume:
     path = Path(path)
     header = header or read_header(path)
     voxels = _read_voxels(path, header)
+    if voxels.dtype not in (np.uint8, np.int16):
+        voxels = voxels.astype(np.float32, copy=False)
     if header.components == 1:
         return Volume(voxels.reshape(header.spatial_shape, order="F"), header.affine, header)
     first, *others = voxels.reshape((header.components, *header.spatial_shape), order="F")
@@ -100,11 +102,13 @@ def load_layers(path: str | Path, header: Header) -> tuple[NDArray[Any], ...]:
         path: A file.
         header: Its header.
     Returns:
-        One array for each of the header's components, as `load` returns the voxels of a file with one.
+        One array for each of the header's components, in the stored type: float32 would round 4.99999999 to 5.
     Raises:
         InputRejected: As `load`.
     """
     voxels = _read_voxels(Path(path), header)
+    if header.kind == "itk" and header.details:
+        voxels = voxels // header.details
     return tuple(voxels.reshape((header.components, *header.spatial_shape), order="F"))
 
 
@@ -118,4 +122,4 @@ def _read_voxels(path: Path, header: Header) -> NDArray[Any]:
     if voxels.dtype.kind not in "biuf" or voxels.size != prod(header.shape) * header.components:
         reason = f"'{path.name}' announces {header.shape} with {header.components} values each, and holds other voxels."
         raise reject("WRONG_DIMENSION", reason, "Export the image again, without complex numbers or vectors.")
-    return voxels if voxels.dtype in (np.uint8, np.int16) else voxels.astype(np.float32)
+    return voxels

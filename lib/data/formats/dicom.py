@@ -48,7 +48,8 @@ def _series_frames(path: Path) -> list[Frame]:
     """Return the frames of a file, or of all files of one series in a folder.
 
     Raises:
-        InputRejected: NOT_AN_IMAGE, TRUNCATED, MANY_SERIES, or UNREADABLE_FILES if a file of the folder is damaged.
+        InputRejected: NOT_AN_IMAGE, TRUNCATED, MANY_SERIES, MANY_PATIENTS, or UNREADABLE_FILES if a file of the folder
+            is damaged.
     """
     if path.is_file():
         return read_frames(path)
@@ -65,6 +66,11 @@ def _series_frames(path: Path) -> list[Frame]:
     if count > 1:
         reason = f"The folder '{path.name}' holds files of {count} series."
         raise reject("MANY_SERIES", reason, "Put each series in its own folder.")
+    patients = {frame.patient for frame in frames}
+    if len(patients) > 1:
+        # The IDs themselves are not named: messages are logged.
+        reason = f"The files in '{path.name}' have {len(patients)} different PatientIDs."
+        raise reject("MANY_PATIENTS", reason, "Find out whose series it is; then fetch or export it again.")
     return frames
 
 

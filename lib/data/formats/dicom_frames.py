@@ -80,6 +80,7 @@ class Frame:
         rescale: Slope and intercept of the stored values.
         stack: Values of `STACK_TAGS` as text.
         pixel_type: How a pixel is stored: bits, sign, and whether high values are dark.
+        patient: PatientID.
     """
 
     path: Path
@@ -97,6 +98,7 @@ class Frame:
     rescale: tuple[float, float] = (1.0, 0.0)
     stack: Mapping[str, str] = field(default_factory=dict)
     pixel_type: tuple[str, ...] = ()
+    patient: str = ""
 
     @property
     def is_inverted(self) -> bool:
@@ -197,4 +199,5 @@ def _frame(path: Path, tags: Dataset, index: int, items: list[Dataset], count: i
         rescale=(1.0 if slope is None else float(slope), 0.0 if intercept is None else float(intercept)),
         stack=stack,
         pixel_type=tuple(str(tags.get(tag)) for tag in PIXEL_TAGS),
+        patient=str(tags.get("PatientID") or "").strip(),
     )

@@ -32,13 +32,21 @@ _BEGINS = {
 }
 _META_DATA = re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _NRRD_DATA = re.compile(rb"^\s*data ?file\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_NRRD_UNITS = re.compile(rb"^\s*space units\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_NRRD_DIRECTIONS = re.compile(rb"^\s*space directions\s*:", re.MULTILINE | re.IGNORECASE)
+_LPS = "left-posterior-superior"
+"""The space to which ITK converts the anatomical spaces of NRRD; any other is left as it is."""
+_FEW_BITS = (1, 2, 4)
 _EXPORT = "Export the image again, as NIfTI or NRRD."
 
 
-def _check_head(path: Path) -> None:
-    """Raise if the content does not match the suffix, or the header refers to voxels outside the folder of the file.
+def _check_head(path: Path) -> bytes:
+    """Return the beginning of a file; for NRRD and MetaImage with line ends ``\\n``, for NRRD up to the voxels.
 
-    With such a header, a client could read any file on the server.
+    A header that refers to voxels outside the folder of the file is refused: a client could read any file.
+
+    Raises:
+        InputRejected: NOT_AN_IMAGE if the content does not match the suffix, or UNREADABLE.
     """
     kind = _IO[path.suffix.lower()]
     with path.open("rb") as file:
@@ -46,7 +54,7 @@ def _check_head(path: Path) -> None:
     if not head.startswith(_BEGINS[kind]):
         raise reject("NOT_AN_IMAGE", f"The content of '{path.name}' does not match its suffix.", _EXPORT)
     if kind not in ("NrrdImageIO", "MetaImageIO"):
-        return
+        return head
     # The NRRD and MetaImage readers accept all of these line ends.
     head = head.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     if kind == "MetaImageIO":
@@ -63,11 +71,15 @@ def _check_head(path: Path) -> None:
             f"The header of '{path.name}' refers to voxels in '{name}', which is not a single file in the same folder."
         )
         raise reject("UNREADABLE", reason, "Send one file that holds both header and voxels.")
+    return head
 
 
 def read_header(path: Path) -> Header:
-    """Return the header; see `lib.data.formats.read_header`."""
-    _check_head(path)
+    """Return the header; see `lib.data.formats.read_header`.
+
+    The `details` of a PNG of 1, 2 or 4 bits are the factor by which ITK multiplies its grey values.
+    """
+    head = _check_head(path)
     reader = _reader(path)
     try:
         reader.ReadImageInformation()
@@ -84,7 +96,33 @@ def read_header(path: Path) -> Header:
     keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]
     metadata = {key: reader.GetMetaData(key) for key in keys}
     origins, notes = _slice_origins(size, metadata), tuple(filter(None, [metadata.get(NOTES)]))
-    return Header(path, "itk", size, components, stored, affine, metadata=metadata, origins=origins, notes=notes)
+    kind, details = _IO[path.suffix.lower()], None
+    if kind == "NrrdImageIO":
+        _check_space(path, head, metadata, size)
+    elif kind == "PNGImageIO":
+        details = _stretch(head)
+    return Header(path, "itk", size, components, stored, affine, None, details, origins, notes, metadata)
+
+
+def _check_space(path: Path, head: bytes, metadata: Mapping[str, str], size: tuple[int, ...]) -> None:
+    """Raise AMBIGUOUS_AFFINE if a NRRD volume does not say how it lies in the patient, in mm."""
+    if sum(count > 1 for count in size) < 3:
+        return
+    if metadata.get("NRRD_space") != _LPS or not _NRRD_DIRECTIONS.search(head):
+        reason = f"The header of '{path.name}' does not say how its axes lie in the patient (space, space directions)."
+        remedy = "Write space and space directions, for example by saving with 3D Slicer or SimpleITK."
+        raise reject("AMBIGUOUS_AFFINE", reason, remedy)
+    found = _NRRD_UNITS.search(head)
+    units = {unit.strip().lower() for unit in found.group(1).decode(errors="replace").split('"')} if found else set()
+    if others := units - {"", "mm", "millimeter", "millimeters", "???"}:
+        reason = f"'{path.name}' gives its positions in {', '.join(sorted(others))}, which programs read as mm."
+        raise reject("AMBIGUOUS_AFFINE", reason, "Write space directions and space origin in millimetres.")
+
+
+def _stretch(head: bytes) -> int | None:
+    """Return the factor by which ITK multiplies the grey values of a PNG; None if it leaves the values as they are."""
+    bits, colour_type = head[24], head[25]  # fields of the IHDR chunk, which is the first
+    return 255 // (2**bits - 1) if colour_type == 0 and bits in _FEW_BITS else None
 
 
 def _slice_origins(size: tuple[int, ...], metadata: Mapping[str, str]) -> NDArray[np.float64] | None:

@@ -28,8 +28,11 @@ RUN_STEPS = 3
 SAME_POSITION_MM = 0.01
 SAME_GEOMETRY = 1e-3
 """Largest difference of cosines, and of pixel spacings in mm, within one stack."""
-MAX_SCOUTS = 3
-"""Largest number of frames beside the main stack that are left out as localizers."""
+MAX_SCOUTS, MIN_SCOUT_DEGREES = 3, 30.0
+"""Largest number of frames beside the main stack that are left out as localizers though they are not marked as such,
+and the least angle between their planes and the slices."""
+MAX_PHASE_SHIFT = 0.05
+"""Largest distance of phases of one slice along the normal, as a fraction of the largest slice distance."""
 
 Positions = NDArray[np.float64]
 
@@ -120,7 +123,7 @@ def _main_stack(
     main = max(stacks, key=lambda stack: (not localizer[stack[0]], len(stack)))
     others = [index for stack in stacks if stack is not main for index in stack]
     declared = all(localizer[index] for index in others)
-    turned = all(np.abs(geometry[index, 3:9] - geometry[main[0], 3:9]).max() > SAME_GEOMETRY for index in others)
+    turned = all(_degrees_between(geometry[index], geometry[main[0]]) > MIN_SCOUT_DEGREES for index in others)
     if declared or (turned and len(others) <= MAX_SCOUTS < len(main)):
         noun = "localizer was" if len(others) == 1 else "localizers were"
         return main, [f"{len(others)} {noun} left out of the series; {len(main)} slices remain."], None
@@ -130,10 +133,23 @@ def _main_stack(
     return [], [], Finding(code, reason, "Send each stack as a series, or in a folder, of its own.")
 
 
+def _degrees_between(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
+    """Return the angle between the planes of two frames."""
+    normals = [np.cross(frame[3:6], frame[6:9]) for frame in (one, other)]
+    lengths = float(np.prod([np.linalg.norm(normal) for normal in normals]))
+    return float(np.rad2deg(np.arccos(min(1.0, abs(float(normals[0] @ normals[1])) / max(lengths, 1e-9)))))
+
+
 def _repeats(frames: Sequence[Frame], depth_mm: Positions, name: str) -> Iterator[Finding]:
     """Find positions with several frames: phases or echoes, or slices that were stored twice."""
-    places = np.cumsum(np.append(0, np.diff(depth_mm) > SAME_POSITION_MM))
-    counts = Counter(places.tolist())
+    places, counts = _places(depth_mm, SAME_POSITION_MM)
+    if len(counts) == len(frames):
+        # Phases of a moving table or a breathing patient are not quite at the same position.
+        shift_mm = MAX_PHASE_SHIFT * float(np.diff(depth_mm).max())
+        shifted, count = _places(depth_mm, shift_mm)
+        spread_mm = max(float(np.ptp(depth_mm[shifted == place])) for place in count)
+        if len(count) > 1 and len(set(count.values())) == 1 and spread_mm <= shift_mm:
+            places, counts = shifted, count
     repeated = [place for place, count in counts.items() if count > 1]
     if not repeated:
         return
@@ -154,6 +170,12 @@ def _repeats(frames: Sequence[Frame], depth_mm: Positions, name: str) -> Iterato
         f"'{frames[first - 1].path.name}' and '{frames[first].path.name}'."
     )
     yield Finding("DOUBLED_SLICES", reason, "Remove the slices that were stored twice, or fetch the series again.")
+
+
+def _places(depth_mm: Positions, apart_mm: float) -> tuple[NDArray[np.int_], Counter[int]]:
+    """Return the number of the position of each frame, in order, and the number of frames at each position."""
+    places = np.cumsum(np.append(0, np.diff(depth_mm) > apart_mm))
+    return places, Counter(places.tolist())
 
 
 def _splits_by(frames: Sequence[Frame], places: NDArray[np.int_], tag: str, phases: int) -> str:
@@ -179,18 +201,21 @@ def _missing(frames: Sequence[Frame], depth_mm: Positions, name: str) -> Iterato
     steps = np.diff(depth_mm)
     if _regular(steps):
         return
-    nearest = _nearest_regular(steps)
-    wide = {k for k in range(len(steps)) if steps[k] > MAX_STEP_RATIO * nearest[k]}
+    regular = _nearest_regular(steps)
+    wide = {k for k in range(len(steps)) if steps[k] > MAX_STEP_RATIO * regular[k]}
     numbers = [frame.number for frame in frames]
     if None not in numbers:
         skipped = np.abs(np.diff(np.array(numbers, np.int64)))
         if np.mean(skipped == 1) >= 0.5:  # numbers count along the stack
-            wide |= {k for k in range(len(steps)) if skipped[k] > 1 and steps[k] > MAX_STEP_RATIO * steps.min()}
+            for k in range(len(steps)):
+                if k not in wide and skipped[k] > 1 and steps[k] > MAX_STEP_RATIO * steps.min():
+                    wide.add(k)
+                    regular[k] = steps.min()
     if wide:
         worst = max(wide, key=lambda k: float(steps[k]))
         reason = (
             f"{len(wide)} of {len(steps)} slice distances in '{name}' are too large: {steps[worst]:.2f} mm between "
-            f"slices {worst} and {worst + 1}, where {nearest[worst]:.2f} mm is regular."
+            f"slices {worst} and {worst + 1}, where {regular[worst]:.2f} mm is regular."
         )
         yield Finding("MISSING_SLICES", reason, "Add the missing slices: fetch the complete series again.")
 

@@ -18,6 +18,7 @@ from lib.data.labels.names import (
     map_label_info,
     map_segments,
     parse_label_info,
+    refuse_overlap,
 )
 from lib.data.labels.placing import place
 from lib.data.labels.slicer_segments import Segment, find_segments
@@ -144,10 +145,7 @@ def _check_overlap(
     position = header.affine[:3, :3] @ (*at, 0)[:3] + header.affine[:3, 3]
     mm, voxel = ", ".join(f"{number:.1f}" for number in position), ", ".join(map(str, at))
     first, second, count = names[int(label[at])], names[int(mapped[at])], int(np.count_nonzero(pair))
-    reason = (
-        f"The segments '{first}' and '{second}' share {count:,} voxels, the first at voxel ({voxel}), ({mm}) mm (RAS)."
-    )
-    raise reject("LABEL_OVERLAP", reason, "Give each voxel to one segment, then submit the label again.")
+    raise refuse_overlap(first, second, count, f"voxel ({voxel}), ({mm}) mm (RAS)")
 
 
 def _names(segments: Sequence[Segment]) -> str:

@@ -231,6 +231,12 @@ def refuse_names(unknown: Sequence[str], values: Mapping[str, int]) -> InputReje
     return reject("LABEL_NAMES", reason, f"Rename to one of: {', '.join(values)}; or remove them.")
 
 
+def refuse_overlap(one: str, other: str, count: int, first: str) -> InputRejected:
+    """Return the refusal of two segments that share `count` voxels; `first` says where."""
+    reason = f"The segments '{one}' and '{other}' share {count:,} voxels, the first at {first}."
+    return reject("LABEL_OVERLAP", reason, "Give each voxel to one segment, then submit the label again.")
+
+
 def _unnamed(present: Mapping[int, int], named: Mapping[int, Any], source: str) -> dict[int, int]:
     """Return the values that need no name; refuse others that `source` gives no name."""
     for value, count in present.items():

@@ -22,13 +22,16 @@ def whole_numbers(voxels: NDArray[Any]) -> NDArray[Any]:
     Raises:
         InputRejected: LABEL_VALUES if voxels hold fractions, are not finite, or are far from any label value.
     """
-    if voxels.dtype.kind != "f":
+    if voxels.dtype in (np.uint8, np.int16, np.uint16):
         return voxels
-    wrong = ~(np.rint(voxels) == voxels)  # also true for nan
-    wrong |= ~(np.abs(voxels) <= MAX_STORED)
+    with np.errstate(invalid="ignore"):
+        wrong = ~(np.rint(voxels) == voxels)  # also true for nan
+        wrong |= ~((voxels >= -MAX_STORED) & (voxels <= MAX_STORED))
     if wrong.any():
         place, count = first_voxel(wrong), int(np.count_nonzero(wrong))
-        example = f"{voxels[place]:g} at voxel {_at(place)}"
+        found = float(voxels[place])
+        shown = f"{found:g}" if f"{found:g}" != f"{found:.0f}" else repr(found)  # 4.99999999 must not look like 5
+        example = f"{shown} at voxel {_at(place)}"
         reason = f"{count:,} of {voxels.size:,} voxels hold no whole number up to {MAX_STORED}, such as {example}."
         remedy = "Export the label again without interpolation (nearest neighbour); label values are whole numbers."
         raise reject("LABEL_VALUES", reason, remedy)

@@ -10,16 +10,28 @@ from lib.ops.mirror import Mirroring
 LEFT_WORDS = frozenset((
     "left", "l", "lt", "lh", "lul", "lll", "links", "linke", "linker", "linkes", "linken", "li", "gauche", "g",
     "izquierdo", "izquierda", "esquerdo", "esquerda", "sinistro", "sinistra", "sx", "sin", "sinister", "sinistrum",
-    "левый", "левая", "левое", "левые",
+    "левый", "левая", "левое", "левые", "la", "lv", "laa", "lad", "lca", "lcx", "lpa",
 ))
 RIGHT_WORDS = frozenset((
     "right", "r", "rt", "rh", "rul", "rml", "rll", "rechts", "rechte", "rechter", "rechtes", "rechten", "re",
     "droit", "droite", "d", "derecho", "derecha", "direito", "direita", "destro", "destra", "dx", "dex",
-    "dexter", "dextra", "dextrum", "правый", "правая", "правое", "правые",
+    "dexter", "dextra", "dextrum", "правый", "правая", "правое", "правые", "ra", "rv", "raa", "rca", "rpa",
+))
+_GLUED = {"left": "left", "links": "left", "gauche": "left", "right": "right", "rechts": "right", "droit": "right"}
+"""Words for a side that are also written without a space, as in "leftkidney"."""
+_GLUED_OTHERS = frozenset((
+    "leftover", "cleft", "upright", "bright", "brightness", "downright", "outright", "adroit", "birthright",
+))
+_GLUED_ORGANS = frozenset((
+    "adrenal", "amygdala", "ankle", "arm", "atrium", "breast", "carotid", "clavicle", "ear", "elbow", "eye", "femur",
+    "fibula", "foot", "hand", "hemisphere", "hip", "hippocampus", "humerus", "iliac", "kidney", "knee", "leg", "lens",
+    "lobe", "lung", "mandible", "maxilla", "orbit", "ovary", "parotid", "radius", "renal", "scapula", "shoulder",
+    "sinus", "testis", "thalamus", "tibia", "ulna", "ureter", "ventricle", "wrist",
 ))
 # fmt: on
 SIDE_WORDS = LEFT_WORDS | RIGHT_WORDS
-"""Words for a side in the names of labels; LUL, LLL, RUL, RML and RLL are the lobes of the lungs."""
+"""Words for a side in the names of labels. LUL, LLL, RUL, RML and RLL are the lobes of the lungs; LA, LV, RA and RV the
+chambers of the heart, and LAA, LAD, LCA, LCX, LPA, RAA, RCA and RPA vessels of it."""
 SIDE_CHARACTERS = frozenset("左右")
 """Characters for a side in scripts that do not separate words."""
 _CAMEL_CASE = re.compile(r"(?<=[a-z])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -71,9 +83,9 @@ class AugmentSpec:
 def sided_labels(labels: Iterable[str]) -> list[str]:
     """Return the names with a side: by a word of `SIDE_WORDS`, or because another name is their counterpart.
 
-    A name is divided into words at other characters than letters and in camel case, so that "cleft" and "upright" have
-    no side. The single letters L and R before a digit are no side ("L4" is a vertebra), unless the counterpart is
-    there too ("L4" and "R4").
+    A name is divided into words at other characters than letters and in camel case. A word with "left" or "right" at
+    one end has a side, except for words such as "cleft"; so has "lkidney", an organ after a single letter. The letters
+    L and R before a digit are no side ("L4" is a vertebra), unless the counterpart is there too ("L4" and "R4").
     """
     names = list(labels)
     return [
@@ -85,15 +97,27 @@ def sided_labels(labels: Iterable[str]) -> list[str]:
 
 def _has_side_word(name: str) -> bool:
     words = _WORD.findall(_CAMEL_CASE.sub(" ", name))
-    is_side = any(word.casefold() in SIDE_WORDS and not (len(word) == 1 and digits) for word, digits in words)
+    is_side = any(_word_side(word.casefold()) and not (len(word) == 1 and digits) for word, digits in words)
     return is_side or not SIDE_CHARACTERS.isdisjoint(name)
+
+
+def _word_side(word: str) -> str:
+    """Return "left" or "right" if a word in lower case says so; empty otherwise."""
+    for side, known in (("left", LEFT_WORDS), ("right", RIGHT_WORDS)):
+        if word in known:
+            return side
+    if word[:1] in ("l", "r") and (word[1:] in _GLUED_ORGANS or word[1:-1] in _GLUED_ORGANS):  # singular or plural
+        return "left" if word[0] == "l" else "right"
+    if word in _GLUED_OTHERS:
+        return ""
+    return next((side for glued, side in _GLUED.items() if word.startswith(glued) or word.endswith(glued)), "")
 
 
 def _side(name: str) -> str:
     """Return "left" or "right" if the name has such a word; empty otherwise."""
     words = {word.casefold() for word, digits in _WORD.findall(_CAMEL_CASE.sub(" ", name)) if not digits}
-    sides = [side for side, known in (("left", LEFT_WORDS), ("right", RIGHT_WORDS)) if words & known]
-    return sides[0] if len(sides) == 1 else ""
+    sides = {_word_side(word) for word in words} - {""}
+    return sides.pop() if len(sides) == 1 else ""
 
 
 def _are_counterparts(one: str, other: str) -> bool:

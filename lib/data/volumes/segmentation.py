@@ -1,6 +1,5 @@
 """Read a DICOM SEG of any program as a label on the grid of its series, frame by frame by position."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +13,7 @@ from pydicom.dataset import Dataset
 from lib.data.findings import InputRejected, reject
 from lib.data.formats.dicom import series_slices
 from lib.data.formats.dicom_frames import Frame, frame_geometry, frame_groups
-from lib.data.labels.names import plain_name
-
-logger = logging.getLogger(__name__)
+from lib.data.labels.names import plain_name, refuse_overlap
 
 LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 SOP_CLASSES = ("1.2.840.10008.5.1.4.1.1.66.4", LABEL_MAP)
@@ -40,8 +37,8 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
     """Return a label ``(X, Y, Z)`` on the grid that `lib.data.formats.load` gives the series.
 
     Segments are matched by their labels, in which case, blanks, hyphens and underscores do not matter. A segment with
-    another label must be empty: its voxels would become background. Where segments overlap, the later one wins, as
-    viewers draw them. A fractional segment covers voxels of at least 0.5.
+    another label must be empty: its voxels would become background. A voxel belongs to one segment at most. A
+    fractional segment covers voxels of at least 0.5.
     Each frame is placed by its own position; a frame whose rows or columns run the other way is turned.
 
     Args:
@@ -49,8 +46,8 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
         slices: Folder with the files of the segmented series.
         values: Label value of each label name.
     Raises:
-        InputRejected: BAD_SEG, LABEL_NAMES if a segment with voxels has no known label, or LABEL_GRID if the SEG does
-            not refer to these slices or is not on their grid.
+        InputRejected: BAD_SEG, LABEL_NAMES if a segment with voxels has no known label, LABEL_OVERLAP if segments share
+            voxels, or LABEL_GRID if the SEG does not refer to these slices or is not on their grid.
     """
     try:
         names = _segment_names(seg)
@@ -64,10 +61,7 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
     planes = _planes(ordered)
     label = np.zeros((*ordered[0].size, len(ordered)), np.uint8)
     numbers = [_segment_number(seg, items) for items in groups]
-    shared = 0
-    # The later segment wins, so frames are drawn in the order of their segments.
-    for index in np.argsort([number or 0 for number in numbers], kind="stable"):
-        number = numbers[index]
+    for index, number in enumerate(numbers):
         if number is not None and number not in known:
             if (frames[index] >= HALF).any():
                 raise _unknown([names.get(number, str(number))], values)
@@ -78,9 +72,7 @@ def read_segmentation(seg: Dataset, slices: Path, values: Mapping[str, int]) -> 
         if number is None and (others := set(np.unique(frames[index]).tolist()) - {0} - set(known)):
             raise _unknown([names.get(other, str(other)) for other in sorted(others)], values)
         marks = _marks(frames[index], number, known)
-        shared += _draw(label, marks, _turn(geometry, marks, planes, int(index) + 1))
-    if shared:
-        logger.warning("SEG: segments overlap in %d voxels, which are assigned to the later segment", shared)
+        _draw(label, marks, _turn(geometry, marks, planes, index + 1), values)
     return label
 
 
@@ -226,17 +218,23 @@ def _turn(geometry: NDArray[np.float64], marks: NDArray[np.uint8], planes: list[
     return Turn(k, whole, first)
 
 
-def _draw(label: NDArray[np.uint8], marks: NDArray[np.uint8], turn: Turn) -> int:
-    """Draw the marks of a frame; return the number of voxels that another segment had.
+def _draw(label: NDArray[np.uint8], marks: NDArray[np.uint8], turn: Turn, values: Mapping[str, int]) -> None:
+    """Draw the marks of a frame.
 
     Raises:
-        InputRejected: LABEL_GRID, if marked pixels lie outside of the image.
+        InputRejected: LABEL_GRID if marked pixels lie outside of the image, LABEL_OVERLAP if another segment has them.
     """
     rows, columns = np.nonzero(marks)
     ij = np.column_stack([columns, rows]) @ turn.matrix.T + turn.start
     if len(ij) and ((ij < 0).any() or (ij >= label.shape[:2]).any()):
         raise reject("LABEL_GRID", "Marked pixels of the SEG lie outside of the slices of its series.", _REMEDY)
     place = (ij[:, 0], ij[:, 1], turn.k)
-    shared = int(np.count_nonzero(label[place]))
-    label[place] = marks[rows, columns]
-    return shared
+    former, new = label[place], marks[rows, columns]
+    shared = (former != 0) & (former != new)
+    if shared.any():
+        first = int(shared.argmax())
+        names = {value: name for name, value in values.items()}
+        one, other = (names.get(int(of[first]), "ignore") for of in (former, new))
+        at = f"({ij[first, 0]}, {ij[first, 1]}, {turn.k})"
+        raise refuse_overlap(one, other, int(np.count_nonzero(shared)), f"voxel {at}")
+    label[place] = new

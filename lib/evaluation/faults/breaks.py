@@ -19,6 +19,8 @@ MIN_SIMILARITY = 0.55
 """Least similarity of the voxels in a gap. Just outside a correct label a voxel has at most 0.38."""
 MIN_PIECE, MIN_LINK = (40, 46.0), (4, 5.0)
 """Least size of a piece and of the link between two pieces, in voxels and in mm3 (see `Scene.to_voxels`)."""
+MIN_SAME_VALUE = 0.1
+"""Fraction of the label's voxels with the same value from which this value is no padding."""
 MAX_PIECES = 60
 
 
@@ -81,13 +83,13 @@ def _find_links(scene: Scene, view: Box, one: Mask, other: Mask) -> Mask:
 
 
 def _was_scanned(scene: Scene, view: Box, box: Box, link: Mask) -> bool:
-    """Return whether the air of a link has more than one value.
+    """Return whether the air of a link has more than one value, or a value that is frequent in the label.
 
-    The padding outside the reconstruction circle is as dark as air, but constant.
+    The padding outside the reconstruction circle is as dark as air, but constant, and it is in no label.
     """
     assert scene.similarity is not None
-    air = link & (scene.similarity[view][box] >= MIN_SIMILARITY)
-    return len(np.unique(scene.image[view][box][air])) > 1
+    air = scene.image[view][box][link & (scene.similarity[view][box] >= MIN_SIMILARITY)]
+    return len(np.unique(air)) > 1 or float((scene.image[scene.union] == air[0]).mean()) > MIN_SAME_VALUE
 
 
 def _make_fault(scene: Scene, start: npt.NDArray, link: Mask, label: npt.NDArray, numbered: Numbered) -> Fault:
@@ -101,7 +103,9 @@ def _make_fault(scene: Scene, start: npt.NDArray, link: Mask, label: npt.NDArray
 
 
 def _gap_mm(scene: Scene, one: Mask, other: Mask) -> float:
-    """Return the width of the unlabelled gap in mm: the least distance of two masks, less one voxel."""
-    places = [np.argwhere(side) * scene.spacing_mm for side in (one, other)]
-    distances, _ = KDTree(places[0]).query(places[1])
-    return max(float(np.min(distances)) - float(scene.spacing_mm.min()), 0.0)
+    """Return the width of the unlabelled gap in mm: the least distance of two masks, less one step along it."""
+    places = [np.argwhere(side) for side in (one, other)]
+    distances, nearest = KDTree(places[0] * scene.spacing_mm).query(places[1] * scene.spacing_mm)
+    k = int(np.argmin(distances))
+    steps = int(np.abs(places[0][nearest[k]] - places[1][k]).max())
+    return float(distances[k]) * (steps - 1) / max(steps, 1)

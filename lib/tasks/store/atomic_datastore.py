@@ -74,11 +74,11 @@ class AtomicDatastore(LocalDatastore):
         return [(folder / name, self._to_id(name)[0]) for name in sorted(names) if not name.startswith(".")]
 
     def other_files(self, label_tag: str) -> list[str]:
-        """Return the names of the other files in the folder of a tag; hidden files are left out."""
+        """Return the names of the other files and folders in the folder of a tag; hidden ones are left out."""
         folder = self.label_folder(label_tag)
-        files = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-        patterns = [pattern.lstrip("*") for pattern in self._extensions]
-        return sorted(name for name in files if name[0] != "." and not name.lower().endswith(tuple(patterns)))
+        entries = [path for path in folder.iterdir() if path.name[0] != "."] if folder.is_dir() else []
+        suffixes = tuple(pattern.lstrip("*") for pattern in self._extensions)
+        return sorted(path.name for path in entries if path.is_dir() or not path.name.lower().endswith(suffixes))
 
     def watch_moves(self) -> None:
         """Watch for files that another process moves here or has written, which MONAI Label's watcher does not."""

@@ -195,7 +195,10 @@ class FinalLabels:
                 files.setdefault(study, []).append(path)
             else:
                 others[study] = RefusedLabel(study, (path.name,), _no_study(study, path, studies))
-        others |= {name: RefusedLabel(name, (name,), _no_label(name)) for name in self._store.other_files(FINAL)}
+        folder = self._store.label_folder(FINAL)
+        others |= {
+            name: RefusedLabel(name, (name,), _no_label(folder / name)) for name in self._store.other_files(FINAL)
+        }
         return files, others
 
 
@@ -207,8 +210,11 @@ def _is_fresh(files: Sequence[Path], seconds: float) -> bool:
         return True
 
 
-def _no_label(name: str) -> Finding:
-    reason = f"The suffix of '{name}' in labels/final is not that of a label file."
+def _no_label(path: Path) -> Finding:
+    if path.is_dir():
+        reason = f"'{path.name}' in labels/final is a folder; labels are read from labels/final itself."
+        return Finding("NOT_AN_IMAGE", reason, "Move its files to labels/final, each with the name of its image.")
+    reason = f"The suffix of '{path.name}' in labels/final is not that of a label file."
     return Finding("NOT_AN_IMAGE", reason, "Store the label as NIfTI or NRRD, or move the file to another folder.")
 
 

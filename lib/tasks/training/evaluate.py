@@ -4,7 +4,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from lib.data.modality import CT
 from lib.data.pipeline import load_label
 from lib.data.volumes.colour import with_channels
 from lib.data.volumes.geometry import turn_to_ras
+from lib.data.volumes.straight import StraightGrid
 from lib.evaluation.baselines.threshold import fill_rule, hull, reference_airway
 from lib.evaluation.metrics.topology import largest_component
 from lib.evaluation.metrics.volume import volume_ml
@@ -41,19 +42,32 @@ class Volume:
         image: Stored intensities, in HU for a CT, ``(X, Y, Z)`` in RAS order.
         affine: Affine of the grid, ``(4, 4)``, in mm.
         reference: Reference label on the same grid.
+        source_affine: Affine of the image file; None for an image that was made in memory.
+        straight: The grid of an image whose slices are shifted sideways or unevenly spaced: distances and volumes are
+            right there, and not on the slices.
     """
 
     image: npt.NDArray
     affine: npt.NDArray
     reference: Label
+    source_affine: npt.NDArray | None = None
+    straight: StraightGrid | None = None
 
     @property
     def spacing_mm(self) -> tuple[float, ...]:
         return tuple(float(size) for size in np.linalg.norm(self.affine[:3, :3], axis=0))
 
+    def place(self, label: Label) -> Label:
+        """Return a label in the shape of the image file on this grid."""
+        if self.source_affine is None:
+            return label
+        if self.straight is not None:
+            return turn_to_ras(self.straight.label(label), self.straight.affine)[0]
+        return turn_to_ras(label, self.source_affine)[0]
+
 
 def load(image: Path, reference: Path) -> Volume:
-    """Read an image and its reference, both turned to RAS order without resampling.
+    """Read an image and its reference in RAS order; they are resampled only if the slices are on no regular grid.
 
     Args:
         image: Image file, or the folder of a DICOM series; a colour image is read as its luminance.
@@ -63,8 +77,12 @@ def load(image: Path, reference: Path) -> Volume:
     """
     scan = with_channels(formats.load(image), 1)
     label = load_label(reference, scan.voxels.shape, scan.affine)
-    voxels, affine = turn_to_ras(scan.voxels, scan.affine)
-    return Volume(voxels, affine, turn_to_ras(label, scan.affine)[0])
+    straight, voxels, affine = None, scan.voxels, scan.affine
+    if scan.origins is not None:
+        straight = StraightGrid(voxels.shape, affine, scan.origins)
+        voxels, affine = straight.image(voxels), straight.affine
+    volume = Volume(*turn_to_ras(voxels, affine), label, scan.affine, straight)
+    return replace(volume, reference=volume.place(label))
 
 
 def evaluate_study(
@@ -148,7 +166,7 @@ def evaluate_cases(
         progress(f"case {done} of {len(labelled)}: {case.id}")
         assert case.label is not None
         volume = load(case.image, case.label)
-        label, _ = turn_to_ras(segment(case.image), formats.read_header(case.image).affine)
+        label = volume.place(segment(case.image))
         inside = hull(volume.image, volume.spacing_mm) if modality == CT else None
         scores[case.id] = evaluate_case(label, volume.reference, volume.spacing_mm, labels, hull=inside)
         if baseline == AIR:

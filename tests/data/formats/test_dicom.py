@@ -115,3 +115,14 @@ def test_inverted_pixels_that_cannot_be_decoded_are_refused(dicom_series: Write,
     instance.save_as(file)
     with pytest.raises(InputRejected, match="TRUNCATED"):
         load(file)
+
+
+def test_slices_of_two_patients_are_refused_without_naming_them(dicom_series: Write, head: Make) -> None:
+    folder = dicom_series(head((12, 10, 6)))
+    path = sorted(folder.iterdir())[2]
+    slice_ = pydicom.dcmread(path)
+    slice_.PatientID = "another one"
+    slice_.save_as(path)
+    with pytest.raises(InputRejected, match="2 different PatientIDs") as caught:
+        read_header(folder)
+    assert caught.value.findings[0].code == "MANY_PATIENTS" and "another" not in str(caught.value)

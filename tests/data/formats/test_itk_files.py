@@ -74,3 +74,31 @@ def test_tricks_to_read_other_files_are_refused(tmp_path: Path, name: str, conte
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputRejected, match=r"UNREADABLE|NOT_AN_IMAGE"):
         read_header(tmp_path / name)
+
+
+PLACED = "space: left-posterior-superior\nspace directions: (1,0,0) (0,1,0) (0,0,2)\n"
+
+
+@pytest.mark.parametrize(
+    ("header", "accepted"),
+    [
+        (PLACED, True),
+        (PLACED + 'space units: "mm" "mm" "mm"\n', True),
+        (PLACED.replace("left-posterior-superior", "RAS"), True),
+        (PLACED + 'space units: "m" "m" "m"\n', False),
+        (PLACED.replace("left-posterior-superior", "scanner-xyz"), False),
+        (PLACED.replace("space: left-posterior-superior", "space dimension: 3"), False),
+        ("space: left-posterior-superior\n", False),
+        ("spacings: 1 1 2\n", False),
+        ("", False),
+    ],
+)
+def test_a_nrrd_volume_says_how_it_lies_in_the_patient(tmp_path: Path, header: str, accepted: bool) -> None:
+    voxels = np.arange(24, dtype=np.int16).tobytes()
+    start = "NRRD0005\ntype: short\ndimension: 3\nsizes: 2 3 4\nencoding: raw\nendian: little\n"
+    (tmp_path / "a.nrrd").write_bytes(f"{start}{header}\n".encode() + voxels)
+    if accepted:
+        assert load(tmp_path / "a.nrrd").voxels.shape == (2, 3, 4)
+        return
+    with pytest.raises(InputRejected, match="AMBIGUOUS_AFFINE"):
+        load(tmp_path / "a.nrrd")

@@ -138,3 +138,29 @@ def test_small_differences_that_add_up_are_an_uneven_series() -> None:
     assert stack is not None and not faults and stack.origins is not None
     assert "up to 7.0 mm off along the stack" in stack.notes[0]
     np.testing.assert_allclose(np.abs(np.diff(stack.origins[:, 2])), [1.43] * 100 + [1.57] * 100)
+
+
+def test_phases_that_are_not_quite_at_one_position_are_phases() -> None:
+    series = frames([0.03, 2.98, 0.02, 2.96, 0.05, 2.97, 0.03])
+    _, (fault,) = assemble(series, "series")
+    assert fault.code == "MANY_PHASES" and "2 frames at each of 4 positions" in fault.reason
+
+
+def test_a_slice_that_is_turned_a_little_is_no_localizer() -> None:
+    axial = frames([3] * 9)
+    cosine, sine = np.cos(0.1), np.sin(0.1)
+    for turned in ([cosine, sine, 0, -sine, cosine, 0], [1, 0, 0, 0, cosine, sine]):
+        last = replace(axial[-1], geometry=np.array([0, 0, 27, *turned, 1, 1.0]))
+        stack, (fault,) = assemble([*axial[:-1], last], "series")
+        assert stack is None and "2 stacks" in fault.reason
+
+
+def test_the_message_of_missing_slices_names_a_smaller_regular_distance() -> None:
+    series = frames([3, 6, 6, 3, 3, 3])
+    numbers = [0, 1, 3, 5, 6, 7, 8]
+    _, (fault,) = assemble([replace(f, number=n) for f, n in zip(series, numbers, strict=True)], "series")
+    assert "6.00 mm between" in fault.reason and "where 3.00 mm is regular" in fault.reason
+    every_other = frames([6, 6, 6, 6, 3, 3, 3, 3])
+    numbers = [0, 2, 4, 6, 8, 9, 10, 11, 12]
+    _, (fault,) = assemble([replace(f, number=n) for f, n in zip(every_other, numbers, strict=True)], "series")
+    assert "6.00 mm between" in fault.reason and "where 3.00 mm is regular" in fault.reason

@@ -1,5 +1,7 @@
 """Label files of other programs are right to the voxel, or refused with code, reason and remedy."""
 
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,3 +152,33 @@ def test_a_real_label_map_without_names_has_unknown_values() -> None:
             assert rejected.findings[0].code == "LABEL_VALUES", path.name
         else:
             assert found.is_plain, path.name
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_a_png_of_few_bits_keeps_its_values(tmp_path: Path, bits: int) -> None:
+    """ITK stretches its grey values to 0 to 255, and 255 is "ignore"."""
+    values = np.array([[0, 1, 1, 0], [1, 0, 1, 1]], np.uint8)
+    write_png(tmp_path / "label.png", values, bits)
+    label = read_label(tmp_path / "label.png", (4, 2), np.diag([-1.0, -1, 1, 1]), {"vessel": 1})
+    np.testing.assert_array_equal(label.voxels, values.T)
+
+
+def write_png(path: Path, values: np.ndarray, bits: int) -> None:
+    """Write a grey PNG of few bits, which no library here can."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    rows = b""
+    for row in values:
+        packed = "".join(f"{value:0{bits}b}" for value in row).ljust(8, "0")
+        rows += b"\0" + int(packed, 2).to_bytes(len(packed) // 8, "big")
+    head = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], bits, 0, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+def test_a_fraction_that_float32_would_round_away_is_refused(tmp_path: Path) -> None:
+    nib.save(nib.Nifti1Image(LABEL.astype(np.float64) * 0.999999999, AFFINE), tmp_path / "label.nii.gz")
+    assert refusal(tmp_path / "label.nii.gz").code == "LABEL_VALUES"

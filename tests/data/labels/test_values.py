@@ -9,16 +9,18 @@ from lib.data.labels.values import IGNORE, check_values, count_values, first_vox
 VALUES = {"tube": 1, "cavity": 2}
 
 
-@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int64, np.uint64, np.float32, np.float64])
 def test_whole_numbers_of_any_type_are_accepted(dtype: type) -> None:
     voxels = np.arange(24).reshape(2, 3, 4).astype(dtype)
     found = whole_numbers(voxels)
     assert found.dtype.kind in "iu" and np.array_equal(found, voxels)
 
 
-@pytest.mark.parametrize(("value", "text"), [(2.5, "2.5"), (np.nan, "nan"), (np.inf, "inf"), (1e9, "1e\\+09")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(2.5, "2.5"), (4.99999999, "4.99999999"), (np.nan, "nan"), (np.inf, "inf"), (1e9, "1e\\+09")]
+)
 def test_fractions_are_refused_with_number_and_place(value: float, text: str) -> None:
-    voxels = np.zeros((4, 5, 6), np.float32)
+    voxels = np.zeros((4, 5, 6))
     voxels[2, 3, 4] = voxels[3, 0, 0] = value
     with pytest.raises(InputRejected, match=rf"2 of 120 voxels .* {text} at voxel \(2, 3, 4\)") as caught:
         whole_numbers(voxels)
@@ -52,3 +54,8 @@ def test_the_first_voxel_is_found() -> None:
     mask = np.zeros((2, 3), bool)
     mask[1, 2] = mask[1, 1] = True
     assert first_voxel(mask) == (1, 1)
+
+
+def test_whole_numbers_that_no_label_has_are_refused() -> None:
+    with pytest.raises(InputRejected, match="1 of 4 voxels"):
+        whole_numbers(np.array([[0, 1], [2**40, 0]]))

@@ -31,7 +31,7 @@ WINDOW = (-1000.0, 1000.0)
         "left_kidney", "Kidney right", "lung-L", "l.lung", "R_lung", "kidneyLeft", "LKidney", "LEFT", "rib_left_4",
         "left4", "4L", "ctx-lh-cuneus", "rh.pial", "RUL", "Niere links", "rechte Lunge", "rein_gauche", "rein droit",
         "riñón_izquierdo", "pulmón derecho", "rene_dx", "polmone sinistro", "pulmo_dexter", "ren sinister",
-        "левая почка", "左腎",
+        "левая почка", "左腎", "leftkidney", "LEFTKIDNEY", "kidneyright", "lkidney", "rlungs", "LA", "RV",
     ],
 )  # fmt: skip
 def test_a_word_for_a_side_gives_a_label_a_side(name: str) -> None:
@@ -41,7 +41,7 @@ def test_a_word_for_a_side_gives_a_label_a_side(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["upright", "cleft", "leftover", "nasal_cavity", "sinuses", "larynx", "vertebra_L4", "T12-L1", "liver", "lr"],
+    ["upright", "cleft", "leftover", "bright", "lung", "liver2", "lens", "nasal_cavity", "sinuses", "larynx", "vertebra_L4", "T12-L1", "liver", "lr"],
 )  # fmt: skip
 def test_other_words_and_vertebrae_have_no_side(name: str) -> None:
     assert sided_labels([name]) == [] and AugmentSpec().mirroring([name]) == Mirroring()

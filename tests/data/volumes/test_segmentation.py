@@ -1,7 +1,6 @@
 """Read DICOM SEGs of other programs: overlapping, fractional, with other names, or of other slices."""
 
 import copy
-import logging
 from pathlib import Path
 
 import nibabel as nib
@@ -49,15 +48,21 @@ def planes(*masks: tuple[slice, slice, slice]) -> np.ndarray:
 TUBE, CAVITY = (slice(2, 6), slice(1, 5), slice(3, 6)), (slice(5, 9), slice(4, 8), slice(5, 7))
 
 
-def test_segments_are_matched_by_name_and_the_later_one_wins(
-    source: list[Dataset], slices: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING):
-        label = read_segmentation(segmentation(source, planes(CAVITY, TUBE), ["CAVITY", "tube"]), slices, VALUES)
+def test_segments_are_matched_by_name(source: list[Dataset], slices: Path) -> None:
+    beside = (slice(6, 9), *CAVITY[1:])
+    label = read_segmentation(segmentation(source, planes(beside, TUBE), ["CAVITY", "tube"]), slices, VALUES)
     expected = np.zeros(SHAPE, np.uint8)
-    expected[CAVITY], expected[TUBE] = 2, 1
+    expected[beside], expected[TUBE] = 2, 1
     assert np.array_equal(label, expected) and label.dtype == np.uint8
-    assert "overlap in 1 voxels" in caplog.text
+
+
+def test_segments_that_share_voxels_are_refused(source: list[Dataset], slices: Path) -> None:
+    seg = segmentation(source, planes(CAVITY, TUBE), ["CAVITY", "tube"])
+    with pytest.raises(
+        InputRejected, match=r"'cavity' and 'tube' share 1 voxels, the first at voxel \(5, 4, 5\)"
+    ) as it:
+        read_segmentation(seg, slices, VALUES)
+    assert it.value.findings[0].code == "LABEL_OVERLAP"
 
 
 def test_axes_are_those_of_the_series_read_by_itk(source: list[Dataset], slices: Path) -> None:

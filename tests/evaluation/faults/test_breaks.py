@@ -14,7 +14,7 @@ def test_a_cut_is_reported_at_its_middle(case: Any, thick: int) -> None:
     (fault,) = find_breaks(case.scene())
     assert fault.code == "BREAK" and fault.label == "trachea"
     assert np.linalg.norm(np.subtract(fault.voxel, (24, 22, 19.5 + thick / 2))) < 1
-    assert fault.gap_mm == pytest.approx(1.5 * (thick + 1) - 1)
+    assert fault.gap_mm == pytest.approx(1.5 * thick)
 
 
 def test_each_break_is_reported_once(case: Any) -> None:
@@ -53,3 +53,10 @@ def test_a_gap_before_ignored_voxels_is_no_break(case: Any) -> None:
 def test_a_gap_wider_than_the_limit_is_no_break(case: Any) -> None:
     case.label[:, :, 20:32] = 0
     assert list(find_breaks(case.scene())) == []
+
+
+def test_a_gap_in_air_of_one_value_is_a_break(case: Any) -> None:
+    case.image[case.label > 0] = -1000
+    case.label[:, :, 20:23] = 0
+    (fault,) = find_breaks(case.scene())
+    assert fault.gap_mm == pytest.approx(4.5), "three slices of 1.5 mm"

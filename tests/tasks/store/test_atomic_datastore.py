@@ -63,7 +63,8 @@ def test_files_of_a_tag_are_listed_with_the_names_of_their_images(studies: Path)
     final = store.label_folder("final")
     for name in ("ct_1.nii.gz", "other.nii.gz", "notes.txt", ".ct_1.nii.gz.x7.nii.gz"):
         (final / name).write_bytes(b"label")
+    (final / "more").mkdir()
     assert store.found_files("final") == [(final / "ct_1.nii.gz", "ct_1"), (final / "other.nii.gz", "other")]
-    assert store.other_files("final") == ["notes.txt"]
+    assert store.other_files("final") == ["more", "notes.txt"]
     assert store.found_files("absent") == [] and store.other_files("absent") == []
     assert store.image_file("ct_1") == studies / "ct_1.nii.gz" and not store.image_file("absent").suffix

@@ -104,11 +104,13 @@ def test_a_likely_name_is_proposed(airway: Path, studies: Path, by_hand: Path) -
     (by_hand / "value_9.nii.gz").unlink()
     (by_hand / "p1.nii.gz").rename(by_hand / "p1.seg.nrrd")
     (by_hand / "notes.txt").write_text("not a label")
+    (by_hand / "reader_2").mkdir()
     (by_hand / ".hidden.nii.gz").write_text("being written")
     _, final = open_store(airway, studies)
     final.check_all()
     remedies = {label.study: label.finding.remedy for label in final.refused}
     assert "nnunet_0000.nii.gz" in remedies["nnunet"] and "'p1.nrrd'" in remedies["p1.seg"]
+    assert "Move its files" in remedies["reader_2"]
     assert "notes.txt" in remedies and ".hidden" not in remedies and "value_9" not in remedies
 
 

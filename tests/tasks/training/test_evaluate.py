@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from lib.data.cases import Case
+from lib.data.formats.volume import Header, Volume
+from lib.data.volumes.save import write_series
 from lib.evaluation.stress import STRESSES
 from lib.tasks.training.evaluate import evaluate_cases, evaluate_study, load
 
@@ -115,3 +117,22 @@ def test_an_image_in_another_order_of_axes_has_the_same_scores(tmp_path: Path, a
         answer = evaluate_cases(lambda _, s=stored: s, [case], LABELS, out=tmp_path, progress=lambda line: None)
         assert answer["cases"]["a"]["classes"]["upper"]["dice"] == 1.0
     assert np.array_equal(load(*paths).image, load(*flipped).image)
+
+
+def test_volumes_of_an_unevenly_spaced_series_are_those_of_its_slices(tmp_path: Path) -> None:
+    """Ten slices 2 mm apart and ten 6 mm apart: on their mean spacing the tube would be half as long again."""
+    depths = np.cumsum([0.0, *[2] * 10, *[6] * 9])
+    hu, label = np.full((40, 40, 20), -1000, np.int16), np.zeros((40, 40, 20), np.uint8)
+    hu[5:35, 5:35] = 40
+    hu[15:23, 15:23, 1:9], label[15:23, 15:23, 1:9] = -1000, 1
+    affine = np.diag([1.0, 1.0, depths[-1] / 19, 1.0])
+    origins = np.column_stack([np.zeros((20, 2)), depths])
+    header = Header(tmp_path, "dicom", hu.shape, 1, 2, affine, "CT", origins=origins)
+    image = write_series(Volume(hu, affine, header), tmp_path, "uneven")
+    nib.save(nib.Nifti1Image(label, affine), tmp_path / "label.nii.gz")
+    study = load(image, tmp_path / "label.nii.gz")
+    assert study.spacing_mm == pytest.approx((1, 1, 2)) and study.image.shape[2] == 38
+    answer = evaluate_cases(lambda path: label, [Case("uneven", image, tmp_path / "label.nii.gz", "p")], {"tube": 1},
+                            out=tmp_path, progress=lambda line: None)  # fmt: skip
+    scores = answer["cases"]["uneven"]["classes"]["tube"]
+    assert scores["dice"] == 1 and scores["volume_ml"] == pytest.approx(8 * 8 * 8 * 2e-3)
