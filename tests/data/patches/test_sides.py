@@ -41,8 +41,11 @@ def test_a_word_for_a_side_gives_a_label_a_side(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["upright", "cleft", "leftover", "bright", "lung", "liver2", "lens", "nasal_cavity", "sinuses", "larynx", "vertebra_L4", "T12-L1", "liver", "lr"],
-)  # fmt: skip
+    [
+        "upright", "cleft", "leftover", "bright", "lung", "liver2", "lens", "nasal_cavity", "sinuses", "larynx",
+        "vertebra_L4", "T12-L1", "liver", "lr",
+    ],
+)  # fmt: skip  # fmt: skip
 def test_other_words_and_vertebrae_have_no_side(name: str) -> None:
     assert sided_labels([name]) == [] and AugmentSpec().mirroring([name]) == Mirroring()
 
