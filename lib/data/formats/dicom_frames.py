@@ -136,7 +136,9 @@ def read_frames(path: Path) -> list[Frame]:
     except Exception as error:  # pydicom raises many kinds of exceptions for a damaged file
         raise reject("NOT_AN_IMAGE", f"'{path.name}' is not a readable DICOM image ({error}).", REMEDY) from error
     one = found[0]
-    need = one.size[0] * one.size[1] * one.frames * one.bytes_per_voxel
+    pixels = one.size[0] * one.size[1] * one.frames
+    # Pixels of one bit, as in overlays, are packed in the file and take a byte in memory.
+    need = -(-pixels // 8) if int(tags.get("BitsAllocated") or 16) == 1 else pixels * one.bytes_per_voxel
     if left < need and not packed:
         raise reject("TRUNCATED", f"'{path.name}' holds only {left:,} of {need:,} bytes of voxels.", REMEDY)
     return found
@@ -191,7 +193,7 @@ def _frame(path: Path, tags: Dataset, index: int, items: list[Dataset], count: i
         size=(int(tags.Columns), int(tags.Rows)),
         frames=count,
         components=components,
-        bytes_per_voxel=samples * int(tags.get("BitsAllocated") or 16) // 8,
+        bytes_per_voxel=max(samples * int(tags.get("BitsAllocated") or 16) // 8, 1),
         geometry=frame_geometry(sources) if items or count == 1 else None,
         has_spacing=_last(sources, "PixelSpacing") is not None,
         uid=str(tags.get("SOPInstanceUID") or ""),

@@ -16,6 +16,7 @@ from pydicom.multival import MultiValue
 from lib.data.findings import Finding, InputRejected, reject
 from lib.data.formats import dicom
 from lib.data.formats.claims import PICTURE_RATIO, check_claim
+from lib.data.formats.dicom_frames import Frame
 from lib.data.formats.volume import Header
 from lib.data.scintigraphy.pixels import decode
 
@@ -80,6 +81,7 @@ def read_counts(path: str | Path) -> CountScan:
         raise reject("NOT_AN_IMAGE", f"'{path.name}' is not a DICOM file.", _REMEDY)
     try:
         image = dicom.read_slice(path)
+        _check_size(path, image)  # before anything is made for each of its frames
         tags = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=_TAGS)
         found = [*_kind(image.modality, image.components, tags), *_frames(tags, image.frames), *_scaled(tags)]
         spacing_mm, more = _spacing(tags)
@@ -93,13 +95,7 @@ def read_counts(path: str | Path) -> CountScan:
         raise reject("NOT_AN_IMAGE", f"The tags of '{path.name}' cannot be read ({error}).", _REMEDY) from error
     if found := [*found, *more]:
         raise InputRejected(found)
-    width, height = image.size
-    if width * height * image.frames > MAX_PIXELS:
-        reason = f"The header of '{path.name}' announces {image.frames} frames of {width} x {height} pixels."
-        raise reject("TOO_LARGE", reason, "Choose the planar scan of the study.")
-    claim = Header(path, "dicom", (width, height, image.frames), 1, image.bytes_per_voxel, np.eye(4))
-    check_claim(claim, PICTURE_RATIO)
-    counts = decode(path, (image.frames, height, width))
+    counts = decode(path, (image.frames, *image.size[::-1]))
     if found := list(find_count_faults(counts, stated["CountsAccumulated"])):
         raise InputRejected(found)
     return CountScan(
@@ -111,6 +107,15 @@ def read_counts(path: str | Path) -> CountScan:
         velocity_mm_s=stated["ScanVelocity"] or None,
         duration_s=(stated["ActualFrameDuration"] or 0) / 1000 or None,
     )
+
+
+def _check_size(path: Path, image: Frame) -> None:
+    width, height = image.size
+    if max(width * height, 1) * image.frames > MAX_PIXELS:
+        reason = f"The header of '{path.name}' announces {image.frames} frames of {width} x {height} pixels."
+        raise reject("TOO_LARGE", reason, "Choose the planar scan of the study.")
+    claim = Header(path, "dicom", (width, height, image.frames), 1, image.bytes_per_voxel, np.eye(4))
+    check_claim(claim, PICTURE_RATIO)
 
 
 def dispersion(counts: NDArray[Any]) -> float:

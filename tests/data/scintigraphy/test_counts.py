@@ -1,5 +1,6 @@
 """Recorded counts are read unchanged, and other pixels are refused with a reason."""
 
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +94,21 @@ def test_compressed_file_with_a_huge_size_is_refused(scan_file: Write) -> None:
     dataset.save_as(path)
     with pytest.raises(InputRejected, match="TOO_LARGE"):
         read_counts(path)
+
+
+@pytest.mark.parametrize("rows", [0, 1])
+def test_a_huge_number_of_frames_is_refused_before_memory_is_allocated(scan_file: Write, rows: int) -> None:
+    path = scan_file(DetectorVector=None, EnergyWindowVector=None)
+    dataset = pydicom.dcmread(path)
+    dataset.compress(RLELossless)
+    dataset.Rows, dataset.NumberOfFrames = rows, 2_000_000_000
+    dataset.save_as(path)
+    tracemalloc.start()
+    with pytest.raises(InputRejected, match="TOO_LARGE"):
+        read_counts(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 << 20
 
 
 @pytest.mark.parametrize("kept", [0, 100, 131, 140, 600, 1500, 2500])
