@@ -11,12 +11,13 @@ from typing import Annotated, Any
 import typer
 
 import lib
-from lib.verbs.arguments import App, Json, Task, check_app, parse_options
+from lib.verbs.arguments import App, Json, Task, check_app, find_studies, parse_options
 from lib.verbs.console import exit_with_error, print_answer, print_status, progress_bar
 from lib.verbs.distil import distil
 from lib.verbs.jobs import jobs
 from lib.verbs.ledger import ledger
 from lib.verbs.models import models
+from lib.verbs.new import new
 from lib.verbs.users import users
 
 cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
@@ -25,12 +26,15 @@ cli.add_typer(models, name="models")
 cli.add_typer(distil, name="distil")
 cli.add_typer(users, name="users")
 cli.add_typer(ledger, name="ledger")
+cli.command("new")(new)
 
 
 @cli.command()
 def serve(
     app: App,
-    studies: Annotated[str, typer.Option(help="folder of images, or the URL of a DICOMweb server")],
+    studies: Annotated[
+        str, typer.Option(help="folder of images, or the URL of a DICOMweb server (default: APP/studies)")
+    ] = "",
     host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="port to listen on")] = 8000,
     users: Annotated[str, typer.Option(help="users file; its users sign in with a password", metavar="FILE")] = "",
@@ -50,7 +54,7 @@ def serve(
     exit_with_parent(parent)
     try:
         given = Access(users, oidc, audience, is_open).variables()
-        run(app, studies, host=host, port=port, access=Access.from_environment(os.environ | given))
+        run(app, find_studies(app, studies), host=host, port=port, access=Access.from_environment(os.environ | given))
     except (ValueError, OSError, RuntimeError) as error:
         exit_with_error(error)
 
@@ -78,7 +82,9 @@ def infer(
 def train(
     app: App,
     task: Task,
-    studies: Annotated[Path, typer.Option(help="folder of images with their accepted labels in labels/final")],
+    studies: Annotated[
+        str, typer.Option(help="folder of images with their labels in labels/final (default: APP/studies)")
+    ] = "",
     options: Annotated[
         list[str] | None, typer.Option("--set", help="option of the recipe", metavar="KEY=VALUE")
     ] = None,
@@ -87,7 +93,7 @@ def train(
     """Train a task with the recipe that the server runs, and write a model version."""
     from lib.tasks.training.retrain import retrain
 
-    print_answer(lambda: retrain(app, task, studies, parse_options(options)).as_dict(), as_json)
+    print_answer(lambda: retrain(app, task, find_studies(app, studies), parse_options(options)).as_dict(), as_json)
 
 
 @cli.command()
@@ -101,16 +107,18 @@ def evaluate(
 ) -> None:
     """Compute every metric of a task per class and case, with 95 % intervals, and draw overlay pictures.
 
+    Without --study and --images, the held-out cases of the app's own studies are evaluated.
     A study of sample-data is evaluated unchanged, with noise, with shifted HU and with thick slices, and compared with
     two rules that only threshold the HU values.
     """
     from lib.data.cases import find_cases
     from lib.tasks.segmentation.segmenter import Segmenter
     from lib.tasks.spec.kinds import AIR
+    from lib.tasks.training.checked_cases import held_out_cases
     from lib.tasks.training.evaluate import evaluate_cases, evaluate_study
 
     def work() -> dict[str, Any]:
-        if (study is None) == (images is None):
+        if study is not None and images is not None:
             raise ValueError("give either --study ID, or --images DIR with --labels DIR")
         segmenter = Segmenter.from_task(app, task)
         names, out = segmenter.task.label_values, lib.REPOSITORY / "build" / "evaluation" / task
@@ -127,9 +135,10 @@ def evaluate(
                     f"there is no study '{study}' with a reference in sample-data; run `make sample`"
                 )
             return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=print_status)
+        cases = find_cases(images, labels) if images else held_out_cases(app, find_studies(app, None))
         return evaluate_cases(
             segment,
-            find_cases(images or "", labels),
+            cases,
             names,
             modality=segmenter.task.image.modality,
             baseline=segmenter.task.baseline,
@@ -144,7 +153,9 @@ def evaluate(
 def scores(
     app: App,
     task: Task,
-    studies: Annotated[Path, typer.Option(help="folder of images with their labels in labels/final")],
+    studies: Annotated[
+        str, typer.Option(help="folder of images with their labels in labels/final (default: APP/studies)")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Score every study without a label for the strategies: uncertainty, topology and volumes per class."""
@@ -153,10 +164,11 @@ def scores(
     from lib.tasks.strategies.score_cases import score_folder
 
     def work() -> dict[str, Any]:
-        advance, spec = progress_bar(f"scoring {studies}"), load_app(app).task(task)
+        folder, spec = find_studies(app, studies), load_app(app).task(task)
+        advance = progress_bar(f"scoring {folder}")
         device = str(select_device())
         return score_folder(
-            app, spec, studies, device=device, on_progress=lambda now: advance(round(100 * now.fraction), 100)
+            app, spec, folder, device=device, on_progress=lambda now: advance(round(100 * now.fraction), 100)
         )
 
     print_answer(work, as_json)

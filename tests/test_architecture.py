@@ -15,7 +15,7 @@ LAYERS = (
     ("learning", "records"),
     ("jobs",),
     ("tasks",),
-    ("server",),
+    ("server", "planning"),
     ("simulation",),
     ("verbs",),
 )

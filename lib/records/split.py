@@ -56,6 +56,13 @@ class FrozenSplit:
             _record_assignments(writer, rows, split, images)
         return split
 
+    def parts(self, cases: Sequence[Case]) -> dict[str, str]:
+        """Return the part of each case whose patient was assigned to one, by the name of the case."""
+        images, rows = {case.id: self._hash(case.image) for case in cases}, self._ledger.rows("split")
+        owners = _owners(rows, cases, images)
+        parts = _parts(rows, owners)
+        return {case.id: part for case in cases if (part := parts.get(owners[case.patient]))}
+
     def leaks(self, cases: Sequence[Case]) -> list[str]:
         """Return one sentence for each case that must not be trained on; empty if there is none.
 

@@ -10,6 +10,23 @@ Task = Annotated[str, typer.Option(help="name of the task in app.toml")]
 Json = Annotated[bool, typer.Option("--json", help="print one JSON object on standard output, nothing else")]
 
 
+STUDIES = "studies"
+"""Folder of the studies in an app's folder, if the app has studies of its own."""
+
+
+def find_studies(app: Path, given: str | None) -> str:
+    """Return the studies that the user gives, or the folder of studies of the app.
+
+    Raises:
+        ValueError: If there is neither.
+    """
+    if given:
+        return given
+    if not (app / STUDIES).is_dir():
+        raise ValueError(f"{app} has no studies of its own: give --studies")
+    return str(app / STUDIES)
+
+
 def check_app(app: Path) -> Path:
     """Return the folder of an app unchanged.
 

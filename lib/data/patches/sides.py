@@ -30,6 +30,8 @@ _GLUED_ORGANS = frozenset((
 ))
 # fmt: on
 SIDE_WORDS = LEFT_WORDS | RIGHT_WORDS
+_ABBREVIATED = frozenset(word for word in SIDE_WORDS if word[1:] and {f"l{word[1:]}", f"r{word[1:]}"} <= SIDE_WORDS)
+"""Words such as LV and RV that say a part after the side."""
 """Words for a side in the names of labels. LUL, LLL, RUL, RML and RLL are the lobes of the lungs; LA, LV, RA and RV the
 chambers of the heart, and LAA, LAD, LCA, LCX, LPA, RAA, RCA and RPA vessels of it."""
 SIDE_CHARACTERS = frozenset("左右")
@@ -93,6 +95,36 @@ def sided_labels(labels: Iterable[str]) -> list[str]:
         for name in names
         if _has_side_word(name) or any(_are_counterparts(name.casefold(), other.casefold()) for other in names)
     ]
+
+
+def mirror_pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the pairs of labels that differ in their side only, as (left, right); a label is in one pair at most."""
+    lefts, rights = ([name for name in labels if _side(name) == side] for side in ("left", "right"))
+    pairs = []
+    for left in lefts:
+        same = [right for right in rights if _without_side(right) == _without_side(left)]
+        if len(same) == 1 and sum(_without_side(other) == _without_side(left) for other in lefts) == 1:
+            pairs.append((left, same[0]))
+    return pairs
+
+
+def _without_side(name: str) -> tuple[str, ...]:
+    """Return the words and numbers of a name in lower case, without its side."""
+    kept = []
+    for part in re.findall(r"[^\W\d_]+|\d+", _CAMEL_CASE.sub(" ", name)):
+        word = part.casefold()
+        if _word_side(word):
+            word = _without_side_letters(word)
+        if word:
+            kept.append(word)
+    return tuple(kept)
+
+
+def _without_side_letters(word: str) -> str:
+    """Return what a word with a side says beside it: "kidney" for "leftkidney" and "lkidney", "v" for "lv"."""
+    if glued := next((text for text in _GLUED if word.startswith(text) or word.endswith(text)), ""):
+        return word.replace(glued, "")
+    return "" if word in SIDE_WORDS - _ABBREVIATED else word[1:]
 
 
 def _has_side_word(name: str) -> bool:

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lib.data.cases import Case
+from lib.data.cases import Case, find_cases
 from lib.data.findings import Finding, InputRejected
 from lib.data.formats import SUFFIXES, stem
 from lib.records.label_checks import LabelCheck
 from lib.records.labels import LabelVersions
+from lib.records.ledger import Ledger
+from lib.records.split import HELD_OUT, FrozenSplit
 from lib.tasks.kinds import found_label_check
-from lib.tasks.spec import AppSpec
+from lib.tasks.spec import AppSpec, load_app
 from lib.tasks.store.final_labels import FINAL
 from lib.tasks.store.label_check import FoundLabelCheck, several_labels
 
@@ -31,6 +33,22 @@ def check_cases(app: AppSpec, labels: LabelVersions, cases: Iterable[Case]) -> l
     """
     check, folders = found_label_check(labels.app_dir, app), dict[Path, dict[str, list[Path]]]()
     return [replace(case, label=_kept(case, check, labels, folders)) for case in cases]
+
+
+def held_out_cases(app_dir: str | Path, studies: str | Path) -> list[Case]:
+    """Return the labelled cases of a folder whose patients are held out.
+
+    Raises:
+        ValueError: If no patient is held out yet.
+    """
+    app = load_app(app_dir)
+    labels = LabelVersions(app_dir, Ledger.of(app_dir))
+    cases = check_cases(app, labels, find_cases(studies, pattern=app.patient_pattern))
+    split = FrozenSplit(labels.ledger, held_out_patients=app.held_out_patients, hash_image=labels.hash)
+    parts = split.parts([case for case in cases if case.label])
+    if not (held := [case for case in cases if parts.get(case.id) == HELD_OUT]):
+        raise ValueError("no patient is held out yet: train the task first, or give --images DIR and --labels DIR")
+    return held
 
 
 def _kept(

@@ -11,7 +11,7 @@ import torch
 from lib.data.intensity import Scale
 from lib.data.patches.augment import Augmentation
 from lib.data.patches.dataset import PatchDataset
-from lib.data.patches.sides import AugmentSpec, sided_labels
+from lib.data.patches.sides import AugmentSpec, mirror_pairs, sided_labels
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.data.volumes.grid import Grid
 from lib.ops.mirror import Mirroring
@@ -214,3 +214,20 @@ def test_pairs_of_one_side_are_refused() -> None:
         wrong.mirroring(names)
     assert AugmentSpec(mirror_pairs=(("kidney_left", "kidney_right"), ("lung_left", "lung_right"))).mirroring(names)
     assert sided_labels(["Niere_li", "Niere_re", "rein_g", "rein_d", "kidney_sin", "kidney_dex"]) != []
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        ("kidney_left", "kidney_right"), ("left_rib_4", "right_rib_4"), ("L_lung", "R_lung"), ("lkidney", "rkidney"),
+        ("leftkidney", "rightkidney"), ("Niere links", "Niere rechts"), ("LV", "RV"),
+    ],
+)  # fmt: skip
+def test_labels_that_differ_in_their_side_only_are_pairs(pair: tuple[str, str]) -> None:
+    assert mirror_pairs(["liver", *pair[::-1]]) == [pair]
+    AugmentSpec(mirror_pairs=(pair,)).mirroring(pair)
+
+
+def test_labels_without_one_counterpart_are_no_pairs() -> None:
+    assert mirror_pairs(["left_rib_4", "right_rib_5", "kidney_left", "spleen"]) == []
+    assert mirror_pairs(["lung_left", "left_lung", "lung_right"]) == [], "either could be its counterpart"

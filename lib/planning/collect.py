@@ -1,0 +1,153 @@
+"""Find images, labels and names in a folder: nnU-Net, Medical Segmentation Decathlon, BIDS, or loose files."""
+
+import csv
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lib.data.cases import Case, find_cases, patient_from_name
+from lib.data.formats import SUFFIXES, stem
+
+DATASET, CHANNEL = "dataset.json", "_0000"
+_LABEL_WORDS = ("dseg", "mask")
+"""Suffixes of BIDS for files of labels."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """What a folder holds.
+
+    Args:
+        layout: Name of the layout, for messages.
+        cases: Images with their labels, sorted by name.
+        labels: Value of each label by name; empty if no file names them.
+        modality: What the folder says the images are, such as "MRI"; empty if it says nothing.
+        notes: What was left out, and why.
+    """
+
+    layout: str
+    cases: tuple[Case, ...]
+    labels: Mapping[str, int]
+    modality: str = ""
+    notes: tuple[str, ...] = ()
+
+
+def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> Collection:
+    """Return the images of a folder, with their labels.
+
+    Args:
+        studies: Folder of images, of an nnU-Net or Decathlon data set (with dataset.json), or of a BIDS data set.
+        labelled: Folder of label files, which have the names of their images. None takes the labels of the data set.
+        pattern: Regular expression that finds the patient in a name; see `lib.data.cases.patient_from_name`.
+    Raises:
+        ValueError: If there is no image, or the data set has several channels a case.
+    """
+    for folder in filter(None, (studies, labelled)):
+        if not folder.is_dir():
+            raise ValueError(f"there is no folder '{folder}'")
+    if (studies / DATASET).is_file():
+        found = _read_dataset(studies)
+    elif list(studies.glob("sub-*")) and (found := _read_bids(studies)).cases:
+        pass
+    else:
+        found = Collection("folder", tuple(find_cases(studies, pattern=pattern)), {})
+        if (studies.parent / DATASET).is_file():  # the folder imagesTr of a data set
+            known = _facts(json.loads((studies.parent / DATASET).read_text(encoding="utf-8")))
+            found = replace(found, labels=known[0], modality=known[1])
+    if labelled is not None:
+        found = _with_labels(found, labelled, pattern)
+    if not found.cases:
+        raise ValueError(f"'{studies}' has no image: give a folder of image files ({', '.join(SUFFIXES)}) or of series")
+    return found
+
+
+def _with_labels(found: Collection, folder: Path, pattern: str) -> Collection:
+    """Return the cases with the labels of another folder; a label without an image is named."""
+    labels = {_plain(case.id): case.image for case in find_cases(folder, pattern=pattern)}
+    cases = tuple(replace(case, label=labels.pop(_plain(case.id), None)) for case in found.cases)
+    notes = [f"{len(labels)} labels have no image, for example '{next(iter(labels))}'."] if labels else []
+    if not any(case.label for case in cases):
+        raise ValueError(f"no label in '{folder}' has the name of an image: rename label files like their images")
+    return replace(found, cases=cases, notes=(*found.notes, *notes))
+
+
+def _plain(name: str) -> str:
+    """Return the name of a case without what data sets add to the names of images."""
+    return name.removesuffix(CHANNEL)
+
+
+def _read_dataset(folder: Path) -> Collection:
+    """Read a data set of nnU-Net or of the Medical Segmentation Decathlon."""
+    try:
+        facts = json.loads((folder / DATASET).read_text(encoding="utf-8"))
+        labels, modality, channels = _facts(facts)
+    except (ValueError, TypeError, AttributeError, KeyError) as error:
+        raise ValueError(f"'{folder / DATASET}' cannot be read: {error}") from error
+    if channels > 1:
+        raise ValueError(f"'{folder.name}' has {channels} channels a case; an app takes one image a case")
+    if isinstance(facts.get("training"), list):  # Decathlon
+        pairs = [(folder / pair["image"], folder / pair["label"]) for pair in facts["training"]]
+        return Collection("Decathlon", tuple(_case(*pair) for pair in pairs if pair[0].is_file()), labels, modality)
+    ending = facts.get("file_ending", ".nii.gz")
+    images = sorted((folder / "imagesTr").glob(f"*{CHANNEL}{ending}"))
+    pairs = [(path, folder / "labelsTr" / f"{_plain(stem(path))}{ending}") for path in images]
+    return Collection("nnU-Net", tuple(_case(*pair) for pair in pairs), labels, modality)
+
+
+def _case(image: Path, label: Path) -> Case:
+    name = _plain(stem(image))
+    return Case(name, image, label if label.is_file() else None, patient_from_name(name))
+
+
+def _facts(facts: Mapping[str, Any]) -> tuple[dict[str, int], str, int]:
+    """Return the value of each label, what the first channel is, and the number of channels."""
+    channels = facts.get("channel_names") or facts.get("modality") or {"0": ""}
+    labels: dict[str, int] = {}
+    for key, other in (facts.get("labels") or {}).items():
+        name, value = (other, key) if str(key).isdigit() else (key, other)
+        if isinstance(value, list):
+            raise ValueError(f"the label '{name}' is a region of several values; an app takes one value a label")
+        if int(value) != 0 and str(name) != "ignore":
+            labels[str(name)] = int(value)
+    return labels, str(next(iter(channels.values()))), len(channels)
+
+
+def _read_bids(folder: Path) -> Collection:
+    """Read a BIDS data set: the most frequent kind of image under ``sub-*``, and segmentations of the derivatives."""
+    files = [path for path in sorted(folder.rglob("sub-*")) if path.is_file() and path.name.endswith(SUFFIXES)]
+    images = [path for path in files if "derivatives" not in path.relative_to(folder).parts]
+    kinds = Counter(_kind(path) for path in images if _kind(path) not in _LABEL_WORDS)
+    if not kinds:
+        return Collection("BIDS", (), {})
+    kind, _ = kinds.most_common(1)[0]
+    labels = {_place(path): path for path in files if _kind(path) in _LABEL_WORDS}
+    cases = [
+        Case(stem(path), path, labels.get(_place(path)), stem(path).split("_")[0])
+        for path in images
+        if _kind(path) == kind
+    ]
+    notes = [f"{count} images of the kind '{other}' are left out." for other, count in kinds.items() if other != kind]
+    return Collection("BIDS", tuple(cases), _bids_names(folder), kind, tuple(notes))
+
+
+def _kind(path: Path) -> str:
+    """Return the last part of a BIDS name, such as ``T1w``."""
+    return stem(path).rsplit("_", 1)[-1]
+
+
+def _place(path: Path) -> tuple[str, ...]:
+    """Return subject, session and run of a BIDS name."""
+    return tuple(part for part in stem(path).split("_") if re.match(r"(sub|ses|run|acq)-", part))
+
+
+def _bids_names(folder: Path) -> dict[str, int]:
+    tables: Sequence[Path] = sorted(folder.rglob("*dseg.tsv"))
+    if not tables:
+        return {}
+    with tables[0].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t"))
+    return {row["name"]: int(row["index"]) for row in rows if row.get("name") and int(row.get("index") or 0)}

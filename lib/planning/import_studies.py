@@ -1,0 +1,111 @@
+"""Copy studies and labels into an app's folder, where `serve`, `train` and `evaluate` find them."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from os import link
+from pathlib import Path
+
+from lib.data.cases import Case
+from lib.data.findings import InputRejected
+from lib.data.formats import SUFFIXES, read_header
+from lib.data.listing import split_suffix
+from lib.data.volumes.save import write_volume
+from lib.planning.label_values import describe, read_values
+from lib.records.labels import FOUND, LabelVersions, Origin
+from lib.records.ledger import Ledger
+
+STUDIES, FINAL = "studies", "final"
+"""Folder of the studies in an app's folder, and tag of the labels that train."""
+
+
+@dataclass
+class Imported:
+    """What was imported.
+
+    Attributes:
+        studies: Number of images.
+        labels: Number of labels.
+        refused: Code and reason by the name of each case whose image or label is not used.
+    """
+
+    studies: int = 0
+    labels: int = 0
+    refused: dict[str, str] = field(default_factory=dict)
+
+
+def import_studies(
+    app_dir: Path,
+    cases: tuple[Case, ...],
+    sources: Mapping[str, int],
+    author: str,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Imported:
+    """Link or copy images into ``<app>/studies``, and write their labels with the app's values into ``labels/final``.
+
+    A file is linked if both folders are on one disk, and copied otherwise. A label passes the checks of a submitted
+    label and is recorded in the ledger with its author.
+
+    Args:
+        app_dir: Folder of the app.
+        cases: Images with their labels.
+        sources: Value of each label in the label files; see `lib.planning.label_values.find_labels`.
+        author: Author of the labels, such as ``import:DIR``.
+        progress: Called with the number of cases done and their total.
+    Raises:
+        ValueError: If a study with the name of a case is there already.
+        OSError: If the disk is full.
+    """
+    studies, labels = app_dir / STUDIES, LabelVersions(app_dir, Ledger.of(app_dir))
+    (studies / "labels" / FINAL).mkdir(parents=True, exist_ok=True)
+    done = Imported()
+    for count, case in enumerate(cases, start=1):
+        try:
+            image = _place(case, studies)
+            done.studies += 1
+            if case.label is not None:
+                _import_label(case, case.label, image, sources, labels, author)
+                done.labels += 1
+        except InputRejected as rejected:
+            done.refused[case.id] = describe(rejected)
+        progress(count, len(cases))
+    return done
+
+
+def _place(case: Case, studies: Path) -> Path:
+    suffix = "" if case.image.is_dir() else split_suffix(case.image.name, SUFFIXES)[1]
+    target = studies / f"{case.id}{suffix}"
+    if target.exists():
+        raise ValueError(f"there is a study '{target.name}' in {studies} already: give an empty folder for the app")
+    if case.image.is_dir():
+        target.mkdir()
+        for file in sorted(case.image.iterdir()):
+            if file.is_file() and not file.name.startswith("."):
+                _link(file, target / file.name)
+    else:
+        _link(case.image, target)
+    return target
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        link(source.resolve(), target)
+    except OSError:  # another disk, or a file system without links
+        shutil.copy2(source, target)
+
+
+def _import_label(
+    case: Case, file: Path, image: Path, sources: Mapping[str, int], labels: LabelVersions, author: str
+) -> None:
+    """Write the label of a case with the app's values, and record it.
+
+    Raises:
+        InputRejected: If the label cannot be used.
+    """
+    header = read_header(image)
+    label = read_values(file, header.spatial_shape, header.affine, sources)
+    # NIfTI cannot hold the geometry of a tilted series in a form that ITK reads.
+    suffix = ".nii.gz" if header.origins is None else ".nrrd"
+    path = image.parent / "labels" / FINAL / f"{case.id}{suffix}"
+    write_volume(label, header.affine, path)
+    labels.record(case.id, image, FINAL, labels.save_copy(case.id, path), Origin(source=FOUND, who=author))

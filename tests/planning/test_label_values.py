@@ -1,0 +1,70 @@
+"""Names and values of labels come from the data set, the headers, the user, or the files."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from lib.data.cases import Case
+from lib.data.findings import InputRejected
+from lib.planning.collect import Collection, collect
+from lib.planning.label_values import find_labels, read_values
+from tests.planning.conftest import SHAPE, make_case, write
+
+AFFINE = np.diag([1, 1, 1.2, 1])
+
+
+def test_values_of_the_files_get_names_of_the_user_or_their_numbers(folders: tuple[Path, Path]) -> None:
+    found = collect(*folders)
+    assert find_labels(found) == {"label_1": 1, "label_2": 2}
+    assert find_labels(found, ["ball", "tube"]) == {"ball": 1, "tube": 2}
+
+
+def test_names_of_a_data_set_are_kept_and_may_be_chosen(folders: tuple[Path, Path]) -> None:
+    found = Collection("nnU-Net", collect(*folders).cases, {"tube": 2, "Ball": 1})
+    assert find_labels(found) == {"Ball": 1, "tube": 2}
+    assert find_labels(found, ["tube"]) == {"tube": 2}
+    with pytest.raises(ValueError, match="no label is called liver: the data set has tube, Ball"):
+        find_labels(found, ["liver"])
+
+
+def test_names_in_headers_are_read(tmp_path: Path) -> None:
+    image, label = make_case(0)
+    stored = sitk.GetImageFromArray(label.T)
+    stored.SetSpacing((1, 1, 1.2))
+    stored.SetDirection((-1, 0, 0, 0, -1, 0, 0, 0, 1))
+    for number, (name, value) in enumerate({"ball": 1, "tube": 2}.items()):
+        for key, text in {"Name": name, "LabelValue": value, "Layer": 0, "ID": f"s{number}"}.items():
+            stored.SetMetaData(f"Segment{number}_{key}", str(text))
+    sitk.WriteImage(stored, str(tmp_path / "p0.seg.nrrd"))
+    case = Case("p0", write(tmp_path / "p0.nii.gz", image), tmp_path / "p0.seg.nrrd", "p0")
+    sources = find_labels(Collection("folder", (case,), {}))
+    assert sources == {"ball": 1, "tube": 2}
+    np.testing.assert_array_equal(read_values(tmp_path / "p0.seg.nrrd", SHAPE, AFFINE, sources), label)
+
+
+def test_without_labels_names_are_needed(folders: tuple[Path, Path]) -> None:
+    found = collect(folders[0])
+    with pytest.raises(ValueError, match="--labels A,B"):
+        find_labels(found)
+    assert find_labels(found, ["ball"]) == {"ball": 1}
+
+
+def test_a_mask_of_0_and_255_is_a_label(tmp_path: Path) -> None:
+    image, label = make_case(0)
+    mask = write(tmp_path / "mask.nii.gz", ((label == 1) * 255).astype(np.uint8))
+    case = Case("p0", write(tmp_path / "p0.nii.gz", image), mask, "p0")
+    sources = find_labels(Collection("folder", (case,), {}))
+    assert sources == {"label_1": 1}
+    np.testing.assert_array_equal(read_values(mask, SHAPE, AFFINE, sources), label == 1)
+    ignored = write(tmp_path / "ignored.nii.gz", np.where(label == 1, 1, 255).astype(np.uint8))
+    assert set(np.unique(read_values(ignored, SHAPE, AFFINE, sources))) == {1, 255}, "255 beside 1 is ignored"
+
+
+def test_values_become_those_of_the_app(tmp_path: Path) -> None:
+    _, label = make_case(0)
+    file = write(tmp_path / "a.nii.gz", np.choose(label, [0, 7, 3]).astype(np.uint8))
+    np.testing.assert_array_equal(read_values(file, SHAPE, AFFINE, {"tube": 3, "ball": 7}), np.choose(label, [0, 2, 1]))
+    with pytest.raises(InputRejected, match="LABEL_VALUES"):
+        read_values(file, SHAPE, AFFINE, {"tube": 3})

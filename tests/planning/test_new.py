@@ -1,0 +1,79 @@
+"""`new` makes an app that trains, evaluates and proposes; where it cannot, nothing is left behind."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from lib.__main__ import cli
+from lib.planning import new as module
+from lib.planning.new import new_app
+from lib.tasks.spec import load_app
+from tests.planning.conftest import make_case, write
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Do not measure this machine: plans must not differ between runs of a test."""
+    monkeypatch.setattr(module, "step_timer", lambda classes: lambda name, roi, batch, channels: 0.05)
+
+
+def test_an_app_from_labelled_images_trains_and_is_evaluated(
+    tmp_path: Path, folders: tuple[Path, Path], quick: None
+) -> None:
+    app = tmp_path / "app"
+    command = ["new", str(app), "--studies", str(folders[0]), "--labelled", str(folders[1]), "--labels", "ball,tube"]
+    made = CliRunner().invoke(cli, [*command, "--minutes", "1", "--json"])
+    assert made.exit_code == 0, made.output
+    answer = json.loads(made.stdout)
+    assert (answer["studies"], answer["labels"], answer["refused"]) == (6, 5, {})
+    assert load_app(app).task("segment").image.modality == "MR"
+    options = ["--set", "max_epochs=2", "--set", "patches_per_epoch=2", "--set", "max_minutes=0"]
+    trained = CliRunner().invoke(cli, ["train", str(app), "--task", "segment", "--json", *options])
+    assert trained.exit_code == 0, trained.output
+    assert json.loads(trained.stdout)["held_out_cases"] >= 1
+    version = json.loads(trained.stdout)["version"]
+    promoted = CliRunner().invoke(cli, ["models", "promote", str(app), version, "--task", "segment"])
+    assert promoted.exit_code == 0, promoted.output
+    judged = CliRunner().invoke(cli, ["evaluate", str(app), "--task", "segment", "--json"])
+    assert judged.exit_code == 0, judged.output
+    assert len(json.loads(judged.stdout)["cases"]) == json.loads(trained.stdout)["held_out_cases"]
+
+
+def test_an_app_without_labels_offers_clicks(tmp_path: Path, folders: tuple[Path, Path], quick: None) -> None:
+    answer = new_app(tmp_path / "app", folders[0], labels=["ball"])
+    app = load_app(tmp_path / "app")
+    assert answer["labels"] == 0 and [task.kind for task in app.tasks] == ["segmentation", "click"]
+    assert app.policy.retrain_after > 0
+
+
+def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path, folders: tuple[Path, Path]) -> None:
+    with pytest.raises(ValueError, match="not empty"):
+        new_app(folders[0], folders[0])
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_nothing_is_left_behind_if_the_import_fails(
+    tmp_path: Path, folders: tuple[Path, Path], quick: None, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(module, "import_studies", fail)
+    if there:
+        (tmp_path / "app").mkdir()
+    with pytest.raises(OSError, match="no space"):
+        new_app(tmp_path / "app", *folders[:1], labelled=folders[1])
+    assert (tmp_path / "app").exists() == there and not list((tmp_path / "app").glob("*"))
+
+
+def test_mistakes_are_named_in_one_line(tmp_path: Path) -> None:
+    write(tmp_path / "images" / "a.nii.gz", make_case(0)[0])
+    for arguments, message in (
+        (["--studies", str(tmp_path / "images")], "--labels A,B"),
+        (["--studies", str(tmp_path / "absent"), "--labels", "a"], "there is no folder"),
+        (["--studies", str(tmp_path / "images"), "--labels", "a", "--minutes", "0"], "minutes must be above 0"),
+    ):
+        done = CliRunner().invoke(cli, ["new", str(tmp_path / "app"), *arguments])
+        assert done.exit_code == 1 and message in done.output and not (tmp_path / "app").exists()
