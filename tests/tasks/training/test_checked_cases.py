@@ -12,8 +12,9 @@ from lib.data.cases import find_cases
 from lib.data.pipeline import load_label
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
+from lib.records.split import HELD_OUT, FrozenSplit
 from lib.tasks.spec import load_app
-from lib.tasks.training.checked_cases import check_cases
+from lib.tasks.training.checked_cases import check_cases, held_out_cases
 from tests.tasks.conftest import tiny_ct
 
 AFFINE = np.diag([2.0, 2.0, 2.0, 1.0])
@@ -43,3 +44,15 @@ def test_cases_have_checked_copies_or_no_label(
             assert np.array_equal(load_label(label, (36, 32, 20), AFFINE), tiny_ct(seed)[1])
     assert (final / "ct_3.nii.gz").read_bytes() == before, "a training changes no file of the folder"
     assert [row.subject for row in Ledger.of(app_dir).rows("label")] == ["ct_1", "ct_3"]
+
+
+def test_held_out_cases_are_those_of_the_recorded_split(
+    app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path]
+) -> None:
+    studies, final = tmp_path / "studies", tmp_path / "studies" / "labels" / "final"
+    for seed in range(7):
+        write_ct(seed, folder=studies, label_folder=final if seed < 6 else None)
+    with pytest.raises(ValueError, match="no patient is held out yet"):
+        held_out_cases(app_dir, studies)
+    split = FrozenSplit(Ledger.of(app_dir)).assign([case for case in find_cases(studies) if case.label])
+    assert [case.id for case in held_out_cases(app_dir, studies)] == sorted(case.id for case in split[HELD_OUT])
