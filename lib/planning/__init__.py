@@ -1,1 +1,1 @@
-"""Plan an app for somebody's own images: look at images and labels, choose, and write the app's folder."""
+"""Plan an app for a user's own images: look at images and labels, choose, and write the app's folder."""

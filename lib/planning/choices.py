@@ -64,17 +64,17 @@ StepTimer = Callable[[str, Sequence[int], int, int], float]
 """Returns the seconds of one training step: name of the network, patch, batch, input channels."""
 
 
-def choose(found: Fingerprint, labels: Sequence[str], *, minutes: float, said: str, time_step: StepTimer) -> Plan:
+def choose(found: Fingerprint, labels: Sequence[str], *, minutes: float, stated: str, time_step: StepTimer) -> Plan:
     """Return the plan for images with a fingerprint.
 
     Args:
         found: The fingerprint.
         labels: Names of the labels.
         minutes: Minutes that a training may take on this machine.
-        said: What the data set says its images are, such as "MRI"; empty if nothing.
+        stated: What the data set says its images are, such as "MRI"; empty if nothing.
         time_step: Measures a training step on this machine.
     """
-    choices: dict[str, Choice] = {"modality": _modality(found, said)}
+    choices: dict[str, Choice] = {"modality": _modality(found, stated)}
     modality = choices["modality"].value
     choices["intensity"], choices["window"] = _intensity(found, modality)
     choices["spacing_mm"] = _spacing(found)
@@ -93,14 +93,14 @@ def choose(found: Fingerprint, labels: Sequence[str], *, minutes: float, said: s
     return Plan(tuple(labels), choices, tuple(_notes(found, modality)))
 
 
-def _modality(found: Fingerprint, said: str) -> Choice:
+def _modality(found: Fingerprint, stated: str) -> Choice:
     for name, accepted in MODALITIES.items():
         if found.dicom and accepted and set(found.dicom) <= set(accepted):
             return Choice(name, f"the DICOM modality is {', '.join(found.dicom)}")
-    words = said.lower().replace("-", " ").replace("_", " ").split()
+    words = stated.lower().replace("-", " ").replace("_", " ").split()
     for name, known in _MODALITY_WORDS.items():
         if any(word in known for word in words):
-            return Choice(name, f"the data set says '{said}'")
+            return Choice(name, f"the data set says '{stated}'")
     if found.channels == 3:
         return Choice(RGB, "the images have three channels")
     if found.looks_like_ct:

@@ -1,4 +1,4 @@
-"""Make an app from somebody's own studies: look, choose, write, import."""
+"""Make an app from a user's own studies: look, choose, write, import."""
 
 import shutil
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def new_app(
     sources = find_labels(found, labels)
     names = tuple(sources)
     facts = measure(found.cases, sources, progress(f"reading {studies.name}"))
-    plan = choose(facts, names, minutes=minutes, said=found.modality, time_step=step_timer(len(names) + 1))
+    plan = choose(facts, names, minutes=minutes, stated=found.modality, time_step=step_timer(len(names) + 1))
     had_folder = app_dir.exists()
     try:
         write_app(app_dir, plan, facts, str(studies))

@@ -1,4 +1,4 @@
-"""The command that makes an app from somebody's own studies."""
+"""The command that makes an app from a user's own studies."""
 
 from pathlib import Path
 from typing import Annotated

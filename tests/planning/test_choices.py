@@ -16,11 +16,11 @@ PHOTO = replace(MR, shape=(999, 960, 1), spacing_mm=(1.0, 1.0, 1.0), channels=3)
 
 
 def plan(
-    found: Fingerprint, said: str = "", labels: tuple[str, ...] = ("ball", "tube"), us_per_voxel: float = 1.0
+    found: Fingerprint, stated: str = "", labels: tuple[str, ...] = ("ball", "tube"), us_per_voxel: float = 1.0
 ) -> Plan:
     """Plan 30 minutes on a machine that needs some microseconds per voxel of a step."""
     time_step = lambda name, roi, batch, channels: math.prod(roi) * batch * us_per_voxel * 1e-6  # noqa: E731
-    return choose(found, labels, minutes=30, said=said, time_step=time_step)
+    return choose(found, labels, minutes=30, stated=stated, time_step=time_step)
 
 
 def test_every_choice_has_a_reason() -> None:
@@ -30,7 +30,7 @@ def test_every_choice_has_a_reason() -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "said", "modality", "intensity"),
+    ("found", "stated", "modality", "intensity"),
     [
         (MR, "", "MR", "zscore"),
         (CT, "", "CT", "window"),
@@ -44,8 +44,8 @@ def test_every_choice_has_a_reason() -> None:
         (PHOTO, "", "RGB", "unit"),
     ],
 )
-def test_modality_and_intensity(found: Fingerprint, said: str, modality: str, intensity: str) -> None:
-    chosen = plan(found, said)
+def test_modality_and_intensity(found: Fingerprint, stated: str, modality: str, intensity: str) -> None:
+    chosen = plan(found, stated)
     assert (chosen["modality"], chosen["intensity"]) == (modality, intensity)
 
 

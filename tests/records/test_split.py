@@ -144,7 +144,7 @@ def test_fifty_rounds_of_labelling_never_leak_a_held_out_patient(ledger: Ledger,
     assert len(held) > 5 and len(trained) > 20
 
 
-def test_the_parts_of_known_patients_are_told_without_an_assignment(ledger: Ledger, studies: Studies) -> None:
+def test_the_parts_of_known_patients_are_known_without_an_assignment(ledger: Ledger, studies: Studies) -> None:
     cases, split = studies.cases(9), FrozenSplit(ledger)
     assert split.parts(cases) == {} and ledger.rows("split") == []
     assigned = part_of(split.assign(cases[:6]))
