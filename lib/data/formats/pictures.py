@@ -31,8 +31,7 @@ _COLOURS = {(1, 1), (2, 3), (2, 4)}
 """Pairs of photometric interpretation and samples per pixel of TIFF files that ITK reads with their stored values."""
 _STORED = {(1, 8), (1, 16), (2, 8), (2, 16), (3, 32)}
 """The same for pairs of sample format (1 unsigned, 2 signed, 3 float) and bits per sample."""
-_ONE_PAGE = "Save one page, or a region at one magnification, as PNG; a stack of slices as NRRD with its spacing."
-_AGAIN = "Save the picture again as PNG, grey or RGB, of 8 or 16 bits."
+_AGAIN = "Save the picture (of several pages one; of a whole slide a region) as PNG, grey or RGB, without transparency."
 
 
 def is_picture(path: Path) -> bool:
@@ -58,6 +57,8 @@ def check_picture(path: Path) -> int | str | None:
             # For a PNG without EXIF, the method of its own class would load the pixels.
             orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
             fault = _tiff_fault(getattr(image, "tag_v2", {}))
+            if image.mode == "LA" or (image.mode in ("1", "L", "I;16") and "transparency" in image.info):
+                fault = "WRONG_DIMENSION", "has transparency"
             if kind == "JPEG" and image.mode not in ("L", "RGB"):
                 fault = "NOT_AN_IMAGE", f"has the colours {image.mode}"
     except Image.DecompressionBombError as error:
@@ -72,7 +73,7 @@ def check_picture(path: Path) -> int | str | None:
     if significant := _significant_bits(chunks):
         fault = "NOT_AN_IMAGE", f"has an sBIT chunk ({significant}), by which some programs divide the values"
     if fault:
-        raise reject(fault[0], f"'{path.name}' {fault[1]}.", _ONE_PAGE if fault[0] == "WRONG_DIMENSION" else _AGAIN)
+        raise reject(fault[0], f"'{path.name}' {fault[1]}.", _AGAIN)
     return _png_details(chunks)
 
 

@@ -124,7 +124,7 @@ def test_values_that_itk_would_divide_are_refused(tmp_path: Path) -> None:
         ("L", {"tiffinfo": {262: 0}}, "NOT_AN_IMAGE"),  # 0 is white
         ("P", {}, "NOT_AN_IMAGE"),
         ("1", {}, "NOT_AN_IMAGE"),
-        ("LA", {}, "NOT_AN_IMAGE"),
+        ("LA", {}, "WRONG_DIMENSION"),
         ("CMYK", {}, "NOT_AN_IMAGE"),
         ("YCbCr", {}, "NOT_AN_IMAGE"),
     ],
@@ -140,6 +140,12 @@ def test_kinds_of_tiff_that_itk_reads_wrongly_are_refused(
 def test_a_jpeg_for_prints_is_refused(tmp_path: Path) -> None:
     Image.fromarray(COLOUR).convert("CMYK").save(tmp_path / "a.jpg")
     assert code(tmp_path / "a.jpg") == "NOT_AN_IMAGE"
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_transparency_of_a_grey_picture_is_refused(tmp_path: Path, mode: str) -> None:
+    Image.fromarray(GREY).convert(mode).save(tmp_path / "a.png", **({"transparency": 3} if mode == "L" else {}))
+    assert code(tmp_path / "a.png") == "WRONG_DIMENSION"
 
 
 def test_a_picture_beyond_the_limit_of_its_reader_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
