@@ -14,3 +14,6 @@ MODALITIES: dict[str, tuple[str, ...]] = {
 }
 """DICOM modalities by the value of the key ``modality``. XR is any projection of X-rays, RGB any colour photograph
 (fundus, endoscope, skin, microscope); "any" takes all of them."""
+
+PICTURE_MODALITIES = (US, XR, RGB, ANY)
+"""Values of ``modality`` whose images may be pictures (PNG, JPEG, TIFF), which have no geometry."""

@@ -205,7 +205,7 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     if len(volume.others) + 1 != spec.channels:
         raise reject(*wrong_channels(len(volume.others) + 1, spec.channels))
     shape, affine = volume.voxels.shape, volume.affine
-    marks = None if label is None else load_label(label, shape, affine)
+    marks = None if label is None else load_label(label, shape, affine, in_pixels=volume.in_pixels)
     straight = None if volume.origins is None else StraightGrid(shape, affine, volume.origins)
     voxels = volume.voxels if straight is None else straight.image(volume.voxels)
     marks = marks if straight is None or marks is None else straight.label(marks)
@@ -231,18 +231,21 @@ def find_scales(volume: Volume, spec: ImageSpec) -> tuple[Scale, ...]:
     )
 
 
-def load_label(path: str | Path, shape: tuple[int, ...], affine: NDArray[Any]) -> NDArray[np.uint8]:
+def load_label(
+    path: str | Path, shape: tuple[int, ...], affine: NDArray[Any], *, in_pixels: bool = False
+) -> NDArray[np.uint8]:
     """Return the voxels of a label file on the grid of an image, in the shape of the image.
 
     Args:
         path: The label file.
         shape: Shape of the image, ``(X, Y)`` or ``(X, Y, Z)``.
         affine: Affine of the image, ``(4, 4)``, voxel index to RAS+ mm.
+        in_pixels: Whether the image is a picture, which has no geometry; see `Header.in_pixels`.
     Raises:
         InputRejected: If the file cannot be opened, is not on the grid of the image, names its segments, or holds other
             values than labels; see `lib.data.labels.label_file.read_label`.
     """
-    return read_label(path, shape, affine).voxels
+    return read_label(path, shape, affine, in_pixels=in_pixels).voxels
 
 
 def write_label(array: NDArray[Any], where: Reading | ArrayLike, path: str | Path, dtype: DTypeLike = np.uint8) -> Path:
@@ -251,10 +254,10 @@ def write_label(array: NDArray[Any], where: Reading | ArrayLike, path: str | Pat
     Args:
         array: Label ``(X, Y)`` or ``(X, Y, Z)``, as `Reading.to_source` returns it.
         where: The reading, or the affine ``(4, 4)`` of the source grid.
-        path: Output file: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+        path: Output file; see `lib.data.volumes.save.write_volume`.
         dtype: Voxel type of the file.
     Raises:
-        ValueError: If the array does not have the shape of the source, or the suffix is unknown.
+        ValueError: If the array does not have the shape of the source, or the format cannot hold it.
     """
     if isinstance(where, Reading) and array.shape != where.source_shape:
         raise ValueError(f"the label has shape {array.shape}, its source has {where.source_shape}")

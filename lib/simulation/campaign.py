@@ -230,7 +230,7 @@ def _read(case: Case) -> tuple[Label, NDArray[np.float64]]:
     """Return the true label of a case and its affine."""
     assert case.label is not None, "cases of a rehearsal have labels"
     grid = read_header(case.image)
-    return load_label(case.label, grid.spatial_shape, grid.affine), grid.affine
+    return load_label(case.label, grid.spatial_shape, grid.affine, in_pixels=grid.in_pixels), grid.affine
 
 
 def _mean(values: Sequence[float]) -> float:

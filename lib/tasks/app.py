@@ -92,6 +92,12 @@ class TopoLabelApp(MONAILabelApp):
         """The kind of the first task; it determines the type of the images and of their labels."""
         return kind_of(self.spec.tasks[0])
 
+    @property
+    def image_patterns(self) -> tuple[str, ...]:
+        """File patterns of the images and labels in a folder of studies: those of all tasks."""
+        found = (pattern for task in self.spec.tasks for pattern in kind_of(task).image_patterns(task))
+        return tuple(dict.fromkeys(found))
+
     def check_image(self, path: str | Path) -> None:
         """Check that at least one task can read an image.
 
@@ -206,7 +212,7 @@ class TopoLabelApp(MONAILabelApp):
         return FolderStore(
             self.studies,
             series=self.kind.reads_series,
-            extensions=list(self.kind.image_patterns),
+            extensions=list(self.image_patterns),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,
         )

@@ -27,7 +27,6 @@ class TaskKind(Protocol):
     """Behaviour of one kind of task; `lib.tasks.spec.kinds.Declaration` says which keys it takes in app.toml.
 
     Attributes:
-        image_patterns: File patterns of the images in a folder of studies.
         reads_series: Whether a folder of one DICOM series is a study.
         answers_are_drafts: Whether annotators edit the inference result into the saved label. The difference between
             the two then measures the annotators' work.
@@ -36,12 +35,15 @@ class TaskKind(Protocol):
         example: A description of a first inference request, and the name of the file that it writes.
     """
 
-    image_patterns: tuple[str, ...]
     reads_series: bool
     answers_are_drafts: bool
     needs_no_clicks: bool
     serves_slicer: bool
     example: tuple[str, str]
+
+    def image_patterns(self, task: TaskSpec) -> tuple[str, ...]:
+        """Return the file patterns of the images, and of the labels, in a folder of studies of a task."""
+        ...
 
     def check_image(self, path: str | Path, task: TaskSpec) -> None:
         """Check that a task of this kind can read an image.

@@ -1,6 +1,7 @@
 """Open image files of all accepted formats as a `Volume`, in the voxel order of the file and RAS+ millimetres."""
 
 import os
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,16 +12,28 @@ from numpy.typing import NDArray
 from lib.data.findings import reject
 from lib.data.formats import dicom, itk_files, nifti
 from lib.data.formats.claims import DEFLATE_RATIO, PICTURE_RATIO, check_claim
+from lib.data.formats.pictures import INDICES, PALETTE, PICTURE_SUFFIXES, read_indices
 from lib.data.formats.volume import Header, Volume
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", ".png", ".jpg", ".jpeg")
+ITK_SUFFIXES = (".nrrd", ".nhdr", ".mha", ".mhd", *PICTURE_SUFFIXES)
 DICOM_SUFFIXES = (".dcm",)
 SUFFIXES = (*NIFTI_SUFFIXES, *ITK_SUFFIXES, *DICOM_SUFFIXES)
 _READERS = {"nifti": nifti, "itk": itk_files, "dicom": dicom}
 _PACKED_RATIO = {"nifti": DEFLATE_RATIO, "itk": PICTURE_RATIO, "dicom": PICTURE_RATIO}
 
-__all__ = ["SUFFIXES", "Header", "Volume", "format_of", "load", "load_layers", "read_header", "stem"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "SUFFIXES",
+    "Header",
+    "Volume",
+    "format_of",
+    "load",
+    "load_layers",
+    "read_header",
+    "read_label_header",
+    "stem",
+]
 
 
 def stem(path: Path) -> str:
@@ -61,7 +74,8 @@ def read_header(path: str | Path) -> Header:
     """Return shape, affine and format of an image without loading its voxels.
 
     Raises:
-        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, BAD_AFFINE, WRONG_DIMENSION, MANY_SERIES or MANY_PATIENTS.
+        InputRejected: UNREADABLE, NOT_AN_IMAGE, TRUNCATED, TOO_LARGE, BAD_AFFINE, AMBIGUOUS_AFFINE, WRONG_DIMENSION,
+            MANY_SERIES or MANY_PATIENTS.
     """
     path = Path(path)
     kind = format_of(path)
@@ -70,6 +84,18 @@ def read_header(path: str | Path) -> Header:
     except OSError as error:
         remedy = "Check permissions and the disk."
         raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", remedy) from error
+
+
+def read_label_header(path: str | Path) -> Header:
+    """Return the header of a label file: a PNG with a palette has one value per pixel, its index.
+
+    Raises:
+        InputRejected: As `read_header`.
+    """
+    header = read_header(path)
+    if not header.in_pixels or header.details != PALETTE:
+        return header
+    return replace(header, components=1, bytes_per_voxel=1, details=INDICES)
 
 
 def load(path: str | Path, header: Header | None = None) -> Volume:
@@ -100,14 +126,14 @@ def load_layers(path: str | Path, header: Header) -> tuple[NDArray[Any], ...]:
 
     Args:
         path: A file.
-        header: Its header.
+        header: Its header, from `read_label_header`.
     Returns:
         One array for each of the header's components, in the stored type: float32 would round 4.99999999 to 5.
     Raises:
         InputRejected: As `load`.
     """
     voxels = _read_voxels(Path(path), header)
-    if header.kind == "itk" and header.details:
+    if header.in_pixels and isinstance(header.details, int):
         voxels = voxels // header.details
     return tuple(voxels.reshape((header.components, *header.spatial_shape), order="F"))
 
@@ -115,7 +141,8 @@ def load_layers(path: str | Path, header: Header) -> tuple[NDArray[Any], ...]:
 def _read_voxels(path: Path, header: Header) -> NDArray[Any]:
     check_claim(header, _PACKED_RATIO[header.kind])
     try:
-        voxels = _READERS[header.kind].read_voxels(path, header)
+        as_indices = header.in_pixels and header.details == INDICES
+        voxels = read_indices(path) if as_indices else _READERS[header.kind].read_voxels(path, header)
     except OSError as error:
         remedy = "Check permissions and the disk."
         raise reject("UNREADABLE", f"'{path.name}': {error.strerror or error}.", remedy) from error

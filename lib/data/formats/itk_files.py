@@ -1,4 +1,4 @@
-"""Read NRRD, MetaImage, PNG and JPEG files with ITK, and convert LPS to RAS+."""
+"""Read NRRD, MetaImage, PNG, JPEG and TIFF files with ITK, and convert LPS to RAS+."""
 
 import re
 from collections.abc import Mapping
@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from lib.data.findings import reject
+from lib.data.formats.pictures import AFFINE, check_picture, is_picture
 from lib.data.formats.volume import NOTES, SLICE_ORIGINS, Header
 from lib.data.volumes.geometry import ras_from_itk
 
@@ -22,6 +23,8 @@ _IO = {
     ".png": "PNGImageIO",
     ".jpg": "JPEGImageIO",
     ".jpeg": "JPEGImageIO",
+    ".tif": "TIFFImageIO",
+    ".tiff": "TIFFImageIO",
 }
 """ITK reader by suffix. Without it, ITK would choose any reader that accepts the content."""
 _BEGINS = {
@@ -29,6 +32,7 @@ _BEGINS = {
     "MetaImageIO": b"",
     "PNGImageIO": b"\x89PNG\r\n\x1a\n",
     "JPEGImageIO": b"\xff\xd8\xff",
+    "TIFFImageIO": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
 }
 _META_DATA = re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _NRRD_DATA = re.compile(rb"^\s*data ?file\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
@@ -36,7 +40,6 @@ _NRRD_UNITS = re.compile(rb"^\s*space units\s*:\s*(.*?)\s*$", re.MULTILINE | re.
 _NRRD_DIRECTIONS = re.compile(rb"^\s*space directions\s*:", re.MULTILINE | re.IGNORECASE)
 _LPS = "left-posterior-superior"
 """The space to which ITK converts the anatomical spaces of NRRD; any other is left as it is."""
-_FEW_BITS = (1, 2, 4)
 _EXPORT = "Export the image again, as NIfTI or NRRD."
 
 
@@ -75,18 +78,18 @@ def _check_head(path: Path) -> bytes:
 
 
 def read_header(path: Path) -> Header:
-    """Return the header; see `lib.data.formats.read_header`.
-
-    The `details` of a PNG of 1, 2 or 4 bits are the factor by which ITK multiplies its grey values.
-    """
-    head = _check_head(path)
+    """Return the header; see `lib.data.formats.read_header`. Its `details` are those of `pictures.check_picture`."""
+    head, in_pixels = _check_head(path), is_picture(path)
+    details = check_picture(path) if in_pixels else None
     reader = _reader(path)
     try:
         reader.ReadImageInformation()
     except RuntimeError as error:
         reason = f"'{path.name}' is not a readable image ({_last_line(error)})."
         raise reject("NOT_AN_IMAGE", reason, _EXPORT) from error
-    affine = ras_from_itk(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    # ITK takes the resolution for prints (DPI) of a JPEG or TIFF for a spacing.
+    geometry = (reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
+    affine = AFFINE.copy() if in_pixels else ras_from_itk(*geometry)
     components = reader.GetNumberOfComponents()
     name = sitk.GetPixelIDValueAsString(reader.GetPixelIDValue())
     bits = re.search(r"(\d+)-bit", name)
@@ -96,12 +99,11 @@ def read_header(path: Path) -> Header:
     keys = [key for key in reader.GetMetaDataKeys() if key.isascii()]
     metadata = {key: reader.GetMetaData(key) for key in keys}
     origins, notes = _slice_origins(size, metadata), tuple(filter(None, [metadata.get(NOTES)]))
-    kind, details = _IO[path.suffix.lower()], None
-    if kind == "NrrdImageIO":
+    if _IO[path.suffix.lower()] == "NrrdImageIO":
         _check_space(path, head, metadata, size)
-    elif kind == "PNGImageIO":
-        details = _stretch(head)
-    return Header(path, "itk", size, components, stored, affine, None, details, origins, notes, metadata)
+    return Header(
+        path, "itk", size, components, stored, affine, None, details, origins, notes, metadata, in_pixels=in_pixels
+    )
 
 
 def _check_space(path: Path, head: bytes, metadata: Mapping[str, str], size: tuple[int, ...]) -> None:
@@ -117,12 +119,6 @@ def _check_space(path: Path, head: bytes, metadata: Mapping[str, str], size: tup
     if others := units - {"", "mm", "millimeter", "millimeters", "???"}:
         reason = f"'{path.name}' gives its positions in {', '.join(sorted(others))}, which programs read as mm."
         raise reject("AMBIGUOUS_AFFINE", reason, "Write space directions and space origin in millimetres.")
-
-
-def _stretch(head: bytes) -> int | None:
-    """Return the factor by which ITK multiplies the grey values of a PNG; None if it leaves the values as they are."""
-    bits, colour_type = head[24], head[25]  # fields of the IHDR chunk, which is the first
-    return 255 // (2**bits - 1) if colour_type == 0 and bits in _FEW_BITS else None
 
 
 def _slice_origins(size: tuple[int, ...], metadata: Mapping[str, str]) -> NDArray[np.float64] | None:

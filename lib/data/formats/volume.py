@@ -31,6 +31,7 @@ class Header:
             unevenly spaced; `affine` then places the first and the last slice exactly. None for a regular grid.
         notes: Facts about the image that its users should know, such as a tilted gantry.
         metadata: Texts of the header by their keys, such as the names of the segments in a NRRD file.
+        in_pixels: Whether the file is a picture (PNG, JPEG, TIFF), which has no geometry: its affine counts pixels.
     """
 
     path: Path
@@ -44,6 +45,7 @@ class Header:
     origins: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    in_pixels: bool = False
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
@@ -96,3 +98,8 @@ class Volume:
     def notes(self) -> tuple[str, ...]:
         """Facts about the image that its users should know."""
         return self.header.notes if self.header else ()
+
+    @property
+    def in_pixels(self) -> bool:
+        """Whether the image is a picture, which has no geometry; see `Header`."""
+        return self.header is not None and self.header.in_pixels

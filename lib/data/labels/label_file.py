@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.findings import reject
-from lib.data.formats import Header, load_layers, read_header
+from lib.data.formats import Header, load_layers, read_label_header
 from lib.data.labels.names import (
     NamedValue,
     check_label_info,
@@ -20,7 +20,7 @@ from lib.data.labels.names import (
     parse_label_info,
     refuse_overlap,
 )
-from lib.data.labels.placing import place
+from lib.data.labels.placing import place, place_in_picture
 from lib.data.labels.slicer_segments import Segment, find_segments
 from lib.data.labels.values import IGNORE, check_values, count_values, first_voxel, whole_numbers
 from lib.data.validate import MAX_VOLUME_GIB
@@ -32,7 +32,8 @@ class LabelFile:
 
     Args:
         voxels: Label values, uint8, in the shape of the image.
-        is_plain: Whether the file itself holds these values in this order, and names no segments.
+        is_plain: Whether the file itself holds these values in this order and shape, as any program reads them, and
+            names no segments.
     """
 
     voxels: NDArray[np.uint8]
@@ -45,8 +46,12 @@ def read_label(
     affine: NDArray[Any],
     values: Mapping[str, int] | None = None,
     label_info: Any = None,
+    *,
+    in_pixels: bool = False,
 ) -> LabelFile:
     """Return a label on the grid of an image. A change of axis order or direction is exact; nothing is resampled.
+
+    A PNG with a palette holds the indices as values, and a PNG of few bits its stored values.
 
     Args:
         path: The label file.
@@ -55,19 +60,24 @@ def read_label(
         values: The app's value of each label. None accepts every value from 0 to `IGNORE`, and refuses a file that
             names its segments.
         label_info: Names of the values in the file that a client sent; see `names.parse_label_info`.
+        in_pixels: Whether the image is a picture (`Header.in_pixels`): the size of the label decides, and no spacing.
     Raises:
         InputRejected: If the file cannot be opened (the codes of `lib.data.formats.load`), WRONG_DIMENSION, LABEL_GRID,
             LABEL_VALUES, LABEL_NAMES, or LABEL_OVERLAP if segments of several layers share voxels.
     """
     path = Path(path)
-    header = read_header(path)
+    header = read_label_header(path)
     segments, named = find_segments(header.metadata), parse_label_info(label_info)
     _check_layers(header, segments)
     if segments and values is None:
         reason = f"The label '{path.name}' names its segments ({_names(segments)}), and the labels are not known here."
         raise reject("LABEL_NAMES", reason, "Export it as a label map without names, with the values of the app.")
     # Voxels are loaded only if the header's grid fits, so a header that announces a huge array costs nothing.
-    placement = place(path.name, header.spatial_shape, header.affine, shape, affine, may_be_part=bool(segments))
+    grid = header.spatial_shape, header.affine
+    if in_pixels and not (segments and (*grid[0], 1)[:3] != (*shape, 1)[:3]):
+        placement = place_in_picture(path.name, *grid, shape)
+    else:
+        placement = place(path.name, *grid, shape, affine, may_be_part=bool(segments))
     layers = [whole_numbers(layer) for layer in load_layers(path, header)]
     if segments and values is not None:
         label, table = _merge_layers(layers, segments, values, header)
@@ -75,12 +85,16 @@ def read_label(
     else:
         label = _map_values(layers[0], values, named)
     on_grid = placement.apply(label.reshape((*label.shape, 1)[:3]), path.name).reshape(tuple(shape))
-    is_plain = not segments and placement.is_identity and np.array_equal(label, layers[0])
+    # Programs differ in how they read a palette and few bits: as colours, as values, or stretched to 255.
+    is_stored = header.spatial_shape == tuple(shape) and not (header.in_pixels and header.details)
+    is_plain = is_stored and not segments and placement.is_identity and np.array_equal(label, layers[0])
     return LabelFile(on_grid, is_plain)
 
 
 def _check_layers(header: Header, segments: Sequence[Segment]) -> None:
     layers = header.components
+    if header.in_pixels:
+        _check_picture(header)
     if len(header.spatial_shape) > 3 or (layers > 1 and not segments):
         count = layers if layers > 1 else prod(header.spatial_shape[3:])
         reason = f"The label '{header.path.name}' has {count} layers and no names of segments; one layer is expected."
@@ -96,6 +110,16 @@ def _check_layers(header: Header, segments: Sequence[Segment]) -> None:
                 f"The header places the segment '{segment.name}' in layer {segment.layer} of {layers} (0 is first)."
             )
             raise reject("LABEL_NAMES", reason, "Save the segmentation again with the program that wrote it.")
+
+
+def _check_picture(header: Header) -> None:
+    if header.path.suffix.lower() in (".jpg", ".jpeg"):
+        reason = f"The label '{header.path.name}' is a JPEG, whose compression changes the values of pixels."
+        raise reject("LABEL_VALUES", reason, "Export the label as PNG, from the program in which it was drawn.")
+    if header.components > 1:
+        reason = f"The label '{header.path.name}' holds colours ({header.components} values for each pixel)."
+        remedy = "Colours are no label values: export it as a grey PNG, or as a PNG with a palette."
+        raise reject("WRONG_DIMENSION", reason, remedy)
 
 
 def _map_values(

@@ -9,11 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.findings import reject
+from lib.data.formats.pictures import AFFINE as PICTURE_AFFINE
 
 SAME_GRID_VOXELS = 0.5
 """Largest distance in voxels between the corners of a label and the corners of its image."""
 SAME_VOXELS = 0.1
 """The same for a part of a grid, which has no corners to compare: its voxels must lie on voxels of the image."""
+SAME_AXES = 0.01
+"""Largest difference between the directions of a label's axes and those of a picture."""
 SHOWN_MM, SHOWN_DEGREES = 1e-3, 0.05
 """Smaller differences of origin, spacing and direction are not named."""
 
@@ -97,7 +100,7 @@ def place(
     except np.linalg.LinAlgError:
         reason = "The orientation of the image is not valid: its affine has no inverse."
         raise reject("BAD_AFFINE", reason, "Export the image again with its geometry.") from None
-    found = _find(step, sizes, target, may_be_part)
+    found = _find(step, sizes, target, may_be_part=may_be_part)
     if found is None or len(shape) > 3:
         differences = _differences(shape, affine, image_shape, image_affine)
         reason = f"The label '{name}' is not on the grid of its image: {differences}."
@@ -105,7 +108,56 @@ def place(
     return found
 
 
-def _find(step: NDArray[Any], sizes: tuple[int, ...], target: tuple[int, ...], may_be_part: bool) -> Placement | None:
+def place_in_picture(name: str, shape: Sequence[int], affine: NDArray[Any], image_shape: Sequence[int]) -> Placement:
+    """Return how a label lies on a picture, which has no geometry: columns on columns and rows on rows.
+
+    Spacing and position of the label say nothing, because programs take the resolution for prints for a spacing. A
+    file whose geometry says that its rows or columns run the other way, or are exchanged, is turned.
+
+    Args:
+        name: Name of the label, for the message.
+        shape: Shape of the label, ``(X, Y)`` or ``(X, Y, 1)``.
+        affine: Affine of the label, ``(4, 4)``, voxel index to RAS+ mm.
+        image_shape: Shape of the picture, ``(X, Y)``.
+    Raises:
+        InputRejected: LABEL_GRID for another size, or for axes that are turned and lie elsewhere.
+    """
+    sizes, target = ((*shape, 1)[:3], (*image_shape, 1)[:3])
+    step = _pixel_step(affine)
+    found = _find(step, sizes, target, may_be_part=False) if len(shape) <= 3 else None
+    if found is None and sizes == target and np.isfinite(step).all():
+        # A program that knows no geometry writes any origin, or NIfTI's own axes, which run the other way, at 0.
+        runs_alike = np.allclose(step[:2, :2], np.eye(2), atol=SAME_AXES)
+        is_flip = np.allclose(np.abs(step[:2, :2]), np.eye(2), atol=SAME_AXES)
+        if runs_alike or (is_flip and np.abs(step[:2, 3]).max() <= SAME_GRID_VOXELS):
+            found = Placement(target, (0, 1, 2), (False, False, False), (0, 0, 0), target)
+    if found is None and sizes != target:
+        reason = f"The label '{name}' has {_times(shape)} pixels, its image has {_times(image_shape)}."
+        raise reject("LABEL_GRID", reason, "Export the label with the size of its image; columns come first.")
+    if found is None:
+        reason = (
+            f"The label '{name}' ({_times(shape)} pixels) has axes {_codes(affine)} at {_point(affine)}, and its image "
+            f"({_times(image_shape)}) has {_codes(PICTURE_AFFINE)} at (0, 0, 0)."
+        )
+        raise reject("LABEL_GRID", reason, "Export the label as PNG, or with the image as reference geometry.")
+    return found
+
+
+def _pixel_step(affine: NDArray[Any]) -> NDArray[Any]:
+    """Return the matrix ``(4, 4)`` from label to picture indices if a pixel of the label is one of the picture."""
+    lengths = np.linalg.norm(affine[:2, :2], axis=0)
+    step = np.eye(4)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        turn = (PICTURE_AFFINE[:2, :2] @ affine[:2, :2]) / lengths  # the matrix of a picture is its own inverse
+        step[:2, :2] = turn
+        # The origin is measured along axes of the picture: in pixels of that label axis which lies along each.
+        step[:2, 3] = PICTURE_AFFINE[:2, :2] @ affine[:2, 3] / (np.abs(turn) @ lengths)
+    return step
+
+
+def _find(
+    step: NDArray[Any], sizes: tuple[int, ...], target: tuple[int, ...], *, may_be_part: bool
+) -> Placement | None:
     turn = np.rint(step[:3, :3])
     if not np.isfinite(step).all() or not (np.abs(turn).sum(0) == 1).all() or not (np.abs(turn).sum(1) == 1).all():
         return None

@@ -1,6 +1,7 @@
 """Write volumes in the format of the file suffix."""
 
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import SimpleITK as sitk
 from isal import isal_zlib
 from numpy.typing import ArrayLike, NDArray
+from PIL import Image
 
 from lib.data.files.atomic import replacing
 from lib.data.formats.volume import NOTES, SLICE_ORIGINS, Volume
@@ -16,6 +18,8 @@ from lib.data.volumes.geometry import itk_from_ras
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 ITK_SUFFIXES = (".nrrd", ".mha")
+PICTURE_SUFFIXES = {".png": "PNG", ".tif": "TIFF", ".tiff": "TIFF"}
+"""Formats of pictures that store every value exactly, by suffix."""
 GZIP_LEVEL = 1
 """Labels compress well at any level; higher levels are slower and save little."""
 
@@ -46,13 +50,14 @@ def write_volume(array: NDArray[Any], affine: ArrayLike, path: str | Path) -> Pa
     viewers expect that.
 
     Args:
-        array: Voxels in the type to store.
+        array: Voxels in the type to store; for a picture one slice, uint8 or uint16.
         affine: ``(4, 4)``, voxel index to RAS+ mm.
-        path: Output file: ``.nii``, ``.nii.gz``, ``.nrrd`` or ``.mha``.
+        path: Output file: ``.nii``, ``.nii.gz``, ``.nrrd``, ``.mha``; or ``.png``, ``.tif``, ``.tiff`` for a grey
+            picture, which holds no affine.
     Returns:
         The path of the file.
     Raises:
-        ValueError: If the suffix is unknown.
+        ValueError: If the suffix is unknown, or a picture cannot hold the array.
     """
     path = Path(path)
     _writer(path)
@@ -65,15 +70,17 @@ def write_temporary_volume(array: NDArray[Any], affine: ArrayLike, path: str | P
     """Write an array as `write_volume` does, but neither atomically nor synchronised to disk, for temporary files.
 
     Raises:
-        ValueError: If the suffix is unknown.
+        ValueError: If the suffix is unknown, or a picture cannot hold the array.
     """
     _writer(Path(path))(array, np.asarray(affine, np.float64), Path(path))
 
 
 def _writer(path: Path) -> Callable[[NDArray[Any], NDArray[Any], Path], None]:
-    name = path.name.lower()
-    if not name.endswith((*NIFTI_SUFFIXES, *ITK_SUFFIXES)):
-        raise ValueError(f"cannot write '{path.name}': use one of {', '.join((*NIFTI_SUFFIXES, *ITK_SUFFIXES))}")
+    name, known = path.name.lower(), (*NIFTI_SUFFIXES, *ITK_SUFFIXES, *PICTURE_SUFFIXES)
+    if not name.endswith(known):
+        raise ValueError(f"cannot write '{path.name}': use one of {', '.join(known)}")
+    if name.endswith(tuple(PICTURE_SUFFIXES)):
+        return _write_picture
     return _write_nifti if name.endswith(NIFTI_SUFFIXES) else _write_itk
 
 
@@ -88,6 +95,14 @@ def _write_nifti(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
         packer = isal_zlib.compressobj(GZIP_LEVEL, wbits=31)
         data = packer.compress(data) + packer.flush()
     path.write_bytes(data)
+
+
+def _write_picture(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:
+    if array.size != prod(array.shape[:2]) or array.dtype not in (np.uint8, np.uint16):
+        found = f"{array.dtype} voxels of shape {array.shape}"
+        raise ValueError(f"cannot write '{path.name}': a picture holds one slice of uint8 or uint16, not {found}")
+    plane = np.ascontiguousarray(array.reshape(array.shape[:2]).T)
+    Image.fromarray(plane).save(path, format=PICTURE_SUFFIXES[path.suffix.lower()])
 
 
 def _write_itk(array: NDArray[Any], affine: NDArray[Any], path: Path) -> None:

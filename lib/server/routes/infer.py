@@ -26,6 +26,7 @@ from lib.server.routes.request import (
     image_path,
     label_path,
     served_app,
+    stored_suffixes,
     uploaded,
     with_client_id,
 )
@@ -93,7 +94,7 @@ async def infer(
         return options | _stored_label(app, image, options.pop("mend", None))
 
     def work(waited: float) -> Any:
-        with _upload_or(file, image, SUFFIXES) as source, _upload_or(label, "") as mask:
+        with _upload_or(file, image, SUFFIXES) as source, _upload_or(label, "", stored_suffixes(app)) as mask:
             sent = json.dumps(options | ({UPLOADED: mask} if mask else {}) | {QUEUED: waited})
             session = "" if file else session_id
             return run_inference(background_tasks, model, source, session, sent, None, None, output)  # type: ignore[arg-type]
@@ -144,12 +145,12 @@ def _check_session(app: TopoLabelApp, session_id: str) -> None:
 
 
 @contextmanager
-def _upload_or(file: UploadFile | None, default: str, suffixes: tuple[str, ...] = ()) -> Iterator[str]:
+def _upload_or(file: UploadFile | None, default: str, suffixes: tuple[str, ...]) -> Iterator[str]:
     """Yield the path of an uploaded file, or `default` if there is no upload."""
     if file is None:
         yield default
         return
-    with uploaded(file, "upload", suffixes) if suffixes else uploaded(file, "mask") as path:
+    with uploaded(file, "upload", suffixes) as path:
         yield str(path)
 
 

@@ -19,10 +19,8 @@ from lib.server.bounded_executor import BoundedExecutor
 from lib.server.guard.names import check_name
 from lib.server.refusals import Refused
 from lib.tasks.app import TopoLabelApp
-from lib.tasks.segmentation.kind import VOLUME_PATTERNS
 from lib.tasks.store.folder import FolderStore
 
-VOLUME_SUFFIXES = tuple(pattern.lstrip("*") for pattern in VOLUME_PATTERNS)
 FILE_EXECUTOR = BoundedExecutor("files", at_once=2, waiting=64)
 """Threads of requests that read uploads: several large uploads at once would fill the memory."""
 
@@ -119,12 +117,12 @@ def check_annotator(user: User) -> None:
 
 
 def stored_suffixes(app: TopoLabelApp) -> tuple[str, ...]:
-    """Return the suffixes of the image files that the app's store accepts."""
-    return tuple(pattern.lstrip("*") for pattern in app.kind.image_patterns)
+    """Return the suffixes of the image and label files that the app's store accepts."""
+    return tuple(pattern.lstrip("*") for pattern in app.image_patterns)
 
 
 @contextmanager
-def uploaded(file: UploadFile, name: str, suffixes: Sequence[str] = VOLUME_SUFFIXES) -> Iterator[Path]:
+def uploaded(file: UploadFile, name: str, suffixes: Sequence[str]) -> Iterator[Path]:
     """Yield the path of an uploaded file in a temporary folder, and remove it afterwards.
 
     Args:

@@ -39,7 +39,8 @@ class OpenedImage:
         Raises:
             InputRejected: If the file is not a label on the grid of the image.
         """
-        return self.stack.masks(load_label(path, self.volume.voxels.shape, self.volume.affine))
+        volume = self.volume
+        return self.stack.masks(load_label(path, volume.voxels.shape, volume.affine, in_pixels=volume.in_pixels))
 
 
 class ImageCache:

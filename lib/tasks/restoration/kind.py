@@ -26,11 +26,14 @@ from lib.tasks.spec import TaskSpec
 class Restoration:
     """Tasks that estimate a standard scan from a rapid scan; the label of a rapid scan is its standard scan."""
 
-    image_patterns: tuple[str, ...] = (*VOLUME_PATTERNS, "*.dcm", "*.png")
     reads_series: bool = False
     # The difference between a standard scan and a restored scan does not measure the work of an annotator.
     answers_are_drafts, needs_no_clicks, serves_slicer = False, True, False
     example: tuple[str, str] = "Restore a scan", "restored.nii.gz"
+
+    def image_patterns(self, task: TaskSpec) -> tuple[str, ...]:
+        """Return the patterns of the formats in which planar scans are stored."""
+        return (*VOLUME_PATTERNS, "*.dcm", "*.png")
 
     def check_image(self, path: str | Path, task: TaskSpec) -> None:
         """Reject a file that is not a planar scan of counts."""

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.formats import PICTURE_SUFFIXES
+from lib.data.modality import PICTURE_MODALITIES
 from lib.data.pipeline import write_label
 from lib.data.validate import check
 from lib.jobs.gate import JudgedCase
@@ -24,15 +26,20 @@ from lib.tasks.strategies.scoring import DicePerClass
 
 VOLUME_PATTERNS = ("*.nii.gz", "*.nii", "*.nrrd", "*.mha")
 """File patterns of volumes in a folder."""
+PICTURE_PATTERNS = tuple(f"*{suffix}" for suffix in PICTURE_SUFFIXES)
+"""File patterns of pictures in a folder."""
 
 
 class Segmentation:
     """Tasks that label all classes of an image."""
 
-    image_patterns: tuple[str, ...] = VOLUME_PATTERNS
     reads_series: bool = True
     answers_are_drafts, needs_no_clicks, serves_slicer = True, True, True
     example: tuple[str, str] = "Segment a study", "label.nii.gz"
+
+    def image_patterns(self, task: TaskSpec) -> tuple[str, ...]:
+        """Return the patterns of volumes, and of pictures for a modality whose images may be pictures."""
+        return (*VOLUME_PATTERNS, *PICTURE_PATTERNS) if task.image.modality in PICTURE_MODALITIES else VOLUME_PATTERNS
 
     def check_image(self, path: str | Path, task: TaskSpec) -> None:
         """Reject an image that does not pass the input gate."""

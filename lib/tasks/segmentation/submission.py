@@ -36,7 +36,7 @@ def check_submitted_label(path: Path, image: str | Path, task: TaskSpec, label_i
     """
     # The voxels are read as well: a label of an image that is cut off would stop every training.
     grid = load(image)
-    label = read_label(path, grid.voxels.shape, grid.affine, task.label_values, label_info)
+    label = read_label(path, grid.voxels.shape, grid.affine, task.label_values, label_info, in_pixels=grid.in_pixels)
     if not label.is_plain:
         write_label(label.voxels, grid.affine, path)
     return label.voxels

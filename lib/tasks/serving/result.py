@@ -3,15 +3,17 @@
 import os
 import tempfile
 from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lib.data.formats import SUFFIXES
+from lib.data.formats import PICTURE_SUFFIXES, SUFFIXES
 from lib.data.volumes.save import write_temporary_volume
 
-RESULT_SUFFIXES = (".nrrd", ".nii.gz", ".nii")
+PICTURE = ".png"
+RESULT_SUFFIXES = (".nrrd", ".nii.gz", ".nii", PICTURE)
 RESULT_DTYPES = ("uint8", "uint16", "int16")
 
 
@@ -25,7 +27,7 @@ def first(value: Any) -> Any:
 
 
 def result_suffix(request: Mapping[str, Any]) -> str:
-    """Return the file suffix that a request asks for, by default the suffix of the image.
+    """Return the file suffix that a request asks for, by default the suffix of the image; ``.png`` for any picture.
 
     Raises:
         RequestError: If the suffix is not one of `RESULT_SUFFIXES`.
@@ -37,6 +39,8 @@ def result_suffix(request: Mapping[str, Any]) -> str:
             raise RequestError(f"result_extension is one of {', '.join(RESULT_SUFFIXES)}, not {asked!r}")
         return suffix
     name = str(request["image"]).lower()
+    if name.endswith(PICTURE_SUFFIXES):
+        return PICTURE
     suffix = next((s for s in SUFFIXES if name.endswith(s)), "")
     return suffix if suffix in RESULT_SUFFIXES else ".nrrd"
 
@@ -57,11 +61,16 @@ def write_result(label: NDArray[np.uint8], affine: ArrayLike, suffix: str, dtype
     """Write a label to a new temporary file and return its path; the caller removes the file.
 
     Args:
-        label: Label values on the source grid, ``(X, Y, Z)``.
+        label: Label values on the source grid, ``(X, Y)`` or ``(X, Y, Z)``.
         affine: Affine of the source grid, ``(4, 4)``, in mm.
         suffix: One of `RESULT_SUFFIXES`.
         dtype: One of `RESULT_DTYPES`.
+    Raises:
+        RequestError: If a picture is asked for that cannot hold the label.
     """
+    if suffix == PICTURE and (dtype == "int16" or label.size != prod(label.shape[:2])):
+        found = f"{dtype} values of {label.size // prod(label.shape[:2])} slices"
+        raise RequestError(f"a {PICTURE} holds one slice of uint8 or uint16 values, not {found}: ask for .nrrd")
     handle, path = tempfile.mkstemp(suffix=suffix)
     os.close(handle)
     write_temporary_volume(np.asarray(label, dtype), affine, path)

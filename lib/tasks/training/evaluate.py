@@ -76,7 +76,7 @@ def load(image: Path, reference: Path) -> Volume:
         InputRejected: If the grids differ, or the file holds other values than labels.
     """
     scan = with_channels(formats.load(image), 1)
-    label = load_label(reference, scan.voxels.shape, scan.affine)
+    label = load_label(reference, scan.voxels.shape, scan.affine, in_pixels=scan.in_pixels)
     straight, voxels, affine = None, scan.voxels, scan.affine
     if scan.origins is not None:
         straight = StraightGrid(voxels.shape, affine, scan.origins)

@@ -10,6 +10,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from PIL import Image
 
 from lib.data.findings import InputRejected
 from lib.data.formats import read_header
@@ -182,3 +183,70 @@ def write_png(path: Path, values: np.ndarray, bits: int) -> None:
 def test_a_fraction_that_float32_would_round_away_is_refused(tmp_path: Path) -> None:
     nib.save(nib.Nifti1Image(LABEL.astype(np.float64) * 0.999999999, AFFINE), tmp_path / "label.nii.gz")
     assert refusal(tmp_path / "label.nii.gz").code == "LABEL_VALUES"
+
+
+PICTURE = np.array([[0, 1, 2], [2, 1, 255]], np.uint8)  # rows of columns
+
+
+def read_picture(path: Path, label_info: Any = None) -> LabelFile:
+    return read_label(path, (3, 2), np.diag([-1.0, -1, 1, 1]), {"a": 1, "b": 2}, label_info, in_pixels=True)
+
+
+def save_picture(path: Path, values: np.ndarray = PICTURE) -> Path:
+    """Write a label picture; as NRRD or NIfTI with the spacing that ITK reads from a resolution of 300 dpi."""
+    if path.suffix in (".png", ".tif"):
+        Image.fromarray(values).save(path)
+        return path
+    image = sitk.GetImageFromArray(values)
+    image.SetSpacing([25.4 / 300] * image.GetDimension())
+    sitk.WriteImage(image, str(path))
+    return path
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.nrrd", "a.nii.gz", "a.mha"])
+def test_a_label_of_a_picture_needs_its_size_only(tmp_path: Path, name: str) -> None:
+    found = read_picture(save_picture(tmp_path / name))
+    assert np.array_equal(found.voxels, PICTURE.T) and found.is_plain
+    with pytest.raises(InputRejected, match="LABEL_GRID"):
+        read_picture(save_picture(tmp_path / name, PICTURE.T))
+
+
+@pytest.mark.parametrize("name", ["a.nrrd", "a.nii.gz"])
+def test_a_label_of_one_slice_is_flat(tmp_path: Path, name: str) -> None:
+    found = read_picture(save_picture(tmp_path / name, PICTURE[None]))
+    assert np.array_equal(found.voxels, PICTURE.T) and not found.is_plain, "other programs compare the shapes"
+
+
+def test_a_palette_label_has_its_indices_as_values(tmp_path: Path) -> None:
+    picture = Image.new("P", (3, 2))
+    picture.putdata(PICTURE.ravel().tolist())
+    picture.putpalette([10, 20, 30] * 256)
+    picture.save(tmp_path / "a.png", transparency=0)
+    found = read_picture(tmp_path / "a.png")
+    assert np.array_equal(found.voxels, PICTURE.T) and not found.is_plain, "other programs read its colours"
+    assert np.array_equal(
+        read_picture(tmp_path / "a.png", {"a": 2, "b": 1}).voxels, np.array([0, 2, 1, 255])[np.minimum(PICTURE.T, 3)]
+    )
+
+
+def test_colours_and_lossy_files_are_no_label_values(tmp_path: Path) -> None:
+    Image.fromarray(np.dstack([PICTURE] * 3)).save(tmp_path / "a.png")
+    with pytest.raises(InputRejected, match=r"WRONG_DIMENSION.*Colours are no label values"):
+        read_picture(tmp_path / "a.png")
+    Image.fromarray(np.zeros((2, 3), np.uint8)).save(tmp_path / "a.jpg")
+    with pytest.raises(InputRejected, match=r"LABEL_VALUES.*JPEG"):
+        read_picture(tmp_path / "a.jpg")
+
+
+def test_a_segmentation_that_slicer_cropped_is_put_back_into_a_picture(tmp_path: Path) -> None:
+    image = sitk.GetImageFromArray(np.array([[[1], [1]]], np.uint8))
+    image.SetOrigin((1.0, 0.0, 0.0))
+    for key, text in {"Name": "b", "LabelValue": "1", "Layer": "0", "ID": "Segment_1"}.items():
+        image.SetMetaData(f"Segment0_{key}", text)
+    sitk.WriteImage(image, str(tmp_path / "a.seg.nrrd"))
+    assert read_picture(tmp_path / "a.seg.nrrd").voxels.tolist() == [[0, 0], [2, 2], [0, 0]]
+
+
+def test_a_volume_takes_no_label_by_its_size_alone(tmp_path: Path) -> None:
+    with pytest.raises(InputRejected, match="LABEL_GRID"):
+        read_label(save_picture(tmp_path / "a.nrrd"), (3, 2), np.diag([-1.0, -1, 1, 1]), {"a": 1, "b": 2})

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lib.data.findings import InputRejected
-from lib.data.labels.placing import place
+from lib.data.labels.placing import place, place_in_picture
 
 SHAPE = (4, 5, 6)
 AFFINE = np.array([[-2.0, 0, 0, 95], [0, -2, 0, 87], [0, 0, 3, -30], [0, 0, 0, 1]])
@@ -129,3 +129,50 @@ def test_a_plane_has_one_slice() -> None:
 def test_an_image_without_a_valid_affine_is_named() -> None:
     with pytest.raises(InputRejected, match="BAD_AFFINE"):
         located(SHAPE, AFFINE, image=np.zeros((4, 4)))
+
+
+FLAT = (6, 5)
+PIXELS = np.arange(30).reshape(FLAT)
+
+
+def grid(columns: list[float], rows: list[float], origin: list[float]) -> np.ndarray:
+    """Return an affine with these steps of columns and rows, and this origin, in LPS mm."""
+    lps = np.eye(4)
+    lps[:2, 0], lps[:2, 1], lps[:2, 3] = columns, rows, origin
+    return np.diag([-1.0, -1, 1, 1]) @ lps
+
+
+@pytest.mark.parametrize(
+    ("voxels", "affine"),
+    [
+        (PIXELS, grid([1, 0], [0, 1], [0, 0])),
+        (PIXELS, grid([0.0847, 0], [0, 0.1693], [0, 0])),  # spacing from a resolution for prints
+        (PIXELS, grid([1, 0], [0, 1], [-40, 12])),
+        (PIXELS, grid([-1, 0], [0, -1], [0, 0])),  # nibabel with the affine np.eye(4)
+        (PIXELS[:, :, None], grid([2, 0], [0, 2], [0, 0])),
+        (PIXELS[::-1, ::-1], grid([-0.5, 0], [0, -0.5], [2.5, 2])),
+        (PIXELS[:, ::-1, None], grid([2, 0], [0, -2], [0, 8])),
+        (PIXELS.T, grid([0, 1], [1, 0], [0, 0])),
+        (PIXELS.T[::-1], grid([0, -3], [3, 0], [0, 12])),
+    ],
+)
+def test_the_size_places_a_label_on_a_picture(voxels: np.ndarray, affine: np.ndarray) -> None:
+    placement = place_in_picture("label.nrrd", voxels.shape, affine, FLAT)
+    found = placement.apply(voxels.reshape((*voxels.shape, 1)[:3]), "label.nrrd")
+    assert np.array_equal(found[..., 0], PIXELS)
+
+
+@pytest.mark.parametrize(
+    ("shape", "affine", "text"),
+    [
+        ((5, 6), grid([1, 0], [0, 1], [0, 0]), "5 x 6 pixels, its image has 6 x 5"),
+        ((6, 5, 2), grid([1, 0], [0, 1], [0, 0]), "6 x 5 x 2"),
+        ((6, 5), grid([-1, 0], [0, -1], [30, 30]), r"at \(-30, -30, 0\)"),
+        ((6, 5), grid([0.8, 0.6], [-0.6, 0.8], [0, 0]), "has axes"),
+        ((6, 5), grid([0, 0], [0, 1], [0, 0]), "has axes"),
+        ((6, 5), grid([np.nan, 0], [0, 1], [0, 0]), "has axes"),
+    ],
+)
+def test_a_label_that_does_not_fit_a_picture_is_refused(shape: tuple[int, ...], affine: np.ndarray, text: str) -> None:
+    with pytest.raises(InputRejected, match=f"LABEL_GRID.*{text}"):
+        place_in_picture("label.nrrd", shape, affine, FLAT)

@@ -47,3 +47,20 @@ def test_same_label_gives_same_bytes(tmp_path: Path) -> None:
 def test_unknown_suffix_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"\.nii\.gz"):
         write_volume(np.ones((2, 2, 2), np.uint8), np.eye(4), tmp_path / "a.txt")
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tif", "a.TIFF"])
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1)])
+def test_a_slice_is_written_as_a_grey_picture(tmp_path: Path, name: str, dtype: type, shape: tuple[int, ...]) -> None:
+    plane = np.arange(20, dtype=dtype).reshape(shape)
+    found = load(write_volume(plane, np.eye(4), tmp_path / name))
+    np.testing.assert_array_equal(found.voxels, plane.reshape(4, 5))
+    assert found.stored_bytes == np.dtype(dtype).itemsize
+
+
+@pytest.mark.parametrize("array", [np.ones((4, 5, 2), np.uint8), np.ones((4, 5), np.int16)])
+def test_a_picture_holds_one_slice_of_whole_numbers(tmp_path: Path, array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="a picture holds one slice"):
+        write_volume(array, np.eye(4), tmp_path / "a.png")
+    assert not list(tmp_path.iterdir())
