@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from lib.data.cases import Case
 from lib.data.findings import InputRejected
-from lib.data.formats import Volume
+from lib.data.formats import Volume, read_header
 from lib.data.labels.values import IGNORE
 from lib.data.modality import ANY, CT, RGB
 from lib.data.validate import check, inspect
@@ -156,7 +156,7 @@ def _measure(case: Case, sources: Mapping[str, int], forms: dict[int, int]) -> _
     inside: NDArray[np.bool_] | None = None
     facts: dict[int, tuple[float, NDArray[np.int_], bool | None, bool | None]] = {}
     if case.label is not None:
-        label = read_values(case.label, volume.voxels.shape, volume.affine, sources)
+        label = read_values(case.label, read_header(case.image), sources)
         label, _ = turn_to_ras(label, volume.affine)
         inside = (label > 0) & (label != IGNORE)
         for value in np.unique(label[inside]).tolist():

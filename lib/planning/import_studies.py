@@ -103,9 +103,9 @@ def _import_label(
         InputRejected: If the label cannot be used.
     """
     header = read_header(image)
-    label = read_values(file, header.spatial_shape, header.affine, sources)
-    # NIfTI cannot hold the geometry of a tilted series in a form that ITK reads.
-    suffix = ".nii.gz" if header.origins is None else ".nrrd"
+    label = read_values(file, header, sources)
+    # ITK reads no NIfTI of a tilted series, and a picture has no geometry.
+    suffix = ".png" if header.in_pixels else ".nii.gz" if header.origins is None else ".nrrd"
     path = image.parent / "labels" / FINAL / f"{case.id}{suffix}"
     write_volume(label, header.affine, path)
     labels.record(case.id, image, FINAL, labels.save_copy(case.id, path), Origin(source=FOUND, who=author))

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lib.data.cases import Case
 from lib.data.findings import InputRejected
-from lib.data.formats import read_header
+from lib.data.formats import Header, read_header
 from lib.data.labels.label_file import read_label
 from lib.data.labels.names import find_value
 from lib.data.labels.slicer_segments import find_segments
@@ -66,8 +66,7 @@ def _values_in_files(cases: Sequence[Case]) -> list[int]:
     for case in _pick([case for case in cases if case.label]):
         assert case.label is not None
         try:
-            header = read_header(case.image)
-            values |= set(np.unique(read_label(case.label, header.spatial_shape, header.affine).voxels).tolist())
+            values |= set(np.unique(_read(case.label, read_header(case.image), None)).tolist())
         except InputRejected:
             continue
     if values - {0} == {IGNORE}:
@@ -86,22 +85,19 @@ def _pick(items: Sequence[Any]) -> list[Any]:
     return [items[k] for k in np.unique(np.linspace(0, len(items) - 1, count).astype(int))] if count else []
 
 
-def read_values(
-    file: Path, shape: Sequence[int], affine: NDArray[Any], sources: Mapping[str, int]
-) -> NDArray[np.uint8]:
+def read_values(file: Path, image: Header, sources: Mapping[str, int]) -> NDArray[np.uint8]:
     """Return a label file on the grid of its image with the app's values 1, 2, ..., in the order of `sources`.
 
     A mask of one label that is stored as 0 and 255, as programs for pictures do, becomes 0 and 1.
 
     Args:
         file: The label file.
-        shape: Shape of the image, ``(X, Y)`` or ``(X, Y, Z)``.
-        affine: Affine of the image, ``(4, 4)``, voxel index to RAS+ mm.
+        image: Header of the image.
         sources: Value of each label in the files; see `find_labels`.
     Raises:
         InputRejected: As `lib.data.labels.label_file.read_label`.
     """
-    label = read_label(file, shape, affine, sources).voxels
+    label = _read(file, image, sources)
     if len(sources) == 1 and set(np.unique(label).tolist()) == {0, IGNORE}:
         return (label == IGNORE).astype(np.uint8)
     lookup = np.zeros(IGNORE + 1, np.uint8)
@@ -109,3 +105,7 @@ def read_values(
     for value, source in enumerate(sources.values(), start=1):
         lookup[source] = value
     return lookup[label]
+
+
+def _read(file: Path, image: Header, values: Mapping[str, int] | None) -> NDArray[np.uint8]:
+    return read_label(file, image.spatial_shape, image.affine, values, in_pixels=image.in_pixels).voxels

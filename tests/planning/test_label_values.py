@@ -8,11 +8,10 @@ import SimpleITK as sitk
 
 from lib.data.cases import Case
 from lib.data.findings import InputRejected
+from lib.data.formats import read_header
 from lib.planning.collect import Collection, collect
 from lib.planning.label_values import find_labels, read_values
-from tests.planning.conftest import SHAPE, make_case, write
-
-AFFINE = np.diag([1, 1, 1.2, 1])
+from tests.planning.conftest import make_case, write
 
 
 def test_values_of_the_files_get_names_of_the_user_or_their_numbers(folders: tuple[Path, Path]) -> None:
@@ -41,7 +40,7 @@ def test_names_in_headers_are_read(tmp_path: Path) -> None:
     case = Case("p0", write(tmp_path / "p0.nii.gz", image), tmp_path / "p0.seg.nrrd", "p0")
     sources = find_labels(Collection("folder", (case,), {}))
     assert sources == {"ball": 1, "tube": 2}
-    np.testing.assert_array_equal(read_values(tmp_path / "p0.seg.nrrd", SHAPE, AFFINE, sources), label)
+    np.testing.assert_array_equal(read_values(tmp_path / "p0.seg.nrrd", read_header(case.image), sources), label)
 
 
 def test_without_labels_names_are_needed(folders: tuple[Path, Path]) -> None:
@@ -57,14 +56,15 @@ def test_a_mask_of_0_and_255_is_a_label(tmp_path: Path) -> None:
     case = Case("p0", write(tmp_path / "p0.nii.gz", image), mask, "p0")
     sources = find_labels(Collection("folder", (case,), {}))
     assert sources == {"label_1": 1}
-    np.testing.assert_array_equal(read_values(mask, SHAPE, AFFINE, sources), label == 1)
+    np.testing.assert_array_equal(read_values(mask, read_header(case.image), sources), label == 1)
     ignored = write(tmp_path / "ignored.nii.gz", np.where(label == 1, 1, 255).astype(np.uint8))
-    assert set(np.unique(read_values(ignored, SHAPE, AFFINE, sources))) == {1, 255}, "255 beside 1 is ignored"
+    assert set(np.unique(read_values(ignored, read_header(case.image), sources))) == {1, 255}, "255 beside 1 is ignored"
 
 
 def test_values_become_those_of_the_app(tmp_path: Path) -> None:
     _, label = make_case(0)
     file = write(tmp_path / "a.nii.gz", np.choose(label, [0, 7, 3]).astype(np.uint8))
-    np.testing.assert_array_equal(read_values(file, SHAPE, AFFINE, {"tube": 3, "ball": 7}), np.choose(label, [0, 2, 1]))
+    image = read_header(file)
+    np.testing.assert_array_equal(read_values(file, image, {"tube": 3, "ball": 7}), np.choose(label, [0, 2, 1]))
     with pytest.raises(InputRejected, match="LABEL_VALUES"):
-        read_values(file, SHAPE, AFFINE, {"tube": 3})
+        read_values(file, image, {"tube": 3})

@@ -3,7 +3,9 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from lib.__main__ import cli
@@ -77,3 +79,19 @@ def test_mistakes_are_named_in_one_line(tmp_path: Path) -> None:
     ):
         done = CliRunner().invoke(cli, ["new", str(tmp_path / "app"), *arguments])
         assert done.exit_code == 1 and message in done.output and not (tmp_path / "app").exists()
+
+
+def test_colour_pictures_with_masks_of_0_and_255(tmp_path: Path, quick: None) -> None:
+    for seed in range(4):
+        pixels = np.random.default_rng(seed).integers(0, 255, (70, 90, 3)).astype(np.uint8)
+        mask = np.zeros((70, 90), np.uint8)
+        mask[30:34] = 255
+        for folder, array in (("images", pixels), ("masks", mask)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            Image.fromarray(array).save(tmp_path / folder / f"eye_{seed}.png")
+    answer = new_app(tmp_path / "app", tmp_path / "images", labels=["vessel"], labelled=tmp_path / "masks")
+    assert answer["labels"] == 4 and answer["refused"] == {}
+    task = load_app(tmp_path / "app").task("segment")
+    assert (task.image.modality, task.image.intensity, task.tubular) == ("RGB", "unit", ("vessel",))
+    stored = np.asarray(Image.open(tmp_path / "app" / "studies" / "labels" / "final" / "eye_0.png"))
+    assert stored.shape == (70, 90) and set(np.unique(stored)) == {0, 1} and (stored[30:34] == 1).all()
