@@ -1,6 +1,7 @@
 """Choose how an app reads its images and trains, each choice with its reason."""
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,8 @@ BATCH = {3: 2, 2: 6}
 NEIGHBOURS = (-1, 0, 1)
 CT_WINDOW = (-1000.0, 1000.0)
 NETWORKS = {3: "segresnet", 2: "dynunet_small"}
+BOTH_SIDES = r"(?i)^(.+?)[_-]?(?:l|r|od|os|left|right)$"
+"""Finds the patient in a name that ends with the side, as of eyes, breasts or knees."""
 _MODALITY_WORDS = {
     CT: ("ct", "cect", "ncct"),
     MR: ("mr", "mri", "t1", "t2", "t1w", "t2w", "flair", "pd", "adc", "dwi", "bold", "t1gd", "t1c", "t2star"),
@@ -64,12 +67,21 @@ StepTimer = Callable[[str, Sequence[int], int, int], float]
 """Returns the seconds of one training step: name of the network, patch, batch, input channels."""
 
 
-def choose(found: Fingerprint, labels: Sequence[str], *, minutes: float, stated: str, time_step: StepTimer) -> Plan:
+def choose(
+    found: Fingerprint,
+    labels: Sequence[str],
+    names: Sequence[str] = (),
+    *,
+    minutes: float,
+    stated: str,
+    time_step: StepTimer,
+) -> Plan:
     """Return the plan for images with a fingerprint.
 
     Args:
         found: The fingerprint.
         labels: Names of the labels.
+        names: Names of the images.
         minutes: Minutes that a training may take on this machine.
         stated: What the data set says its images are, such as "MRI"; empty if nothing.
         time_step: Measures a training step on this machine.
@@ -90,6 +102,10 @@ def choose(found: Fingerprint, labels: Sequence[str], *, minutes: float, stated:
         choices["slice_offsets"] = Choice(list(NEIGHBOURS), "a slice is segmented with its two neighbours as context")
     choices["max_minutes"] = Choice(float(minutes), "the time that was given; the learning rate decays within it")
     choices |= _forms(found, labels)
+    sided = [match[1] for name in names if (match := re.match(BOTH_SIDES, name))]
+    if len(sided) > len(names) / 2 and len(set(sided)) < len(sided):
+        reason = "names end with the side of one patient, who must not be trained on and held out at once"
+        choices["patient_pattern"] = Choice(BOTH_SIDES, reason)
     return Plan(tuple(labels), choices, tuple(_notes(found, modality)))
 
 

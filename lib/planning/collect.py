@@ -4,7 +4,7 @@ import csv
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,26 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
 def _with_labels(found: Collection, folder: Path, pattern: str) -> Collection:
     """Return the cases with the labels of another folder; a label without an image is named."""
     labels = {_plain(case.id): case.image for case in find_cases(folder, pattern=pattern)}
+    images = {_plain(case.id) for case in found.cases}
+    notes = []
+    if not images & labels.keys() and (ending := _common_ending(list(labels), images)):
+        labels = {name.removesuffix(ending): path for name, path in labels.items()}
+        notes.append(f"The names of the labels are those of the images with '{ending}'.")
     cases = tuple(replace(case, label=labels.pop(_plain(case.id), None)) for case in found.cases)
-    notes = [f"{len(labels)} labels have no image, for example '{next(iter(labels))}'."] if labels else []
+    notes += [f"{len(labels)} labels have no image, for example '{next(iter(labels))}'."] if labels else []
     if not any(case.label for case in cases):
         raise ValueError(f"no label in '{folder}' has the name of an image: rename label files like their images")
     return replace(found, cases=cases, notes=(*found.notes, *notes))
+
+
+def _common_ending(labels: Sequence[str], images: Set[str]) -> str:
+    """Return what all names of labels have after the name of an image, such as "_mask"; empty if they differ."""
+    endings = set()
+    for label in labels:
+        longest = max((image for image in images if label.startswith(image)), key=len, default=None)
+        endings.add("" if longest is None else label.removeprefix(longest))
+    ending = endings.pop() if len(endings) == 1 else ""
+    return ending if ending and not ending[0].isalnum() else ""
 
 
 def _plain(name: str) -> str:

@@ -50,7 +50,8 @@ def new_app(
     sources = find_labels(found, labels)
     names = tuple(sources)
     facts = measure(found.cases, sources, progress(f"reading {studies.name}"))
-    plan = choose(facts, names, minutes=minutes, stated=found.modality, time_step=step_timer(len(names) + 1))
+    images = [case.id for case in found.cases]
+    plan = choose(facts, names, images, minutes=minutes, stated=found.modality, time_step=step_timer(len(names) + 1))
     had_folder = app_dir.exists()
     try:
         write_app(app_dir, plan, facts, str(studies))

@@ -51,6 +51,8 @@ def _app_toml(name: str, plan: Plan, found: Fingerprint, source: str) -> Iterato
     yield "[app]"
     yield f"name = {_toml(name)}"
     yield f"description = {_toml('Segments ' + ', '.join(plan.labels))}"
+    if "patient_pattern" in plan.choices:
+        yield _line(plan, "patient_pattern")
     yield ""
     yield "[policy]"
     yield f"retrain_after = {RETRAIN_AFTER}  # the app trains by itself after this many new labels"

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from lib.data.cases import patient_from_name
 from lib.planning.choices import MIN_STEPS, Plan, choose
 from lib.planning.fingerprint import Fingerprint, LabelFacts
 
@@ -85,6 +86,19 @@ def test_sides_and_forms_of_labels() -> None:
     assert both["mirror_pairs"] == [["kidney_left", "kidney_right"]]
     assert plan(MR, labels=("kidney_left", "liver"))["mirror"] is False
     assert "mirror" not in plan(MR).choices and plan(MR)["tubular"] == ["tube"] and plan(MR)["one_piece"] == ["ball"]
+
+
+def test_the_two_sides_of_one_patient_stay_together() -> None:
+    def chosen(*names: str) -> Plan:
+        return choose(PHOTO, ("vessel",), names, minutes=30, stated="", time_step=lambda *_: 0.1)
+
+    pattern = chosen("Image_01L", "Image_01R", "Image_02L", "Image_02R")["patient_pattern"]
+    assert [patient_from_name(name, pattern) for name in ("Image_01L", "Image_01R", "p2_OD")] == [
+        "Image_01",
+        "Image_01",
+        "p2",
+    ]
+    assert "patient_pattern" not in chosen("colour", "far", "near").choices, "these end with R by chance"
 
 
 def test_what_the_owner_should_know() -> None:

@@ -105,3 +105,14 @@ def test_folders_without_images_are_refused(tmp_path: Path, folders: tuple[Path,
         (folders[1] / f"p{seed}.nii.gz").unlink()
     with pytest.raises(ValueError, match=r"no label in .* has the name of an image"):
         collect(*folders)
+
+
+def test_labels_may_have_one_ending_more_than_their_images(folders: tuple[Path, Path]) -> None:
+    for path in list(folders[1].iterdir()):
+        path.rename(folders[1] / path.name.replace(".nii.gz", "_1st-reader.nii.gz"))
+    found = collect(*folders)
+    assert [case.label is None for case in found.cases] == [False] * 5 + [True]
+    assert found.notes == ("The names of the labels are those of the images with '_1st-reader'.",)
+    (folders[1] / "p3_1st-reader.nii.gz").rename(folders[1] / "p3_2nd-reader.nii.gz")
+    with pytest.raises(ValueError, match="no label in"):
+        collect(*folders)
