@@ -10,8 +10,9 @@ from lib.data.cases import Case
 from lib.data.findings import InputRejected
 from lib.data.formats import Volume, read_header
 from lib.data.labels.values import IGNORE
-from lib.data.modality import ANY, CT, RGB
+from lib.data.modality import ANY, CT, MODALITIES, RGB
 from lib.data.validate import check, inspect
+from lib.data.volumes.colour import COLOURS
 from lib.data.volumes.geometry import turn_to_ras
 from lib.evaluation.metrics.topology import betti_numbers
 from lib.ops.skeleton import skeleton
@@ -109,21 +110,28 @@ def measure(
         sources: Value of each label in the label files; see `lib.planning.label_values.find_labels`.
         progress: Called with the number of images that are read and their total.
     Raises:
-        ValueError: If no image can be read.
+        ValueError: If no image can be read, or the images are of several kinds, which one app cannot take.
     """
     picked = _pick(cases)
     found: list[_Measured] = []
     refused: dict[str, str] = {}
     forms: dict[int, int] = {}
+    kinds: dict[str, list[str]] = {}
     for done, case in enumerate(picked, start=1):
         try:
             found.append(_measure(case, sources, forms))
+            kinds.setdefault(_kind(found[-1]), []).append(case.id)
         except InputRejected as rejected:
             refused[case.id] = describe(rejected)
         progress(done, len(picked))
     if not found:
         some = next(iter(refused.items()))
         raise ValueError(f"none of {len(picked)} images can be read; '{some[0]}': {some[1]}")
+    if len(kinds) > 1:
+        some = "; ".join(f"{kind} ({len(names)}, for example '{names[0]}')" for kind, names in kinds.items())
+        raise ValueError(
+            f"the images are of several kinds: {some}. Make an app for each kind, from a folder of its own"
+        )
     shapes, spacings = np.array([one.shape for one in found]), np.array([one.spacing_mm for one in found])
     highs = [max(abs(one.percentiles[1]), 1e-6) for one in found]
     return Fingerprint(
@@ -140,6 +148,13 @@ def measure(
         labels=tuple(_label_facts(found, list(sources))),
         refused=refused,
     )
+
+
+def _kind(one: _Measured) -> str:
+    """Return what must be the same in all images of an app: dimensions, channels and DICOM modality."""
+    modality = next((name for name, accepted in MODALITIES.items() if one.dicom in accepted), one.dicom)
+    parts = ("2-D" if one.shape[2] == 1 else "3-D", "colour" if one.channels == COLOURS else "grey", modality)
+    return " ".join(filter(None, parts))
 
 
 def _pick(cases: Sequence[Case]) -> list[Case]:

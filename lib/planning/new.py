@@ -44,6 +44,8 @@ def new_app(
     """
     if app_dir.exists() and (not app_dir.is_dir() or any(app_dir.iterdir())):
         raise ValueError(f"'{app_dir}' is not empty: give a new folder for the app")
+    if app_dir.resolve().is_relative_to(studies.resolve()):
+        raise ValueError(f"'{app_dir}' lies in the folder of the studies: give a folder beside it")
     if minutes <= 0:
         raise ValueError(f"minutes must be above 0, got {minutes:g}")
     found = collect(studies, labelled)

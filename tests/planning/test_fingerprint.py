@@ -53,3 +53,9 @@ def test_a_real_ct_looks_like_one() -> None:
     path = real_data("lung-pet-ct-dx")
     found = measure([Case("ct", path, None, "p")], SOURCES)
     assert found.looks_like_ct and found.dicom == ("CT",)
+
+
+def test_images_of_several_kinds_are_refused(folders: tuple[Path, Path]) -> None:
+    Image.fromarray(np.zeros((20, 30), np.uint8) + np.arange(30, dtype=np.uint8)).save(folders[0] / "xray.png")
+    with pytest.raises(ValueError, match=r"several kinds: 3-D grey \(6, .*'p0'\); 2-D grey \(1, for example 'xray'\)"):
+        measure(collect(folders[0]).cases, SOURCES)

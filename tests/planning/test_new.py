@@ -53,6 +53,8 @@ def test_an_app_without_labels_offers_clicks(tmp_path: Path, folders: tuple[Path
 def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path, folders: tuple[Path, Path]) -> None:
     with pytest.raises(ValueError, match="not empty"):
         new_app(folders[0], folders[0])
+    with pytest.raises(ValueError, match="lies in the folder of the studies"):
+        new_app(folders[0] / "app", folders[0])
 
 
 @pytest.mark.parametrize("there", [True, False])

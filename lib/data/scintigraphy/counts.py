@@ -95,7 +95,8 @@ def read_counts(path: str | Path) -> CountScan:
         raise reject("NOT_AN_IMAGE", f"The tags of '{path.name}' cannot be read ({error}).", _REMEDY) from error
     if found := [*found, *more]:
         raise InputRejected(found)
-    counts = decode(path, (image.frames, *image.size[::-1]))
+    width, height = image.size
+    counts = decode(path, (image.frames, height, width))
     if found := list(find_count_faults(counts, stated["CountsAccumulated"])):
         raise InputRejected(found)
     return CountScan(

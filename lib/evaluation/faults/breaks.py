@@ -105,7 +105,8 @@ def _make_fault(scene: Scene, start: npt.NDArray, link: Mask, label: npt.NDArray
 def _gap_mm(scene: Scene, one: Mask, other: Mask) -> float:
     """Return the width of the unlabelled gap in mm: the least distance of two masks, less one step along it."""
     places = [np.argwhere(side) for side in (one, other)]
-    distances, nearest = KDTree(places[0] * scene.spacing_mm).query(places[1] * scene.spacing_mm)
+    found = KDTree(places[0] * scene.spacing_mm).query(places[1] * scene.spacing_mm)
+    distances, nearest = (np.asarray(part) for part in found)
     k = int(np.argmin(distances))
     steps = int(np.abs(places[0][nearest[k]] - places[1][k]).max())
     return float(distances[k]) * (steps - 1) / max(steps, 1)
