@@ -118,8 +118,10 @@ def evaluate(
     from lib.tasks.training.evaluate import evaluate_cases, evaluate_study
 
     def work() -> dict[str, Any]:
+        options = "give either --study ID, or --images DIR with --labels DIR"
         if study is not None and images is not None:
-            raise ValueError("give either --study ID, or --images DIR with --labels DIR")
+            raise ValueError(options)
+        own = "" if study or images else find_studies(app, None, options)
         segmenter = Segmenter.from_task(app, task)
         names, out = segmenter.task.label_values, lib.REPOSITORY / "build" / "evaluation" / task
 
@@ -135,7 +137,7 @@ def evaluate(
                     f"there is no study '{study}' with a reference in sample-data; run `make sample`"
                 )
             return evaluate_study(segment, paths[0], paths[1], names, out=out, progress=print_status)
-        cases = find_cases(images, labels) if images else held_out_cases(app, find_studies(app, None))
+        cases = find_cases(images, labels) if images else held_out_cases(app, own)
         return evaluate_cases(
             segment,
             cases,

@@ -65,6 +65,7 @@ def test_validate_accepts_a_ct_and_refuses_text(tmp_path: Path) -> None:
     ("arguments", "reason"),
     [
         (("evaluate", ROOT / "apps/airway", "--task", "topowmamba"), "either --study"),
+        (("train", ROOT / "apps/airway", "--task", "topowmamba"), "give --studies"),
         (("evaluate", ROOT / "apps/airway", "--task", "nonesuch", "--study", "head_ct"), "nonesuch"),
         (("ledger", "verify", ROOT / "tests"), "no app.toml"),
         (("ledger", "show", ROOT / "tests"), "no app.toml"),

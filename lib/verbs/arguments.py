@@ -14,16 +14,20 @@ STUDIES = "studies"
 """Folder of the studies in an app's folder, if the app has studies of its own."""
 
 
-def find_studies(app: Path, given: str | None) -> str:
+def find_studies(app: Path, given: str | None, remedy: str = "give --studies") -> str:
     """Return the studies that the user gives, or the folder of studies of the app.
 
+    Args:
+        app: Folder of the app.
+        given: Folder or URL; empty or None if the user gives none.
+        remedy: What to do if there is neither, for the message.
     Raises:
         ValueError: If there is neither.
     """
     if given:
         return given
     if not (app / STUDIES).is_dir():
-        raise ValueError(f"{app} has no studies of its own: give --studies")
+        raise ValueError(f"{app} has no studies of its own: {remedy}")
     return str(app / STUDIES)
 
 
