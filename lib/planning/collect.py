@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.data.cases import Case, find_cases, patient_from_name
 from lib.data.formats import SUFFIXES, stem
+from lib.data.formats.dicom import is_dicom, read_slice
 
 DATASET, CHANNEL = "dataset.json", "_0000"
 _LABEL_WORDS = ("dseg", "mask")
@@ -56,10 +57,13 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
     else:
         found = Collection("folder", tuple(find_cases(studies, pattern=pattern)), {})
         if (studies.parent / DATASET).is_file():  # the folder imagesTr of a data set
-            known = _facts(json.loads((studies.parent / DATASET).read_text(encoding="utf-8")))
-            found = replace(found, labels=known[0], modality=known[1])
+            _, labels, modality = _read_facts(studies.parent)
+            found = replace(found, labels=labels, modality=modality)
     if labelled is not None:
         found = _with_labels(found, labelled, pattern)
+    files = [case.image for case in found.cases if case.image.is_file() and is_dicom(case.image)]
+    if len(files) > 1 and len({read_slice(path).series for path in files[:2]}) == 1:
+        raise ValueError(f"'{studies}' is one DICOM series: give the folder in which each series has a folder")
     if not found.cases:
         raise ValueError(f"'{studies}' has no image: give a folder of image files ({', '.join(SUFFIXES)}) or of series")
     return found
@@ -97,6 +101,21 @@ def _plain(name: str) -> str:
 
 def _read_dataset(folder: Path) -> Collection:
     """Read a data set of nnU-Net or of the Medical Segmentation Decathlon."""
+    facts, labels, modality = _read_facts(folder)
+    if isinstance(facts.get("training"), list):  # Decathlon, and the first nnU-Net
+        pairs = [(_with_channel(folder / pair["image"]), folder / pair["label"]) for pair in facts["training"]]
+        missing = sum(not path.is_file() for pair in pairs for path in pair)
+        notes = (f"{missing} files that {DATASET} lists are not there.",) if missing else ()
+        cases = tuple(_case(*pair) for pair in pairs if pair[0].is_file())
+        return Collection("Decathlon", cases, labels, modality, notes)
+    ending = facts.get("file_ending", ".nii.gz")
+    images = sorted((folder / "imagesTr").glob(f"*{CHANNEL}{ending}"))
+    pairs = [(path, folder / "labelsTr" / f"{_plain(stem(path))}{ending}") for path in images]
+    return Collection("nnU-Net", tuple(_case(*pair) for pair in pairs), labels, modality)
+
+
+def _read_facts(folder: Path) -> tuple[dict[str, Any], dict[str, int], str]:
+    """Return the content of dataset.json, the value of each label, and what the images are."""
     try:
         facts = json.loads((folder / DATASET).read_text(encoding="utf-8"))
         labels, modality, channels = _facts(facts)
@@ -104,13 +123,14 @@ def _read_dataset(folder: Path) -> Collection:
         raise ValueError(f"'{folder / DATASET}' cannot be read: {error}") from error
     if channels > 1:
         raise ValueError(f"'{folder.name}' has {channels} channels a case; an app takes one image a case")
-    if isinstance(facts.get("training"), list):  # Decathlon
-        pairs = [(folder / pair["image"], folder / pair["label"]) for pair in facts["training"]]
-        return Collection("Decathlon", tuple(_case(*pair) for pair in pairs if pair[0].is_file()), labels, modality)
-    ending = facts.get("file_ending", ".nii.gz")
-    images = sorted((folder / "imagesTr").glob(f"*{CHANNEL}{ending}"))
-    pairs = [(path, folder / "labelsTr" / f"{_plain(stem(path))}{ending}") for path in images]
-    return Collection("nnU-Net", tuple(_case(*pair) for pair in pairs), labels, modality)
+    return facts, labels, modality
+
+
+def _with_channel(image: Path) -> Path:
+    """Return the file of an image that a description names without its channel."""
+    name = stem(image)
+    other = image.with_name(f"{name}{CHANNEL}{image.name.removeprefix(name)}")
+    return other if other.is_file() and not image.is_file() else image
 
 
 def _case(image: Path, label: Path) -> Case:
@@ -139,13 +159,20 @@ def _read_bids(folder: Path) -> Collection:
     if not kinds:
         return Collection("BIDS", (), {})
     kind, _ = kinds.most_common(1)[0]
-    labels = {_place(path): path for path in files if _kind(path) in _LABEL_WORDS}
+    words = [word for word in _LABEL_WORDS if any(_kind(path) == word for path in files)][:1]
+    marked: dict[tuple[str, ...], list[Path]] = {}
+    for path in files:
+        if _kind(path) in words:
+            marked.setdefault(_place(path), []).append(path)
+    labels = {place: paths[0] for place, paths in marked.items() if len(paths) == 1}
     cases = [
         Case(stem(path), path, labels.get(_place(path)), stem(path).split("_")[0])
         for path in images
         if _kind(path) == kind
     ]
-    notes = [f"{count} images of the kind '{other}' are left out." for other, count in kinds.items() if other != kind]
+    several = [paths for paths in marked.values() if len(paths) > 1]
+    notes = [f"'{paths[0].name}' is one of {len(paths)} labels of its image, so none is used." for paths in several]
+    notes += [f"{count} images of the kind '{other}' are left out." for other, count in kinds.items() if other != kind]
     return Collection("BIDS", tuple(cases), _bids_names(folder), kind, tuple(notes))
 
 

@@ -10,10 +10,12 @@ from lib.data.cases import Case
 from lib.data.findings import InputRejected
 from lib.data.formats import SUFFIXES, read_header
 from lib.data.listing import split_suffix
+from lib.data.validate import check
 from lib.data.volumes.save import write_volume
 from lib.planning.label_values import describe, read_values
 from lib.records.labels import FOUND, LabelVersions, Origin
 from lib.records.ledger import Ledger
+from lib.tasks.spec import load_app
 
 STUDIES, FINAL = "studies", "final"
 """Folder of the studies in an app's folder, and tag of the labels that train."""
@@ -43,8 +45,8 @@ def import_studies(
 ) -> Imported:
     """Link or copy images into ``<app>/studies``, and write their labels with the app's values into ``labels/final``.
 
-    A file is linked if both folders are on one disk, and copied otherwise. A label passes the checks of a submitted
-    label and is recorded in the ledger with its author.
+    A file is linked if both folders are on one disk, and copied otherwise. An image that the app's input gate refuses
+    is left out. A label passes the checks of a submitted label and is recorded in the ledger with its author.
 
     Args:
         app_dir: Folder of the app.
@@ -57,10 +59,12 @@ def import_studies(
         OSError: If the disk is full.
     """
     studies, labels = app_dir / STUDIES, LabelVersions(app_dir, Ledger.of(app_dir))
+    modality = load_app(app_dir).tasks[0].image.modality
     (studies / "labels" / FINAL).mkdir(parents=True, exist_ok=True)
     done = Imported()
     for count, case in enumerate(cases, start=1):
         try:
+            check(case.image, modality=modality)
             image = _place(case, studies)
             done.studies += 1
             if case.label is not None:

@@ -1,5 +1,6 @@
 """Make an app from a user's own studies: look, choose, write, import."""
 
+import shlex
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -46,7 +47,7 @@ def new_app(
         raise ValueError(f"'{app_dir}' is not empty: give a new folder for the app")
     if app_dir.resolve().is_relative_to(studies.resolve()):
         raise ValueError(f"'{app_dir}' lies in the folder of the studies: give a folder beside it")
-    if minutes <= 0:
+    if not minutes > 0:  # also true for nan
         raise ValueError(f"minutes must be above 0, got {minutes:g}")
     found = collect(studies, labelled)
     sources = find_labels(found, labels)
@@ -75,8 +76,8 @@ def new_app(
         "notes": [*found.notes, *plan.notes],
         "plan": {key: {"value": one.value, "reason": one.reason} for key, one in plan.choices.items() if one.reason},
         "next": [
-            f"python -m lib train {app_dir} --task {TASK}",
-            f"python -m lib serve {app_dir}",
+            f"python -m lib train {shlex.quote(str(app_dir))} --task {TASK}",
+            f"python -m lib serve {shlex.quote(str(app_dir))}",
         ],
         "folder_of_studies": str(app_dir / STUDIES),
     }

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -132,13 +133,14 @@ def _readme(name: str, app_dir: Path, plan: Plan, found: Fingerprint, source: st
     labels = "\n".join(f"| {value} | {label} |" for value, label in enumerate(plan.labels, start=1))
     notes = "".join(f"- {note}\n" for note in plan.notes)
     refused = "".join(f"- `{case}`: {reason}\n" for case, reason in list(found.refused.items())[:20])
+    quoted = shlex.quote(str(app_dir))
     parts = [
         f"# {name}\n\nAn app of TopoLabel for {found.images} images of {source} ({plan['modality']}).",
         f"| value | label |\n|---|---|\n{labels}\n\n0 is background, 255 is ignored.",
         "## Commands\n\n```sh\n"
-        f"python -m lib serve {app_dir}                     # label in OHIF or 3D Slicer at http://127.0.0.1:8000\n"
-        f"python -m lib train {app_dir} --task {TASK}\n"
-        f"python -m lib evaluate {app_dir} --task {TASK} --images DIR --labels DIR\n```",
+        f"python -m lib serve {quoted}                     # label in OHIF or 3D Slicer at http://127.0.0.1:8000\n"
+        f"python -m lib train {quoted} --task {TASK}\n"
+        f"python -m lib evaluate {quoted} --task {TASK} --images DIR --labels DIR\n```",
         "## Labelling\n\nChoose *next sample*: the server hands out a study and, once a version is published, a "
         f"proposal. Correct and submit it. After {RETRAIN_AFTER} new labels the app trains by itself; a new version "
         "is served only if it is better on patients that it never saw."

@@ -1,11 +1,13 @@
 """Data sets in their usual layouts are found with labels, names and what they say about their images."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from lib.planning.collect import collect
+from tests.cases import real_data
 from tests.planning.conftest import make_case, write
 
 
@@ -43,6 +45,8 @@ def test_the_images_folder_of_a_data_set_knows_its_names(tmp_path: Path) -> None
 def test_several_channels_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="2 channels a case"):
         collect(make_nnunet(tmp_path, {"0": "T1", "1": "T2"}))
+    with pytest.raises(ValueError, match="2 channels a case"):
+        collect(tmp_path / "imagesTr", tmp_path / "labelsTr")
 
 
 def test_regions_are_refused(tmp_path: Path) -> None:
@@ -116,3 +120,25 @@ def test_labels_may_have_one_ending_more_than_their_images(folders: tuple[Path, 
     (folders[1] / "p3_1st-reader.nii.gz").rename(folders[1] / "p3_2nd-reader.nii.gz")
     with pytest.raises(ValueError, match="no label in"):
         collect(*folders)
+
+
+def test_a_bids_image_with_two_segmentations_has_no_label(tmp_path: Path) -> None:
+    image, label = make_case(0)
+    write(tmp_path / "sub-01" / "anat" / "sub-01_T1w.nii.gz", image)
+    write(tmp_path / "derivatives" / "sub-01" / "sub-01_label-skull_mask.nii.gz", label)
+    write(tmp_path / "derivatives" / "sub-01" / "sub-01_desc-a_dseg.nii.gz", label)
+    found = collect(tmp_path)
+    assert found.cases[0].label is not None and "dseg" in found.cases[0].label.name, "masks are no dseg"
+    write(tmp_path / "derivatives" / "sub-01" / "sub-01_desc-b_dseg.nii.gz", label)
+    found = collect(tmp_path)
+    assert found.cases[0].label is None and "one of 2 labels" in found.notes[0]
+
+
+def test_the_folder_of_one_series_is_refused(tmp_path: Path) -> None:
+    series = tmp_path / "series"
+    series.mkdir()
+    for path in sorted(real_data("gantry-tilt").glob("*.dcm"))[:3]:
+        shutil.copy(path, series / path.name)
+    with pytest.raises(ValueError, match="is one DICOM series"):
+        collect(series)
+    assert [case.id for case in collect(tmp_path).cases] == ["series"]

@@ -76,3 +76,11 @@ def test_images_are_linked_or_copied_and_never_changed(
         assert copy.read_bytes() == content == path.read_bytes() and copy.samefile(path) == linked
     with pytest.raises(ValueError, match="already"):
         import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+
+
+def test_images_that_the_gate_refuses_are_left_out(app: Path, folders: tuple[Path, Path]) -> None:
+    content = (folders[0] / "p0.nii.gz").read_bytes()
+    (folders[0] / "p0.nii.gz").write_bytes(content[: len(content) // 2])
+    done = import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    assert (done.studies, done.labels) == (5, 4) and "TRUNCATED" in done.refused["p0"]
+    assert not (app / "studies" / "p0.nii.gz").exists()

@@ -70,6 +70,8 @@ def _series_frames(path: Path) -> list[Frame]:
     if len(patients) > 1:
         # The IDs themselves are not named: messages are logged.
         reason = f"The files in '{path.name}' have {len(patients)} different PatientIDs."
+        if "" in patients:
+            reason = f"Some files in '{path.name}' have no PatientID, and others have one."
         raise reject("MANY_PATIENTS", reason, "Find out whose series it is; then fetch or export it again.")
     return frames
 
@@ -112,6 +114,9 @@ def _single(path: Path, one: Frame) -> Header:
     """Return the header of a file of one frame, or of several frames without functional groups."""
     if one.modality in NEED_SPACING and not one.has_spacing:
         reason = f"'{one.path.name}' is a {one.modality} image without PixelSpacing: the size of its pixels is unknown."
+        raise reject("BAD_AFFINE", reason, REMEDY)
+    if one.modality in NEED_SPACING and one.frames == 1 and one.geometry is None:
+        reason = f"'{one.path.name}' is a {one.modality} image without position or orientation."
         raise reject("BAD_AFFINE", reason, REMEDY)
     if one.modality in NEED_SPACING and one.frames > 1:
         reason = f"'{one.path.name}' holds {one.frames} frames without positions."
@@ -174,10 +179,17 @@ def _stored(frames: Sequence[Frame]) -> list[NDArray[Any]]:
 
 
 def _pixels(dataset: pydicom.Dataset) -> NDArray[Any]:
+    """Return the stored pixels; bits above BitsStored are no part of them."""
     try:
-        return dataset.pixel_array
+        stored = dataset.pixel_array
     except OSError as error:  # of the image library that decodes, not of the disk
         raise RuntimeError(str(error)) from error
+    bits = int(dataset.BitsStored)
+    if stored.dtype.kind not in "iu" or bits >= int(dataset.BitsAllocated):
+        return stored
+    kept = stored.astype(np.int64) & ((1 << bits) - 1)
+    sign = 1 << (bits - 1) if int(dataset.PixelRepresentation) else 0
+    return (kept ^ sign) - sign
 
 
 def _may_be_slice(file: Path) -> bool:

@@ -32,6 +32,16 @@ STACK_TAGS = (
     "AcquisitionTime",
 )
 """Tags that tell phases, echoes and stacks of one series apart, in the order in which they are tried."""
+PHASE_TAGS = (
+    "TemporalPositionIdentifier",
+    "TemporalPositionIndex",
+    "EchoNumbers",
+    "NominalPercentageOfCardiacPhase",
+    "NominalPercentageOfRespiratoryPhase",
+    "DiffusionBValue",
+    "ConvolutionKernel",
+)
+"""Those of them that are never different within one phase."""
 PIXEL_TAGS = ("BitsAllocated", "PixelRepresentation", "PhotometricInterpretation")
 """Tags that say how a pixel is stored."""
 INVERTED = "MONOCHROME1"

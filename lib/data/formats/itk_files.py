@@ -1,7 +1,7 @@
 """Read NRRD, MetaImage, PNG, JPEG and TIFF files with ITK, and convert LPS to RAS+."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +9,14 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from lib.data.findings import reject
+from lib.data.findings import InputRejected, reject
 from lib.data.formats.pictures import AFFINE, check_picture, is_picture
 from lib.data.formats.volume import NOTES, SLICE_ORIGINS, Header
 from lib.data.volumes.geometry import ras_from_itk
 
 HEAD_BYTES = 64 << 10
+MAX_ORIGIN_SHIFT = 0.1
+"""Largest distance of the first and the last slice from their places on the grid, in pixels."""
 _IO = {
     ".nrrd": "NrrdImageIO",
     ".nhdr": "NrrdImageIO",
@@ -38,6 +40,8 @@ _META_DATA = re.compile(rb"^\s*ElementDataFile\s*=\s*(.*?)\s*$", re.MULTILINE | 
 _NRRD_DATA = re.compile(rb"^\s*data ?file\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _NRRD_UNITS = re.compile(rb"^\s*space units\s*:\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
 _NRRD_DIRECTIONS = re.compile(rb"^\s*space directions\s*:", re.MULTILINE | re.IGNORECASE)
+_META_UNITS = re.compile(rb"^\s*DistanceUnits\s*=\s*(.*?)\s*$", re.MULTILINE | re.IGNORECASE)
+_MILLIMETRES = {"", "?", "???", "mm", "millimeter", "millimeters", "millimetre", "millimetres"}
 _LPS = "left-posterior-superior"
 """The space to which ITK converts the anatomical spaces of NRRD; any other is left as it is."""
 _EXPORT = "Export the image again, as NIfTI or NRRD."
@@ -101,24 +105,42 @@ def read_header(path: Path) -> Header:
     origins, notes = _slice_origins(size, metadata), tuple(filter(None, [metadata.get(NOTES)]))
     if _IO[path.suffix.lower()] == "NrrdImageIO":
         _check_space(path, head, metadata, size)
+        _check_origins(path, origins, affine)
+    elif _IO[path.suffix.lower()] == "MetaImageIO":
+        found = {unit.decode(errors="replace").lower() for unit in _META_UNITS.findall(head)}
+        if others := found - _MILLIMETRES:
+            raise _other_units(path, others)
     return Header(
         path, "itk", size, components, stored, affine, None, details, origins, notes, metadata, in_pixels=in_pixels
     )
 
 
-def _check_space(path: Path, head: bytes, metadata: Mapping[str, str], size: tuple[int, ...]) -> None:
-    """Raise AMBIGUOUS_AFFINE if a NRRD volume does not say how it lies in the patient, in mm."""
-    if sum(count > 1 for count in size) < 3:
+def _check_origins(path: Path, origins: NDArray[np.float64] | None, affine: NDArray[np.float64]) -> None:
+    """Raise AMBIGUOUS_AFFINE if a program moved, turned or cropped a file and left the positions of its slices."""
+    if origins is None:
         return
-    if metadata.get("NRRD_space") != _LPS or not _NRRD_DIRECTIONS.search(head):
+    ends = affine[:3, 3] + np.outer((0, len(origins) - 1), affine[:3, 2])
+    if np.abs(origins[[0, -1]] - ends).max() > MAX_ORIGIN_SHIFT * float(np.linalg.norm(affine[:3, :2], axis=0).min()):
+        reason = f"The positions of slices in the header of '{path.name}' ({SLICE_ORIGINS}) are not on its grid."
+        raise reject("AMBIGUOUS_AFFINE", reason, f"Remove the key {SLICE_ORIGINS}, or use the file before the change.")
+
+
+def _check_space(path: Path, head: bytes, metadata: Mapping[str, str], size: tuple[int, ...]) -> None:
+    """Raise AMBIGUOUS_AFFINE if a NRRD file has other units than mm, or a volume does not say how it lies."""
+    is_volume = sum(count > 1 for count in size) > 2
+    if is_volume and (metadata.get("NRRD_space") != _LPS or not _NRRD_DIRECTIONS.search(head)):
         reason = f"The header of '{path.name}' does not say how its axes lie in the patient (space, space directions)."
         remedy = "Write space and space directions, for example by saving with 3D Slicer or SimpleITK."
         raise reject("AMBIGUOUS_AFFINE", reason, remedy)
     found = _NRRD_UNITS.search(head)
     units = {unit.strip().lower() for unit in found.group(1).decode(errors="replace").split('"')} if found else set()
-    if others := units - {"", "mm", "millimeter", "millimeters", "???"}:
-        reason = f"'{path.name}' gives its positions in {', '.join(sorted(others))}, which programs read as mm."
-        raise reject("AMBIGUOUS_AFFINE", reason, "Write space directions and space origin in millimetres.")
+    if others := units - _MILLIMETRES:
+        raise _other_units(path, others)
+
+
+def _other_units(path: Path, units: Set[str]) -> InputRejected:
+    reason = f"'{path.name}' gives its positions in {', '.join(sorted(units))}, which programs read as mm."
+    return reject("AMBIGUOUS_AFFINE", reason, "Write positions and spacing in millimetres.")
 
 
 def _slice_origins(size: tuple[int, ...], metadata: Mapping[str, str]) -> NDArray[np.float64] | None:

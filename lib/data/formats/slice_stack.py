@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lib.data.findings import Finding
-from lib.data.formats.dicom_frames import REMEDY, STACK_TAGS, Frame
+from lib.data.formats.dicom_frames import PHASE_TAGS, REMEDY, STACK_TAGS, Frame
 from lib.data.volumes.geometry import LPS_TO_RAS
 
 UNEVEN_FRACTION = 0.1
@@ -81,10 +81,14 @@ def assemble(frames: Sequence[Frame], name: str) -> tuple[SliceStack | None, lis
     order, depth_mm = [main[i] for i in by_depth], depth_mm[by_depth]
     positions = geometry[order, :3]
     stacked = [frames[i] for i in order]
-    faults = list(_repeats(stacked, depth_mm, name)) or [
-        *_missing(stacked, depth_mm, name),
-        *_steep(positions, depth_mm, name),
-    ]
+    faults = (
+        list(_repeats(stacked, depth_mm, name))
+        or list(_interleaved(stacked, depth_mm, name))
+        or [
+            *_missing(stacked, depth_mm, name),
+            *_steep(positions, depth_mm, name),
+        ]
+    )
     if faults:
         return None, faults
     pixel_mm = float(geometry[order[0], 9:11].min())
@@ -148,7 +152,8 @@ def _repeats(frames: Sequence[Frame], depth_mm: Positions, name: str) -> Iterato
         shift_mm = MAX_PHASE_SHIFT * float(np.diff(depth_mm).max())
         shifted, count = _places(depth_mm, shift_mm)
         spread_mm = max(float(np.ptp(depth_mm[shifted == place])) for place in count)
-        if len(count) > 1 and len(set(count.values())) == 1 and spread_mm <= shift_mm:
+        several = sum(n > 1 for n in count.values())
+        if len(count) > 1 and several >= len(count) / 2 and spread_mm <= shift_mm:
             places, counts = shifted, count
     repeated = [place for place, count in counts.items() if count > 1]
     if not repeated:
@@ -170,6 +175,18 @@ def _repeats(frames: Sequence[Frame], depth_mm: Positions, name: str) -> Iterato
         f"'{frames[first - 1].path.name}' and '{frames[first].path.name}'."
     )
     yield Finding("DOUBLED_SLICES", reason, "Remove the slices that were stored twice, or fetch the series again.")
+
+
+def _interleaved(frames: Sequence[Frame], depth_mm: Positions, name: str) -> Iterator[Finding]:
+    """Find phases or echoes whose slices lie between each other's: a tag has several values over the same range."""
+    for tag in PHASE_TAGS:
+        values = np.array([frame.stack.get(tag, "") for frame in frames])
+        ranges = [(depth_mm[values == one].min(), depth_mm[values == one].max()) for one in np.unique(values)]
+        shared_mm = min(high for _, high in ranges) - max(low for low, _ in ranges)
+        if len(ranges) > 1 and shared_mm > 0.5 * (depth_mm[-1] - depth_mm[0]):
+            reason = f"The slices of '{name}' are of {len(ranges)} phases or echoes, which differ in {tag}."
+            yield Finding("MANY_PHASES", reason, "Send each phase as a series, or in a folder, of its own.")
+            return
 
 
 def _places(depth_mm: Positions, apart_mm: float) -> tuple[NDArray[np.int_], Counter[int]]:

@@ -10,28 +10,41 @@ from lib.ops.mirror import Mirroring
 LEFT_WORDS = frozenset((
     "left", "l", "lt", "lh", "lul", "lll", "links", "linke", "linker", "linkes", "linken", "li", "gauche", "g",
     "izquierdo", "izquierda", "esquerdo", "esquerda", "sinistro", "sinistra", "sx", "sin", "sinister", "sinistrum",
-    "левый", "левая", "левое", "левые", "la", "lv", "laa", "lad", "lca", "lcx", "lpa",
+    "lewy", "lewa", "lewe", "vänster", "vänstra", "venstre", "levý", "levá", "levé",
+    "αριστερά", "αριστερός", "bal", "vasen", "sol", "os", "lvot", "lica", "leca", "lmca", "lvmyo",
+    "la", "lv", "laa", "lad", "lca", "lcx", "lpa",
 ))
 RIGHT_WORDS = frozenset((
     "right", "r", "rt", "rh", "rul", "rml", "rll", "rechts", "rechte", "rechter", "rechtes", "rechten", "re",
     "droit", "droite", "d", "derecho", "derecha", "direito", "direita", "destro", "destra", "dx", "dex",
-    "dexter", "dextra", "dextrum", "правый", "правая", "правое", "правые", "ra", "rv", "raa", "rca", "rpa",
+    "dexter", "dextra", "dextrum", "prawy", "prawa", "prawe", "höger", "högra", "høyre", "højre", "pravý", "pravá",
+    "pravé", "δεξιά", "δεξιός", "jobb", "oikea", "sağ", "od", "rvot", "rica", "reca", "rmca", "rvmyo",
+    "ra", "rv", "raa", "rca", "rpa",
 ))
-_GLUED = {"left": "left", "links": "left", "gauche": "left", "right": "right", "rechts": "right", "droit": "right"}
+_GLUED = {
+    "left": "left", "links": "left", "linker": "left", "linke": "left", "gauche": "left", "лев": "left", "лів": "left",
+    "right": "right", "rechts": "right", "rechter": "right", "rechte": "right", "droit": "right", "прав": "right",
+}
 """Words for a side that are also written without a space, as in "leftkidney"."""
+_OPPOSITE = {
+    "left": ("right",), "l": ("r",), "lt": ("rt",), "lh": ("rh",), "lul": ("rul",), "lll": ("rll",),
+    "links": ("rechts",), "linke": ("rechte",), "linker": ("rechter",), "linkes": ("rechtes",), "linken": ("rechten",),
+    "gauche": ("droit", "droite"), "izquierdo": ("derecho",), "izquierda": ("derecha",), "esquerdo": ("direito",),
+    "esquerda": ("direita",), "sinistro": ("destro",), "sinistra": ("destra",), "sx": ("dx",), "sinister": ("dexter",),
+    "os": ("od",), "la": ("ra",), "lv": ("rv",), "laa": ("raa",), "lca": ("rca",), "lpa": ("rpa",),
+}
+"""Words for the right side by those for the left, where no other meaning is likely."""
 _GLUED_OTHERS = frozenset((
     "leftover", "cleft", "upright", "bright", "brightness", "downright", "outright", "adroit", "birthright",
 ))
 _GLUED_ORGANS = frozenset((
     "adrenal", "amygdala", "ankle", "arm", "atrium", "breast", "carotid", "clavicle", "ear", "elbow", "eye", "femur",
-    "fibula", "foot", "hand", "hemisphere", "hip", "hippocampus", "humerus", "iliac", "kidney", "knee", "leg", "lens",
-    "lobe", "lung", "mandible", "maxilla", "orbit", "ovary", "parotid", "radius", "renal", "scapula", "shoulder",
-    "sinus", "testis", "thalamus", "tibia", "ulna", "ureter", "ventricle", "wrist",
+    "fibula", "foot", "hand", "hemisphere", "hip", "hippocampus", "humerus", "iliac", "iliopsoas", "kidney", "knee",
+    "leg", "lens", "lobe", "lung", "mandible", "maxilla", "orbit", "ovary", "parotid", "psoas", "radius", "renal",
+    "scapula", "shoulder", "sinus", "testis", "thalamus", "tibia", "ulna", "ureter", "ventricle", "wrist",
 ))
 # fmt: on
 SIDE_WORDS = LEFT_WORDS | RIGHT_WORDS
-_ABBREVIATED = frozenset(word for word in SIDE_WORDS if word[1:] and {f"l{word[1:]}", f"r{word[1:]}"} <= SIDE_WORDS)
-"""Words such as LV and RV that say a part after the side."""
 """Words for a side in the names of labels. LUL, LLL, RUL, RML and RLL are the lobes of the lungs; LA, LV, RA and RV the
 chambers of the heart, and LAA, LAD, LCA, LCX, LPA, RAA, RCA and RPA vessels of it."""
 SIDE_CHARACTERS = frozenset("左右")
@@ -98,33 +111,38 @@ def sided_labels(labels: Iterable[str]) -> list[str]:
 
 
 def mirror_pairs(labels: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs of labels that differ in their side only, as (left, right); a label is in one pair at most."""
-    lefts, rights = ([name for name in labels if _side(name) == side] for side in ("left", "right"))
+    """Return the pairs of labels that differ in one word for the side, as (left, right).
+
+    A label is in one pair at most. A letter alone is no side here: labels "A", "B", ... have no counterparts.
+    """
+    words = {name: _words(name) for name in labels}
     pairs = []
-    for left in lefts:
-        same = [right for right in rights if _without_side(right) == _without_side(left)]
-        if len(same) == 1 and sum(_without_side(other) == _without_side(left) for other in lefts) == 1:
-            pairs.append((left, same[0]))
+    for left in labels:
+        opposite = [right for right in labels if words[right] in _mirrored(words[left])]
+        twins = [other for other in labels if opposite and words[opposite[0]] in _mirrored(words[other])]
+        if len(opposite) == 1 and twins == [left]:
+            pairs.append((left, opposite[0]))
     return pairs
 
 
-def _without_side(name: str) -> tuple[str, ...]:
-    """Return the words and numbers of a name in lower case, without its side."""
-    kept = []
-    for part in re.findall(r"[^\W\d_]+|\d+", _CAMEL_CASE.sub(" ", name)):
-        word = part.casefold()
-        if _word_side(word):
-            word = _without_side_letters(word)
-        if word:
-            kept.append(word)
-    return tuple(kept)
+def _words(name: str) -> tuple[str, ...]:
+    return tuple(part.casefold() for part in re.findall(r"[^\W\d_]+|\d+", _CAMEL_CASE.sub(" ", name)))
 
 
-def _without_side_letters(word: str) -> str:
-    """Return what a word with a side says beside it: "kidney" for "leftkidney" and "lkidney", "v" for "lv"."""
-    if glued := next((text for text in _GLUED if word.startswith(text) or word.endswith(text)), ""):
-        return word.replace(glued, "")
-    return "" if word in SIDE_WORDS - _ABBREVIATED else word[1:]
+def _mirrored(words: tuple[str, ...]) -> set[tuple[str, ...]]:
+    """Return the names that the counterpart of a left structure may have."""
+    found = set()
+    for k, word in enumerate(words):
+        others = list(_OPPOSITE.get(word, ()))
+        if len(word) == 1 and len(words) == 1:
+            others = []
+        for left, rights in _OPPOSITE.items():
+            if len(left) > 3 and word != left and (word.startswith(left) or word.endswith(left)):
+                others += [word.replace(left, right) for right in rights]
+        if word[:1] == "l" and (word[1:] in _GLUED_ORGANS or word[1:-1] in _GLUED_ORGANS):
+            others.append(f"r{word[1:]}")
+        found |= {(*words[:k], other, *words[k + 1 :]) for other in others}
+    return found
 
 
 def _has_side_word(name: str) -> bool:

@@ -126,3 +126,25 @@ def test_slices_of_two_patients_are_refused_without_naming_them(dicom_series: Wr
     with pytest.raises(InputRejected, match="2 different PatientIDs") as caught:
         read_header(folder)
     assert caught.value.findings[0].code == "MANY_PATIENTS" and "another" not in str(caught.value)
+
+
+def test_bits_above_those_stored_are_no_part_of_a_pixel(dicom_series: Write, head: Make) -> None:
+    """Twelve signed bits in sixteen, the sign not extended, shown inverted: pydicom returns 4095 for -1."""
+    folder = dicom_series(head((12, 10, 6)))
+    for path in folder.iterdir():
+        slice_ = pydicom.dcmread(path)
+        slice_.PhotometricInterpretation, slice_.Modality = "MONOCHROME1", "MR"
+        slice_.BitsStored, slice_.HighBit, slice_.PixelRepresentation = 12, 11, 1
+        slice_.RescaleSlope, slice_.RescaleIntercept = 1, 0
+        stored = np.arange(-60, 60, dtype=np.int16).reshape(10, 12)
+        slice_.PixelData = (stored & 0x0FFF).astype(np.uint16).tobytes()
+        slice_.save_as(path)
+    np.testing.assert_array_equal(load(folder).voxels[..., 0], np.arange(-60, 60).reshape(10, 12).T)
+
+
+def test_a_single_ct_without_a_position_is_refused(dicom_series: Write, head: Make, tmp_path: Path) -> None:
+    slice_ = pydicom.dcmread(next(dicom_series(head((12, 10, 6))).iterdir()))
+    del slice_.ImagePositionPatient
+    slice_.save_as(tmp_path / "a.dcm")
+    with pytest.raises(InputRejected, match="without position or orientation"):
+        read_header(tmp_path / "a.dcm")

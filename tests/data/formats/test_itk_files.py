@@ -8,7 +8,9 @@ import SimpleITK as sitk
 
 from lib.data.findings import InputRejected
 from lib.data.formats import load, read_header
+from lib.data.formats.volume import Header, Volume
 from lib.data.volumes.geometry import ras_from_itk
+from lib.data.volumes.save import write_series
 
 
 @pytest.mark.parametrize("name", ["a.nrrd", "a.mha", "a.mhd", "a.nhdr"])
@@ -102,3 +104,29 @@ def test_a_nrrd_volume_says_how_it_lies_in_the_patient(tmp_path: Path, header: s
         return
     with pytest.raises(InputRejected, match="AMBIGUOUS_AFFINE"):
         load(tmp_path / "a.nrrd")
+
+
+def test_other_units_are_refused_in_slices_and_in_metaimage_too(tmp_path: Path) -> None:
+    head = "NRRD0005\ntype: short\ndimension: 3\nsizes: 2 3 1\nencoding: raw\nendian: little\n"
+    place = 'space: RAS\nspace directions: (1,0,0) (0,1,0) (0,0,1)\nspace units: "cm" "cm" "cm"\n\n'
+    (tmp_path / "a.nrrd").write_bytes((head + place).encode() + bytes(12))
+    sitk.WriteImage(sitk.Image([4, 5, 6], sitk.sitkInt16), str(tmp_path / "a.mha"))
+    load(tmp_path / "a.mha")
+    content = (tmp_path / "a.mha").read_bytes()
+    (tmp_path / "a.mha").write_bytes(content.replace(b"ElementType", b"DistanceUnits = cm\nElementType"))
+    for name in ("a.nrrd", "a.mha"):
+        with pytest.raises(InputRejected, match="positions in cm"):
+            read_header(tmp_path / name)
+
+
+def test_slice_positions_that_another_program_left_behind_are_refused(tmp_path: Path) -> None:
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    origins = np.column_stack([np.zeros((4, 2)), [0.0, 1.0, 4.0, 6.0]])
+    header = Header(tmp_path, "dicom", (3, 3, 4), 1, 2, affine, "CT", origins=origins)
+    path = write_series(Volume(np.zeros((3, 3, 4), np.int16), affine, header), tmp_path, "uneven")
+    np.testing.assert_allclose(read_header(path).origins, origins)
+    image = sitk.ReadImage(str(path))
+    image.SetOrigin([5.0, 0.0, 0.0])
+    sitk.WriteImage(image, str(path))
+    with pytest.raises(InputRejected, match="positions of slices"):
+        read_header(path)

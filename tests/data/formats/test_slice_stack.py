@@ -164,3 +164,18 @@ def test_the_message_of_missing_slices_names_a_smaller_regular_distance() -> Non
     numbers = [0, 2, 4, 6, 8, 9, 10, 11, 12]
     _, (fault,) = assemble([replace(f, number=n) for f, n in zip(every_other, numbers, strict=True)], "series")
     assert "6.00 mm between" in fault.reason and "where 3.00 mm is regular" in fault.reason
+
+
+def test_phases_of_which_one_lacks_slices_are_refused() -> None:
+    depths = sorted([3.0 * k for k in range(20)] + [3.0 * k + 0.1 for k in range(15)])
+    stack, faults = assemble(frames(np.diff(depths).tolist()), "series")
+    assert stack is None and faults[0].code == "DOUBLED_SLICES"
+
+
+def test_phases_between_each_other_are_found_by_their_tag() -> None:
+    series = frames([1.3, 1.7] * 8)
+    phases = [replace(f, stack={"TemporalPositionIdentifier": str(k % 2)}) for k, f in enumerate(series)]
+    stack, faults = assemble(phases, "series")
+    assert stack is None and faults[0].code == "MANY_PHASES" and "TemporalPositionIdentifier" in faults[0].reason
+    blocks = [replace(f, stack={"ConvolutionKernel": "a" if k < 8 else "b"}) for k, f in enumerate(frames([3] * 16))]
+    assert assemble(blocks, "series")[0] is not None, "one part after the other is no phase"
