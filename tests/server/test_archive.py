@@ -139,7 +139,7 @@ def another_program_s_counts(
     """A SEG stored by another program becomes the label, until a label is saved on this server again."""
     source = ct_series(image, PATIENTS[0])
     planes = np.zeros((len(source), source[0].Rows, source[0].Columns, 2), np.uint8)
-    planes[2:6, 4:9, 4:9, 0], planes[4:8, 6:12, 6:12, 1] = 1, 1
+    planes[2:6, 4:9, 4:9, 0], planes[4:8, 9:12, 6:12, 1] = 1, 1
     archive.store([segmentation(source, planes, ["cavity", "tube"])])
     expected = np.where(planes[..., 1], 1, 2 * planes[..., 0]).transpose(2, 1, 0)
 
