@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +47,9 @@ def patient_from_name(name: str, pattern: str = "") -> str:
     return _VISIT.sub("", name) or name
 
 
-def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern: str = "") -> list[Case]:
+def find_cases(
+    images: str | Path, labels: str | Path | None = None, *, pattern: str = "", channels: Sequence[str] = ()
+) -> list[Case]:
     """Return the cases of a folder, sorted by name.
 
     An image is a file with a known suffix, or a folder of one DICOM series. Other entries are named in the log, except
@@ -58,6 +60,7 @@ def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern:
         labels: Folder of labels with the names of their images; by default ``labels/final`` in `images`.
         pattern: Regular expression that finds the patient in a name; see `patient_from_name`. A DICOM PatientID is
             used where there is one.
+        channels: Patterns of the entries that hold further channels of the images; see `lib.data.channels`.
     Raises:
         FileNotFoundError: If `images` or `labels` does not exist.
     """
@@ -67,11 +70,11 @@ def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern:
             raise FileNotFoundError(f"there is no folder '{folder}'")
     folder = Path(labels) if labels else images / FINAL_LABELS
     by_name = _list_images(folder) if folder.is_dir() else {}
-    return [_case(name, path, by_name, pattern) for name, path in _list_images(images).items()]
+    return [_case(name, path, by_name, pattern) for name, path in _list_images(images, channels).items()]
 
 
-def _list_images(folder: Path) -> Mapping[str, Path]:
-    listing = list_studies(folder, SUFFIXES)
+def _list_images(folder: Path, channels: Sequence[str] = ()) -> Mapping[str, Path]:
+    listing = list_studies(folder, SUFFIXES, channels=channels)
     for entry in listing.left_out:
         logger.warning("%s is left out: %s. %s", folder / entry.name, entry.reason, entry.remedy)
     return listing.studies

@@ -40,11 +40,13 @@ class Scale:
         low: Stored intensity at the lower end of the usual range.
         high: Stored intensity at the upper end; below `low` for an inverted image.
         standardised: Whether the network expects mean 0 and standard deviation 1 in place of [0, 1].
+        missing: Whether the image lacks the channel: the network receives 0 everywhere.
     """
 
     low: float
     high: float
     standardised: bool = False
+    missing: bool = False
 
     def usual(self, intensities: "Tensor") -> "Tensor":
         """Return intensities in units of the usual range: its ends become 0 and 1; nothing is clamped."""
@@ -52,6 +54,8 @@ class Scale:
 
     def finish(self, usual: "Tensor") -> "Tensor":
         """Return what the network expects from intensities in units of the usual range, in the same memory."""
+        if self.missing:
+            return usual.zero_()
         if self.standardised:
             return usual.sub_(0.5).mul_(2 * USUAL_SD)
         return usual.clamp_(0, 1)

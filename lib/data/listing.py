@@ -3,6 +3,7 @@
 import time
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from pathlib import Path
 
@@ -64,7 +65,13 @@ def split_suffix(name: str, suffixes: Sequence[str]) -> tuple[str, str]:
 
 
 def list_studies(
-    folder: Path, suffixes: Sequence[str], *, series: bool = True, known: Collection[str] = (), settle_s: float = 0.0
+    folder: Path,
+    suffixes: Sequence[str],
+    *,
+    series: bool = True,
+    known: Collection[str] = (),
+    settle_s: float = 0.0,
+    channels: Sequence[str] = (),
 ) -> Listing:
     """Return the studies of a folder and the entries that are none.
 
@@ -77,10 +84,12 @@ def list_studies(
         series: Whether a folder of one DICOM series is a study.
         known: Names of entries that were studies before; their files are not read again.
         settle_s: Seconds without a change after which the copy of a folder counts as complete.
+        channels: Patterns of the entries that hold further channels of the studies, which are no studies.
     """
     studies: dict[str, Path] = {}
     left_out: list[LeftOut] = []
     entries = [path for path in folder.iterdir() if is_visible(path.name) and path.name not in OWN_NAMES]
+    entries = [path for path in entries if not any(fnmatchcase(path.name, pattern) for pattern in channels)]
     for path in sorted(entries, key=lambda path: (path.name not in known, path.name)):
         try:
             name, fault = _examine(path, suffixes, series, path.name in known, settle_s)

@@ -12,15 +12,17 @@ import torch
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 from torch import Tensor
 
+from lib.data.channels import ChannelSpec, add_channels, build_channels
 from lib.data.files.tables import SpecError, build_dataclass, check_choice
 from lib.data.findings import reject
 from lib.data.formats import Volume, load
-from lib.data.intensity import INTENSITIES, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
+from lib.data.intensity import INTENSITIES, UNIT, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
 from lib.data.labels.label_file import read_label
 from lib.data.labels.values import IGNORE as IGNORE  # many modules take it from here
 from lib.data.modality import CT, MODALITIES, RGB
+from lib.data.validate import check
 from lib.data.volumes.body import body_box
-from lib.data.volumes.colour import with_channels, wrong_channels
+from lib.data.volumes.colour import COLOURS, with_channels, wrong_channels
 from lib.data.volumes.grid import Grid
 from lib.data.volumes.restore import restore
 from lib.data.volumes.save import write_volume
@@ -45,6 +47,7 @@ class ImageSpec:
             background in the part that is cropped away.
         intensity: How stored intensities are mapped for the network, one of `lib.data.intensity.INTENSITIES`.
         modality: What the images are, a key of `lib.data.modality.MODALITIES`; the checks of an image follow it.
+        channels: The channels of an image that has several, the reference first; none for an image of its own.
     """
 
     spacing_mm: tuple[float, float, float]
@@ -54,21 +57,38 @@ class ImageSpec:
     crop_margin_mm: float | None = None
     intensity: str = WINDOW
     modality: str = CT
+    channels: tuple[ChannelSpec, ...] = ()
 
     @property
-    def channels(self) -> int:
-        """Number of channels of an image: 3 for a colour photograph."""
-        return 3 if self.modality == RGB else 1
+    def colours(self) -> int:
+        """Number of channels of the reference: 3 for a colour photograph."""
+        return COLOURS if self.modality == RGB else 1
+
+    @property
+    def channel_count(self) -> int:
+        """Number of channels of an image: the colours of its reference and the further channels."""
+        return self.colours + len(self.channels[1:])
+
+    @property
+    def optional(self) -> tuple[int, ...]:
+        """Indices of the channels that a case may lack."""
+        return tuple(self.colours + i for i, channel in enumerate(self.channels[1:]) if channel.optional)
 
     @property
     def standardised(self) -> bool:
         """Whether the network receives images with mean 0 and standard deviation 1; others are in [0, 1]."""
         return self.intensity == ZSCORE
 
+    def mapping(self, index: int) -> tuple[str, tuple[float, ...]]:
+        """Return how the intensities of a channel are mapped, and the two of its window."""
+        own = max(0, index - self.colours + 1)
+        channel = self.channels[own] if self.channels else ChannelSpec("")
+        return channel.intensity or (WINDOW if channel.window else self.intensity), channel.window or self.window
+
     def legacy_fields(self) -> dict[str, Any]:
         """Return the fields under their first names, as stored plans and cache keys hold them.
 
-        `intensity` and `modality` are left out at their defaults, so that plans and cache keys from before these fields
+        Newer fields are left out at their defaults, so that plans and cache keys from before these fields
         still match.
         """
         fields = {
@@ -78,7 +98,11 @@ class ImageSpec:
             "slice_offsets": self.slice_offsets,
             "crop_margin_mm": self.crop_margin_mm,
         }
-        newer = {"intensity": (self.intensity, WINDOW), "modality": (self.modality, CT)}
+        newer = {
+            "intensity": (self.intensity, WINDOW),
+            "modality": (self.modality, CT),
+            "channels": (self.channels, ()),
+        }
         return fields | {name: value for name, (value, default) in newer.items() if value != default}
 
     def legacy_text(self) -> str:
@@ -110,12 +134,26 @@ def build_image_spec(block: Mapping[str, Any], where: str) -> ImageSpec:
         raise SpecError(f"{where} window: only intensity = '{WINDOW}' takes a window; remove one of the two keys")
     if intensity != WINDOW:
         block["window"] = [0.0, 1.0]
-    spec = build_dataclass(ImageSpec, block, where)
+    channels = build_channels(block.pop("channels", []), f"{where} channels")
+    spec = build_dataclass(ImageSpec, block, where, channels=channels)
+    _check_channels(spec, where)
     if spec.crop_margin_mm is not None and spec.modality != CT:
         raise SpecError(
             f"{where} crop_margin_mm: the body is found by Hounsfield units; only modality = '{CT}' takes it"
         )
     return spec
+
+
+def _check_channels(spec: ImageSpec, where: str) -> None:
+    """Raise if the intensities of the channels do not go together."""
+    used = [spec.mapping(index)[0] for index in range(spec.channel_count)]
+    for channel, intensity in zip(spec.channels[1:], used[spec.colours :], strict=True):
+        if intensity == UNIT:
+            raise SpecError(f"{where} channels '{channel.name}' needs intensity: '{UNIT}' is for the reference only")
+        if intensity == WINDOW and not channel.window and spec.intensity != WINDOW:
+            raise SpecError(f"{where} channels '{channel.name}' needs window")
+    if len({intensity == ZSCORE for intensity in used}) > 1:
+        raise SpecError(f"{where} channels: all of them or none take intensity = '{ZSCORE}'")
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,15 +233,15 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     with uneven spacing are resampled to a straight grid first.
 
     Args:
-        source: An image file, the folder of a DICOM series, or a volume that `lib.data.validate.check` returned.
+        source: An image file, the folder of a DICOM series, or a volume that `open_image` returned.
         spec: Spacing and crop of the grid.
         label: A label file on the grid of the image.
     Raises:
         InputRejected: If a file cannot be opened, or the label is not on the grid of the image.
     """
-    volume = with_channels(source if isinstance(source, Volume) else load(source), spec.channels)
-    if len(volume.others) + 1 != spec.channels:
-        raise reject(*wrong_channels(len(volume.others) + 1, spec.channels))
+    volume = source if isinstance(source, Volume) else _load(Path(source), spec)
+    if len(volume.others) + 1 != spec.channel_count:
+        raise reject(*wrong_channels(len(volume.others) + 1, spec.channel_count))
     shape, affine = volume.voxels.shape, volume.affine
     marks = None if label is None else load_label(label, shape, affine, in_pixels=volume.in_pixels)
     straight = None if volume.origins is None else StraightGrid(shape, affine, volume.origins)
@@ -220,15 +258,38 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     return Reading(intensities, labels, grid, straight, find_scales(volume, spec))
 
 
+def open_image(path: str | Path, spec: ImageSpec) -> Volume:
+    """Return an image with its further channels, after the checks of the input gate; `read` takes it.
+
+    Raises:
+        InputRejected: If the gate refuses the image or a channel, or a channel lacks; see `lib.data.channels`.
+    """
+    volume = check(path, modality=spec.modality)
+    return add_channels(
+        volume, Path(path), spec.channels, lambda file, channel: check(file, modality=channel.modality or spec.modality)
+    )
+
+
+def _load(path: Path, spec: ImageSpec) -> Volume:
+    """Return an image with its further channels, without checks."""
+    volume = with_channels(load(path), spec.colours)
+    return add_channels(volume, path, spec.channels, lambda file, _: with_channels(load(file), 1))
+
+
 def find_scales(volume: Volume, spec: ImageSpec) -> tuple[Scale, ...]:
     """Return the maps of an image's channels to the range of the network.
 
     The statistics are those of the whole file, whatever part of it is read.
     """
-    return tuple(
-        fit_scale(channel, spec.intensity, spec.window, volume.stored_bytes)
-        for channel in (volume.voxels, *volume.others)
-    )
+    channels = (volume.voxels, *volume.others)
+    return tuple(_find_scale(volume, channel, index, spec) for index, channel in enumerate(channels))
+
+
+def _find_scale(volume: Volume, channel: NDArray[Any], index: int, spec: ImageSpec) -> Scale:
+    intensity, window = spec.mapping(index)
+    if index in volume.missing:
+        return Scale(0.0, 1.0, intensity == ZSCORE, missing=True)
+    return fit_scale(channel, intensity, window, volume.stored_bytes)
 
 
 def load_label(

@@ -17,7 +17,7 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.files.atomic import replacing
-from lib.data.patches.case_cache import content_key
+from lib.data.patches.case_cache import image_key
 from lib.data.pipeline import ImageSpec, read
 from lib.models.inference.predictor import Predictor
 from lib.models.sam.network import PromptedNetwork
@@ -68,7 +68,7 @@ class Teacher:
         return [np.load(path, mmap_mode="c") for path in paths]
 
     def _key(self, case: Case) -> str:
-        return content_key([case.image], CACHE_VERSION, self.version, tuple(self.spec.legacy_fields().values()))
+        return image_key(case.image, self.spec, CACHE_VERSION, self.version, tuple(self.spec.legacy_fields().values()))
 
     def _write(self, predictor: Predictor, case: Case, path: Path) -> None:
         volume = read(case.image, self.spec).normalised()

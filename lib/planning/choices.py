@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from lib.data.intensity import PERCENTILE, UNIT, WINDOW, ZSCORE
@@ -24,6 +25,8 @@ PATCH_VOXELS = {3: (1 << 20, 1 << 19, 1 << 18, 1 << 17, 1 << 16, 1 << 15), 2: (3
 """Sizes of a patch that are tried, largest first, by its number of dimensions."""
 BATCH = {3: 2, 2: 6}
 NEIGHBOURS = (-1, 0, 1)
+REFERENCE = "reference"
+"""Name of the first channel, which annotators see."""
 CT_WINDOW = (-1000.0, 1000.0)
 NETWORKS = {3: "segresnet", 2: "dynunet_small"}
 BOTH_SIDES = r"(?i)^(.+?)[_-]?(?:l|r|od|os|left|right)$"
@@ -75,6 +78,7 @@ def choose(
     minutes: float,
     stated: str,
     time_step: StepTimer,
+    channels: Mapping[str, tuple[str, int]] = MappingProxyType({}),
 ) -> Plan:
     """Return the plan for images with a fingerprint.
 
@@ -85,17 +89,21 @@ def choose(
         minutes: Minutes that a training may take on this machine.
         stated: What the data set says its images are, such as "MRI"; empty if nothing.
         time_step: Measures a training step on this machine.
+        channels: Pattern of the files and number of the cases that have it, by the name of each further channel.
     """
     choices: dict[str, Choice] = {"modality": _modality(found, stated)}
     modality = choices["modality"].value
     choices["intensity"], choices["window"] = _intensity(found, modality)
     choices["spacing_mm"] = _spacing(found)
+    if channels:
+        choices["channels"] = _channels(found, channels, choices["intensity"].value)
     dims = _dimensions(found)
-    patch = _patch(found, dims.value, choices["spacing_mm"].value, modality, minutes, time_step)
+    count = (3 if modality == RGB else 1) + len(channels)
+    patch = _patch(found, dims.value, choices["spacing_mm"].value, count, minutes, time_step)
     if dims.value == 3 and not _fits(found, patch[0].value, choices["spacing_mm"].value):
         reason = "a 3-D patch that this machine trains in the given time would be smaller than the largest label"
         dims = Choice(2, reason)
-        patch = _patch(found, 2, choices["spacing_mm"].value, modality, minutes, time_step)
+        patch = _patch(found, 2, choices["spacing_mm"].value, count, minutes, time_step)
     choices["dimensions"] = dims
     choices["roi"], choices["batch_size"], choices["model"] = patch
     if dims.value == 2 and not found.is_flat:
@@ -148,6 +156,19 @@ def _intensity(found: Fingerprint, modality: str) -> tuple[Choice, Choice]:
     return Choice(PERCENTILE, "the range of the intensities differs between images"), none
 
 
+def _channels(found: Fingerprint, channels: Mapping[str, tuple[str, int]], intensity: str) -> Choice:
+    """Return the channels; those that some cases lack are optional."""
+    tables: list[dict[str, Any]] = [{"name": REFERENCE}]
+    for name, (match, cases) in channels.items():
+        table: dict[str, Any] = {"name": name, "match": match}
+        if intensity in (WINDOW, UNIT):
+            table |= {"intensity": PERCENTILE, "modality": ANY}
+        tables.append(table | ({"optional": True} if cases < found.images else {}))
+    lacking = [name for name, (_, cases) in channels.items() if cases < found.images]
+    some = f"; some cases lack {', '.join(lacking)}" if lacking else ""
+    return Choice(tables, f"the data set has {len(tables)} images a case{some}")
+
+
 def _spacing(found: Fingerprint) -> Choice:
     spacing = [round(value, 3) for value in found.spacing_mm]
     if found.is_flat:
@@ -165,13 +186,13 @@ def _dimensions(found: Fingerprint) -> Choice:
 
 
 def _patch(
-    found: Fingerprint, dims: int, spacing_mm: Sequence[float], modality: str, minutes: float, time_step: StepTimer
+    found: Fingerprint, dims: int, spacing_mm: Sequence[float], count: int, minutes: float, time_step: StepTimer
 ) -> tuple[Choice, Choice, Choice]:
     """Return the largest patch that is trained often enough in the time given, its batch, and the network."""
     image = [
         math.ceil(n * own / wanted) for n, own, wanted in zip(found.shape, found.spacing_mm, spacing_mm, strict=True)
     ]
-    channels = (3 if modality == RGB else 1) * (len(NEIGHBOURS) if dims == 2 and not found.is_flat else 1)
+    channels = count * (len(NEIGHBOURS) if dims == 2 and not found.is_flat else 1)
     network, batch = NETWORKS[dims], BATCH[dims]
     roi, seconds = [STRIDE] * dims, math.inf
     for size in PATCH_VOXELS[dims]:

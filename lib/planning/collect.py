@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Collection:
         labels: Value of each label by name; empty if no file names them.
         modality: What the folder says the images are, such as "MRI"; empty if it says nothing.
         notes: What was left out, and why.
+        channels: File of each case by its id, by the name of each further channel, which is fit for a folder.
+        stacked: Such names of all channels that lie behind each other in one file a case; see `lib.planning.unstack`.
     """
 
     layout: str
@@ -35,6 +37,8 @@ class Collection:
     labels: Mapping[str, int]
     modality: str = ""
     notes: tuple[str, ...] = ()
+    channels: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    stacked: tuple[str, ...] = ()
 
 
 def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> Collection:
@@ -45,7 +49,7 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
         labelled: Folder of label files, which have the names of their images. None takes the labels of the data set.
         pattern: Regular expression that finds the patient in a name; see `lib.data.cases.patient_from_name`.
     Raises:
-        ValueError: If there is no image, or the data set has several channels a case.
+        ValueError: If there is no image, or a description of the data set cannot be used.
     """
     for folder in filter(None, (studies, labelled)):
         if not folder.is_dir():
@@ -57,8 +61,7 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
     else:
         found = Collection("folder", tuple(find_cases(studies, pattern=pattern)), {})
         if (studies.parent / DATASET).is_file():  # the folder imagesTr of a data set
-            _, labels, modality = _read_facts(studies.parent)
-            found = replace(found, labels=labels, modality=modality)
+            found = _describe(found, studies.parent)
     if labelled is not None:
         found = _with_labels(found, labelled, pattern)
     files = [case.image for case in found.cases if case.image.is_file() and is_dicom(case.image)]
@@ -101,29 +104,65 @@ def _plain(name: str) -> str:
 
 def _read_dataset(folder: Path) -> Collection:
     """Read a data set of nnU-Net or of the Medical Segmentation Decathlon."""
-    facts, labels, modality = _read_facts(folder)
+    facts, labels, names = _read_facts(folder)
     if isinstance(facts.get("training"), list):  # Decathlon, and the first nnU-Net
         pairs = [(_with_channel(folder / pair["image"]), folder / pair["label"]) for pair in facts["training"]]
         missing = sum(not path.is_file() for pair in pairs for path in pair)
         notes = (f"{missing} files that {DATASET} lists are not there.",) if missing else ()
         cases = tuple(_case(*pair) for pair in pairs if pair[0].is_file())
-        return Collection("Decathlon", cases, labels, modality, notes)
+        found = Collection("Decathlon", cases, labels, names[0], notes)
+        return found if len(names) == 1 else _with_channels(found, names)
     ending = facts.get("file_ending", ".nii.gz")
     images = sorted((folder / "imagesTr").glob(f"*{CHANNEL}{ending}"))
     pairs = [(path, folder / "labelsTr" / f"{_plain(stem(path))}{ending}") for path in images]
-    return Collection("nnU-Net", tuple(_case(*pair) for pair in pairs), labels, modality)
+    return _with_channels(Collection("nnU-Net", tuple(_case(*pair) for pair in pairs), labels, names[0]), names)
 
 
-def _read_facts(folder: Path) -> tuple[dict[str, Any], dict[str, int], str]:
-    """Return the content of dataset.json, the value of each label, and what the images are."""
+def _describe(found: Collection, folder: Path) -> Collection:
+    """Return the images of a folder with what the dataset.json of its data set says."""
+    _, labels, names = _read_facts(folder)
+    found = replace(found, labels=labels, modality=names[0])
+    if len(names) == 1:
+        return found
+    reference = tuple(case for case in found.cases if case.id.endswith(CHANNEL))
+    kept = tuple(replace(case, id=_plain(case.id), patient=patient_from_name(_plain(case.id))) for case in reference)
+    return _with_channels(replace(found, cases=kept or found.cases), names)
+
+
+def _with_channels(found: Collection, names: Sequence[str]) -> Collection:
+    """Return the cases with their further channels: ``_0001`` and so on beside ``_0000``, or in the same file."""
+    if len(names) == 1:
+        return found
+    if not all(stem(case.image).endswith(CHANNEL) for case in found.cases):
+        return replace(found, stacked=_plain_names(names))
+    channels = {
+        name: {case.id: path for case in found.cases if (path := _other_channel(case.image, number)).is_file()}
+        for number, name in enumerate(_plain_names(names)[1:], start=1)
+    }
+    return replace(found, channels={name: files for name, files in channels.items() if files})
+
+
+def _plain_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Return names that differ and are fit for folders: small letters, digits and "_"."""
+    plain: list[str] = []
+    for number, name in enumerate(names):
+        word = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_") or f"channel_{number}"
+        plain.append(f"{word}_{number}" if word in plain else word)
+    return tuple(plain)
+
+
+def _other_channel(image: Path, number: int) -> Path:
+    name = stem(image)
+    return image.with_name(f"{_plain(name)}_{number:04d}{image.name.removeprefix(name)}")
+
+
+def _read_facts(folder: Path) -> tuple[dict[str, Any], dict[str, int], list[str]]:
+    """Return the content of dataset.json, the value of each label, and the name of each channel."""
     try:
         facts = json.loads((folder / DATASET).read_text(encoding="utf-8"))
-        labels, modality, channels = _facts(facts)
+        return facts, *_facts(facts)
     except (ValueError, TypeError, AttributeError, KeyError) as error:
         raise ValueError(f"'{folder / DATASET}' cannot be read: {error}") from error
-    if channels > 1:
-        raise ValueError(f"'{folder.name}' has {channels} channels a case; an app takes one image a case")
-    return facts, labels, modality
 
 
 def _with_channel(image: Path) -> Path:
@@ -138,8 +177,8 @@ def _case(image: Path, label: Path) -> Case:
     return Case(name, image, label if label.is_file() else None, patient_from_name(name))
 
 
-def _facts(facts: Mapping[str, Any]) -> tuple[dict[str, int], str, int]:
-    """Return the value of each label, what the first channel is, and the number of channels."""
+def _facts(facts: Mapping[str, Any]) -> tuple[dict[str, int], list[str]]:
+    """Return the value of each label, and the name of each channel."""
     channels = facts.get("channel_names") or facts.get("modality") or {"0": ""}
     labels: dict[str, int] = {}
     for key, other in (facts.get("labels") or {}).items():
@@ -148,7 +187,7 @@ def _facts(facts: Mapping[str, Any]) -> tuple[dict[str, int], str, int]:
             raise ValueError(f"the label '{name}' is a region of several values; an app takes one value a label")
         if int(value) != 0 and str(name) != "ignore":
             labels[str(name)] = int(value)
-    return labels, str(next(iter(channels.values()))), len(channels)
+    return labels, [str(name) for name in channels.values()]
 
 
 def _read_bids(folder: Path) -> Collection:

@@ -19,6 +19,8 @@ from lib.tasks.spec import load_app
 
 STUDIES, FINAL = "studies", "final"
 """Folder of the studies in an app's folder, and tag of the labels that train."""
+CHANNELS = "channels"
+"""Folder in the folder of studies with a folder for each further channel."""
 
 
 @dataclass
@@ -39,6 +41,7 @@ class Imported:
 def import_studies(
     app_dir: Path,
     cases: tuple[Case, ...],
+    channels: Mapping[str, Mapping[str, Path]],
     sources: Mapping[str, int],
     author: str,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -51,6 +54,8 @@ def import_studies(
     Args:
         app_dir: Folder of the app.
         cases: Images with their labels.
+        channels: File of each case by its id, by the name of each further channel; they are placed in
+            ``studies/channels/NAME``.
         sources: Value of each label in the label files; see `lib.planning.label_values.find_labels`.
         author: Author of the labels, such as ``import:DIR``.
         progress: Called with the number of cases done and their total.
@@ -65,7 +70,11 @@ def import_studies(
     for count, case in enumerate(cases, start=1):
         try:
             check(case.image, modality=modality)
-            image = _place(case, studies)
+            image = _place(case.image, studies, case.id)
+            for name, files in channels.items():
+                if case.id in files:
+                    (studies / CHANNELS / name).mkdir(parents=True, exist_ok=True)
+                    _place(files[case.id], studies / CHANNELS / name, case.id)
             done.studies += 1
             if case.label is not None:
                 _import_label(case, case.label, image, sources, labels, author)
@@ -76,18 +85,18 @@ def import_studies(
     return done
 
 
-def _place(case: Case, studies: Path) -> Path:
-    suffix = "" if case.image.is_dir() else split_suffix(case.image.name, SUFFIXES)[1]
-    target = studies / f"{case.id}{suffix}"
+def _place(image: Path, folder: Path, name: str) -> Path:
+    suffix = "" if image.is_dir() else split_suffix(image.name, SUFFIXES)[1]
+    target = folder / f"{name}{suffix}"
     if target.exists():
-        raise ValueError(f"there is a study '{target.name}' in {studies} already: give an empty folder for the app")
-    if case.image.is_dir():
+        raise ValueError(f"there is a study '{target.name}' in {folder} already: give an empty folder for the app")
+    if image.is_dir():
         target.mkdir()
-        for file in sorted(case.image.iterdir()):
+        for file in sorted(image.iterdir()):
             if file.is_file() and not file.name.startswith("."):
                 _link(file, target / file.name)
     else:
-        _link(case.image, target)
+        _link(image, target)
     return target
 
 

@@ -2,19 +2,24 @@
 
 import shlex
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lib.data.formats import SUFFIXES
+from lib.data.listing import split_suffix
 from lib.planning.choices import choose
 from lib.planning.collect import collect
 from lib.planning.fingerprint import measure
-from lib.planning.import_studies import STUDIES, import_studies
+from lib.planning.import_studies import CHANNELS, STUDIES, import_studies
 from lib.planning.label_values import find_labels
 from lib.planning.speed import step_timer
+from lib.planning.unstack import unstack
 from lib.planning.write_app import TASK, write_app
 
 MINUTES = 30.0
+UNSTACKED = ".channels"
+"""Folder in the new app for files that exist only while it is made."""
 Progress = Callable[[str], Callable[[int, int], None]]
 
 
@@ -49,22 +54,30 @@ def new_app(
         raise ValueError(f"'{app_dir}' lies in the folder of the studies: give a folder beside it")
     if not minutes > 0:  # also true for nan
         raise ValueError(f"minutes must be above 0, got {minutes:g}")
-    found = collect(studies, labelled)
-    sources = find_labels(found, labels)
-    names = tuple(sources)
-    facts = measure(found.cases, sources, progress(f"reading {studies.name}"))
-    images = [case.id for case in found.cases]
-    plan = choose(facts, names, images, minutes=minutes, stated=found.modality, time_step=step_timer(len(names) + 1))
     had_folder = app_dir.exists()
     try:
+        found = unstack(collect(studies, labelled), app_dir / UNSTACKED, progress("splitting channels"))
+        sources = find_labels(found, labels)
+        names = tuple(sources)
+        facts = measure(found.cases, sources, progress(f"reading {studies.name}"))
+        plan = choose(
+            facts,
+            names,
+            [case.id for case in found.cases],
+            minutes=minutes,
+            stated=found.modality,
+            time_step=step_timer(len(names) + 1),
+            channels={name: (_pattern(name, files), len(files)) for name, files in found.channels.items()},
+        )
         write_app(app_dir, plan, facts, str(studies))
         author = f"import:{labelled or studies}"
-        done = import_studies(app_dir, found.cases, sources, author, progress("importing"))
+        done = import_studies(app_dir, found.cases, found.channels, sources, author, progress("importing"))
+        shutil.rmtree(app_dir / UNSTACKED, ignore_errors=True)
     except BaseException:
         # A folder with a part of the studies would look like an app.
         for entry in app_dir.iterdir() if app_dir.is_dir() else ():
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
-        if not had_folder:
+        if not had_folder and app_dir.exists():
             app_dir.rmdir()
         raise
     return {
@@ -81,3 +94,10 @@ def new_app(
         ],
         "folder_of_studies": str(app_dir / STUDIES),
     }
+
+
+def _pattern(name: str, files: Mapping[str, Path]) -> str:
+    """Return the pattern, in the folder of studies, of the files of a channel."""
+    first = next(iter(files.values()))
+    suffix = "" if first.is_dir() else split_suffix(first.name, SUFFIXES)[1]
+    return f"{CHANNELS}/{name}/*{suffix}"

@@ -84,7 +84,7 @@ def _app_toml(name: str, plan: Plan, found: Fingerprint, source: str) -> Iterato
 
 def _image(plan: Plan) -> Iterator[str]:
     keys = ("modality", "intensity", "window", "spacing_mm", "roi", "slice_offsets")
-    used = [key for key in keys if key in plan.choices and plan[key] is not None]
+    used = [key for key in (*keys, "channels") if key in plan.choices and plan[key] is not None]
     yield "# The image, key by key:"
     yield f"#   {TASK}s in {plan['dimensions']}-D: {plan.choices['dimensions'].reason}"
     yield from (f"#   {key}: {plan.choices[key].reason}" for key in used)
@@ -123,9 +123,11 @@ def _line(plan: Plan, key: str) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Return a text, number, truth value or list as TOML."""
+    """Return a text, number, truth value, list or table as TOML."""
     if isinstance(value, list):
         return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, dict):
+        return f"{{ {', '.join(f'{key} = {_toml(one)}' for key, one in value.items())} }}"
     return json.dumps(value, ensure_ascii=False)
 
 

@@ -71,7 +71,7 @@ class TopoLabelApp(MONAILabelApp):
         self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals(self.is_blank)
         names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
         versions, check = LabelVersions(self.app_dir, self.ledger), found_label_check(self.app_dir, self.spec)
-        store = attach_records(self._studies(), versions, self.proposals, names, check)
+        store = attach_records(self._studies(), versions, self.proposals, names, check, self.spec.series_channels)
         if isinstance(store, FolderStore) and store.final:
             store.final.check_all(seconds=START_SECONDS)
         return store
@@ -105,8 +105,8 @@ class TopoLabelApp(MONAILabelApp):
             InputRejected: If none can; it lists what the first task found.
         """
         rejections = []
-        for kind, modality in dict.fromkeys((task.kind, task.image.modality) for task in self.spec.tasks):
-            task = next(t for t in self.spec.tasks if (t.kind, t.image.modality) == (kind, modality))
+        for read_as in dict.fromkeys((task.kind, task.image.modality, task.image.channels) for task in self.spec.tasks):
+            task = next(t for t in self.spec.tasks if (t.kind, t.image.modality, t.image.channels) == read_as)
             try:
                 return kind_of(task).check_image(path, task)
             except InputRejected as rejected:
@@ -212,6 +212,7 @@ class TopoLabelApp(MONAILabelApp):
         return FolderStore(
             self.studies,
             series=self.kind.reads_series,
+            channels=self.spec.channel_patterns,
             extensions=list(self.image_patterns),
             auto_reload=settings.MONAI_LABEL_DATASTORE_AUTO_RELOAD,
             read_only=settings.MONAI_LABEL_DATASTORE_READ_ONLY,

@@ -169,7 +169,7 @@ def test_image_spec_is_read_from_a_table(caplog: pytest.LogCaptureFixture) -> No
 @pytest.mark.parametrize(("modality", "channels"), [("MR", 1), ("RGB", 3), ("US", 1)])
 def test_other_modalities_need_no_window(modality: str, channels: int) -> None:
     spec = build_image_spec({**TABLE, "modality": modality, "intensity": "percentile"}, "[image]")
-    assert (spec.modality, spec.intensity, spec.channels) == (modality, "percentile", channels)
+    assert (spec.modality, spec.intensity, spec.channel_count) == (modality, "percentile", channels)
     assert spec.legacy_fields()["modality"] == modality, "cache keys tell it from a CT"
 
 

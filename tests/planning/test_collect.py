@@ -42,11 +42,16 @@ def test_the_images_folder_of_a_data_set_knows_its_names(tmp_path: Path) -> None
     assert found.labels == {"ball": 1, "tube": 2} and all(case.label for case in found.cases)
 
 
-def test_several_channels_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="2 channels a case"):
-        collect(make_nnunet(tmp_path, {"0": "T1", "1": "T2"}))
-    with pytest.raises(ValueError, match="2 channels a case"):
-        collect(tmp_path / "imagesTr", tmp_path / "labelsTr")
+def test_channels_of_nnunet_are_found_beside_the_first(tmp_path: Path) -> None:
+    make_nnunet(tmp_path, {"0": "T1", "1": "T2"})
+    (tmp_path / "imagesTr" / "a_1_0001.nii.gz").unlink()
+    for found in (collect(tmp_path), collect(tmp_path / "imagesTr", tmp_path / "labelsTr")):
+        assert [(case.id, case.image.name) for case in found.cases] == [
+            ("a_0", "a_0_0000.nii.gz"),
+            ("a_1", "a_1_0000.nii.gz"),
+        ]
+        assert all(case.label for case in found.cases) and found.modality == "T1"
+        assert {name: list(files) for name, files in found.channels.items()} == {"t2": ["a_0"]}
 
 
 def test_regions_are_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def app(tmp_path: Path) -> Path:
 
 
 def test_labels_get_the_values_of_the_app_and_their_author(app: Path, folders: tuple[Path, Path]) -> None:
-    done = import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    done = import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     assert (done.studies, done.labels, done.refused) == (6, 5, {})
     cases = {case.id: case for case in find_cases(app / "studies")}
     assert len(cases) == 6 and cases["p5"].label is None and cases["p0"].label is not None
@@ -42,7 +42,7 @@ def test_labels_get_the_values_of_the_app_and_their_author(app: Path, folders: t
 
 
 def test_a_training_uses_them_as_they_are(app: Path, folders: tuple[Path, Path]) -> None:
-    import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     ledger = Ledger.of(app)
     kept = check_cases(load_app(app), LabelVersions(app, ledger), find_cases(app / "studies"))
     assert sum(case.label is not None for case in kept) == 5 and len(ledger.rows("label")) == 5, "nothing new to record"
@@ -53,7 +53,7 @@ def test_labels_that_cannot_be_used_are_named_and_their_studies_stay_open(
 ) -> None:
     write(folders[1] / "p1.nii.gz", np.full(SHAPE, 9, np.uint8))
     write(folders[1] / "p2.nii.gz", np.zeros((3, 3, 3), np.uint8))
-    done = import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    done = import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     assert (done.studies, done.labels) == (6, 3)
     assert "LABEL_VALUES" in done.refused["p1"] and "LABEL_GRID" in done.refused["p2"]
     assert {case.id for case in find_cases(app / "studies") if case.label} == {"p0", "p3", "p4"}
@@ -69,18 +69,18 @@ def test_images_are_linked_or_copied_and_never_changed(
     if not linked:
         monkeypatch.setattr(module, "link", refuse)
     before = {path: path.read_bytes() for path in folders[0].iterdir()}
-    import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     shutil.rmtree(app / "studies" / "labels")
     for path, content in before.items():
         copy = app / "studies" / path.name
         assert copy.read_bytes() == content == path.read_bytes() and copy.samefile(path) == linked
     with pytest.raises(ValueError, match="already"):
-        import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+        import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
 
 
 def test_images_that_the_gate_refuses_are_left_out(app: Path, folders: tuple[Path, Path]) -> None:
     content = (folders[0] / "p0.nii.gz").read_bytes()
     (folders[0] / "p0.nii.gz").write_bytes(content[: len(content) // 2])
-    done = import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    done = import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     assert (done.studies, done.labels) == (5, 4) and "TRUNCATED" in done.refused["p0"]
     assert not (app / "studies" / "p0.nii.gz").exists()

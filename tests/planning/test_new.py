@@ -9,6 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from lib.__main__ import cli
+from lib.data.pipeline import read
 from lib.planning import new as module
 from lib.planning.new import new_app
 from lib.tasks.spec import load_app
@@ -97,3 +98,45 @@ def test_colour_pictures_with_masks_of_0_and_255(tmp_path: Path, quick: None) ->
     assert (task.image.modality, task.image.intensity, task.tubular) == ("RGB", "unit", ("vessel",))
     stored = np.asarray(Image.open(tmp_path / "app" / "studies" / "labels" / "final" / "eye_0.png"))
     assert stored.shape == (70, 90) and set(np.unique(stored)) == {0, 1} and (stored[30:34] == 1).all()
+
+
+def test_several_channels_are_imported_and_trained(
+    tmp_path: Path, quick: None, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = tmp_path / "data"
+    pairs = []
+    for seed in range(4):
+        image, label = make_case(seed)
+        stacked = np.stack([image, 300 - image], -1)
+        write(data / "imagesTr" / f"b_{seed}.nii.gz", stacked)
+        write(data / "labelsTr" / f"b_{seed}.nii.gz", label)
+        pairs.append({"image": f"./imagesTr/b_{seed}.nii.gz", "label": f"./labelsTr/b_{seed}.nii.gz"})
+    facts = {"modality": {"0": "FLAIR", "1": "T1 w"}, "labels": {"0": "background", "1": "ball", "2": "tube"}}
+    (data / "dataset.json").write_text(json.dumps(facts | {"training": pairs}))
+    app = tmp_path / "app"
+    answer = new_app(app, data)
+    assert (answer["studies"], answer["labels"], answer["refused"]) == (4, 4, {})
+    image = load_app(app).task("segment").image
+    assert [(one.name, one.match, one.optional) for one in image.channels] == [
+        ("reference", "", False),
+        ("t1_w", "channels/t1_w/*.nii.gz", False),
+    ]
+    assert not (app / module.UNSTACKED).exists()
+    reading = read(app / "studies" / "b_2.nii.gz", image)
+    # The second channel is 300 minus the first: its standardised values are the opposite.
+    first, second = reading.normalised()
+    assert np.corrcoef(first.ravel(), second.ravel())[0, 1] < -0.99
+    options = ["--set", "max_epochs=1", "--set", "patches_per_epoch=2", "--set", "max_minutes=0"]
+    trained = CliRunner().invoke(cli, ["train", str(app), "--task", "segment", "--json", *options])
+    assert trained.exit_code == 0, trained.output
+    assert json.loads(trained.stdout)["train_cases"] >= 1
+    version = json.loads(trained.stdout)["version"]
+    assert CliRunner().invoke(cli, ["models", "promote", str(app), version, "--task", "segment"]).exit_code == 0
+    asked = ["infer", str(app), "--task", "segment", "--output", str(tmp_path / "answer.nii.gz"), "--image"]
+    assert CliRunner().invoke(cli, [*asked, str(app / "studies" / "b_2.nii.gz")]).exit_code == 0
+    (app / "studies" / "channels" / "t1_w" / "b_2.nii.gz").unlink()
+    refused = CliRunner().invoke(cli, [*asked, str(app / "studies" / "b_2.nii.gz")])
+    assert refused.exit_code != 0 and "CHANNEL_MISSING" in refused.output
+    again = CliRunner().invoke(cli, ["train", str(app), "--task", "segment", "--json", *options])
+    assert again.exit_code == 0 and "b_2 is left out: CHANNEL_MISSING" in caplog.text
+    assert sum(json.loads(again.stdout)[f"{part}_cases"] for part in ("train", "val", "held_out")) == 3

@@ -75,12 +75,14 @@ class Volume:
         affine: Affine ``(4, 4)`` from voxel index to RAS+ mm.
         header: The header of the file; None for an image that was made in memory.
         others: The further channels of an image with several, such as green and blue, in the shape of `voxels`.
+        missing: Indices of the channels that the image lacks, counted from 0 for `voxels`; their arrays are 0.
     """
 
     voxels: NDArray[Any]
     affine: NDArray[Any]
     header: Header | None = None
     others: tuple[NDArray[Any], ...] = ()
+    missing: frozenset[int] = frozenset()
 
     @property
     def stored_bytes(self) -> int:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from lib.data.cases import Case
+from lib.data.channels import find_channels
 from lib.data.files.atomic import replacing
 from lib.data.intensity import Scale
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
@@ -70,18 +71,19 @@ class CaseCache:
             raise ValueError(f"'{case.id}' has no label: label the case or leave it out of the training cases")
         if self.folder is None:
             return _arrays(read(case.image, self.spec, case.label), optional)
-        files = [case.image] if case.label is None else [case.image, case.label]
-        key = content_key(files, CACHE_VERSION, *self._facts())
+        labels = [] if case.label is None else [case.label]
+        key = image_key(case.image, self.spec, CACHE_VERSION, *self._facts(), labels=labels)
         image, label, scales = (self.folder / f"{key}.{part}.npy" for part in ("image", "label", "scales"))
         if not scales.exists():
             arrays = _arrays(read(case.image, self.spec, case.label), optional)
-            table = np.array([[scale.low, scale.high, scale.standardised] for scale in arrays.scales])
+            table = np.array([[s.low, s.high, s.standardised, s.missing] for s in arrays.scales])
             for path, array in ((image, arrays.image), (label, arrays.label), (scales, table)):
                 with replacing(path) as temporary, temporary.open("wb") as file:
                     np.save(file, array)
         self._bytes[key] = image.stat().st_size + label.stat().st_size
         rows = np.load(scales).tolist()
-        found = tuple(Scale(low, high, bool(standardised)) for low, high, standardised in rows)
+        # Files of earlier versions have no fourth column.
+        found = tuple(Scale(low, high, *map(bool, flags)) for low, high, *flags in rows)
         # Copy-on-write mode, because torch takes no array that cannot be written.
         return CaseArrays(np.load(image, mmap_mode="c"), np.load(label, mmap_mode="c"), found, optional)
 
@@ -94,7 +96,22 @@ class CaseCache:
     def _facts(self) -> tuple[object, ...]:
         spec = self.spec
         spacing, window = (tuple(map(float, values)) for values in (spec.spacing_mm, spec.window))
-        return spacing, window, spec.intensity, spec.modality, spec.crop_margin_mm
+        channels = (spec.channels,) if spec.channels else ()
+        return spacing, window, spec.intensity, spec.modality, spec.crop_margin_mm, *channels
+
+
+def image_key(image: Path, spec: ImageSpec, *facts: object, labels: Sequence[Path] = ()) -> str:
+    """Return a file name for data that are computed from an image with its channels; see `content_key`.
+
+    Args:
+        image: The reference of the image.
+        spec: Says which channels it has.
+        facts: Other facts that the data depend on.
+        labels: Further files that the data depend on.
+    """
+    others = find_channels(image, spec.channels)
+    lacking = tuple(index for index, path in enumerate(others) if path is None)
+    return content_key([image, *filter(None, others), *labels], *facts, *((lacking,) if lacking else ()))
 
 
 def content_key(paths: Sequence[Path], *facts: object) -> str:

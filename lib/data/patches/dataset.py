@@ -23,6 +23,8 @@ VOXELS_KEPT = 20_000
 """Largest number of candidate centres that are kept for a class of a case."""
 
 
+DROPPED_PROB = 0.2
+"""Probability that a patch lacks an optional channel although its case has it."""
 BIAS_FIELD = 0.4
 """Largest logarithm of the gain of a coil, for images of MR."""
 
@@ -129,7 +131,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         image = torch.stack([scale.usual(image[:, c]) for c, scale in enumerate(case.scales)], 1)
         if self.augmentation:
             image, label = change_intensities(image, label, rng, self.augmentation)
-        image = torch.stack([scale.finish(image[:, c]) for c, scale in enumerate(case.scales)], 1)
+        scales = self._drop_channels(case.scales, rng)
+        image = torch.stack([scale.finish(image[:, c]) for c, scale in enumerate(scales)], 1)
         if len(self.spec.roi) == 3:
             image, label = image.permute(1, 2, 3, 0).contiguous(), label.permute(1, 2, 0)
         else:
@@ -139,6 +142,13 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         label, seen = label.chunk(2, 0 if len(self.spec.roi) == 2 else 2)
         teacher = {"teacher": self._squeeze(logits.permute(1, 2, 3, 0), -1), "seen": self._squeeze(seen) != IGNORE}
         return {"image": image, "label": self._squeeze(label).long(), **teacher}
+
+    def _drop_channels(self, scales: tuple[Scale, ...], rng: np.random.Generator) -> tuple[Scale, ...]:
+        """Return the maps of a patch, in which each optional channel may count as missing."""
+        if not self.augmentation or not self.spec.optional:
+            return scales
+        dropped = {channel for channel in self.spec.optional if rng.random() < DROPPED_PROB}
+        return tuple(replace(scale, missing=scale.missing or c in dropped) for c, scale in enumerate(scales))
 
     def _squeeze(self, array: Tensor, axis: int = 0) -> Tensor:
         """Return the array without its slice axis if the roi is 2-D."""

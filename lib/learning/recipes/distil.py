@@ -62,7 +62,7 @@ class Distil(Recipe):
                 f"encoder_weight: the teacher sees the slices {teacher_spec.slice_offsets}, the student {offsets}; "
                 "add the missing slice_offsets to the student, or set encoder_weight to 0"
             )
-        channels, count = None, spec.channels
+        channels, count = None, spec.channel_count
         if not isinstance(teacher, PromptedNetwork):
             channels = [count * offsets.index(z) + c for z in teacher_spec.slice_offsets for c in range(count)]
         inputs = count * len(offsets)

@@ -12,8 +12,7 @@ from torch import nn
 from lib.data.cases import Case
 from lib.data.formats import PICTURE_SUFFIXES
 from lib.data.modality import PICTURE_MODALITIES
-from lib.data.pipeline import write_label
-from lib.data.validate import check
+from lib.data.pipeline import open_image, write_label
 from lib.jobs.gate import JudgedCase
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
@@ -43,7 +42,7 @@ class Segmentation:
 
     def check_image(self, path: str | Path, task: TaskSpec) -> None:
         """Reject an image that does not pass the input gate."""
-        check(path, modality=task.image.modality)
+        open_image(path, task.image)
 
     def infer_tasks(self, app_dir: str | Path, task: TaskSpec) -> Mapping[str, ServedInfer]:
         """Return the single infer task."""

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from lib.data.pipeline import Reading, read
-from lib.data.validate import check
+from lib.data.pipeline import Reading, open_image, read
 from lib.jobs.failure_watch import Watch, check_finite
 from lib.models.inference.engine import select_device
 from lib.models.inference.predictor import Predictor
@@ -125,7 +124,7 @@ class Segmenter:
             torch.OutOfMemoryError: If memory is too small for one window and there is no student.
         """
         clock = _Clock()
-        source = check(path, modality=self.task.image.modality)
+        source = open_image(path, self.task.image)
         notes = list(source.notes)
         clock.end_stage("check")
         reading = read(source, self.task.image)

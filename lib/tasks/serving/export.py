@@ -42,7 +42,7 @@ def export_student(app_dir: str | Path, task: str, out: Path, *, images: Path | 
     network = build_network(spec, served.path)
     if not isinstance(network, StudentConv):
         raise SpecError(f"task '{task}' has the model {spec.model}: name a task with the model student_conv")
-    model, facts = export(network, spec.image.channels * len(spec.image.slice_offsets), spec.dimension), {}
+    model, facts = export(network, spec.image.channel_count * len(spec.image.slice_offsets), spec.dimension), {}
     if images is not None:
         cases = find_cases(images)[:CASES]
         if not cases:

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from lib.data.cases import Case, find_cases
+from lib.data.channels import ChannelSpec, further_patterns
 from lib.data.files.tables import SpecError, as_table, build_dataclass, check_choice, check_keys, join_words
 from lib.jobs.policy import PolicySpec
 from lib.learning.recipes.distil import Distil
@@ -59,6 +61,22 @@ class AppSpec:
         raise SpecError(
             f"app '{self.name}' has no task '{name}'; its tasks are: {join_words(t.name for t in self.tasks)}"
         )
+
+    @property
+    def channel_patterns(self) -> tuple[str, ...]:
+        """Patterns of the entries of a folder of studies that hold further channels, and are no studies."""
+        found = (pattern for task in self.tasks for pattern in further_patterns(task.image.channels))
+        return tuple(dict.fromkeys(found))
+
+    @property
+    def series_channels(self) -> tuple[ChannelSpec, ...]:
+        """Further channels of all tasks that are DICOM series of the same examination."""
+        found = (one for task in self.tasks for one in task.image.channels[1:])
+        return tuple(dict.fromkeys(one for one in found if one.description))
+
+    def find_cases(self, images: str | Path, labels: str | Path | None = None) -> list[Case]:
+        """Return the cases of a folder; see `lib.data.cases.find_cases`."""
+        return find_cases(images, labels, pattern=self.patient_pattern, channels=self.channel_patterns)
 
     @property
     def teacher_student_pairs(self) -> tuple[tuple[str, str], ...]:

@@ -62,7 +62,7 @@ class SegmentationDeclaration:
         """Return a network with one output channel per class, background included."""
         return BUILDERS[task.model](
             spatial_dims=task.dimension,
-            in_channels=task.image.channels * len(task.image.slice_offsets),
+            in_channels=task.image.channel_count * len(task.image.slice_offsets),
             out_channels=len(task.labels) + 1,
         )
 
@@ -83,6 +83,8 @@ class ClickDeclaration:
         roi = task.image.roi
         if len(roi) != 2 or roi[0] != roi[1] or task.image.slice_offsets != (0,):
             raise SpecError(f"{where} image: clicks segment one slice; roi must be a square and slice_offsets [0]")
+        if task.image.channels:
+            raise SpecError(f"{where} image: clicks are made on the reference; remove channels")
         if task.image.modality == RGB or task.image.standardised:
             raise SpecError(f"{where} image: clicks take one channel within [0, 1]: not modality = 'RGB' or 'zscore'")
         if not task.object:

@@ -20,6 +20,7 @@ from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 from pydicom.dataset import Dataset
 
+from lib.data.channels import ChannelSpec, describes
 from lib.data.findings import Finding, InputRejected, reject
 from lib.data.formats import load, read_header
 from lib.data.labels.placing import SAME_GRID_VOXELS
@@ -42,6 +43,8 @@ SUFFIXES = (".nii.gz", ".nrrd")
 """Suffixes of converted series."""
 READER = "read_by_positions"
 """Key in an image's info: its file was made by this reader. Earlier versions had MONAI Label convert a series."""
+CHANNELS = "channels"
+"""Key in an image's info: the further channels whose series were looked for when it was fetched."""
 REPLACES = "replaces"
 """Key in a label's facts: series UIDs of the SEGs that the archive had of its image when the label was saved here."""
 
@@ -74,15 +77,34 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
 
     Args:
         names: Class name of each label value; set by `attach_records`.
+        channels: Further channels of the tasks, which are other series of an examination; set by `attach_records`.
     """
 
     names: Mapping[int, str]
+    channels: Sequence[ChannelSpec]
     _fetching: FileLock
     _known: dict[str, list[ArchivedSegmentation]]
     _unusable: dict[str, tuple[ArchivedSegmentation, Finding]]
     _read_here: set[str]
+    _described: dict[str, tuple[str, str]]
     # The archive does not answer or refuses the SEG, or the slices here do not make one (highdicom checks much).
     _send_errors = (requests.RequestException, InputRejected, AttributeError, KeyError, TypeError, ValueError)
+
+    def list_images(self) -> list[str]:
+        """Return the series that the search filter finds, without those that are further channels of others."""
+        images = super().list_images()
+        if not self.channels:
+            return images
+        if not self._described.keys() >= set(images):
+            found = self._client.search_for_series(search_filters=self._search_filter, fields=["SeriesDescription"])
+            for series in map(Dataset.from_json, found):
+                self._described[str(series.SeriesInstanceUID)] = _describe(series)
+        unknown = ("", "")
+        return [
+            image
+            for image in images
+            if not any(describes(channel, *self._described.get(image, unknown)) for channel in self.channels)
+        ]
 
     def get_image_uri(self, image_id: str) -> str:
         """Return the file of a series, empty if the server has none; a partial download is fetched again.
@@ -92,13 +114,15 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         Raises:
             InputRejected: If the series cannot be assembled to a volume.
         """
-        if (known := self._converted(image_id)) is not None:
-            return str(known)
-        if image_id not in self.list_images():
+        known = self._converted(image_id)
+        if known is None and image_id not in self.list_images():
             return ""
-        with self._fetching:
-            if self._converted(image_id) is None:
-                self._fetch(image_id)
+        if known is None or not self._has_channels(image_id):
+            with self._fetching:
+                if self._converted(image_id) is None:
+                    self._fetch(image_id)
+                if not self._has_channels(image_id):
+                    self._fetch_channels(image_id)
         return str(self._converted(image_id))
 
     def _converted(self, image_id: str) -> Path | None:
@@ -129,6 +153,25 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
         with tempfile.TemporaryDirectory(prefix="topolabel-") as temporary:
             file = write_series(volume, Path(temporary), image_id)
             self.add_image(image_id, str(file), {**self._dicom_info(image_id), READER: True})
+
+    def _has_channels(self, image_id: str) -> bool:
+        """Return whether the series of the further channels were looked for since app.toml declares them."""
+        return self.get_image_info(image_id).get(CHANNELS, []) == [repr(channel) for channel in self.channels]
+
+    def _fetch_channels(self, image_id: str) -> None:
+        """Download the series of the same examination that are further channels. The caller holds the lock."""
+        folder, study = Path(self._datastore.image_path()), self.study_uid(image_id)
+        for found in map(Dataset.from_json, self._client.search_for_series(study, fields=["SeriesDescription"])):
+            series = str(found.SeriesInstanceUID)
+            if series == image_id or not any(describes(channel, *_describe(found)) for channel in self.channels):
+                continue
+            # Readers see the folder of a series only when it is complete.
+            partial = folder / f".{series}"
+            shutil.rmtree(partial, ignore_errors=True)
+            dicom_web_download_series(study, series, str(partial), self._client, self._fetch_by_frame)
+            shutil.rmtree(folder / series, ignore_errors=True)
+            partial.rename(folder / series)
+        self.update_image_info(image_id, {CHANNELS: [repr(channel) for channel in self.channels]})
 
     def get_label_uri(self, label_id: str, label_tag: str, image_id: str = "") -> str:
         """Return the local file of a label, empty if there is none."""
@@ -308,6 +351,7 @@ def attach_records(
     proposals: Proposals,
     names: Mapping[int, str] | None = None,
     check: FoundLabelCheck | None = None,
+    channels: Sequence[ChannelSpec] = (),
 ) -> Datastore:
     """Return the store, changed so that it keeps and records every label that is saved to it.
 
@@ -317,12 +361,14 @@ def attach_records(
         proposals: The latest proposals of the server.
         names: Class name of each label value, for DICOM SEG.
         check: The check of labels that other programs put into a folder; None for no check.
+        channels: Further channels of the tasks that are series of the same examination, for an archive.
     """
     if isinstance(store, DICOMWebDatastore):
         # MONAI Label hard-codes the class of its DICOMweb store, so the class of the finished object is changed here.
         store.__class__ = ArchiveStore
         assert isinstance(store, ArchiveStore)
         store.names, store._known, store._unusable, store._read_here = names or {}, {}, {}, set()
+        store.channels, store._described = channels, {}
         store._fetching = FileLock(Path(store._datastore_path) / ".fetch.lock")
     if isinstance(store, RecordingStore):
         store.labels, store.proposals = labels, proposals
@@ -333,6 +379,11 @@ def attach_records(
     if isinstance(store, FolderStore) and check:
         store.final = FinalLabels(store, labels, check, store._saving)
     return store
+
+
+def _describe(series: Dataset) -> tuple[str, str]:
+    """Return description and modality of a series."""
+    return str(series.get("SeriesDescription") or ""), str(series.get("Modality") or "")
 
 
 def _parse_metadata(metadata: Dataset, study: str, series: str) -> ArchivedSegmentation:

@@ -107,6 +107,7 @@ class FolderStore(RecordingStore):
     Args:
         path: The folder.
         series: Whether a folder of one DICOM series is a study.
+        channels: Patterns of the entries that hold further channels of the studies.
         options: Options of MONAI Label's store.
     """
 
@@ -118,8 +119,8 @@ class FolderStore(RecordingStore):
     # The watcher and the check of labels both read the folder again; MONAI Label iterates over what the other changes.
     _refreshing = threading.RLock()
 
-    def __init__(self, path: str, *, series: bool = True, **options: Any) -> None:
-        self._series = series
+    def __init__(self, path: str, *, series: bool = True, channels: Sequence[str] = (), **options: Any) -> None:
+        self._series, self._channels = series, channels
         super().__init__(path, **options)
 
     def get_image(self, image_id: str, params: Any = None) -> BytesIO | None:
@@ -219,7 +220,9 @@ class FolderStore(RecordingStore):
 
     def _list_studies(self, folder: Path) -> list[Path]:
         known = {f"{image}{entry.image.ext}" for image, entry in self._datastore.objects.items()}
-        listing = list_studies(folder, self._suffixes, series=self._series, known=known, settle_s=SETTLE_S)
+        listing = list_studies(
+            folder, self._suffixes, series=self._series, known=known, settle_s=SETTLE_S, channels=self._channels
+        )
         if any(entry.remedy == WAIT for entry in listing.left_out):
             self._list_later()
         outside = [file for file in listing.studies.values() if not self._is_within(file)]

@@ -9,11 +9,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from lib.data.cases import find_cases
 from lib.data.findings import InputRejected
 from lib.records.card import hash_file
 from lib.records.scores import CaseScore, Scores, ScoreSource
-from lib.tasks.spec import SEGMENTATION, TaskSpec, require_kind
+from lib.tasks.spec import SEGMENTATION, TaskSpec, load_app, require_kind
 from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies.scorer import Progress, Scorer
 
@@ -89,7 +88,7 @@ def score_folder(
     scorer = Scorer(app_dir, replace(task, scores=task.scores or ScoreSpec()), device=device)
     found = [
         Study(case.id, file_stamp(case.image), lambda case=case: case.image, labelled=case.label is not None)
-        for case in find_cases(studies)
+        for case in load_app(app_dir).find_cases(studies)
     ]
     work = ScoreCases(Scores(app_dir), scorer, on_progress)
     summary, known = work.run(found), work.scores.by_image(scorer.source)

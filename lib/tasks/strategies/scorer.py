@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from lib.data.pipeline import read
-from lib.data.validate import check
+from lib.data.pipeline import open_image, read
 from lib.evaluation.selection.case_scores import UncertaintyMaps, case_scores
 from lib.evaluation.selection.uncertainty import summarise_samples
 from lib.jobs.failure_watch import check_finite
@@ -122,7 +121,7 @@ class Scorer:
         return Predictor(network, roi=image.roi, slice_offsets=image.slice_offsets, device=device)
 
     def _read(self, path: str | Path) -> torch.Tensor:
-        return read(check(path, modality=self.task.image.modality), self.task.image).normalised()
+        return read(open_image(path, self.task.image), self.task.image).normalised()
 
     def _labels(self, volume: torch.Tensor, progress: Progress | None) -> torch.Tensor:
         parts = [running_argmax(check_finite(slab)) for _, slab in self._single.slabs(volume, progress)]

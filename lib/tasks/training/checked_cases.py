@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from lib.data.cases import Case, find_cases
+from lib.data.cases import Case
 from lib.data.findings import Finding, InputRejected
 from lib.data.formats import SUFFIXES, stem
 from lib.records.label_checks import LabelCheck
@@ -43,7 +43,7 @@ def held_out_cases(app_dir: str | Path, studies: str | Path) -> list[Case]:
     """
     app = load_app(app_dir)
     labels = LabelVersions(app_dir, Ledger.of(app_dir))
-    cases = check_cases(app, labels, find_cases(studies, pattern=app.patient_pattern))
+    cases = check_cases(app, labels, app.find_cases(studies))
     split = FrozenSplit(labels.ledger, held_out_patients=app.held_out_patients, hash_image=labels.hash)
     parts = split.parts([case for case in cases if case.label])
     if not (held := [case for case in cases if parts.get(case.id) == HELD_OUT]):

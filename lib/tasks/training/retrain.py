@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from lib.data.cases import Case, find_cases
+from lib.data.cases import Case
+from lib.data.channels import find_channels
+from lib.data.findings import InputRejected
 from lib.jobs.gate import DICE, PUBLISH, REJECT, Decision
 from lib.jobs.job_record import record_job
 from lib.jobs.publish import TaskVersions, apply_decision, find_gate_decision, register
@@ -164,9 +166,9 @@ def _load_or_create_start(
     if start := RunStart.read(workdir, task):
         return start, True
     recipe = _recipe(task, options)
-    cases = find_cases(studies, pattern=app.patient_pattern) if isinstance(studies, str | Path) else studies
+    cases = app.find_cases(studies) if isinstance(studies, str | Path) else studies
     teacher = served_weights(labels.app_dir, teacher_of(app, task)).name if task.teacher else ""
-    split = _split(app, labels, cases, transfer=bool(teacher))
+    split = _split(app, labels, [case for case in cases if _has_channels(case, task)], transfer=bool(teacher))
     if teacher:
         # These images were generated from the training part only, so they show no held-out patient.
         split[TRANSFER] += synthetic_cases(labels.app_dir, task)
@@ -174,6 +176,17 @@ def _load_or_create_start(
     start = RunStart(parent.name if parent else "", recipe, split, teacher)
     start.write(workdir)
     return start, False
+
+
+def _has_channels(case: Case, task: TaskSpec) -> bool:
+    """Return whether a case has the channels of a task; otherwise it is left out with a line in the log."""
+    try:
+        find_channels(case.image, task.image.channels)
+    except InputRejected as rejected:
+        found = rejected.findings[0]
+        logger.warning("%s is left out: %s %s %s", case.id, found.code, found.reason, found.remedy)
+        return False
+    return True
 
 
 def _judge_and_decide(

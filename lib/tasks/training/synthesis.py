@@ -79,7 +79,7 @@ def synthesise(
     _check(task, maps)
     versions, spec = open_task_versions(app_dir, task), synthetic.contiguous_slices(task.image)
     labels = LabelVersions(app_dir, versions.ledger)
-    found = check_cases(app, labels, find_cases(studies, pattern=app.patient_pattern))
+    found = check_cases(app, labels, app.find_cases(studies))
     cases = [case for case in found if case.label]
     split = FrozenSplit(versions.ledger, held_out_patients=app.held_out_patients).assign(cases)
     if len({case.patient for case in split[TRAIN]}) < 2:
@@ -121,7 +121,7 @@ def _check(task: TaskSpec, maps: str) -> None:
     require_kind(task, SEGMENTATION, "generate images")
     if task.dimension != 2:
         raise SpecError(f"task '{task.name}' segments volumes; generated images are slices: name a task with a 2-D roi")
-    if task.image.intensity != WINDOW or task.image.channels != 1:
+    if task.image.intensity != WINDOW or task.image.channel_count != 1:
         raise SpecError(
             f"task '{task.name}' reads images by intensity = '{task.image.intensity}'; generated images need one "
             f"channel and intensity = '{WINDOW}', which says what a generated value stands for"
