@@ -239,7 +239,7 @@ def read(source: str | Path | Volume, spec: ImageSpec, label: str | Path | None 
     Raises:
         InputRejected: If a file cannot be opened, or the label is not on the grid of the image.
     """
-    volume = source if isinstance(source, Volume) else _load(Path(source), spec)
+    volume = with_channels(source, spec.channel_count) if isinstance(source, Volume) else _load(Path(source), spec)
     if len(volume.others) + 1 != spec.channel_count:
         raise reject(*wrong_channels(len(volume.others) + 1, spec.channel_count))
     shape, affine = volume.voxels.shape, volume.affine

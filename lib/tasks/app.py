@@ -71,7 +71,15 @@ class TopoLabelApp(MONAILabelApp):
         self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals(self.is_blank)
         names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
         versions, check = LabelVersions(self.app_dir, self.ledger), found_label_check(self.app_dir, self.spec)
-        store = attach_records(self._studies(), versions, self.proposals, names, check, self.spec.series_channels)
+        store = attach_records(
+            self._studies(),
+            versions,
+            self.proposals,
+            names,
+            check,
+            self.spec.series_channels,
+            self.spec.dicom_modalities,
+        )
         if isinstance(store, FolderStore) and store.final:
             store.final.check_all(seconds=START_SECONDS)
         return store

@@ -68,15 +68,15 @@ def write(voxels: np.ndarray, path: Path, affine: np.ndarray | None = None) -> P
     return path
 
 
-def make_app(folder: Path) -> Path:
-    """Make an app with random starter weights and the repository's main.py."""
+def make_app(folder: Path, toml: str = APP) -> Path:
+    """Make an app, whose task is "tubes", with random starter weights and the repository's main.py."""
     from lib.models.weights import save_weights
     from lib.tasks.serving.weights import build_network
     from lib.tasks.spec import load_app
 
     folder.mkdir(parents=True)
     shutil.copy(ROOT / "apps" / "airway" / "main.py", folder)
-    (folder / "app.toml").write_text(APP)
+    (folder / "app.toml").write_text(toml)
     task = load_app(folder).task("tubes")
     weights = folder / "starter" / task.model / "weights.safetensors"
     weights.parent.mkdir(parents=True)
@@ -246,7 +246,7 @@ def command() -> Callable[[Path, Path, int], list[str]]:
 
 
 @pytest.fixture(scope="session")
-def new_app() -> Callable[[Path], Path]:
+def new_app() -> Callable[..., Path]:
     return make_app
 
 

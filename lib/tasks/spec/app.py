@@ -10,6 +10,7 @@ from typing import Any
 from lib.data.cases import Case, find_cases
 from lib.data.channels import ChannelSpec, further_patterns
 from lib.data.files.tables import SpecError, as_table, build_dataclass, check_choice, check_keys, join_words
+from lib.data.modality import MODALITIES, NM
 from lib.jobs.policy import PolicySpec
 from lib.learning.recipes.distil import Distil
 from lib.records.split import HELD_OUT_PATIENTS
@@ -67,6 +68,12 @@ class AppSpec:
         """Patterns of the entries of a folder of studies that hold further channels, and are no studies."""
         found = (pattern for task in self.tasks for pattern in further_patterns(task.image.channels))
         return tuple(dict.fromkeys(found))
+
+    @property
+    def dicom_modalities(self) -> tuple[str, ...]:
+        """DICOM modalities of the images of all tasks; none if a task takes any."""
+        of_tasks = [MODALITIES[NM if task.counts else task.image.modality] for task in self.tasks]
+        return tuple(dict.fromkeys(one for some in of_tasks for one in some)) if all(of_tasks) else ()
 
     @property
     def series_channels(self) -> tuple[ChannelSpec, ...]:

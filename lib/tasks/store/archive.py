@@ -5,7 +5,6 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from pydicom.dataset import Dataset
 from lib.data.channels import ChannelSpec, describes
 from lib.data.findings import Finding, InputRejected, reject
 from lib.data.formats import load, read_header
+from lib.data.formats.dicom import LABEL_MODALITIES
 from lib.data.labels.placing import SAME_GRID_VOXELS
 from lib.data.pipeline import load_label, write_label
 from lib.data.volumes.geometry import largest_shift
@@ -31,6 +31,7 @@ from lib.data.volumes.segmentation import read_segmentation
 from lib.data.volumes.segmentation_writer import build_segmentation, segment_from_info
 from lib.records.labels import LabelVersions
 from lib.records.ledger import FOLDER
+from lib.tasks.store.archived_segmentation import ArchivedSegmentation, parse_metadata
 from lib.tasks.store.atomic_datastore import AtomicDatastore
 from lib.tasks.store.final_labels import FINAL, FinalLabels, RefusedLabel
 from lib.tasks.store.folder import FolderStore, RecordingStore
@@ -41,33 +42,14 @@ logger = logging.getLogger(__name__)
 
 SUFFIXES = (".nii.gz", ".nrrd")
 """Suffixes of converted series."""
+EVERY_CT = {"Modality": "CT"}
+"""MONAI Label's search filter where no other one is set."""
 READER = "read_by_positions"
 """Key in an image's info: its file was made by this reader. Earlier versions had MONAI Label convert a series."""
 CHANNELS = "channels"
 """Key in an image's info: the further channels whose series were looked for when it was fetched."""
 REPLACES = "replaces"
 """Key in a label's facts: series UIDs of the SEGs that the archive had of its image when the label was saved here."""
-
-
-@dataclass(frozen=True, order=True)
-class ArchivedSegmentation:
-    """A DICOM SEG of the archive; SEGs sort by their time of creation.
-
-    Args:
-        created: Date and time of its content, as DICOM writes them.
-        study: UID of its study.
-        series: UID of its own series.
-        instance: UID of the instance.
-        image: UID of the series that it segments; empty if the SEG names none.
-        labels: Labels of its segments.
-    """
-
-    created: str
-    study: str
-    series: str
-    instance: str
-    image: str
-    labels: tuple[str, ...] = ()
 
 
 class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
@@ -78,32 +60,39 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
     Args:
         names: Class name of each label value; set by `attach_records`.
         channels: Further channels of the tasks, which are other series of an examination; set by `attach_records`.
+        modalities: DICOM modalities of the images, none for all, None for the search filter; set by `attach_records`.
     """
 
     names: Mapping[int, str]
     channels: Sequence[ChannelSpec]
+    modalities: Sequence[str] | None
     _fetching: FileLock
     _known: dict[str, list[ArchivedSegmentation]]
     _unusable: dict[str, tuple[ArchivedSegmentation, Finding]]
     _read_here: set[str]
-    _described: dict[str, tuple[str, str]]
     # The archive does not answer or refuses the SEG, or the slices here do not make one (highdicom checks much).
     _send_errors = (requests.RequestException, InputRejected, AttributeError, KeyError, TypeError, ValueError)
 
+    @cached(TTLCache(maxsize=16, ttl=settings.MONAI_LABEL_DICOMWEB_CACHE_EXPIRY))
     def list_images(self) -> list[str]:
-        """Return the series that the search filter finds, without those that are further channels of others."""
-        images = super().list_images()
-        if not self.channels:
-            return images
-        if not self._described.keys() >= set(images):
-            found = self._client.search_for_series(search_filters=self._search_filter, fields=["SeriesDescription"])
-            for series in map(Dataset.from_json, found):
-                self._described[str(series.SeriesInstanceUID)] = _describe(series)
-        unknown = ("", "")
+        """Return the series of the app's modalities, without those that are further channels of others.
+
+        A search filter that the settings of the server name takes the place of the modalities.
+        """
+        own: dict[str, Any] = self._search_filter
+        filters = [own]
+        if own == EVERY_CT and self.modalities is not None:
+            filters = [{"Modality": one} for one in self.modalities] or [{}]
+        found = (
+            Dataset.from_json(one)
+            for chosen in filters
+            for one in self._client.search_for_series(search_filters=chosen, fields=["SeriesDescription"])
+        )
+        described = {str(series.SeriesInstanceUID): _describe(series) for series in found}
         return [
-            image
-            for image in images
-            if not any(describes(channel, *self._described.get(image, unknown)) for channel in self.channels)
+            series
+            for series, facts in described.items()
+            if facts[1] not in LABEL_MODALITIES and not any(describes(channel, *facts) for channel in self.channels)
         ]
 
     def get_image_uri(self, image_id: str) -> str:
@@ -202,7 +191,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
             study, series = str(found.StudyInstanceUID), str(found.SeriesInstanceUID)
             if series not in self._known:
                 metadata = self._client.retrieve_series_metadata(study, series)
-                self._known[series] = [_parse_metadata(Dataset.from_json(one), study, series) for one in metadata]
+                self._known[series] = [parse_metadata(Dataset.from_json(one), study, series) for one in metadata]
             for seg in filter(self._is_usable, self._known[series]):
                 ranked = seg.series not in self.get_label_info(seg.image, FINAL).get(REPLACES, ()), seg
                 newest[seg.image] = max(ranked, newest.get(seg.image, ranked))
@@ -304,7 +293,7 @@ class ArchiveStore(RecordingStore, DICOMWebDatastore, AtomicDatastore):
 
     def _clear_query_cache(self) -> None:
         """Make the next query ask the archive, even if a cached answer is only seconds old."""
-        for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
+        for lister in (ArchiveStore.list_images, ArchiveStore.segmentations):
             lister.cache.clear()  # type: ignore[attr-defined]
 
     def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
@@ -352,6 +341,7 @@ def attach_records(
     names: Mapping[int, str] | None = None,
     check: FoundLabelCheck | None = None,
     channels: Sequence[ChannelSpec] = (),
+    modalities: Sequence[str] | None = None,
 ) -> Datastore:
     """Return the store, changed so that it keeps and records every label that is saved to it.
 
@@ -362,13 +352,14 @@ def attach_records(
         names: Class name of each label value, for DICOM SEG.
         check: The check of labels that other programs put into a folder; None for no check.
         channels: Further channels of the tasks that are series of the same examination, for an archive.
+        modalities: DICOM modalities of the images of an archive, none for all; None leaves its search filter as it is.
     """
     if isinstance(store, DICOMWebDatastore):
         # MONAI Label hard-codes the class of its DICOMweb store, so the class of the finished object is changed here.
         store.__class__ = ArchiveStore
         assert isinstance(store, ArchiveStore)
         store.names, store._known, store._unusable, store._read_here = names or {}, {}, {}, set()
-        store.channels, store._described = channels, {}
+        store.channels, store.modalities = channels, modalities
         store._fetching = FileLock(Path(store._datastore_path) / ".fetch.lock")
     if isinstance(store, RecordingStore):
         store.labels, store.proposals = labels, proposals
@@ -384,11 +375,3 @@ def attach_records(
 def _describe(series: Dataset) -> tuple[str, str]:
     """Return description and modality of a series."""
     return str(series.get("SeriesDescription") or ""), str(series.get("Modality") or "")
-
-
-def _parse_metadata(metadata: Dataset, study: str, series: str) -> ArchivedSegmentation:
-    created = f"{metadata.get('ContentDate', '')}{metadata.get('ContentTime', '')}"
-    referred = metadata.get("ReferencedSeriesSequence") or []
-    image = str(referred[0].SeriesInstanceUID) if referred else ""
-    labels = tuple(str(item.get("SegmentLabel") or "") for item in metadata.get("SegmentSequence") or [])
-    return ArchivedSegmentation(created, study, series, str(metadata.SOPInstanceUID), image, labels)

@@ -97,7 +97,7 @@ def make_seg(source: list[Dataset], value: int, made: str, name: str = "") -> Da
 
 def expire_cache(store: ArchiveStore) -> None:
     """Clear the query cache, as the expiry time does."""
-    for lister in (DICOMWebDatastore.list_images, ArchiveStore.segmentations):
+    for lister in (ArchiveStore.list_images, ArchiveStore.segmentations):
         lister.cache.clear()  # type: ignore[attr-defined]
 
 
