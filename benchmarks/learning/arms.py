@@ -21,9 +21,8 @@ from lib.models.inference.predictor import Predictor
 def build(model: str, spec: ImageSpec, labels: Sequence[str], seed: int, **options: Any) -> nn.Module:
     """Return a network for the preprocessing `spec`, with random weights from `seed`."""
     torch.manual_seed(seed)
-    return BUILDERS[model](
-        spatial_dims=len(spec.roi), in_channels=len(spec.slice_offsets), out_channels=len(labels) + 1, **options
-    )
+    channels = spec.channel_count * len(spec.slice_offsets)
+    return BUILDERS[model](spatial_dims=len(spec.roi), in_channels=channels, out_channels=len(labels) + 1, **options)
 
 
 def run_arm(

@@ -1,0 +1,6 @@
+"""Entry point of ``python -m benchmarks.channels``."""
+
+from benchmarks.learning.channels import main
+
+if __name__ == "__main__":
+    main()
