@@ -14,6 +14,7 @@ from lib.data.formats import SUFFIXES, stem
 from lib.data.formats.dicom import is_dicom, read_slice
 
 DATASET, CHANNEL = "dataset.json", "_0000"
+IMAGES, LABELS = "imagesTr", "labelsTr"
 _LABEL_WORDS = ("dseg", "mask")
 """Suffixes of BIDS for files of labels."""
 
@@ -45,7 +46,8 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
     """Return the images of a folder, with their labels.
 
     Args:
-        studies: Folder of images, of an nnU-Net or Decathlon data set (with dataset.json), or of a BIDS data set.
+        studies: Folder of images, of an nnU-Net or Decathlon data set, whose names of labels and channels are in
+            dataset.json, or of a BIDS data set.
         labelled: Folder of label files, which have the names of their images. None takes the labels of the data set.
         pattern: Regular expression that finds the patient in a name; see `lib.data.cases.patient_from_name`.
     Raises:
@@ -58,6 +60,9 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
         found = _read_dataset(studies)
     elif list(studies.glob("sub-*")) and (found := _read_bids(studies)).cases:
         pass
+    elif (studies / IMAGES).is_dir():
+        labels = studies / LABELS if (studies / LABELS).is_dir() and labelled is None else None
+        found = Collection("imagesTr", tuple(find_cases(studies / IMAGES, labels, pattern=pattern)), {})
     else:
         found = Collection("folder", tuple(find_cases(studies, pattern=pattern)), {})
         if (studies.parent / DATASET).is_file():  # the folder imagesTr of a data set
@@ -113,8 +118,8 @@ def _read_dataset(folder: Path) -> Collection:
         found = Collection("Decathlon", cases, labels, names[0], notes)
         return found if len(names) == 1 else _with_channels(found, names)
     ending = facts.get("file_ending", ".nii.gz")
-    images = sorted((folder / "imagesTr").glob(f"*{CHANNEL}{ending}"))
-    pairs = [(path, folder / "labelsTr" / f"{_plain(stem(path))}{ending}") for path in images]
+    images = sorted((folder / IMAGES).glob(f"*{CHANNEL}{ending}"))
+    pairs = [(path, folder / LABELS / f"{_plain(stem(path))}{ending}") for path in images]
     return _with_channels(Collection("nnU-Net", tuple(_case(*pair) for pair in pairs), labels, names[0]), names)
 
 

@@ -42,6 +42,17 @@ def test_the_images_folder_of_a_data_set_knows_its_names(tmp_path: Path) -> None
     assert found.labels == {"ball": 1, "tube": 2} and all(case.label for case in found.cases)
 
 
+def test_a_data_set_without_its_description_is_found(tmp_path: Path) -> None:
+    make_nnunet(tmp_path, {"0": "MRI"})
+    (tmp_path / "dataset.json").unlink()
+    (tmp_path / "labelsTr" / "a_1.nii.gz").unlink()
+    for path in (tmp_path / "imagesTr").iterdir():
+        path.rename(path.with_name(path.name.replace("_0000", "")))
+    found = collect(tmp_path)
+    assert [(case.id, case.label is not None) for case in found.cases] == [("a_0", True), ("a_1", False)]
+    assert found.labels == {}
+
+
 def test_channels_of_nnunet_are_found_beside_the_first(tmp_path: Path) -> None:
     make_nnunet(tmp_path, {"0": "T1", "1": "T2"})
     (tmp_path / "imagesTr" / "a_1_0001.nii.gz").unlink()
