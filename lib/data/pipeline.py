@@ -262,9 +262,15 @@ def open_image(path: str | Path, spec: ImageSpec) -> Volume:
     """Return an image with its further channels, after the checks of the input gate; `read` takes it.
 
     Raises:
-        InputRejected: If the gate refuses the image or a channel, or a channel lacks; see `lib.data.channels`.
+        InputRejected: If the gate refuses the image or a channel, a channel lacks (see `lib.data.channels`), or the
+            image is a loop of frames and the network takes volumes.
     """
     volume = check(path, modality=spec.modality)
+    if volume.header is not None and volume.header.has_loose_frames and len(spec.roi) == 3:
+        reason = f"The file holds {volume.voxels.shape[2]} frames without positions, and this task segments volumes."
+        raise reject(
+            "WRONG_DIMENSION", reason, "Send a volume, or use a task with a 2-D roi, which segments each frame."
+        )
     return add_channels(
         volume, Path(path), spec.channels, lambda file, channel: check(file, modality=channel.modality or spec.modality)
     )

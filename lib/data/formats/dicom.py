@@ -129,7 +129,19 @@ def _single(path: Path, one: Frame) -> Header:
         raise reject("NOT_AN_IMAGE", f"'{one.path.name}' cannot be decoded.", REMEDY) from error
     affine = ras_from_itk(reader.GetSpacing(), reader.GetOrigin(), reader.GetDirection())
     shape = tuple(reader.GetSize())
-    return Header(path, "dicom", shape, one.components, one.bytes_per_voxel, affine, one.modality, details=[one])
+    notes = (f"The file holds {one.frames} frames without positions: each is an image of its own.",)
+    return Header(
+        path,
+        "dicom",
+        shape,
+        one.components,
+        one.bytes_per_voxel,
+        affine,
+        one.modality,
+        details=[one],
+        notes=notes if one.frames > 1 else (),
+        has_loose_frames=one.frames > 1,
+    )
 
 
 def read_voxels(path: Path, header: Header) -> NDArray[Any]:

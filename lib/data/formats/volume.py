@@ -31,6 +31,7 @@ class Header:
             unevenly spaced; `affine` then places the first and the last slice exactly. None for a regular grid.
         notes: Facts about the image that its users should know, such as a tilted gantry.
         metadata: Texts of the header by their keys, such as the names of the segments in a NRRD file.
+        has_loose_frames: Whether the third axis counts frames without positions, such as those of an ultrasound loop.
         in_pixels: Whether the file is a picture (PNG, JPEG, TIFF), which has no geometry: its affine counts pixels.
     """
 
@@ -46,6 +47,7 @@ class Header:
     notes: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     in_pixels: bool = False
+    has_loose_frames: bool = False
 
     @property
     def spatial_shape(self) -> tuple[int, ...]:
