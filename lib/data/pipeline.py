@@ -268,9 +268,7 @@ def open_image(path: str | Path, spec: ImageSpec) -> Volume:
     volume = check(path, modality=spec.modality)
     if volume.header is not None and volume.header.has_loose_frames and len(spec.roi) == 3:
         reason = f"The file holds {volume.voxels.shape[2]} frames without positions, and this task segments volumes."
-        raise reject(
-            "WRONG_DIMENSION", reason, "Send a volume, or use a task with a 2-D roi, which segments each frame."
-        )
+        raise reject("WRONG_DIMENSION", reason, "Send a volume, or use a task with a 2-D roi: it segments each frame.")
     return add_channels(
         volume, Path(path), spec.channels, lambda file, channel: check(file, modality=channel.modality or spec.modality)
     )

@@ -8,6 +8,7 @@ import pydicom.data
 import pytest
 
 from lib.data.findings import InputRejected
+from lib.data.pipeline import ImageSpec, open_image
 from lib.data.validate import check
 
 FOLDERS = (Path(data_store.__file__).parent / "data", Path(pydicom.data.__file__).parent / "test_files")
@@ -50,3 +51,12 @@ def test_verdict(name: str, modality: str) -> None:
     volume = check(find(name), modality=modality)
     assert volume.voxels.shape == expected and not volume.others
     assert float(volume.voxels.std()) > 0
+
+
+@pytest.mark.parametrize("name", ["color3d_jpeg_baseline.dcm", "OBXXXX1A_rle_2frame.dcm"])
+def test_a_loop_of_frames_is_no_volume(name: str) -> None:
+    slices = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (64, 64), intensity="percentile", modality="US")
+    assert "frames without positions: each is an image of its own" in open_image(find(name), slices).notes[0]
+    volumes = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (64, 64, 16), intensity="percentile", modality="US")
+    with pytest.raises(InputRejected, match="WRONG_DIMENSION: The file holds"):
+        open_image(find(name), volumes)
