@@ -93,6 +93,7 @@ class FrozenSplit:
                     patient_of=lambda case: owners[case.patient],
                     minimum=minimum,
                     assigned=assigned,
+                    even=True,
                 )
         raise ValueError("every labelled patient is held out: submit the label of another patient")
 

@@ -113,3 +113,17 @@ def test_case_without_a_label_is_in_neither_pool_nor_test_set() -> None:
 def test_too_few_patients_are_refused() -> None:
     with pytest.raises(ValueError, match="3 patients with labels are too few: 2 are for the test set"):
         split_pool_and_test([make_case(f"p{n}") for n in range(3)], 2)
+
+
+def test_shares_are_exact_among_many_new_patients() -> None:
+    names = [f"hippocampus_{number:03d}" for number in range(160)]
+    fractions = {"train": 0.7, "val": 0.1, "held_out": 0.2}
+    first = split_by_patient(names, fractions=fractions, patient_of=str, even=True)
+    assert {part: len(some) for part, some in first.items()} == {"train": 112, "val": 16, "held_out": 32}
+    assigned = {name: part for part, some in first.items() for name in some}
+    more = [*names, *(f"p{number}" for number in range(40))]
+    second = split_by_patient(more, fractions=fractions, patient_of=str, assigned=assigned, even=True)
+    assert {part: len(some) for part, some in second.items()} == {"train": 140, "val": 20, "held_out": 40}
+    assert all(name in second[part] for name, part in assigned.items())
+    few = split_by_patient(names[:19], fractions=fractions, patient_of=str, even=True)
+    assert few == split_by_patient(names[:19], fractions=fractions, patient_of=str)
