@@ -21,7 +21,8 @@ def _builders(module: str, *names: str) -> dict[str, Callable[..., Any]]:
 BUILDERS: dict[str, Callable[..., Any]] = {
     **_builders("topowmamba.build", "topowmamba_tiny", "topowmamba_small", "topowmamba_base"),
     **_builders("vmunet", "vmunet", "vmunet_small"),
-    **_builders("monai_networks", "dynunet", "dynunet_small", "segresnet"),
+    **_builders("monai_networks", "dynunet", "dynunet_small", "segresnet", "segresnet_ds", "swinunetr"),
+    **_builders("nnunet", "nnunet_plain", "nnunet_plain_small", "nnunet_resenc", "nnunet_resenc_small"),
     **_builders("student.build", "student_conv", "student_vit_tiny", "student_topowmamba"),
 }
 """Builders of networks that segment without prompts, called with ``(spatial_dims=, in_channels=, out_channels=)``."""

@@ -1,4 +1,4 @@
-"""Comparison networks from MONAI, DynUNet (the network of nnU-Net) and SegResNet, with this project's interface."""
+"""Networks from MONAI with this project's interface: DynUNet, SegResNet with and without deep logits, SwinUNETR."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from monai.networks.nets import DynUNet, SegResNet
+from monai.networks.nets import DynUNet, SegResNet, SegResNetDS, SwinUNETR
+from monai.networks.nets.swin_unetr import WindowAttention
 from torch import nn
 
 from lib.models.blocks.padding import crop, crop_outputs, pad_to_multiple
 
 DYNUNET_HEADS = 3
+SEGRESNET_HEADS = 3
+SWIN_HALVINGS = 5
 
 
 class PaddedDynUNet(DynUNet):
@@ -40,8 +43,7 @@ class PaddedDynUNet(DynUNet):
         deep_supervision: bool = True,
     ) -> None:
         levels = len(filters)
-        if spatial_dims not in (2, 3):
-            raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")
+        _check_dims(spatial_dims)
         if levels < DYNUNET_HEADS + 2:
             raise ValueError(f"filters needs at least {DYNUNET_HEADS + 2} levels, got {filters}")
         super().__init__(
@@ -61,7 +63,7 @@ class PaddedDynUNet(DynUNet):
     def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
         """Return logits ``(B, K, *S)``; in training with deep supervision a list, finest first."""
         shape = x.shape[2:]
-        x = self.input_block(pad_to_multiple(x, self.stride))
+        x = self.input_block(pad_to_multiple(x, self.stride, at_least=2))
         skips = [x]
         for downsample in self.downsamples:
             skips.append(downsample(skips[-1]))
@@ -75,21 +77,24 @@ class PaddedDynUNet(DynUNet):
         return crop_outputs([logits, *deep], shape)
 
 
-class PaddedSegResNet(nn.Module):
-    """MONAI's SegResNet for an image of any size.
+class Padded(nn.Module):
+    """A network of MONAI for an image of any size.
 
     Args:
-        network: MONAI's network.
+        network: MONAI's network; returns logits, or in training a list of logits at 1, 1/2, ...
         stride: Total stride of the network, in samples.
+        at_least: Least number of positions at the coarsest level: two for instance norm.
     """
 
-    def __init__(self, network: SegResNet, stride: int) -> None:
+    def __init__(self, network: nn.Module, stride: int, at_least: int = 1) -> None:
         super().__init__()
-        self.network, self.stride = network, stride
+        self.network, self.stride, self.at_least = network, stride, at_least
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return logits, ``(B, K, *S)``."""
-        return crop(self.network(pad_to_multiple(x, self.stride)), x.shape[2:])
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits ``(B, K, *S)``, or in training a list, finest first, where the network returns one."""
+        outputs = self.network(pad_to_multiple(x, self.stride, at_least=self.at_least))
+        shape = x.shape[2:]
+        return crop_outputs(outputs, shape) if isinstance(outputs, list) else crop(outputs, shape)
 
 
 def dynunet(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> PaddedDynUNet:
@@ -107,9 +112,7 @@ def dynunet_small(*, spatial_dims: int, in_channels: int, out_channels: int, **o
     return PaddedDynUNet(spatial_dims=spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
 
 
-def segresnet(
-    *, spatial_dims: int, in_channels: int, out_channels: int, init_filters: int = 16, **overrides
-) -> PaddedSegResNet:
+def segresnet(*, spatial_dims: int, in_channels: int, out_channels: int, init_filters: int = 16, **overrides) -> Padded:
     """Build SegResNet with four levels; `overrides` are arguments of MONAI's class."""
     network = SegResNet(
         spatial_dims=spatial_dims,
@@ -118,4 +121,32 @@ def segresnet(
         init_filters=init_filters,
         **overrides,
     )
-    return PaddedSegResNet(network, stride=2 ** len(network.up_layers))
+    return Padded(network, stride=2 ** len(network.up_layers))
+
+
+def segresnet_ds(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> Padded:
+    """Build SegResNet with four levels and deep logits at 1, 1/2 and 1/4; `overrides` are arguments of MONAI's class.
+
+    It has instance norm, because the batches of volumes are too small for the class's default, batch norm.
+    """
+    _check_dims(spatial_dims)
+    options: dict[str, Any] = {"init_filters": 16, "norm": "instance", "dsdepth": SEGRESNET_HEADS} | overrides
+    network = SegResNetDS(spatial_dims, in_channels=in_channels, out_channels=out_channels, **options)
+    return Padded(network, stride=network.shape_factor()[0], at_least=2)
+
+
+def swinunetr(*, spatial_dims: int, in_channels: int, out_channels: int, **overrides) -> Padded:
+    """Build SwinUNETR with 24 channels; `overrides` are arguments of MONAI's class."""
+    _check_dims(spatial_dims)
+    options: dict[str, Any] = {"feature_size": 24, "downsample": "mergingv2"} | overrides
+    network = SwinUNETR(in_channels, out_channels, spatial_dims=spatial_dims, **options)
+    for module in network.modules():
+        if isinstance(module, WindowAttention):
+            # A bias per position multiplies no features; MONAI's class has no such attribute.
+            module.no_weight_decay = ("relative_position_bias_table",)  # pyright: ignore[reportArgumentType]
+    return Padded(network, stride=network.patch_size**SWIN_HALVINGS, at_least=2)
+
+
+def _check_dims(spatial_dims: int) -> None:
+    if spatial_dims not in (2, 3):
+        raise ValueError(f"spatial_dims must be 2 or 3, got {spatial_dims}")

@@ -1,17 +1,25 @@
 """Every registered model keeps shapes, has gradients, loads its state dict and rejects bad arguments."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from lib.models import BUILDERS
 
-WITHOUT_DROP_PATH = ("dynunet", "segresnet", "student_conv", "student_vit")
+WITHOUT_DROP_PATH = ("dynunet", "segresnet", "swinunetr", "nnunet", "student_conv", "student_vit")
 """Networks without stochastic depth, by the start of their names."""
 SMALL = {
     "topowmamba_small": {"channels": (8, 8, 16, 16, 16)},
     "vmunet_small": {"dims": (8, 16, 32, 64)},
     "dynunet_small": {"filters": (8, 8, 8, 16, 16)},
     "segresnet": {"init_filters": 8},
+    "segresnet_ds": {"init_filters": 8},
+    "swinunetr": {"feature_size": 12},
+    "nnunet_plain": {"channels": 4},
+    "nnunet_plain_small": {"channels": 4},
+    "nnunet_resenc": {"channels": 4},
+    "nnunet_resenc_small": {"channels": 4},
     "topowmamba_base": {"channels": (8, 8, 16, 16, 16), "full_channels": 8, "depths": (1, 1, 2, 1), "d_state": 2},
     "vmunet": {"dims": (8, 16, 32, 64), "d_state": 2},
     "dynunet": {"filters": (4, 8, 8, 16, 16)},
@@ -47,6 +55,9 @@ def test_evaluation_keeps_the_shape_of_any_image(name: str, spatial_dims: int) -
 def test_every_parameter_has_a_gradient_in_training(name: str, spatial_dims: int) -> None:
     x = image(spatial_dims)
     network = build(name, spatial_dims, **({} if name.startswith(WITHOUT_DROP_PATH) else {"drop_path": 0.0}))
+    with torch.no_grad():
+        for parameter in network.parameters():
+            parameter.add_(0.01)  # the last norm of a residual block of nnU-Net is 0 at first, and hides the block
     outputs = network.train()(x)
     outputs = outputs if isinstance(outputs, list) else [outputs]
     assert [tuple(y.shape) for y in outputs] == [
@@ -103,6 +114,8 @@ def test_other_spatial_dims_raise(name: str) -> None:
         ("vmunet_small", {"dims": (32, 64, 128, 200)}),
         ("vmunet_small", {"depths": (1, 1)}),
         ("dynunet_small", {"filters": (8, 8, 8)}),
+        ("nnunet_plain", {"levels": 7}),
+        ("nnunet_resenc", {"levels": 1}),
     ],
 )
 def test_bad_values_raise(name: str, overrides: dict) -> None:
@@ -121,3 +134,10 @@ def test_small_models_fit_in_twenty_megabytes(name: str) -> None:
 def test_a_constant_image_gives_finite_logits(name: str) -> None:
     with torch.inference_mode():
         assert build(name).eval()(torch.zeros(1, 2, 32, 32)).isfinite().all()
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_an_image_smaller_than_the_stride_is_segmented(name: str) -> None:
+    options: dict[str, Any] = {"filters": (4, 8, 8, 16, 16, 16)} if name.startswith("dynunet") else {}
+    with torch.inference_mode():
+        assert build(name, **options).eval()(torch.rand(1, 2, 5, 7)).shape == (1, 3, 5, 7)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 
 
-def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
+def pad_to_multiple(x: torch.Tensor, multiple: int, *, at_least: int = 1) -> torch.Tensor:
     """Pad the end of every spatial axis to the next multiple by repeating the last sample.
 
     The padding is not zero, because zero is air in a windowed CT, and an airway network could segment a false edge to
@@ -17,10 +18,15 @@ def pad_to_multiple(x: torch.Tensor, multiple: int) -> torch.Tensor:
     Args:
         x: Images, ``(B, C, *S)``.
         multiple: The length of every axis becomes a multiple of this number of samples.
+        at_least: Least number of multiples in the whole image; the last axis is made longer for it. Instance norm needs
+            two positions at the coarsest level of a network.
     Returns:
         ``(B, C, *S')``, where every ``S'`` is the next multiple; `x` itself if no padding is needed.
     """
     missing = [-size % multiple for size in x.shape[2:]]
+    positions = math.prod(-(-size // multiple) for size in x.shape[2:])
+    if positions < at_least:
+        missing[-1] += (at_least - 1) * multiple
     if not any(missing):
         return x
     widths = [width for size in reversed(missing) for width in (0, size)]

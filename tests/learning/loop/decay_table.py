@@ -26,15 +26,23 @@ Entries are module class, parameter and number.
 """
 
 
+READ_WHEN_BUILT = ("swinunetr",)
+"""Networks whose class reads numbers from tensors when it is built: they need memory."""
+
+
 @functools.cache
 def networks() -> dict[str, nn.Module]:
-    """Return every network that segments without prompts or restores, without memory for its weights."""
+    """Return every network that segments without prompts or restores, where possible without memory for its weights."""
     sizes: dict[str, Callable[[], nn.Module]] = {
         **{name: lambda name=name: BUILDERS[name](spatial_dims=2, in_channels=3, out_channels=3) for name in BUILDERS},
         **{name: lambda name=name: RESTORERS[name](1, 1) for name in RESTORERS},
     }
-    with torch.device("meta"):
-        return {name: build() for name, build in sizes.items()}
+
+    def on(device: str, build: Callable[[], nn.Module]) -> nn.Module:
+        with torch.device(device):
+            return build()
+
+    return {name: on("cpu" if name in READ_WHEN_BUILT else "meta", build) for name, build in sizes.items()}
 
 
 def kinds(network: nn.Module, *, decayed: bool) -> Counter[str]:

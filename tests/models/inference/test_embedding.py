@@ -44,7 +44,9 @@ def test_an_empty_mask_counts_as_the_whole_volume() -> None:
     assert found.tolist() == pytest.approx([0.5])
 
 
-@pytest.mark.parametrize("name", sorted(set(BUILDERS) - {"topowmamba_base", "vmunet", "dynunet"}))
+@pytest.mark.parametrize(
+    "name", sorted(set(BUILDERS) - {"topowmamba_base", "vmunet", "dynunet", "nnunet_plain", "nnunet_resenc"})
+)
 def test_every_network_gives_an_embedding(name: str) -> None:
     torch.manual_seed(0)
     network = BUILDERS[name](spatial_dims=2, in_channels=3, out_channels=3).eval()
