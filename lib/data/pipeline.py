@@ -15,7 +15,7 @@ from torch import Tensor
 from lib.data.files.tables import SpecError, build_dataclass, check_choice
 from lib.data.findings import reject
 from lib.data.formats import Volume, load
-from lib.data.intensity import INTENSITIES, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
+from lib.data.intensity import INTENSITIES, USUAL_SD, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
 from lib.data.labels.label_file import read_label
 from lib.data.labels.values import IGNORE as IGNORE  # many modules take it from here
 from lib.data.modality import CT, MODALITIES, RGB
@@ -64,6 +64,16 @@ class ImageSpec:
     def standardised(self) -> bool:
         """Whether the network receives images with mean 0 and standard deviation 1; others are in [0, 1]."""
         return self.intensity == ZSCORE
+
+    @property
+    def network_range(self) -> tuple[float, float]:
+        """What the ends of the usual range of intensities become for the network."""
+        return (-USUAL_SD, USUAL_SD) if self.standardised else (0.0, 1.0)
+
+    @property
+    def patch_side_mm(self) -> float:
+        """Longest side of a patch in the plane of right and anterior, in mm."""
+        return max(side * step for side, step in zip(self.roi[:2], self.spacing_mm[:2], strict=True))
 
     def legacy_fields(self) -> dict[str, Any]:
         """Return the fields under their first names, as stored plans and cache keys hold them.

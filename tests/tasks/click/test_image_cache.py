@@ -61,7 +61,7 @@ def test_images_that_the_input_gate_rejects_are_not_opened(tmp_path: Path) -> No
 
 
 def test_an_image_has_the_scale_of_the_task(scans: list[Path]) -> None:
-    assert ImageCache(SPEC).open(scans[0]).scale == Scale(200.0, -1000.0)
+    assert ImageCache(SPEC).open(scans[0]).scales == (Scale(200.0, -1000.0),)
     other = ImageSpec((2.0, 2.0, 2.0), (0.0, 1.0), (64, 64), intensity="percentile", modality="any")
-    scale = ImageCache(other).open(scans[0]).scale
+    (scale,) = ImageCache(other).open(scans[0]).scales
     assert scale.low < scale.high and not scale.standardised
