@@ -102,7 +102,7 @@ def _train(plan: Plan) -> Iterator[str]:
 def _click_task(plan: Plan) -> Iterator[str]:
     image = {key: plan[key] for key in ("modality", "intensity", "window") if plan[key] is not None}
     image |= {"spacing_mm": _click_spacing(plan), "roi": [CLICK_SIDE, CLICK_SIDE]}
-    yield "[[task]]  # clicks need no labels: they work before the first training"
+    yield "[[task]]  # clicks answer after the first training on labels, or with a starter"
     yield f"name = {_toml(CLICKS)}"
     yield 'kind = "click"'
     yield 'model = "sam_tiny"'
@@ -145,8 +145,8 @@ def _readme(name: str, app_dir: Path, plan: Plan, found: Fingerprint, source: st
         f"python -m lib evaluate {quoted} --task {TASK} --images DIR --labels DIR\n```",
         "## Labelling\n\nChoose *next sample*: the server hands out a study and, once a version is published, a "
         f"proposal. Correct and submit it. After {RETRAIN_AFTER} new labels the app trains by itself; a new version "
-        "is served only if it is better on patients that it never saw. Clicks work from the start: choose a model that "
-        "begins with `click`.",
+        "is served only if it is better on patients that it never saw. After its first "
+        "training, a model that begins with `click` answers clicks.",
     ]
     if notes:
         parts.append(f"## Notes\n\n{notes.rstrip()}")
