@@ -33,7 +33,9 @@ TASKS = [("mr", "MR", "zscore", 0.5), ("photo", "RGB", "unit", 3), ("us", "US", 
 @pytest.fixture(scope="module")
 def server(launch: Callable, command: Callable, tmp_path_factory: pytest.TempPathFactory) -> Any:
     where = tmp_path_factory.mktemp("images")
-    shutil.copytree(AIRWAY / "starter" / "sam_tiny", where / "app" / "starter" / "sam_tiny")
+    weights = Path("starter") / "sam_tiny" / "weights.safetensors"
+    (where / "app" / weights).parent.mkdir(parents=True)
+    shutil.copy(AIRWAY / weights, where / "app" / weights)
     shutil.copy(AIRWAY / "main.py", where / "app")
     tasks = [TASK.format(name=n, modality=m, intensity=i, step=s) for n, m, i, s in TASKS]
     (where / "app" / "app.toml").write_text('[app]\nname = "images"\n' + "".join(tasks))

@@ -289,7 +289,9 @@ def test_options_are_converted_from_text() -> None:
         (ImageSpec((1.0,) * 3, (0.0, 1.0), (32, 32), modality="MR", intensity="zscore"), (Scale(20, 60, True),)),
     ],
 )
-def test_a_training_step_on_colours_and_on_standardised_images(spec: ImageSpec, scales: tuple[Scale, ...]) -> None:
+def test_a_training_step_on_colours_and_on_standardised_images(
+    tmp_path: Path, spec: ImageSpec, scales: tuple[Scale, ...]
+) -> None:
     marks = torch.zeros(40, 40, 1, dtype=torch.uint8)
     marks[10:22, 12:24] = 1
     image = torch.where(marks > 0, 70.0, 30.0).expand(len(scales), -1, -1, -1).clone()
@@ -301,7 +303,7 @@ def test_a_training_step_on_colours_and_on_standardised_images(spec: ImageSpec, 
     recipe = Click(max_epochs=1, batch_size=2, warmup_steps=0, ema_decay=0.0)
     recipe.select_parameters(network)
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    result = fit(network, recipe, dataset, device="cpu")
+    result = fit(recipe, network, dataset, None, workdir=tmp_path, progress=lambda _: None, track=False)
     after = network.state_dict()
     assert all(value.isfinite().all() for value in after.values() if value.is_floating_point()) and result
     assert any(not torch.equal(value, before[name]) for name, value in after.items())
