@@ -173,7 +173,7 @@ def decoder_seconds(network: PromptedNetwork) -> list[float]:
     predictor = ClickPredictor(network)
     side = network.prompt_encoder.image_embedding_size[0]
     embedding = torch.randn(1, EMBED_DIM, side, side)
-    plane = Plane(torch.rand(128, 128), (1.0, 1.0))
+    plane = Plane(torch.rand(1, 128, 128), (1.0, 1.0))
     three = Clicks(((40.0, 40.0), (60.0, 60.0)), ((90.0, 20.0),))
     prompts = predictor._prompts(plane, predictor.frame(plane, Clicks(box=(30, 30, 90, 90))), three)
     with torch.inference_mode():

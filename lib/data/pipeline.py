@@ -16,7 +16,7 @@ from lib.data.channels import ChannelSpec, add_channels, build_channels
 from lib.data.files.tables import SpecError, build_dataclass, check_choice
 from lib.data.findings import reject
 from lib.data.formats import Volume, load
-from lib.data.intensity import INTENSITIES, UNIT, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
+from lib.data.intensity import INTENSITIES, UNIT, USUAL_SD, WINDOW, ZSCORE, Scale, apply_scales, fit_scale
 from lib.data.labels.label_file import read_label
 from lib.data.labels.values import IGNORE as IGNORE  # many modules take it from here
 from lib.data.modality import CT, MODALITIES, RGB
@@ -84,6 +84,16 @@ class ImageSpec:
         own = max(0, index - self.colours + 1)
         channel = self.channels[own] if self.channels else ChannelSpec("")
         return channel.intensity or (WINDOW if channel.window else self.intensity), channel.window or self.window
+
+    @property
+    def network_range(self) -> tuple[float, float]:
+        """What the ends of the usual range of intensities become for the network."""
+        return (-USUAL_SD, USUAL_SD) if self.standardised else (0.0, 1.0)
+
+    @property
+    def patch_side_mm(self) -> float:
+        """Longest side of a patch in the plane of right and anterior, in mm."""
+        return max(side * step for side, step in zip(self.roi[:2], self.spacing_mm[:2], strict=True))
 
     def legacy_fields(self) -> dict[str, Any]:
         """Return the fields under their first names, as stored plans and cache keys hold them.

@@ -16,13 +16,12 @@ from lib.evaluation.metrics.topology import cl_dice
 from lib.jobs.gate import JudgedCase
 from lib.learning.click_validation import (
     CLICKS,
-    CaseEmbeddings,
+    case_predictor,
     mean_dice_by_class,
     run_click_session,
     select_click_targets,
 )
 from lib.models.sam import PromptedNetwork
-from lib.models.sam.predictor import ClickPredictor
 from lib.models.weights import find_nonfinite_weight
 
 
@@ -71,7 +70,7 @@ def _judge(
     dices: dict[str, list[float]] = {}
     cl_dices, finite, constant, began = [], True, [], time.perf_counter()
     try:
-        predictor = ClickPredictor(network, device=device, cache=CaseEmbeddings().get_or_make)
+        predictor = case_predictor(network, spec, device)
         for thing in select_click_targets(reading, spec, labels, whole):
             session, answers = run_click_session(predictor, thing)
             mask = answers[-1].mask.numpy()

@@ -9,10 +9,12 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.intensity import apply_scales
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.evaluation.metrics.clicks import Click, Session, simulate_session
 from lib.learning.loop.ranks import Ranks
@@ -31,7 +33,7 @@ class ClickTarget:
 
     Args:
         name: Name of the label, or of all labels together.
-        plane: The windowed slice with its spacing.
+        plane: The slice as the network takes it, with its spacing.
         target: Mask of the object, bool ``(X, Y)``.
         valid: Pixels whose label is known, bool ``(X, Y)``.
     """
@@ -64,7 +66,8 @@ def select_click_targets(
         indices[np.linspace(0, len(indices) - 1, slices + 2)[1:-1].round().astype(int)] if len(indices) else indices
     )
     for turn, index in enumerate(dict.fromkeys(chosen.tolist())):
-        plane = Plane(reading.scales[0](reading.intensities[0, :, :, index]), spec.spacing_mm[:2], index)
+        image = apply_scales(reading.intensities[..., index], reading.scales)
+        plane = Plane(image, spec.spacing_mm[:2], index)
         valid = marks[..., index] != IGNORE
         yield ClickTarget(whole, plane, inside[..., index], valid)
         values = [v for v in range(1, len(labels) + 1) if (marks[..., index] == v).sum() >= MIN_OBJECT_PIXELS]
@@ -109,6 +112,12 @@ class CaseEmbeddings(dict[Any, Any]):
         return self[key]
 
 
+def case_predictor(network: PromptedNetwork, spec: ImageSpec, device: str | torch.device) -> ClickPredictor:
+    """Return a predictor for one case, whose embeddings are cached."""
+    cache = CaseEmbeddings().get_or_make
+    return ClickPredictor(network, device=device, cache=cache, first_side_mm=spec.patch_side_mm)
+
+
 class ClickValidation:
     """Score a prompted network on validation cases, which are divided among the training processes.
 
@@ -132,7 +141,7 @@ class ClickValidation:
         scores: list[CaseScore] = []
         for case in self.cases[ranks.rank :: ranks.world]:
             dice_by_name: dict[str, list[float]] = {}
-            predictor = ClickPredictor(network, device=ranks.device, cache=CaseEmbeddings().get_or_make)
+            predictor = case_predictor(network, self.spec, ranks.device)
             reading = read(case.image, self.spec, case.label)
             for click_target in select_click_targets(reading, self.spec, self.labels, self.whole):
                 dice_by_name.setdefault(click_target.name, []).append(

@@ -73,13 +73,13 @@ class Frame:
         Pixels are averaged where the samples are coarser than the pixels.
 
         Args:
-            image: ``(H, W)``, float.
+            image: ``(*, H, W)``, float.
             spacing_mm: Spacing of the rows and of the columns of the image, in mm.
             samples: Samples along each side of the frame.
         Returns:
-            ``(samples, samples)``; outside the image the values of its border are repeated.
+            ``(*, samples, samples)``; outside the image the values of its border are repeated.
         """
-        axes = zip(image.shape, spacing_mm, self._first(samples), strict=True)
+        axes = zip(image.shape[-2:], spacing_mm, self._first(samples), strict=True)
         rows, columns = (_weights(size, self._positions(samples, first) / mm) for size, mm, first in axes)
         return rows @ image @ columns.T
 

@@ -49,7 +49,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class Plan:
-    """Choices for an app with one segmentation task, and a click task where clicks can be made.
+    """Choices for an app with one segmentation task and one click task.
 
     Args:
         labels: Names of the labels; their values are 1, 2, ...
@@ -114,7 +114,7 @@ def choose(
     if len(sided) > len(names) / 2 and len(set(sided)) < len(sided):
         reason = "names end with the side of one patient, who must not be trained on and held out at once"
         choices["patient_pattern"] = Choice(BOTH_SIDES, reason)
-    return Plan(tuple(labels), choices, tuple(_notes(found, modality)))
+    return Plan(tuple(labels), choices, tuple(_notes(found)))
 
 
 def _modality(found: Fingerprint, stated: str) -> Choice:
@@ -260,10 +260,8 @@ def _forms(found: Fingerprint, labels: Sequence[str]) -> dict[str, Choice]:
     return choices
 
 
-def _notes(found: Fingerprint, modality: str) -> list[str]:
+def _notes(found: Fingerprint) -> list[str]:
     notes = []
-    if modality == RGB:
-        notes.append("Clicks are not offered: the click network takes one channel.")
     if not found.labelled:
         notes.append("No image has a label: after the first labels the app trains by itself, and proposes then.")
     for one in found.labels:

@@ -8,8 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import lib
-from lib.data.intensity import PERCENTILE
-from lib.data.modality import RGB
 from lib.planning.choices import Plan
 from lib.planning.fingerprint import Fingerprint
 from lib.tasks.spec import load_app
@@ -78,8 +76,7 @@ def _app_toml(name: str, plan: Plan, found: Fingerprint, source: str) -> Iterato
         for label in plan["one_piece"]:
             yield f"{_toml(label)} = {{ components = 1 }}"
         yield ""
-    if plan["modality"] != RGB:
-        yield from _click_task(plan)
+    yield from _click_task(plan)
 
 
 def _image(plan: Plan) -> Iterator[str]:
@@ -103,19 +100,24 @@ def _train(plan: Plan) -> Iterator[str]:
 
 
 def _click_task(plan: Plan) -> Iterator[str]:
-    image = {key: plan[key] for key in ("modality", "window", "spacing_mm") if plan[key] is not None}
-    if plan["window"] is None:
-        image["intensity"] = PERCENTILE
-    image["roi"] = [CLICK_SIDE, CLICK_SIDE]
-    yield "[[task]]  # clicks need no labels: they work before the first training"
+    image = {key: plan[key] for key in ("modality", "intensity", "window") if plan[key] is not None}
+    image |= {"spacing_mm": _click_spacing(plan), "roi": [CLICK_SIDE, CLICK_SIDE]}
+    yield "[[task]]  # clicks answer after the first training on labels, or with a starter"
     yield f"name = {_toml(CLICKS)}"
     yield 'kind = "click"'
     yield 'model = "sam_tiny"'
     yield 'object = "structure"'
     yield f"labels = {_toml(list(plan.labels))}"
+    yield "# Intensities are those of the segmentation; the square shows as much of a slice as a patch there."
     yield f"image = {{ {', '.join(f'{key} = {_toml(value)}' for key, value in image.items())} }}"
     yield f'train = {{ recipe = "click", max_epochs = {MAX_EPOCHS}, max_minutes = {_toml(plan["max_minutes"])} }}'
     yield "rank = 8"
+
+
+def _click_spacing(plan: Plan) -> list[float]:
+    """Return the spacing at which the square of a click shows as much of a slice as a patch of the segmentation."""
+    side_mm = max(side * step for side, step in zip(plan["roi"][:2], plan["spacing_mm"][:2], strict=True))
+    return [round(side_mm / CLICK_SIDE, 3)] * 2 + [plan["spacing_mm"][2]]
 
 
 def _line(plan: Plan, key: str) -> str:
@@ -145,8 +147,8 @@ def _readme(name: str, app_dir: Path, plan: Plan, found: Fingerprint, source: st
         f"python -m lib evaluate {quoted} --task {TASK} --images DIR --labels DIR\n```",
         "## Labelling\n\nChoose *next sample*: the server hands out a study and, once a version is published, a "
         f"proposal. Correct and submit it. After {RETRAIN_AFTER} new labels the app trains by itself; a new version "
-        "is served only if it is better on patients that it never saw."
-        + ("" if plan["modality"] == RGB else " Clicks work from the start: choose a model that begins with `click`."),
+        "is served only if it is better on patients that it never saw. After its first "
+        "training, a model that begins with `click` answers clicks.",
     ]
     if notes:
         parts.append(f"## Notes\n\n{notes.rstrip()}")

@@ -59,7 +59,9 @@ def test_slices_are_evenly_spaced_and_single_labels_alternate(make_case: Callabl
     assert whole.target.sum() == 22 * 8 and low.target.sum() == 12 * 8
     assert not whole.valid[30:32, 16:24].any() and whole.valid.sum() == 40 * 40 - 16
     # The inverted window makes dark voxels bright; the plane has the spacing of the slice.
-    assert whole.plane.image[20, 20] == 1 and whole.plane.image[0, 0] == 0 and whole.plane.spacing_mm == (1.0, 1.0)
+    assert (
+        whole.plane.image[0, 20, 20] == 1 and whole.plane.image[0, 0, 0] == 0 and whole.plane.spacing_mm == (1.0, 1.0)
+    )
     again = list(select_click_targets(reading, SPEC, LABELS, "all", slices=3))
     assert all((a.target == b.target).all() and a.name == b.name for a, b in zip(targets, again, strict=True))
 

@@ -63,7 +63,6 @@ def test_thick_slices_and_pictures_are_segmented_in_two_dimensions() -> None:
     assert thick["dimensions"] == 2 and thick["slice_offsets"] == [-1, 0, 1]
     photo = plan(PHOTO)
     assert photo["dimensions"] == 2 and "slice_offsets" not in photo.choices
-    assert "Clicks are not offered" in " ".join(photo.notes)
 
 
 def test_the_patch_is_the_largest_that_is_trained_often_enough() -> None:

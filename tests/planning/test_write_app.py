@@ -22,7 +22,14 @@ def test_the_app_is_accepted_with_the_planned_values(tmp_path: Path, found: Fing
     assert app.name == "my_organ" and app.policy.retrain_after == RETRAIN_AFTER and task.labels == ("ball", "tube")
     assert task.image.roi == tuple(chosen["roi"]) and task.image.modality == chosen["modality"]
     assert task.tubular == ("tube",) and task.train is not None and task.train.options.max_minutes == 30
-    assert [task.name for task in app.tasks] == (["segment"] if found is PHOTO else ["segment", "click"])
+    assert [task.name for task in app.tasks] == ["segment", "click"]
+    clicks = app.task("click").image
+    assert (clicks.modality, clicks.intensity, clicks.window) == (
+        task.image.modality,
+        task.image.intensity,
+        task.image.window,
+    )
+    assert clicks.patch_side_mm == pytest.approx(task.image.patch_side_mm, rel=0.01)
     text = (tmp_path / "my organ" / "app.toml").read_text()
     for key in ("model", "spacing_mm", "roi", "intensity", "dimensions", "tubular", "one_piece"):
         assert chosen.choices[key].reason in text, key

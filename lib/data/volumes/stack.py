@@ -36,11 +36,12 @@ class Stack:
         # A grid at the spacing of the source only permutes and flips axes.
         self._rows, self._columns = (axis for axis in grid.axes if axis.source_axis != SLICE_AXIS)
         self.spacing_mm = float(sizes_mm[self._rows.source_axis]), float(sizes_mm[self._columns.source_axis])
-        self._voxels = volume.voxels if len(shape) == 3 else volume.voxels[..., None]
+        channels = (volume.voxels, *volume.others)
+        self._channels = [voxels if len(shape) == 3 else voxels[..., None] for voxels in channels]
 
     def __len__(self) -> int:
         """The number of slices."""
-        return self._voxels.shape[SLICE_AXIS]
+        return self._channels[0].shape[SLICE_AXIS]
 
     @property
     def plane_shape(self) -> tuple[int, int]:
@@ -50,11 +51,12 @@ class Stack:
     @property
     def nbytes(self) -> int:
         """Size of the voxels in memory, in bytes."""
-        return self._voxels.nbytes
+        return sum(voxels.nbytes for voxels in self._channels)
 
     def plane(self, index: int) -> Tensor:
-        """Return the stored intensities of a slice, float32 ``(H, W)``."""
-        return torch.from_numpy(np.array(self._oriented(self._voxels[..., index]), np.float32, order="C"))
+        """Return the stored intensities of a slice, float32 ``(C, H, W)``."""
+        channels = [self._oriented(voxels[..., index]) for voxels in self._channels]
+        return torch.from_numpy(np.array(channels, np.float32, order="C"))
 
     def plane_position(self, ijk: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return slice, row and column of a voxel index of the file."""
@@ -70,13 +72,13 @@ class Stack:
 
     def masks(self, voxels: NDArray[Any]) -> dict[int, Tensor]:
         """Return the non-empty slices ``(H, W)`` of a label in the shape of the file, by slice index."""
-        slices = voxels.reshape(self._voxels.shape)
+        slices = voxels.reshape(self._channels[0].shape)
         filled = np.flatnonzero(slices.any(axis=(0, 1)))
         return {int(k): torch.from_numpy(np.array(self._oriented(slices[..., k]), order="C")) for k in filled}
 
     def to_source(self, masks: Mapping[int, Tensor]) -> NDArray[np.uint8]:
         """Return a label in the shape and voxel order of the file from masks by slice index; other slices are 0."""
-        label = np.zeros(self._voxels.shape, np.uint8, order="F")
+        label = np.zeros(self._channels[0].shape, np.uint8, order="F")
         for index, mask in masks.items():
             self._oriented(label[..., index])[...] = mask.numpy()
         return label.reshape(self.shape, order="F")

@@ -185,7 +185,9 @@ class ArmTrainer:
     def _build_teacher(self, rank: int) -> nn.Module:
         if self.plan.prompted:
             foundation = self.plan.foundation or None
-            return PROMPTED[self.plan.teacher](self.plan.image.roi[0], rank=rank, foundation=foundation)
+            image = self.plan.image
+            build = PROMPTED[self.plan.teacher]
+            return build(image.roi[0], rank=rank, foundation=foundation, input_range=image.network_range)
         torch.manual_seed(self.seed)
         classes = len(self.plan.data.classes) + 1
         return BUILDERS[self.plan.teacher](spatial_dims=2, in_channels=self.channels, out_channels=classes)

@@ -93,7 +93,7 @@ class Click(Recipe):
 
         Args:
             network: A `PromptedNetwork`.
-            batch: ``image`` ``(B, 1, H, W)`` and ``label`` ``(B, H, W)``.
+            batch: ``image`` ``(B, 1 or 3, H, W)`` and ``label`` ``(B, H, W)``.
         Returns:
             Scalars: ``loss``, and ``click`` and ``free``, the means with clicks and without a prompt.
         """

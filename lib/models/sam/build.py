@@ -36,29 +36,43 @@ TINY_LAYERS = r"layers\.[23]\..*\.qkv"
 """The eight blocks at the scale of the embedding; earlier stages, half of the encoder's time, need no gradient."""
 
 
-def sam_tiny(image_size: int = 256, *, rank: int = RANK, foundation: str | Path | None = None) -> PromptedNetwork:
+def sam_tiny(
+    image_size: int = 256,
+    *,
+    rank: int = RANK,
+    foundation: str | Path | None = None,
+    input_range: tuple[float, float] = (0.0, 1.0),
+) -> PromptedNetwork:
     """Build TinyViT with the decoder of SAM, 9.8 M parameters, with the weights of LiteMedSAM.
 
     Args:
         image_size: Samples along each side of an image, a multiple of 4; the weights were trained at 256.
         rank: Rank of the LoRA adapters.
         foundation: File of the weights; None for the file in the package that `lib.models.sam.foundation` names.
+        input_range: Values of an image that become 0 and 1; see `PromptedNetwork`.
     Raises:
         NoFoundation: If the weights are missing or damaged.
         ValueError: If `image_size` or `rank` is out of its range.
     """
-    network = _assemble(TinyViT(EMBED_DIM), image_size, STRIDE)
+    network = _assemble(TinyViT(EMBED_DIM), image_size, STRIDE, input_range=input_range)
     load_foundation(network, find_foundation("sam_tiny", foundation), _rename_tiny, LITE_MEDSAM_SHA256)
     return _with_adapters(network, rank, TINY_LAYERS)
 
 
-def sam_vit_b(image_size: int = 512, *, rank: int = RANK, foundation: str | Path | None = None) -> PromptedNetwork:
+def sam_vit_b(
+    image_size: int = 512,
+    *,
+    rank: int = RANK,
+    foundation: str | Path | None = None,
+    input_range: tuple[float, float] = (0.0, 1.0),
+) -> PromptedNetwork:
     """Build SAM ViT-B, 93.7 M parameters.
 
     Args:
         image_size: Samples along each side of an image, a multiple of 16; positional embeddings are resized from 1024.
         rank: Rank of the LoRA adapters.
         foundation: ``sam_vit_b_01ec64.pth``, or a file with the same weight names such as MedSAM's.
+        input_range: Values of an image that become 0 and 1; see `PromptedNetwork`.
     Raises:
         NoFoundation: If the weights are missing or damaged.
         ValueError: If `image_size` or `rank` is out of its range.
@@ -66,7 +80,8 @@ def sam_vit_b(image_size: int = 512, *, rank: int = RANK, foundation: str | Path
         Kirillov et al. 2023, arXiv:2304.02643.
     """
     path = find_foundation("sam_vit_b", foundation)
-    network = _assemble(build_vit_b(image_size), image_size, VIT_PATCH, normalise=(VIT_MEAN, VIT_DEVIATION))
+    normalise = (VIT_MEAN, VIT_DEVIATION)
+    network = _assemble(build_vit_b(image_size), image_size, VIT_PATCH, input_range=input_range, normalise=normalise)
     load_foundation(network, path, partial(resize_positions, side=image_size // VIT_PATCH))
     return _with_adapters(network, rank)
 
@@ -129,7 +144,12 @@ def resize_positions(state: Mapping[str, Tensor], side: int) -> dict[str, Tensor
 
 
 def _assemble(
-    encoder: nn.Module, image_size: int, stride: int, normalise: tuple[float, float] = (0.0, 1.0)
+    encoder: nn.Module,
+    image_size: int,
+    stride: int,
+    *,
+    input_range: tuple[float, float] = (0.0, 1.0),
+    normalise: tuple[float, float] = (0.0, 1.0),
 ) -> PromptedNetwork:
     _check_size(image_size, stride)
     side = image_size // stride
@@ -143,7 +163,7 @@ def _assemble(
         transformer_dim=EMBED_DIM,
         transformer=modeling().TwoWayTransformer(depth=2, embedding_dim=EMBED_DIM, mlp_dim=2048, num_heads=8),
     )
-    return PromptedNetwork(encoder, prompts, decoder, normalise=normalise)
+    return PromptedNetwork(encoder, prompts, decoder, normalise=normalise, input_range=input_range)
 
 
 def _check_size(image_size: int, stride: int) -> None:

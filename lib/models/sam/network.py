@@ -55,6 +55,7 @@ class PromptedNetwork(nn.Module):
         prompt_encoder: Embeds prompts.
         mask_decoder: Decodes masks from the embeddings of image and prompts.
         normalise: Mean and standard deviation of images that the encoder was trained with; (0, 1) for no normalisation.
+        input_range: Values of an image that become 0 and 1 for the encoder; values beyond them are clamped.
     """
 
     foundation: torch.Tensor
@@ -66,10 +67,11 @@ class PromptedNetwork(nn.Module):
         mask_decoder: MaskDecoder,
         *,
         normalise: tuple[float, float] = (0.0, 1.0),
+        input_range: tuple[float, float] = (0.0, 1.0),
     ) -> None:
         super().__init__()
         self.image_encoder, self.prompt_encoder, self.mask_decoder = image_encoder, prompt_encoder, mask_decoder
-        self.normalise = normalise
+        self.normalise, self.input_range = normalise, input_range
         self.register_buffer("foundation", torch.zeros(32, dtype=torch.uint8))
         self.image_encoder.requires_grad_(False)
 
@@ -82,7 +84,7 @@ class PromptedNetwork(nn.Module):
         """Return the logits of background and foreground without a prompt, or the result of `callback`.
 
         Args:
-            images: Colour images ``(B, 3, H, W)`` or grey images ``(B, 1, H, W)``, in [0, 1].
+            images: Colour images ``(B, 3, H, W)`` or grey images ``(B, 1, H, W)``, within `input_range`.
             callback: Called with a function that decodes prompts for the images; it returns tensors, for example the
                 losses of a training step. None to segment without a prompt.
         Returns:
@@ -95,9 +97,12 @@ class PromptedNetwork(nn.Module):
         return torch.cat([torch.zeros_like(masks), masks], 1)
 
     def encode(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the embeddings ``(B, C, h, w)`` of ``images (B, 1 or 3, H, W)`` in [0, 1]."""
+        """Return the embeddings ``(B, C, h, w)`` of ``images (B, 1 or 3, H, W)`` within `input_range`."""
         if images.shape[2:] != self.image_size:
             raise ValueError(f"images must have {self.image_size} samples, got {tuple(images.shape[2:])}")
+        if self.input_range != (0, 1):
+            low, high = self.input_range
+            images = ((images - low) / (high - low)).clamp(0, 1)
         mean, deviation = self.normalise
         images = images.expand(-1, 3, -1, -1)
         return self.image_encoder(images if (mean, deviation) == (0, 1) else (images - mean) / deviation)

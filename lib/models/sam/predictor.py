@@ -21,7 +21,7 @@ class Plane:
     """A slice.
 
     Args:
-        image: ``(H, W)``, in [0, 1].
+        image: ``(C, H, W)``, as the network takes it: one channel, or three of a colour image.
         spacing_mm: Spacing of the rows and of the columns, in mm.
         key: Unique key of the slice, for a cache of embeddings.
     """
@@ -96,7 +96,7 @@ class ClickPredictor:
         device: Device of the network.
         cache: Cache of embeddings, by ``(plane.key, frame)``, and of the boxes found in the first step.
         run: Runs the decoding, for example in a pool of few threads.
-        first_side_mm: Side of the frame of the first step, in mm.
+        first_side_mm: Side of the frame of the first step, in mm; as a patch that the network was trained on shows.
         margin: Ratio of the side of the second frame to the longer side of the box of the object.
     """
 
@@ -179,7 +179,7 @@ class ClickPredictor:
         @torch.inference_mode()
         def make() -> Tensor:
             image = frame.resample(plane.image, plane.spacing_mm, self.samples)
-            return self.network.encode(image[None, None].to(self.device))
+            return self.network.encode(image[None].to(self.device))
 
         return self.cache((plane.key, frame), make)
 
@@ -205,7 +205,7 @@ class ClickPredictor:
             if mask_prompt is not None:
                 prompts = replace(prompts, masks=mask_prompt[None, None])
             window = self.network.decode(embedding, prompts, self._image_pe)[0, 0].float().cpu()
-            logits = frame.paste(window, plane.image.shape, plane.spacing_mm, OUTSIDE_LOGIT)
+            logits = frame.paste(window, plane.image.shape[1:], plane.spacing_mm, OUTSIDE_LOGIT)
             return Answer(logits, frame, window)
 
         return self.run(decode)

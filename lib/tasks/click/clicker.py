@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lib.data.intensity import apply_scales
 from lib.jobs.failure_watch import Watch
 from lib.models.inference.engine import select_device
 from lib.models.sam import PromptedNetwork
@@ -182,9 +183,9 @@ class Clicker:
         )
 
     def _plane(self, opened: OpenedImage, version: str, index: int) -> Plane:
-        scale = opened.scale
-        key = opened.digest, index, scale, version
-        return Plane(scale(opened.stack.plane(index)), opened.stack.spacing_mm, key)
+        key = opened.digest, index, opened.scales, version
+        image = apply_scales(opened.stack.plane(index), opened.scales)
+        return Plane(image, opened.stack.spacing_mm, key)
 
     def _prefetch_steps(
         self, opened: OpenedImage, predictor: ClickPredictor, plane: Callable[[int], Plane], index: int
@@ -217,7 +218,13 @@ class Clicker:
     def _load(self, served: ServedWeights) -> ClickPredictor:
         network = build_network(self.task, served.path)
         assert isinstance(network, PromptedNetwork), "a click task has a prompted network"
-        return ClickPredictor(network, device=self._device, cache=self._cached, run=self._decode)
+        return ClickPredictor(
+            network,
+            device=self._device,
+            cache=self._cached,
+            run=self._decode,
+            first_side_mm=self.task.image.patch_side_mm,
+        )
 
     def _forget(self) -> None:
         self._prefetch.schedule()

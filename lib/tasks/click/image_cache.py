@@ -25,13 +25,13 @@ class OpenedImage:
         volume: Voxels and affine of the image.
         stack: Slices of the image.
         digest: SHA-256 of voxels and geometry; it does not depend on where the file is.
-        scale: Map of the intensities to the range of the network.
+        scales: Maps of the channels to the range of the network.
     """
 
     volume: Volume
     stack: Stack
     digest: str
-    scale: Scale
+    scales: tuple[Scale, ...]
 
     def label(self, path: str | Path) -> dict[int, Tensor]:
         """Return the slices ``(H, W)`` of a label file that are not empty, by index.
@@ -79,7 +79,8 @@ def _file_state(path: Path) -> tuple[object, ...]:
 
 def _open(path: Path, spec: ImageSpec) -> OpenedImage:
     volume = check(path, modality=spec.modality)
-    voxels = volume.voxels
-    content = hashlib.sha256(np.ascontiguousarray(voxels.T).data)
+    voxels, content = volume.voxels, hashlib.sha256()
+    for channel in (voxels, *volume.others):
+        content.update(np.ascontiguousarray(channel.T).data)
     content.update(f"{voxels.dtype.str} {voxels.shape} {volume.affine.tolist()}".encode())
-    return OpenedImage(volume, Stack(volume), content.hexdigest(), find_scales(volume, spec)[0])
+    return OpenedImage(volume, Stack(volume), content.hexdigest(), find_scales(volume, spec))

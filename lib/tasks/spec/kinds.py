@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from torch import nn
 
 from lib.data.files.tables import SpecError, check_choice, join_words
-from lib.data.modality import CT, RGB
+from lib.data.modality import CT
 from lib.data.patches.sides import AugmentSpec
 from lib.jobs.gate import DICE, PSNR, SSIM
 from lib.learning.recipes.click import Click
@@ -85,8 +85,6 @@ class ClickDeclaration:
             raise SpecError(f"{where} image: clicks segment one slice; roi must be a square and slice_offsets [0]")
         if task.image.channels:
             raise SpecError(f"{where} image: clicks are made on the reference; remove channels")
-        if task.image.modality == RGB or task.image.standardised:
-            raise SpecError(f"{where} image: clicks take one channel within [0, 1]: not modality = 'RGB' or 'zscore'")
         if not task.object:
             raise SpecError(f"{where} needs object: the name of the structure that its labels form together")
         if task.train is not None and not isinstance(task.train.options, Click):
@@ -98,7 +96,12 @@ class ClickDeclaration:
         Raises:
             NoFoundation: If the file of the foundation weights is missing.
         """
-        return PROMPTED[task.model](task.image.roi[0], rank=task.rank, foundation=task.foundation or None)
+        return PROMPTED[task.model](
+            task.image.roi[0],
+            rank=task.rank,
+            foundation=task.foundation or None,
+            input_range=task.image.network_range,
+        )
 
 
 class RestorationDeclaration:

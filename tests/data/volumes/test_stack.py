@@ -32,7 +32,7 @@ def test_positions_and_masks_map_back(random_affine: Callable[..., np.ndarray], 
     for ijk in np.random.default_rng(seed).integers(0, SHAPE, (20, 3)).tolist():
         index, row, column = stack.plane_position(tuple(ijk))
         assert stack.file_voxel(index, row, column) == tuple(ijk)
-        assert stack.plane(index)[row, column] == volume.voxels[tuple(ijk)]
+        assert stack.plane(index)[0, row, column] == volume.voxels[tuple(ijk)]
         mask = torch.zeros(stack.plane_shape, dtype=torch.uint8)
         mask[row, column] = 3
         label = stack.to_source({index: mask})
@@ -54,7 +54,7 @@ def test_rows_and_columns_point_right_anterior_or_superior(plane: str, spacing_m
 
 def test_planes_of_a_canonical_file_are_unchanged() -> None:
     volume = some_volume(np.eye(4))
-    assert np.array_equal(Stack(volume).plane(2).numpy(), volume.voxels[..., 2])
+    assert np.array_equal(Stack(volume).plane(2)[0].numpy(), volume.voxels[..., 2])
     assert Stack(volume).plane(2).dtype == torch.float32
 
 
@@ -63,9 +63,17 @@ def test_2d_volume_has_one_slice(random_affine: Callable[..., np.ndarray], seed:
     volume = some_volume(random_affine(seed), SHAPE[:2])
     stack = Stack(volume)
     _, row, column = stack.plane_position((2, 5, 0))
-    assert len(stack) == 1 and stack.plane(0)[row, column] == volume.voxels[2, 5]
+    assert len(stack) == 1 and stack.plane(0)[0, row, column] == volume.voxels[2, 5]
     mask = torch.ones(stack.plane_shape, dtype=torch.uint8)
     assert stack.to_source({0: mask}).shape == SHAPE[:2] and stack.to_source({}).sum() == 0
+
+
+def test_planes_of_a_colour_image_have_its_channels(random_affine: Callable[..., np.ndarray]) -> None:
+    channels = np.random.default_rng(0).integers(0, 255, (3, *SHAPE[:2]), np.uint8)
+    stack = Stack(Volume(channels[0], random_affine(0), others=tuple(channels[1:])))
+    _, row, column = stack.plane_position((2, 5, 0))
+    assert stack.plane(0).shape == (3, *stack.plane_shape) and stack.nbytes == channels.nbytes
+    assert stack.plane(0)[:, row, column].tolist() == channels[:, 2, 5].tolist()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -81,4 +89,4 @@ def test_volume_is_not_copied() -> None:
     volume = some_volume(nib.affines.from_matvec(np.diag([-1, 1, 1]), [0, 0, 0]))
     stack = Stack(volume)
     volume.voxels[3, 4, 5] = 777
-    assert stack.plane(5)[stack.plane_position((3, 4, 5))[1:]] == 777 and stack.nbytes == volume.voxels.nbytes
+    assert stack.plane(5)[0][stack.plane_position((3, 4, 5))[1:]] == 777 and stack.nbytes == volume.voxels.nbytes

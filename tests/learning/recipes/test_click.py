@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import nn
 
+from lib.data.intensity import Scale
 from lib.data.patches.dataset import PatchDataset
 from lib.data.pipeline import IGNORE, ImageSpec, Reading
 from lib.data.volumes.grid import Grid
@@ -279,3 +280,30 @@ def test_two_processes_agree_although_they_use_different_parts_of_the_network(tm
 def test_options_are_converted_from_text() -> None:
     assert Click.from_options({"rounds": "2", "train_decoder": "no"}) == Click(rounds=2, train_decoder=False)
     assert "has_unused_parameters" not in {field.name for field in dataclasses.fields(Click)}
+
+
+@pytest.mark.parametrize(
+    ("spec", "scales"),
+    [
+        (ImageSpec((1.0,) * 3, (0.0, 1.0), (32, 32), modality="RGB", intensity="unit"), (Scale(0, 255),) * 3),
+        (ImageSpec((1.0,) * 3, (0.0, 1.0), (32, 32), modality="MR", intensity="zscore"), (Scale(20, 60, True),)),
+    ],
+)
+def test_a_training_step_on_colours_and_on_standardised_images(
+    tmp_path: Path, spec: ImageSpec, scales: tuple[Scale, ...]
+) -> None:
+    marks = torch.zeros(40, 40, 1, dtype=torch.uint8)
+    marks[10:22, 12:24] = 1
+    image = torch.where(marks > 0, 70.0, 30.0).expand(len(scales), -1, -1, -1).clone()
+    reading = Reading(image, marks, Grid.over((40, 40), np.eye(4), spec.spacing_mm), scales=scales)
+    augment = Click().augmentation(None)
+    dataset = PatchDataset([reading], spec, classes=2, patches_per_epoch=4, augment=augment)
+    network = toy_network()
+    network.input_range = spec.network_range
+    recipe = Click(max_epochs=1, batch_size=2, warmup_steps=0, ema_decay=0.0)
+    recipe.select_parameters(network)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    result = fit(recipe, network, dataset, None, workdir=tmp_path, progress=lambda _: None, track=False)
+    after = network.state_dict()
+    assert all(value.isfinite().all() for value in after.values() if value.is_floating_point()) and result
+    assert any(not torch.equal(value, before[name]) for name, value in after.items())

@@ -62,6 +62,18 @@ def test_a_grey_image_equals_three_equal_colours_and_is_normalised() -> None:
         assert torch.allclose(network.encode(IMAGE * 0.25 + 0.5), plain, atol=1e-5)
 
 
+def test_the_input_range_becomes_zero_to_one_clamped_and_colours_stay() -> None:
+    network = toy_network()
+    colours = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(4))
+    with torch.inference_mode():
+        plain, swapped = network.encode(colours), network.encode(colours.flip(1))
+        extremes = network.encode((colours > 0.5).float())
+        network.input_range = (-2.0, 2.0)
+        assert torch.allclose(network.encode(colours * 4 - 2), plain, atol=1e-5)
+        assert torch.equal(network.encode(torch.where(colours > 0.5, 9.0, -9.0)), extremes)
+    assert not torch.allclose(plain, swapped, atol=1e-3)
+
+
 def test_another_image_size_raises(network: PromptedNetwork) -> None:
     with pytest.raises(ValueError, match="32"):
         network.encode(torch.rand(1, 1, 32, 36))

@@ -49,7 +49,7 @@ def bright() -> ClickPredictor:
 @pytest.fixture(scope="module")
 def plane() -> Plane:
     image = disc(70, 90, 20) * 0.6 + torch.rand(SIZE, generator=torch.Generator().manual_seed(0)) * 0.3
-    return Plane(image, SPACING, "a slice")
+    return Plane(image[None], SPACING, "a slice")
 
 
 CLICK = Clicks(((70.0, 90.0),))
@@ -57,7 +57,7 @@ CLICK = Clicks(((70.0, 90.0),))
 
 def test_the_mask_is_on_the_grid_of_the_slice(bright: ClickPredictor) -> None:
     wanted = disc(70, 90, 20) > 0
-    answer = bright.predict(Plane(wanted.float(), SPACING), CLICK)
+    answer = bright.predict(Plane(wanted.float()[None], SPACING), CLICK)
     assert answer.mask.shape == answer.logits.shape == SIZE and answer.mask.dtype == torch.bool
     assert 2 * (answer.mask & wanted).sum() / (answer.mask.sum() + wanted.sum()) > 0.98
     top, left, bottom, right = answer.frame.box
@@ -67,7 +67,7 @@ def test_the_mask_is_on_the_grid_of_the_slice(bright: ClickPredictor) -> None:
 
 
 def test_the_frame_encloses_the_object_of_the_first_click(bright: ClickPredictor) -> None:
-    answer = bright.predict(Plane(disc(70, 90, 20), SPACING), CLICK)
+    answer = bright.predict(Plane(disc(70, 90, 20)[None], SPACING), CLICK)
     # 40 pixels of 1.1 mm along the rows, times 1.3, rounded up to the next power of sqrt 2 times 32 mm.
     assert answer.frame.side_mm == pytest.approx(64)
     assert answer.frame.contains((70 * 0.8 - 16, 90 * 1.1 - 22, 70 * 0.8 + 16, 90 * 1.1 + 22))
@@ -76,7 +76,7 @@ def test_the_frame_encloses_the_object_of_the_first_click(bright: ClickPredictor
 def test_clicks_become_points_at_the_same_positions(bright: ClickPredictor) -> None:
     image = torch.zeros(SIZE)
     image[70, 90] = image[75, 100] = 1
-    answer = bright.predict(Plane(image, SPACING), Clicks(((70.0, 90.0),), ((75.0, 100.0),)))
+    answer = bright.predict(Plane(image[None], SPACING), Clicks(((70.0, 90.0),), ((75.0, 100.0),)))
     prompts = Bright.seen[-1]
     assert prompts.points is not None and prompts.point_labels is not None and prompts.point_labels.tolist() == [[1, 0]]
     shown = answer.frame.resample(image, SPACING, 128)
@@ -130,7 +130,7 @@ def test_cache_keys_are_reproducible_and_differ_between_slices(network: Prompted
 
 
 def test_the_mask_does_not_depend_on_earlier_requests(network: PromptedNetwork, plane: Plane) -> None:
-    other = Plane(plane.image.flip(0), SPACING, "another")
+    other = Plane(plane.image.flip(1), SPACING, "another")
     requests = [(plane, CLICK), (other, CLICK), (plane, Clicks(((70.0, 90.0), (60.0, 80.0)), ((20.0, 20.0),)))]
     alone = [ClickPredictor(network).predict(*request).logits for request in requests]
     predictor = ClickPredictor(network, cache=RecordingCache())
@@ -149,7 +149,7 @@ def test_the_given_network_is_not_changed(plane: Plane) -> None:
 
 
 def test_a_box_alone_is_framed_and_becomes_a_prompt(bright: ClickPredictor) -> None:
-    answer = bright.predict(Plane(disc(70, 90, 20), SPACING), Clicks(box=(50.0, 70.0, 90.0, 110.0)))
+    answer = bright.predict(Plane(disc(70, 90, 20)[None], SPACING), Clicks(box=(50.0, 70.0, 90.0, 110.0)))
     (prompts,) = Bright.seen  # there is no first step for a box
     assert prompts.points is None and prompts.boxes is not None and prompts.masks is None
     assert answer.frame == Frame.enclosing((40.0, 77.0, 72.0, 121.0), 1.3)
@@ -159,7 +159,7 @@ def test_a_box_alone_is_framed_and_becomes_a_prompt(bright: ClickPredictor) -> N
 
 def test_a_previous_mask_alone_is_framed_and_becomes_a_prompt(bright: ClickPredictor) -> None:
     before = disc(70, 90, 12) > 0
-    answer = bright.predict(Plane(disc(70, 90, 20), SPACING), Clicks(), before)
+    answer = bright.predict(Plane(disc(70, 90, 20)[None], SPACING), Clicks(), before)
     (prompts,) = Bright.seen
     assert prompts.points is None and prompts.masks is not None and prompts.masks.shape == (1, 1, 128, 128)
     inside = answer.frame.to_samples(torch.tensor([[70.0, 90.0]]), SPACING, 128)[0].round().int().tolist()
@@ -182,25 +182,27 @@ def test_a_request_without_a_marked_object_raises(
 
 
 def test_a_mask_propagates_to_the_next_slice(bright: ClickPredictor) -> None:
-    first = bright.predict(Plane(disc(70, 90, 20), SPACING, 1), CLICK)
+    first = bright.predict(Plane(disc(70, 90, 20)[None], SPACING, 1), CLICK)
     Bright.seen.clear()
-    nearby = bright.propagate(Plane(disc(71, 91, 19), SPACING, 2), first, CLICK)
+    nearby = bright.propagate(Plane(disc(71, 91, 19)[None], SPACING, 2), first, CLICK)
     assert nearby.frame == first.frame and torch.equal(Bright.seen[-1].masks[0, 0], first.window)  # type: ignore[index]
     assert torch.equal(nearby.mask, disc(71, 91, 19) > 0) or (nearby.mask ^ (disc(71, 91, 19) > 0)).sum() < 60
 
 
 def test_propagation_enlarges_the_frame_for_an_object_that_leaves_it(bright: ClickPredictor) -> None:
-    before = bright.predict(Plane(disc(70, 90, 20), SPACING, 1), CLICK)
+    before = bright.predict(Plane(disc(70, 90, 20)[None], SPACING, 1), CLICK)
     small = Frame.enclosing((40.0, 77.0, 60.0, 99.0))
     assert not small.contains((40.0, 77.0, 72.0, 121.0))
-    after = bright.propagate(Plane(disc(70, 90, 20), SPACING, 2), Answer(before.logits, small, before.window), CLICK)
+    after = bright.propagate(
+        Plane(disc(70, 90, 20)[None], SPACING, 2), Answer(before.logits, small, before.window), CLICK
+    )
     assert after.frame == Frame.enclosing((51 * 0.8, 71 * 1.1, 89 * 0.8, 109 * 1.1), 1.3)
     masks = Bright.seen[-1].masks
     assert masks is not None and masks.shape == (1, 1, 128, 128) and masks.max() == pytest.approx(8)
 
 
 def test_propagation_of_an_empty_mask_raises(bright: ClickPredictor, plane: Plane) -> None:
-    nothing = bright.predict(Plane(torch.zeros(SIZE), SPACING), CLICK)
+    nothing = bright.predict(Plane(torch.zeros(SIZE)[None], SPACING), CLICK)
     assert not nothing.mask.any()
     with pytest.raises(ValueError, match="nothing to follow"):
         bright.propagate(plane, nothing, CLICK)
@@ -212,5 +214,7 @@ def test_mask_logits_match_values_worked_by_hand() -> None:
 
 def test_published_weights_segment_a_disc_in_a_box(tiny: PromptedNetwork) -> None:
     wanted = disc(70, 90, 20) > 0
-    answer = ClickPredictor(tiny).predict(Plane(0.2 + 0.6 * wanted.float(), SPACING), Clicks(box=(50.0, 70, 90, 110)))
+    answer = ClickPredictor(tiny).predict(
+        Plane((0.2 + 0.6 * wanted.float())[None], SPACING), Clicks(box=(50.0, 70, 90, 110))
+    )
     assert 2 * (answer.mask & wanted).sum() / (answer.mask.sum() + wanted.sum()) > 0.85

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib.data.findings import InputRejected
 from lib.data.intensity import Scale
@@ -61,7 +62,20 @@ def test_images_that_the_input_gate_rejects_are_not_opened(tmp_path: Path) -> No
 
 
 def test_an_image_has_the_scale_of_the_task(scans: list[Path]) -> None:
-    assert ImageCache(SPEC).open(scans[0]).scale == Scale(200.0, -1000.0)
+    assert ImageCache(SPEC).open(scans[0]).scales == (Scale(200.0, -1000.0),)
     other = ImageSpec((2.0, 2.0, 2.0), (0.0, 1.0), (64, 64), intensity="percentile", modality="any")
-    scale = ImageCache(other).open(scans[0]).scale
+    (scale,) = ImageCache(other).open(scans[0]).scales
     assert scale.low < scale.high and not scale.standardised
+
+
+def test_a_colour_image_keeps_three_channels_which_the_digest_covers(tmp_path: Path) -> None:
+    colours = np.random.default_rng(0).integers(0, 256, (20, 30, 3), np.uint8)
+    other = colours.copy()
+    other[0, 0, 2] ^= 1
+    spec = ImageSpec((1.0, 1.0, 1.0), (0.0, 1.0), (64, 64), intensity="unit", modality="RGB")
+    for name, pixels in (("a", colours), ("b", other)):
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    one, two = (ImageCache(spec).open(tmp_path / f"{name}.png") for name in "ab")
+    assert one.digest != two.digest and one.scales == (Scale(0.0, 255.0),) * 3
+    _, row, column = one.stack.plane_position((5, 7, 0))
+    assert one.stack.plane(0)[:, row, column].tolist() == colours[7, 5].tolist()
