@@ -10,7 +10,7 @@ from lib.records.scores import CaseScore
 from lib.tasks.app import TopoLabelApp
 from lib.tasks.serving.weights import NoWeights
 from lib.tasks.spec import COLD_START, load_app
-from lib.tasks.strategies import cold_start
+from lib.tasks.strategies import cold_start, embedder
 from lib.tasks.strategies.case_scores import stamp
 from lib.tasks.strategies.cold_start import CaseEmbeddings, ColdStart
 from lib.tasks.strategies.draw import RandomUnlabelled
@@ -92,7 +92,10 @@ def no_weights(_: CaseEmbeddings) -> None:
     raise NoWeights("the weights are not installed")
 
 
-def test_the_job_embeds_every_study_once(app: TopoLabelApp, embeddings: CaseEmbeddings, tmp_path: Path) -> None:
+def test_the_job_embeds_every_study_once(
+    app: TopoLabelApp, embeddings: CaseEmbeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(embedder, "SLICES", 1)
     datastore = app.datastore()
     work = ScoreCases(embeddings.scores, embeddings.scorer("cpu"))
     studies = embeddings.studies(datastore, embeddings.source())
