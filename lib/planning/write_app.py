@@ -10,7 +10,7 @@ from typing import Any
 import lib
 from lib.planning.choices import Plan
 from lib.planning.fingerprint import Fingerprint
-from lib.tasks.spec import load_app
+from lib.tasks.spec import COLD_START, load_app
 
 TASK, CLICKS = "segment", "click"
 CLICK_SIDE = 128
@@ -50,6 +50,8 @@ def _app_toml(name: str, plan: Plan, found: Fingerprint, source: str) -> Iterato
     yield "[app]"
     yield f"name = {_toml(name)}"
     yield f"description = {_toml('Segments ' + ', '.join(plan.labels))}"
+    if not found.labelled and plan["modality"] != RGB:
+        yield f"strategy = {_toml(COLD_START)}  # no image has a label: the first studies are typical of all images"
     if "patient_pattern" in plan.choices:
         yield _line(plan, "patient_pattern")
     yield ""

@@ -21,6 +21,7 @@ from lib.records.database import LedgerUnavailable
 from lib.records.labels import LabelVersions
 from lib.records.leases import Leases
 from lib.records.ledger import Ledger
+from lib.records.versions import champion
 from lib.tasks.jobs.queued_tasks import route_tasks_to_queue, running_first
 from lib.tasks.jobs.service import Service
 from lib.tasks.kinds import TaskKind, found_label_check, kind_of
@@ -28,14 +29,17 @@ from lib.tasks.segmentation.batch_infer import SequentialBatchInfer
 from lib.tasks.serving.models import apply_last_decision
 from lib.tasks.serving.priority import lower_thread_priority
 from lib.tasks.serving.served_infer import QUEUED, ServedInfer
-from lib.tasks.spec import RANDOM, AppSpec, load_app, scored_strategies
+from lib.tasks.serving.weights import versions_dir
+from lib.tasks.spec import COLD_START, RANDOM, SEGMENTATION, AppSpec, load_app, scored_strategies
 from lib.tasks.store.archive import attach_records
 from lib.tasks.store.final_labels import START_SECONDS
 from lib.tasks.store.folder import FolderStore
 from lib.tasks.store.proposals import Proposals
 from lib.tasks.strategies.case_scores import CaseScores
+from lib.tasks.strategies.cold_start import CaseEmbeddings, ColdStart
 from lib.tasks.strategies.control import is_blank
 from lib.tasks.strategies.draw import RandomUnlabelled
+from lib.tasks.strategies.leasing import LeasingStrategy
 from lib.tasks.strategies.scored_strategy import ScoredStrategy
 from lib.tasks.training.train import RecipeTrain
 
@@ -60,6 +64,8 @@ class TopoLabelApp(MONAILabelApp):
             apply_last_decision(app_dir, task)
         scored = [task for task in self.spec.tasks if task.scores]
         self._case_scores = {task.name: CaseScores(app_dir, task, self.queue) for task in scored}
+        click = self.spec.cold_start_task
+        self._embeddings = CaseEmbeddings(app_dir, click, self.queue) if click else None
         # OHIF's panel wants a list here, and fails silently on a dict; a model's own labels are a dict.
         labels = list(dict.fromkeys(name for task in self.spec.tasks for name in task.labels))
         super().__init__(app_dir, studies, conf, self.spec.name, self.spec.description, labels=labels)
@@ -178,12 +184,22 @@ class TopoLabelApp(MONAILabelApp):
         found: dict[str, Strategy] = {RANDOM: RandomUnlabelled(self.leases)}
         for name, (task, order) in scored_strategies(self.spec.tasks).items():
             found[name] = ScoredStrategy(order, self.leases, self._case_scores[task.name])
+        if self._embeddings:
+            after = cast(LeasingStrategy, found[self.spec.after_cold_start])
+            found[COLD_START] = ColdStart(self.leases, self._embeddings, after, self._segments)
         return {name: found[name] for name in sorted(found, key=lambda name: name != self.spec.strategy)}
 
     def init_scoring_methods(self) -> dict[str, ScoringMethod]:
-        """Return the scoring methods of the first task's kind, and case scoring for each task with `scores`."""
+        """Return the scoring methods of the first task's kind, and the jobs that score and embed cases."""
         scores: dict[str, ScoringMethod] = {method.name: method for method in self._case_scores.values()}
+        if self._embeddings:
+            scores[self._embeddings.name] = self._embeddings
         return {**self.kind.scoring_methods(self.spec.tasks[0]), **scores}
+
+    def _segments(self) -> bool:
+        """Return whether a version of a segmentation task is published."""
+        tasks = (task for task in self.spec.tasks if task.kind == SEGMENTATION)
+        return any(champion(versions_dir(self.app_dir, task)) for task in tasks)
 
     @property
     def case_scores(self) -> dict[str, CaseScores]:

@@ -47,6 +47,12 @@ def test_names_of_labels_are_kept_whatever_they_hold(tmp_path: Path, labels: tup
     assert (mirrored is None) == (labels[1] != "kidney_right"), "a left is never shown as a right"
 
 
+@pytest.mark.parametrize(("found", "strategy"), [(MR, "random"), (replace(MR, labelled=0, labels=()), "cold_start")])
+def test_an_app_without_labels_starts_with_typical_studies(tmp_path: Path, found: Fingerprint, strategy: str) -> None:
+    write_app(tmp_path, plan(found), found, "images")
+    assert load_app(tmp_path).strategy == strategy
+
+
 def test_main_is_imported_from_any_folder(tmp_path: Path) -> None:
     write_app(tmp_path / "app", plan(MR), MR, "images")
     code = "import main; print(main.TopoLabelApp.__name__)"

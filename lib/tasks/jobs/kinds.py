@@ -19,7 +19,6 @@ from lib.tasks.segmentation.batch_infer import SequentialBatchInfer
 from lib.tasks.serving.result import first
 from lib.tasks.strategies.case_scores import SCORING, CaseScores
 from lib.tasks.strategies.score_cases import ScoreCases, ScoringProgress
-from lib.tasks.strategies.scorer import Scorer
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +72,7 @@ def _score_cases(app: JobHost, run: Run, method: CaseScores) -> dict[str, Any]:
     def training_waits() -> bool:
         return any(job.kind == TRAIN and job.status == SUBMITTED for job in app.queue.jobs.list(unfinished=True))
 
-    scorer = Scorer(app.app_dir, method.task, device=run.device)
+    scorer = method.scorer(run.device)
     work = ScoreCases(method.scores, scorer, report_progress, training_waits)
     answer = work.run(method.studies(app.datastore(), scorer.source))
     if answer["gave_way"]:

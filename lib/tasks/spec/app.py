@@ -15,12 +15,16 @@ from lib.jobs.policy import PolicySpec
 from lib.learning.recipes.distil import Distil
 from lib.records.split import HELD_OUT_PATIENTS
 from lib.tasks.spec import blocks
-from lib.tasks.spec.kinds import KINDS, SEGMENTATION
+from lib.tasks.spec.kinds import CLICK, KINDS, SEGMENTATION
 from lib.tasks.spec.task import TaskSpec
 
 RANDOM = "random"
 SCORED = ("foreground_random", "entropy", "mutual_information", "topology", "diversity", "entropy_diversity")
-"""`RANDOM` is a strategy of every app; `SCORED` are the strategies of a task with `scores`."""
+COLD_START = "cold_start"
+"""`RANDOM` is a strategy of every app; `SCORED` are the strategies of a task with `scores`; `COLD_START` is a strategy
+of an app with a click task, whose encoder needs no labels."""
+AFTER_COLD_START = "entropy_diversity"
+"""The strategy that follows `COLD_START` once a version is published, in an app with scores."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,6 +88,17 @@ class AppSpec:
     def find_cases(self, images: str | Path, labels: str | Path | None = None) -> list[Case]:
         """Return the cases of a folder; see `lib.data.cases.find_cases`."""
         return find_cases(images, labels, pattern=self.patient_pattern, channels=self.channel_patterns)
+
+    @property
+    def cold_start_task(self) -> TaskSpec | None:
+        """The click task whose encoder the strategy `COLD_START` uses, the first one; None if there is none."""
+        return next((task for task in self.tasks if task.kind == CLICK), None)
+
+    @property
+    def after_cold_start(self) -> str:
+        """Strategy that follows `COLD_START`: `AFTER_COLD_START` of the first task with scores, or `RANDOM`."""
+        scored = scored_strategies(self.tasks)
+        return next((name for name, (_, order) in scored.items() if order == AFTER_COLD_START), RANDOM)
 
     @property
     def teacher_student_pairs(self) -> tuple[tuple[str, str], ...]:
@@ -151,7 +166,7 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
     app = build_dataclass(
         AppSpec, head, "[app]", tasks=tasks, policy=blocks.policy(as_table(table.get("policy", {}), "[policy]"))
     )
-    check_choice(app.strategy, (RANDOM, *scored_strategies(tasks)), "[app] strategy")
+    _check_strategy(app)
     if not 0 <= app.control_share <= 0.5:
         raise SpecError(f"[app] control_share: {app.control_share} is not between 0 and 0.5")
     if not 0 < app.lease_minutes < float("inf"):
@@ -168,6 +183,16 @@ def read_app(table: Mapping[str, Any]) -> AppSpec:
             check_choice(task.student, same, f"[[task]] ({task.name}) student")
         _check_teacher(task, tasks)
     return app
+
+
+def _check_strategy(app: AppSpec) -> None:
+    known = (RANDOM, *scored_strategies(app.tasks))
+    if app.strategy == COLD_START and app.cold_start_task is None:
+        raise SpecError(
+            f"[app] strategy: '{COLD_START}' compares images by the encoder of a click task, and this app has none; "
+            f"add a [[task]] of kind '{CLICK}', or choose one of: {join_words(known)}"
+        )
+    check_choice(app.strategy, known if app.cold_start_task is None else (*known, COLD_START), "[app] strategy")
 
 
 def _task(block: Any, where: str) -> TaskSpec:

@@ -17,8 +17,8 @@ from lib.records.versions import STARTER
 from lib.tasks.serving.weights import NoWeights
 from lib.tasks.spec import TaskSpec
 from lib.tasks.store.folder import FolderStore
-from lib.tasks.strategies.score_cases import Study, file_stamp, select_pool
-from lib.tasks.strategies.scorer import current_score_source
+from lib.tasks.strategies.score_cases import CaseScorer, Study, file_stamp, select_pool
+from lib.tasks.strategies.scorer import Scorer, current_score_source
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,25 @@ class CaseScores(ScoringMethod):
         """Name of this scoring method in requests and jobs."""
         return f"{self.task.name}_scores"
 
+    @property
+    def pool(self) -> int:
+        """Number of cases that a version scores; 0 for all."""
+        assert self.task.scores is not None, "only tasks with scores are scored"
+        return self.task.scores.pool
+
+    def source(self) -> ScoreSource:
+        """Return the source of new scores: the served version and the settings.
+
+        Raises:
+            NoWeights: If no version of the task can be served.
+            SchemaMismatch: If the served version has other labels than app.toml declares.
+        """
+        return current_score_source(self.app_dir, self.task)
+
+    def scorer(self, device: str) -> CaseScorer:
+        """Return the object that computes the scores, on a device; errors as for `source`."""
+        return Scorer(self.app_dir, self.task, device=device)
+
     def __call__(self, request: dict[str, Any], datastore: Datastore) -> dict[str, Any]:
         """Return the status of the scores; `lib.tasks.jobs.kinds` computes scores."""
         return self.status(datastore).summary
@@ -81,7 +100,7 @@ class CaseScores(ScoringMethod):
     def status(self, datastore: Datastore) -> ScoreStatus:
         """Return the scores that rank now: of the served version, or of an older version that has scored more cases."""
         try:
-            source = current_score_source(self.app_dir, self.task)
+            source = self.source()
         except (NoWeights, ValueError) as error:
             logger.warning("no scores for the cases of %s: %s", self.task.name, error)
             return ScoreStatus("", {}, "", 0, 0)
@@ -135,7 +154,7 @@ class CaseScores(ScoringMethod):
     def submit_for_new_version(self) -> Job | None:
         """Submit one job when a new version is served; the starter version is scored only after a user's request."""
         try:
-            source = current_score_source(self.app_dir, self.task)
+            source = self.source()
         except (NoWeights, ValueError):
             return None
         submitted = [job.request.get("version") for job in self.queue.jobs.list(SCORING) if job.subject == self.name]
@@ -145,9 +164,8 @@ class CaseScores(ScoringMethod):
         return self.submit_missing(source.version, origin="policy")
 
     def _pool(self, datastore: Datastore, source: ScoreSource) -> list[str]:
-        assert self.task.scores is not None
         unlabelled = sorted(datastore.get_unlabeled_images())
-        return select_pool(datastore.list_images(), unlabelled, source, self.task.scores.pool)
+        return select_pool(datastore.list_images(), unlabelled, source, self.pool)
 
     def _current_scores(self, source: ScoreSource, datastore: Datastore) -> dict[str, CaseScore]:
         """Return the scores of files that have not changed since they were scored."""

@@ -33,6 +33,23 @@ class LeasingStrategy(Strategy):
     def ranked(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
         """Return the studies without a final label, in the order in which to label them."""
 
+    def taken(self, images: list[str], request: dict[str, Any], datastore: Datastore) -> list[str]:
+        """Return the studies that are labelled or leased to another annotator, sorted.
+
+        Args:
+            images: Studies without a final label.
+            request: ``client_id`` is the annotator.
+            datastore: The studies.
+        """
+        return sorted({*set(datastore.list_images()).difference(images), *self._leased_to_others(request)})
+
+    def _leased_to_others(self, request: dict[str, Any]) -> list[str]:
+        annotator = str(request.get(ANNOTATOR_KEY) or "")
+        try:
+            return [lease.image for lease in self.leases.list_active() if lease.who != annotator]
+        except LedgerUnavailable:
+            return []
+
     def extra_fields(self, datastore: Datastore) -> dict[str, Any]:
         """Return additional fields of the answer; none by default."""
         return {}

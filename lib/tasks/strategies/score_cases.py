@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lib.data.findings import InputRejected
 from lib.records.card import hash_file
@@ -17,6 +17,29 @@ from lib.tasks.spec.blocks import ScoreSpec
 from lib.tasks.strategies.scorer import Progress, Scorer
 
 logger = logging.getLogger(__name__)
+
+
+class CaseScorer(Protocol):
+    """Computes the scores of images with one version.
+
+    Attributes:
+        source: Version and settings of the scores.
+        passes: Forward passes that the score of one image takes.
+    """
+
+    @property
+    def source(self) -> ScoreSource: ...
+
+    @property
+    def passes(self) -> int: ...
+
+    def score(self, path: str | Path, progress: Progress | None = None) -> CaseScore:
+        """Return the numbers and the embedding of an image."""
+        ...
+
+    def embed(self, path: str | Path, progress: Progress | None = None) -> CaseScore:
+        """Return only the embedding of an image."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -130,7 +153,7 @@ class ScoreCases:
     """
 
     scores: Scores
-    scorer: Scorer
+    scorer: CaseScorer
     on_progress: Callable[[ScoringProgress], object] = lambda _: None
     should_yield: Callable[[], bool] = lambda: False
 
@@ -154,7 +177,7 @@ class ScoreCases:
 
     def _passes(self, study: Study) -> int:
         """Return the number of forward passes that a study takes."""
-        return 1 if study.labelled else self.scorer.spec.samples
+        return 1 if study.labelled else self.scorer.passes
 
     def _summary(self, studies: Sequence[Study]) -> dict[str, Any]:
         found = [self._found(study) for study in studies]

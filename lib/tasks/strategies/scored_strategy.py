@@ -5,7 +5,6 @@ from typing import Any
 from monailabel.interfaces.datastore import Datastore
 from monailabel.interfaces.exception import MONAILabelError, MONAILabelException
 
-from lib.records.database import LedgerUnavailable
 from lib.records.leases import Leases
 from lib.tasks.strategies.case_scores import CaseScores
 from lib.tasks.strategies.draw import request_rng
@@ -59,11 +58,10 @@ class ScoredStrategy(LeasingStrategy):
         status = self.scores.status(datastore)
         if status.pending:
             self.scores.submit_missing(status.served, origin=str(request.get(ANNOTATOR_KEY) or ""))
-        taken = {*set(datastore.list_images()).difference(images), *self._leased_to_others(request)}
         ranking = RankingRequest(
             images=images,
             scores=status.scores,
-            taken=sorted(taken),
+            taken=self.taken(images, request, datastore),
             aggregation=spec.over,
             label=label,
             rng=request_rng(request, images),
@@ -73,10 +71,3 @@ class ScoredStrategy(LeasingStrategy):
     def extra_fields(self, datastore: Datastore) -> dict[str, Any]:
         """Return the status of the scores."""
         return self.scores.status(datastore).summary
-
-    def _leased_to_others(self, request: dict[str, Any]) -> list[str]:
-        annotator = str(request.get(ANNOTATOR_KEY) or "")
-        try:
-            return [lease.image for lease in self.leases.list_active() if lease.who != annotator]
-        except LedgerUnavailable:
-            return []

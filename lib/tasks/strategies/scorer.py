@@ -74,6 +74,11 @@ class Scorer:
         self._single = self._predictor(self._network, device)
         self._sampling = self._predictor(MemberStack(_members(networks, self.spec, task, device)), device)
 
+    @property
+    def passes(self) -> int:
+        """Forward passes that the score of one image takes."""
+        return self.spec.samples
+
     def score(self, path: str | Path, progress: Progress | None = None) -> CaseScore:
         """Return the numbers and the embedding of an image.
 

@@ -366,6 +366,21 @@ def test_scores_add_strategies_which_have_a_prefix_if_several_tasks_have_scores(
     assert len(found) == 2 * len(SCORED) and found["other_topology"] == (app.task("other"), "topology")
 
 
+def test_a_cold_start_needs_a_click_task(tmp_path: Path) -> None:
+    head = {"app": {"name": "demo", "strategy": "cold_start"}}
+    with pytest.raises(
+        SpecError, match=r"encoder of a click task, and this app has none; add a .* choose one of: random"
+    ):
+        read_app(GOOD | head)
+    image = {"spacing_mm": [1, 1, 1], "window": [0, 1], "roi": [64, 64]}
+    click = {"name": "click", "kind": "click", "model": "sam_tiny", "object": "organ", "labels": ["organ"]}
+    app = read_app(head | {"task": [*GOOD["task"], click | {"image": image}]})
+    assert app.cold_start_task == app.task("click") and app.after_cold_start == "random"
+    scored = changed("task.scores", {})["task"]
+    app = read_app(head | {"task": [*scored, click | {"image": image}]})
+    assert app.after_cold_start == "entropy_diversity"
+
+
 def test_no_label_is_tubular_unless_it_is_declared() -> None:
     assert read_app(GOOD).tasks[0].tubular == ()
     assert read_app(changed("task.tubular", ["b"])).tasks[0].tubular == ("b",)
