@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,10 +11,13 @@ from typing import Any
 import lib
 from lib.planning.choices import Plan
 from lib.planning.fingerprint import Fingerprint
+from lib.records.versions import WEIGHTS
 from lib.tasks.spec import COLD_START, load_app
 
 TASK, CLICKS = "segment", "click"
 CLICK_SIDE = 128
+CLICK_STARTER = lib.REPOSITORY / "apps" / "airway" / "starter" / "sam_tiny"
+"""Weights with which a new app answers its first clicks; no others are known to take single points."""
 MAX_EPOCHS = 1000
 PATCHES = 250
 RETRAIN_AFTER = 5
@@ -40,8 +44,17 @@ def write_app(app_dir: Path, plan: Plan, found: Fingerprint, source: str) -> Non
     name = re.sub(r"[^A-Za-z0-9_-]+", "_", app_dir.resolve().name)
     (app_dir / "app.toml").write_text("\n".join(_app_toml(name, plan, found, source)) + "\n", encoding="utf-8")
     (app_dir / "main.py").write_text(_MAIN.format(repository=str(lib.REPOSITORY)), encoding="utf-8")
+    _add_click_starter(app_dir)
     load_app(app_dir)
     (app_dir / "README.md").write_text(_readme(name, app_dir, plan, found, source), encoding="utf-8")
+
+
+def _add_click_starter(app_dir: Path) -> None:
+    """Copy weights for the first clicks, and their licence; they know no names of labels, so their card is left out."""
+    for name in (WEIGHTS, "LICENSE"):
+        if (source := CLICK_STARTER / name).is_file():
+            (app_dir / "starter" / CLICK_STARTER.name).mkdir(parents=True, exist_ok=True)
+            shutil.copy2(source, app_dir / "starter" / CLICK_STARTER.name / name)
 
 
 def _app_toml(name: str, plan: Plan, found: Fingerprint, source: str) -> Iterator[str]:
@@ -50,7 +63,7 @@ def _app_toml(name: str, plan: Plan, found: Fingerprint, source: str) -> Iterato
     yield "[app]"
     yield f"name = {_toml(name)}"
     yield f"description = {_toml('Segments ' + ', '.join(plan.labels))}"
-    if not found.labelled and plan["modality"] != RGB:
+    if not found.labelled:
         yield f"strategy = {_toml(COLD_START)}  # no image has a label: the first studies are typical of all images"
     if "patient_pattern" in plan.choices:
         yield _line(plan, "patient_pattern")
@@ -104,7 +117,7 @@ def _train(plan: Plan) -> Iterator[str]:
 def _click_task(plan: Plan) -> Iterator[str]:
     image = {key: plan[key] for key in ("modality", "intensity", "window") if plan[key] is not None}
     image |= {"spacing_mm": _click_spacing(plan), "roi": [CLICK_SIDE, CLICK_SIDE]}
-    yield "[[task]]  # clicks answer after the first training on labels, or with a starter"
+    yield "[[task]]  # clicks answer from the start, by a network that was taught on airways"
     yield f"name = {_toml(CLICKS)}"
     yield 'kind = "click"'
     yield 'model = "sam_tiny"'
@@ -149,8 +162,9 @@ def _readme(name: str, app_dir: Path, plan: Plan, found: Fingerprint, source: st
         f"python -m lib evaluate {quoted} --task {TASK} --images DIR --labels DIR\n```",
         "## Labelling\n\nChoose *next sample*: the server hands out a study and, once a version is published, a "
         f"proposal. Correct and submit it. After {RETRAIN_AFTER} new labels the app trains by itself; a new version "
-        "is served only if it is better on patients that it never saw. After its first "
-        "training, a model that begins with `click` answers clicks.",
+        "is served only if it is better on patients that it never saw. A model that begins "
+        "with `click` answers clicks from the start; it was taught on airways, and misses other structures more often "
+        "until it is trained on labels of this app.",
     ]
     if notes:
         parts.append(f"## Notes\n\n{notes.rstrip()}")

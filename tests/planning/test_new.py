@@ -12,8 +12,10 @@ from lib.__main__ import cli
 from lib.data.pipeline import read
 from lib.planning import new as module
 from lib.planning.new import new_app
+from lib.tasks.click.clicker import Clicker
+from lib.tasks.click.request import parse_object_clicks
 from lib.tasks.spec import load_app
-from tests.planning.conftest import make_case, write
+from tests.planning.conftest import SHAPE, make_case, write
 
 
 @pytest.fixture
@@ -48,7 +50,12 @@ def test_an_app_without_labels_offers_clicks(tmp_path: Path, folders: tuple[Path
     answer = new_app(tmp_path / "app", folders[0], labels=["ball"])
     app = load_app(tmp_path / "app")
     assert answer["labels"] == 0 and [task.kind for task in app.tasks] == ["segmentation", "click"]
-    assert app.policy.retrain_after > 0
+    assert app.policy.retrain_after > 0 and app.strategy == "cold_start"
+    clicks = Clicker.from_task(tmp_path / "app", "click", prefetch=False)
+    opened = clicks.open(tmp_path / "app" / "studies" / "p1.nii.gz")
+    asked = {"foreground": [[9, 9, 10]], "label": "ball"}
+    click = parse_object_clicks(asked, SHAPE, "structure", ["ball"], one_slice=True)
+    assert clicks.draw(opened, click, {"structure": 1}).label.shape == SHAPE
 
 
 def test_a_folder_that_is_not_empty_is_refused(tmp_path: Path, folders: tuple[Path, Path]) -> None:
