@@ -15,7 +15,8 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from lib.data.formats import dicom
+from lib.data.formats import dicom, stem
+from lib.data.labels.coverage import COVERED, write_covered
 from lib.data.listing import WAIT, LeftOut, is_visible, list_studies, split_suffix
 from lib.records.labels import LabelVersions
 from lib.tasks.store.atomic_datastore import AtomicDatastore
@@ -275,6 +276,25 @@ class FolderStore(RecordingStore):
         checked = self.final.replacing(image_id) if self.final and label_tag == FINAL else contextlib.nullcontext()
         with checked:
             return super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+
+    def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
+        # A process that is killed in between leaves a label that covers too little, and never one that covers too much.
+        label = self.label_folder(label_tag) / f"{image_id}{file.name.removeprefix(stem(file))}"
+        covered = label_info.get(COVERED)
+        if covered:
+            label.parent.mkdir(parents=True, exist_ok=True)
+            write_covered(label, covered)
+        saved = super()._store_label(image_id, file, label_tag, label_info, *rest)
+        if not covered:
+            write_covered(label, None)
+        return saved
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label from the store, with what it covers; its kept versions stay."""
+        files = self.label_files(label_id, label_tag)
+        super().remove_label(label_id, label_tag)
+        for file in files:
+            write_covered(file, None)
 
     def refresh(self) -> None:
         """Read the folder again, and check new labels in the background if a server watches them."""

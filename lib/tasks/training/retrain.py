@@ -115,7 +115,7 @@ def retrain(
     workdir = versions.root / RUNS / run
     if (workdir / OUTCOME).is_file():
         return Outcome(**json.loads((workdir / OUTCOME).read_text()))
-    labels = LabelVersions(app_dir, versions.ledger)
+    labels = LabelVersions(app_dir, versions.ledger, app.tasks[0].labels)
     start, resumed = _load_or_create_start(app, task, studies, options or {}, labels, workdir)
     device = select_device(device)
     with (
