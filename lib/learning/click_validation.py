@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.labels.coverage import covers
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.evaluation.metrics.clicks import Click, Session, simulate_session
 from lib.learning.loop.ranks import Ranks
@@ -43,7 +44,12 @@ class ClickTarget:
 
 
 def select_click_targets(
-    reading: Reading, spec: ImageSpec, labels: Sequence[str], whole: str, slices: int = SLICES
+    reading: Reading,
+    spec: ImageSpec,
+    labels: Sequence[str],
+    whole: str,
+    slices: int = SLICES,
+    covered: Sequence[str] | None = None,
 ) -> Iterator[ClickTarget]:
     """Yield the objects of evenly spaced slices: per slice all labels together, then one single label.
 
@@ -55,7 +61,10 @@ def select_click_targets(
         labels: Names of the label values 1, 2, ...
         whole: Name of all labels together.
         slices: Number of slices.
+        covered: Names of the labels that the label covers, None for all. Otherwise the extent of all labels together
+            is not known, and only single labels are yielded.
     """
+    complete = all(covers(covered, labels))
     assert reading.label is not None, "validation cases have labels"
     marks = reading.label.numpy()
     inside = (marks > 0) & (marks != IGNORE)
@@ -66,9 +75,10 @@ def select_click_targets(
     for turn, index in enumerate(dict.fromkeys(chosen.tolist())):
         plane = Plane(reading.scales[0](reading.intensities[0, :, :, index]), spec.spacing_mm[:2], index)
         valid = marks[..., index] != IGNORE
-        yield ClickTarget(whole, plane, inside[..., index], valid)
+        if complete:
+            yield ClickTarget(whole, plane, inside[..., index], valid)
         values = [v for v in range(1, len(labels) + 1) if (marks[..., index] == v).sum() >= MIN_OBJECT_PIXELS]
-        if len(values) > 1:
+        if len(values) > 1 or (values and not complete):
             value = values[turn % len(values)]
             yield ClickTarget(labels[value - 1], plane, marks[..., index] == value, valid)
 
@@ -134,7 +144,7 @@ class ClickValidation:
             dice_by_name: dict[str, list[float]] = {}
             predictor = ClickPredictor(network, device=ranks.device, cache=CaseEmbeddings().get_or_make)
             reading = read(case.image, self.spec, case.label)
-            for click_target in select_click_targets(reading, self.spec, self.labels, self.whole):
+            for click_target in select_click_targets(reading, self.spec, self.labels, self.whole, covered=case.covered):
                 dice_by_name.setdefault(click_target.name, []).append(
                     run_click_session(predictor, click_target)[0].dice_after(CLICKS)
                 )
