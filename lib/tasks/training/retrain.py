@@ -243,7 +243,7 @@ def _train_network(
     """Return the trained network, the result with its best weights, and the calibration."""
     app_dir = workdir.parents[3]
     parent = find_weights(app_dir, task, start.parent) if start.parent else None
-    network = build_network(task, parent.path if parent else None, seed=start.recipe.seed)
+    network = build_network(task, parent.path if parent else None, seed=start.recipe.seed, grow=True)
     run = TrainingRun(
         start.recipe,
         start.split[TRAIN],
