@@ -82,9 +82,8 @@ def judge_challenger(
     teacher = _judge_teacher(app, task, split[HELD_OUT], versions, device)
     decision = decide(new, served, task.gate, min_patients=app.held_out_patients, probes=probes, teacher=teacher)
     if added:
-        note = (
-            f"compared over {', '.join(known)}: the served version does not have {', '.join(task.labels[len(known) :])}"
-        )
+        lacking = ", ".join(task.labels[len(known) :])
+        note = f"compared over {', '.join(known)}: the served version does not have {lacking}"
         decision = replace(decision, reasons=(*decision.reasons, note))
     return Comparison(decision, compared_with, new, served or [])
 
