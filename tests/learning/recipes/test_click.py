@@ -279,3 +279,10 @@ def test_two_processes_agree_although_they_use_different_parts_of_the_network(tm
 def test_options_are_converted_from_text() -> None:
     assert Click.from_options({"rounds": "2", "train_decoder": "no"}) == Click(rounds=2, train_decoder=False)
     assert "has_unused_parameters" not in {field.name for field in dataclasses.fields(Click)}
+
+
+def test_a_label_that_does_not_cover_all_classes_teaches_them_one_by_one() -> None:
+    marks, rng = label(), np.random.default_rng(0)
+    masks = {mask.tobytes() for mask in sample_objects(marks, 100, 1.0, rng, complete=False)}
+    assert masks == {(marks == 1).tobytes(), (marks == 2).tobytes()}
+    assert sample_objects(np.zeros((32, 32), np.int64), 3, 0.5, rng, complete=False) == []
