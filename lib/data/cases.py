@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,21 @@ def find_cases(images: str | Path, labels: str | Path | None = None, *, pattern:
     folder = Path(labels) if labels else images / FINAL_LABELS
     by_name = _list_images(folder) if folder.is_dir() else {}
     return [_case(name, path, by_name, pattern) for name, path in _list_images(images).items()]
+
+
+def require_complete_labels(cases: Sequence[Case]) -> Sequence[Case]:
+    """Return cases whose labels cover all labels, for comparisons that need every class of every case.
+
+    Raises:
+        ValueError: If a label covers some labels only; it gives the case.
+    """
+    for case in cases:
+        if case.covered is not None:
+            raise ValueError(
+                f"the label of '{case.id}' covers {', '.join(case.covered)} only, and labels of all classes are needed "
+                "here: leave the case out"
+            )
+    return cases
 
 
 def _list_images(folder: Path) -> Mapping[str, Path]:

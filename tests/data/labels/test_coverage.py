@@ -74,7 +74,7 @@ def test_voxels_of_a_label_that_is_not_covered_are_refused() -> None:
     voxels = np.array([[0, 1], [2, 255]], np.uint8)
     check_covered(voxels, None, VALUES)
     check_covered(voxels, ("pharynx", "larynx"), VALUES)
-    with pytest.raises(InputRejected, match="covers pharynx only, and has voxels of larynx. Add larynx"):
+    with pytest.raises(InputRejected, match=r"covers pharynx only, and has voxels of larynx\. Add larynx"):
         check_covered(voxels, ("pharynx",), VALUES)
 
 

@@ -78,5 +78,5 @@ def test_a_version_serves_its_own_labels_after_others_were_added(app_dir: Path, 
     assert own.shape[1] == 3 and grown.shape[1] == 5 and torch.allclose(own, grown[:, :3], atol=1e-5)
     assert (grown[:, 3:].amax(1) < grown[:, 0]).all(), "a new class is improbable at first"
     for labels in (("cavity", "tube"), ("tube",), ("tube", "nodule", "cavity")):
-        with pytest.raises(SchemaMismatch, match="gives tube, cavity, and app.toml declares"):
+        with pytest.raises(SchemaMismatch, match=r"gives tube, cavity, and app\.toml declares"):
             served_weights(app_dir, replace(task, labels=labels))
