@@ -108,9 +108,8 @@ def _import_label(
         InputRejected: If the label cannot be used.
     """
     header = read_header(image)
-    values = {name: value for value, name in enumerate(labels.names, start=1)}
-    label, covered = read_values(file, header, sources), parse_covered(case.covered, values)
-    check_covered(label, covered, values)
+    label, covered = read_values(file, header, sources), parse_covered(case.covered, labels.values)
+    check_covered(label, covered, labels.values)
     # ITK reads no NIfTI of a tilted series, and a picture has no geometry.
     suffix = ".png" if header.in_pixels else ".nii.gz" if header.origins is None else ".nrrd"
     path = image.parent / "labels" / FINAL / f"{case.id}{suffix}"

@@ -65,6 +65,11 @@ class LabelVersions:
         self.app_dir, self.ledger, self.names = Path(app_dir), ledger, tuple(names)
         self._hashes: dict[tuple[Path, int, int], str] = {}
 
+    @property
+    def values(self) -> dict[str, int]:
+        """Value of each label of the app by name."""
+        return {name: value for value, name in enumerate(self.names, start=1)}
+
     def save_copy(self, image: str, label: Path) -> Path:
         """Copy a label file to the records and return the copy; it is on the disk when this returns.
 

@@ -175,8 +175,7 @@ class FinalLabels:
 
     def _keep(self, study: str, image: Path, file: Path, copy: Path) -> None:
         """Record an accepted label; if the check changed it, the changed label becomes the final label."""
-        values = {name: value for value, name in enumerate(self._labels.names, start=1)}
-        covered = parse_covered(read_covered(file), values)
+        covered = parse_covered(read_covered(file), self._labels.values)
         if filecmp.cmp(file, copy, shallow=False):
             self._labels.ensure_recorded(study, image, FINAL, file, covered)
             return

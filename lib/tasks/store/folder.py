@@ -15,8 +15,9 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException
 
+from lib.data.findings import InputRejected
 from lib.data.formats import dicom, stem
-from lib.data.labels.coverage import COVERED, write_covered
+from lib.data.labels.coverage import COVERED, parse_covered, read_covered, write_covered
 from lib.data.listing import WAIT, LeftOut, is_visible, list_studies, split_suffix
 from lib.records.labels import LabelVersions
 from lib.tasks.store.atomic_datastore import AtomicDatastore
@@ -77,7 +78,7 @@ class RecordingStore(AtomicDatastore):
         # The lock covers jobs in other processes too, so that the store has the label that the ledger records last.
         with self._saving:
             for former in self.label_files(image_id, label_tag):
-                self.labels.ensure_recorded(image_id, image, label_tag, former)
+                self.labels.ensure_recorded(image_id, image, label_tag, former, self._stated(former))
             kept = self.labels.save_copy(image_id, file)
             try:
                 saved = self._store_label(image_id, file, label_tag, label_info or {}, *rest)
@@ -86,6 +87,12 @@ class RecordingStore(AtomicDatastore):
                 raise NotStored(str(error), kept.relative_to(self.labels.app_dir).as_posix()) from error
             self.labels.record(image_id, image, label_tag, kept, origin)
         return saved
+
+    def _stated(self, label: Path) -> tuple[str, ...] | None:
+        """Return what the file beside a label says that it covers; None if it says nothing that can be read."""
+        with contextlib.suppress(InputRejected):  # it must not keep a new label from being saved
+            return parse_covered(read_covered(label), self.labels.values)
+        return None
 
     def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
         """Save a kept label to the underlying store; the caller holds the lock."""

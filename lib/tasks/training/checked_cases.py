@@ -63,21 +63,19 @@ def _kept(
     if case.label.parent not in folders:
         folders[case.label.parent] = _by_stem(case.label.parent)
     files = folders[case.label.parent].get(stem(case.label), [case.label])
-    values = {name: value for value, name in enumerate(labels.names, start=1)}
     known = check.find(case.image, files)
     if known is None and len(files) > 1:
         known = LabelCheck("", several_labels(case.id, files))
     if known is not None:
-        return (
-            _leave_out(case, known.finding)
-            if known.finding
-            else labels.ensure_recorded(case.id, case.image, FINAL, case.label, parse_covered(case.covered, values))
-        )
+        if known.finding:
+            return _leave_out(case, known.finding)
+        covered = parse_covered(case.covered, labels.values)
+        return labels.ensure_recorded(case.id, case.image, FINAL, case.label, covered)
     facts = check.facts(case.image, files)
     try:
         with check.checked_copy(case.image, case.label) as copy:
             is_same = filecmp.cmp(case.label, copy, shallow=False)
-            label, covered = case.label if is_same else copy, parse_covered(case.covered, values)
+            label, covered = case.label if is_same else copy, parse_covered(case.covered, labels.values)
             kept = labels.ensure_recorded(case.id, case.image, FINAL, label, covered)
     except InputRejected as rejected:
         check.put(files, LabelCheck(facts, rejected.findings[0]))
