@@ -282,7 +282,7 @@ def simulate(
 
     Every strategy gets the same cases, seeds and training options. The server gets a label only by its submission.
     """
-    from lib.data.cases import find_cases
+    from lib.data.cases import find_cases, require_complete_labels
     from lib.data.split import split_pool_and_test
     from lib.simulation.campaign import Plan
     from lib.simulation.people import PEOPLE
@@ -291,7 +291,7 @@ def simulate(
     def work() -> dict[str, Any]:
         if person not in PEOPLE:
             raise ValueError(f"there is no simulated annotator '{person}': choose one of {', '.join(PEOPLE)}")
-        pool, judges = split_pool_and_test(find_cases(cases), test)
+        pool, judges = split_pool_and_test(require_complete_labels(find_cases(cases)), test)
         settings = {"rounds": rounds, "batch": batch, "options": parse_options(options), "starter": starter}
         threads = max(1, (os.cpu_count() or 1) // at_once)
         plan = Plan(check_app(app), task, pool, judges, PEOPLE[person](), threads=threads, **settings)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.data.formats import SUFFIXES, dicom
+from lib.data.labels.coverage import SUFFIX, read_covered
 from lib.data.listing import list_studies
 
 logger = logging.getLogger(__name__)
@@ -22,12 +23,21 @@ _VISIT = re.compile(
 
 @dataclass(frozen=True)
 class Case:
-    """One study: its name, image file, label file if there is one, and the name of its patient."""
+    """One study.
+
+    Args:
+        id: Name of the study.
+        image: Image file, or folder of one DICOM series.
+        label: Label file, None if there is none.
+        patient: Name of the patient.
+        covered: Names of the labels that the label file covers, None for all; see `lib.data.labels.coverage`.
+    """
 
     id: str
     image: Path
     label: Path | None
     patient: str
+    covered: tuple[str, ...] | None = None
 
 
 def patient_from_name(name: str, pattern: str = "") -> str:
@@ -63,6 +73,7 @@ def find_cases(
         channels: Patterns of the entries that hold further channels of the images; see `lib.data.channels`.
     Raises:
         FileNotFoundError: If `images` or `labels` does not exist.
+        InputRejected: If the file that says what a label covers cannot be read.
     """
     images = Path(images)
     for folder in (images, labels):
@@ -73,13 +84,32 @@ def find_cases(
     return [_case(name, path, by_name, pattern) for name, path in _list_images(images, channels).items()]
 
 
+def require_complete_labels(cases: Sequence[Case]) -> Sequence[Case]:
+    """Return cases whose labels cover all labels, for comparisons that need every class of every case.
+
+    Raises:
+        ValueError: If a label covers some labels only; it gives the case.
+    """
+    for case in cases:
+        if case.covered is not None:
+            raise ValueError(
+                f"the label of '{case.id}' covers {', '.join(case.covered)} only, and labels of all classes are needed "
+                "here: leave the case out"
+            )
+    return cases
+
+
 def _list_images(folder: Path, channels: Sequence[str] = ()) -> Mapping[str, Path]:
     listing = list_studies(folder, SUFFIXES, channels=channels)
     for entry in listing.left_out:
+        if entry.name.endswith(SUFFIX):
+            continue
         logger.warning("%s is left out: %s. %s", folder / entry.name, entry.reason, entry.remedy)
     return listing.studies
 
 
 def _case(name: str, path: Path, labels: Mapping[str, Path], pattern: str) -> Case:
     known = dicom.patient_id(path) if path.is_dir() or dicom.is_dicom(path) else None
-    return Case(name, path, labels.get(name), known or patient_from_name(name, pattern))
+    label = labels.get(name)
+    covered = read_covered(label) if label else None
+    return Case(name, path, label, known or patient_from_name(name, pattern), covered)

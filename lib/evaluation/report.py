@@ -36,6 +36,7 @@ def evaluate_case(
     spacing_mm: Sequence[float],
     labels: Mapping[str, int],
     *,
+    covered: Sequence[str] | None = None,
     hull: Mask | None = None,
     tolerance_mm: float | None = None,
     light: bool = False,
@@ -50,6 +51,8 @@ def evaluate_case(
         reference: Label values on the same grid.
         spacing_mm: Voxel spacing per axis, in mm.
         labels: Value of each class, 1 to 254, by name.
+        covered: Names of the classes that the reference covers; None for all. The others are not scored, and neither is
+            the union of the classes, whose extent is not known then.
         hull: Inside of the body (`lib.evaluation.baselines.threshold.hull`); adds the score ``outside_ml``.
         tolerance_mm: Tolerance of the normalised surface Dice, at least the largest voxel spacing; None takes the
             larger of `TOLERANCE_MM` and that spacing.
@@ -65,15 +68,20 @@ def evaluate_case(
     tolerance_mm = _tolerance(spacing_mm, tolerance_mm)
     diagonal_mm = math.hypot(*(size * step for size, step in zip(reference.shape, spacing_mm, strict=True)))
     ignored = reference == IGNORE
-    tables = {name: _table([value]) for name, value in labels.items()} | {UNION: _table(list(labels.values()))}
-    found = _union(prediction, tables[UNION])
+    drawn = {name: value for name, value in labels.items() if covered is None or name in covered}
+    tables, union = {name: _table([value]) for name, value in drawn.items()}, _table(list(drawn.values()))
+    if len(drawn) == len(labels):
+        tables[UNION] = union
+    found = _union(prediction, union)
     case: dict[str, Any] = {"spacing_mm": list(spacing_mm), "classes": {}}
+    if UNION not in tables:
+        case["covered"] = list(drawn)
     if not light:
         case |= {"tolerance_mm": tolerance_mm} | _false_positives(
-            found, _union(reference, tables[UNION]) | ignored, hull, ignored, spacing_mm
+            found, _union(reference, union) | ignored, hull, ignored, spacing_mm
         )
     # The rim of one voxel keeps the masks off the faces of the box, so that surface and topology do not change.
-    box = bounding_box(found | _union(reference, tables[UNION]), margin=1)
+    box = bounding_box(found | _union(reference, union), margin=1)
     valid, inner, truth = ~ignored[box], prediction[box], reference[box]
     for name, table in tables.items():
         masks = _union(inner, table) & valid, _union(truth, table) & valid

@@ -46,8 +46,9 @@ class JudgedCase:
     Args:
         case: Name of the case.
         patient: Name of the patient.
-        scores: Dice by class name, None if neither prediction nor reference has the class; for a restored image, the
-            value of the metric by its name.
+        scores: Dice by class name, None if neither prediction nor reference has the class, or the reference does not
+            cover it. A class that the version does not know is missing. For a restored image, the value of the metric
+            by its name.
         cl_dice: clDice of the union of the tubular classes, 0 if only one of prediction and reference has them; None if
             neither has, if no class is tubular, and for restored images.
         finite: Whether every output value is finite.
@@ -213,13 +214,14 @@ def _gain_interval(
 
 
 def _mean_scores(new: JudgedCase, served: JudgedCase) -> tuple[float, float]:
-    """Return the mean score of both versions over the classes that at least one version has a score for.
+    """Return the mean score of both versions over the classes that both know and at least one has a score for.
 
     A version without a score correctly predicted an absent class as absent, which counts as 1. Otherwise a version
     that draws an absent class would be compared with no score.
     """
-    names = [name for name in new.scores if new.scores[name] is not None or served.scores.get(name) is not None]
-    sides = [[1.0 if side.scores.get(name) is None else side.scores[name] for name in names] for side in (new, served)]
+    known = [name for name in new.scores if name in served.scores]
+    names = [name for name in known if new.scores[name] is not None or served.scores[name] is not None]
+    sides = [[1.0 if side.scores[name] is None else side.scores[name] for name in names] for side in (new, served)]
     return _mean(sides[0]), _mean(sides[1])
 
 

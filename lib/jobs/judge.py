@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.labels.coverage import covers
 from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.evaluation.metrics.overlap import dice
 from lib.evaluation.metrics.topology import cl_dice
@@ -28,6 +29,8 @@ def judge(
     device: str | torch.device = "cpu",
 ) -> list[JudgedCase]:
     """Return the scores of a network on labelled cases, sorted by case name.
+
+    A class that the label of a case does not cover has no score there, and is no part of the clDice.
 
     Args:
         network: Segmentation network, in any mode; its mode is kept.
@@ -66,8 +69,12 @@ def _judge(
     valid = reference != IGNORE
     truth = np.where(valid, reference, 0)
     prediction = np.where(valid, prediction.squeeze(), 0)
-    tubes = [value for value, name in enumerate(labels, start=1) if name in tubular]
-    scores = {name: dice(prediction == value, truth == value) for value, name in enumerate(labels, start=1)}
+    known = dict(zip(labels, covers(case.covered, labels), strict=True))
+    tubes = [value for value, name in enumerate(labels, start=1) if name in tubular and known[name]]
+    scores = {
+        name: dice(prediction == value, truth == value) if known[name] else math.nan
+        for value, name in enumerate(labels, start=1)
+    }
     return JudgedCase(
         case=case.id,
         patient=case.patient,

@@ -71,7 +71,7 @@ def _judge(
     cl_dices, finite, constant, began = [], True, [], time.perf_counter()
     try:
         predictor = case_predictor(network, spec, device)
-        for thing in select_click_targets(reading, spec, labels, whole):
+        for thing in select_click_targets(reading, spec, labels, whole, covered=case.covered):
             session, answers = run_click_session(predictor, thing)
             mask = answers[-1].mask.numpy()
             finite = finite and all(bool(answer.window.isfinite().all()) for answer in answers)

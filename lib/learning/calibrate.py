@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.labels.coverage import covers
 from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.learning.loop.validation import CaseScore
 from lib.models.inference.predictor import Predictor
@@ -66,7 +67,7 @@ def calibrate(
         return None
     predictor = Predictor(network, roi=spec.roi, slice_offsets=spec.slice_offsets, device=device)
     ordered = sorted(cases, key=lambda case: case.id)
-    tables = [_dice_by_shift(predictor, case, spec, len(labels)) for case in ordered]
+    tables = [_dice_by_shift(predictor, case, spec, labels) for case in ordered]
     scored = [np.nanmean(table, axis=0) for table in tables if not np.isnan(table).all(axis=0).any()]
     if not scored:
         return None
@@ -85,11 +86,13 @@ def calibrate(
 
 
 @torch.no_grad()
-def _dice_by_shift(predictor: Predictor, case: Case, spec: ImageSpec, classes: int) -> NDArray[np.float64]:
+def _dice_by_shift(predictor: Predictor, case: Case, spec: ImageSpec, labels: Sequence[str]) -> NDArray[np.float64]:
     """Return the Dice of every class at every shift, ``(classes, shifts)``, from one pass of the network.
 
-    The Dice is nan where neither the label nor the prediction has the class.
+    The Dice is nan where neither the label nor the prediction has the class, and for classes that the label does not
+    cover.
     """
+    classes = len(labels)
     reading = read(case.image, spec, label=case.label)
     assert reading.label is not None, "validation cases have labels"
     levels, bins = torch.from_numpy(SHIFTS).float(), len(SHIFTS) + 1
@@ -105,7 +108,9 @@ def _dice_by_shift(predictor: Predictor, case: Case, spec: ImageSpec, classes: i
         hits += torch.bincount(key[valid & (reference == best + 1)], minlength=classes * bins)
     in_label = torch.bincount(reading.label.flatten().long(), minlength=IGNORE + 1)[1 : classes + 1, None]
     predicted, hits = (_count_above(counts.view(classes, bins)) for counts in (predicted, hits))
-    return (2 * hits / (predicted + in_label)).double().numpy()
+    table = (2 * hits / (predicted + in_label)).double().numpy()
+    table[~np.array(covers(case.covered, labels))] = np.nan
+    return table
 
 
 def _count_above(counts: torch.Tensor) -> torch.Tensor:

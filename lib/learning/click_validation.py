@@ -15,6 +15,7 @@ from torch import nn
 
 from lib.data.cases import Case
 from lib.data.intensity import apply_scales
+from lib.data.labels.coverage import covers
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.evaluation.metrics.clicks import Click, Session, simulate_session
 from lib.learning.loop.ranks import Ranks
@@ -45,7 +46,12 @@ class ClickTarget:
 
 
 def select_click_targets(
-    reading: Reading, spec: ImageSpec, labels: Sequence[str], whole: str, slices: int = SLICES
+    reading: Reading,
+    spec: ImageSpec,
+    labels: Sequence[str],
+    whole: str,
+    slices: int = SLICES,
+    covered: Sequence[str] | None = None,
 ) -> Iterator[ClickTarget]:
     """Yield the objects of evenly spaced slices: per slice all labels together, then one single label.
 
@@ -57,7 +63,10 @@ def select_click_targets(
         labels: Names of the label values 1, 2, ...
         whole: Name of all labels together.
         slices: Number of slices.
+        covered: Names of the labels that the label covers, None for all. Otherwise the extent of all labels together
+            is not known, and only single labels are yielded.
     """
+    complete = all(covers(covered, labels))
     assert reading.label is not None, "validation cases have labels"
     marks = reading.label.numpy()
     inside = (marks > 0) & (marks != IGNORE)
@@ -69,9 +78,10 @@ def select_click_targets(
         image = apply_scales(reading.intensities[..., index], reading.scales)
         plane = Plane(image, spec.spacing_mm[:2], index)
         valid = marks[..., index] != IGNORE
-        yield ClickTarget(whole, plane, inside[..., index], valid)
+        if complete:
+            yield ClickTarget(whole, plane, inside[..., index], valid)
         values = [v for v in range(1, len(labels) + 1) if (marks[..., index] == v).sum() >= MIN_OBJECT_PIXELS]
-        if len(values) > 1:
+        if len(values) > 1 or (values and not complete):
             value = values[turn % len(values)]
             yield ClickTarget(labels[value - 1], plane, marks[..., index] == value, valid)
 
@@ -143,7 +153,7 @@ class ClickValidation:
             dice_by_name: dict[str, list[float]] = {}
             predictor = case_predictor(network, self.spec, ranks.device)
             reading = read(case.image, self.spec, case.label)
-            for click_target in select_click_targets(reading, self.spec, self.labels, self.whole):
+            for click_target in select_click_targets(reading, self.spec, self.labels, self.whole, covered=case.covered):
                 dice_by_name.setdefault(click_target.name, []).append(
                     run_click_session(predictor, click_target)[0].dice_after(CLICKS)
                 )

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 MAX_NAMES_SHOWN = 5
+NEW_CLASS_LOGIT = -5.0
+"""Logit of a new class, relative to the background's: at first a new class has at most 1/148 of its probability."""
 
 
 class WeightsMismatch(ValueError):
@@ -46,15 +48,55 @@ def load_weights(network: nn.Module, path: str | Path) -> None:
         ValueError: If the file is not a complete safetensors file.
         WeightsMismatch: If names or shapes differ; the message lists the differences.
     """
+    _load_state(network, _read_state(path), path)
+
+
+def load_grown_weights(network: nn.Module, path: str | Path, before: int, now: int) -> None:
+    """Load the weights at `path` into a network with more classes, which follow those of the file.
+
+    The outputs of the known classes stay as they are. The output layers are those whose parameters differ in one axis,
+    of size `before` in the file and `now` in the network; a new class gets the background's weights, and
+    `NEW_CLASS_LOGIT` more in its bias.
+
+    Args:
+        network: The network; changed in place, but only if all other weights fit.
+        path: A safetensors file.
+        before: Number of classes in the file, with background.
+        now: Number of classes of the network, with background.
+    Raises:
+        FileNotFoundError, ValueError, WeightsMismatch: As `load_weights`.
+    """
+    known, state = network.state_dict(), _read_state(path)
+    grown = {
+        name: _grow(value, known[name].shape, before, now) if name in known else value for name, value in state.items()
+    }
+    _load_state(network, grown, path)
+
+
+def _grow(old: torch.Tensor, shape: torch.Size, before: int, now: int) -> torch.Tensor:
+    """Return a parameter with entries for new classes; any other parameter is returned as it is."""
+    axes = [axis for axis, sizes in enumerate(zip(old.shape, shape, strict=False)) if sizes == (before, now)]
+    for axis in axes:
+        if (*old.shape[:axis], now, *old.shape[axis + 1 :]) == tuple(shape):
+            new = old.narrow(axis, 0, 1).repeat_interleave(now - before, axis)
+            return torch.cat([old, new + NEW_CLASS_LOGIT if old.ndim == 1 else new], axis)
+    return old
+
+
+def _read_state(path: str | Path) -> dict[str, torch.Tensor]:
     path = _safetensors(path)
     if not path.is_file():
         raise FileNotFoundError(f"no weights at {path}")
     try:
-        state = load_file(path)
+        return load_file(path)
     except SafetensorError as error:
         raise ValueError(f"{path.name} is not a whole safetensors file: {error}") from error
+
+
+def _load_state(network: nn.Module, state: dict[str, torch.Tensor], path: str | Path) -> None:
     if problems := _differences(network.state_dict(), state):
-        raise WeightsMismatch(f"{path.name} does not fit this {type(network).__name__}: {'; '.join(problems)}")
+        name, kind = Path(path).name, type(network).__name__
+        raise WeightsMismatch(f"{name} does not fit this {kind}: {'; '.join(problems)}")
     network.load_state_dict(state, strict=True)
 
 

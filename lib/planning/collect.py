@@ -12,6 +12,7 @@ from typing import Any
 from lib.data.cases import Case, find_cases, patient_from_name
 from lib.data.formats import SUFFIXES, stem
 from lib.data.formats.dicom import is_dicom, read_slice
+from lib.data.labels.coverage import read_covered
 
 DATASET, CHANNEL = "dataset.json", "_0000"
 IMAGES, LABELS = "imagesTr", "labelsTr"
@@ -72,6 +73,8 @@ def collect(studies: Path, labelled: Path | None = None, pattern: str = "") -> C
     files = [case.image for case in found.cases if case.image.is_file() and is_dicom(case.image)]
     if len(files) > 1 and len({read_slice(path).series for path in files[:2]}) == 1:
         raise ValueError(f"'{studies}' is one DICOM series: give the folder in which each series has a folder")
+    cases = tuple(replace(case, covered=read_covered(case.label) if case.label else None) for case in found.cases)
+    found = replace(found, cases=cases)
     if not found.cases:
         raise ValueError(f"'{studies}' has no image: give a folder of image files ({', '.join(SUFFIXES)}) or of series")
     return found

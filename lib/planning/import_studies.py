@@ -9,6 +9,7 @@ from pathlib import Path
 from lib.data.cases import Case
 from lib.data.findings import InputRejected
 from lib.data.formats import SUFFIXES, read_header
+from lib.data.labels.coverage import check_covered, parse_covered, write_covered
 from lib.data.listing import split_suffix
 from lib.data.validate import check
 from lib.data.volumes.save import write_volume
@@ -63,8 +64,8 @@ def import_studies(
         ValueError: If a study with the name of a case is there already.
         OSError: If the disk is full.
     """
-    studies, labels = app_dir / STUDIES, LabelVersions(app_dir, Ledger.of(app_dir))
-    modality = load_app(app_dir).tasks[0].image.modality
+    studies, task = app_dir / STUDIES, load_app(app_dir).tasks[0]
+    labels, modality = LabelVersions(app_dir, Ledger.of(app_dir), task.labels), task.image.modality
     (studies / "labels" / FINAL).mkdir(parents=True, exist_ok=True)
     done = Imported()
     for count, case in enumerate(cases, start=1):
@@ -116,9 +117,12 @@ def _import_label(
         InputRejected: If the label cannot be used.
     """
     header = read_header(image)
-    label = read_values(file, header, sources)
+    label, covered = read_values(file, header, sources), parse_covered(case.covered, labels.values)
+    check_covered(label, covered, labels.values)
     # ITK reads no NIfTI of a tilted series, and a picture has no geometry.
     suffix = ".png" if header.in_pixels else ".nii.gz" if header.origins is None else ".nrrd"
     path = image.parent / "labels" / FINAL / f"{case.id}{suffix}"
     write_volume(label, header.affine, path)
-    labels.record(case.id, image, FINAL, labels.save_copy(case.id, path), Origin(source=FOUND, who=author))
+    write_covered(path, covered)
+    origin = Origin(source=FOUND, who=author, covered=covered)
+    labels.record(case.id, image, FINAL, labels.save_copy(case.id, path), origin)

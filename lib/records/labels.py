@@ -6,7 +6,7 @@ of a file is the hash of its content, so a file is never overwritten with other 
 
 import os
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -15,7 +15,7 @@ from typing import Any
 
 from lib.data.files.atomic import replacing
 from lib.data.formats import stem
-from lib.records.card import hash_file
+from lib.records.card import hash_file, hash_labels
 from lib.records.ledger import FOLDER, Ledger, Row
 
 SUBMITTED, PREDICTED, FOUND, REMOVED = "submitted", "predicted", "found", "removed"
@@ -36,6 +36,7 @@ class Origin:
         blank: Whether the study was randomly drawn to be labelled without a proposal.
         edit_ml: Volume that differs from the proposal, in ml.
         findings: Findings of the automatic check of the label.
+        covered: Names of the labels that the label covers; None for all labels of the app.
     """
 
     source: str = SUBMITTED
@@ -47,6 +48,7 @@ class Origin:
     blank: bool = False
     edit_ml: float | None = None
     findings: list[Any] = field(default_factory=list)
+    covered: tuple[str, ...] | None = None
 
 
 class LabelVersions:
@@ -55,11 +57,18 @@ class LabelVersions:
     Args:
         app_dir: Folder of the app; file names in the ledger are relative to it.
         ledger: Ledger of the app.
+        names: Names of the app's labels 1, 2, ... now. A row has them, so that a label never covers a label that was
+            added later.
     """
 
-    def __init__(self, app_dir: str | Path, ledger: Ledger) -> None:
-        self.app_dir, self.ledger = Path(app_dir), ledger
+    def __init__(self, app_dir: str | Path, ledger: Ledger, names: Sequence[str] = ()) -> None:
+        self.app_dir, self.ledger, self.names = Path(app_dir), ledger, tuple(names)
         self._hashes: dict[tuple[Path, int, int], str] = {}
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Value of each label of the app by name."""
+        return {name: value for value, name in enumerate(self.names, start=1)}
 
     def save_copy(self, image: str, label: Path) -> Path:
         """Copy a label file to the records and return the copy; it is on the disk when this returns.
@@ -96,9 +105,12 @@ class LabelVersions:
         """
         digest, files = stem(kept), {self._relative(path): stem(path) for path in (kept, *also)}
         body = {"tag": tag, "image": self.hash(image_path), "label": digest, **asdict(origin)}
+        body |= {"labels": self.names, "covered": origin.covered or self.names} if self.names else {}
         return self.ledger.append("label", image, body | {"files": files})
 
-    def ensure_recorded(self, image: str, image_path: Path, tag: str, label: Path) -> Path:
+    def ensure_recorded(
+        self, image: str, image_path: Path, tag: str, label: Path, covered: Sequence[str] | None = None
+    ) -> Path:
         """Return the saved copy of a label of the store; copy and record the label first if the ledger lacks it.
 
         The ledger lacks labels that were copied into the store by hand, and labels whose saving process was killed
@@ -109,12 +121,43 @@ class LabelVersions:
             image_path: File or folder of the image.
             tag: Tag of the label.
             label: Label file of the store.
+            covered: Labels that the file beside the label names; None without it, so that the last row of this label
+                holds.
         """
         digest, kept = self.hash(label), self.save_copy(image, label)
         rows = [row for row in self.ledger.rows("label", image) if row.body["tag"] == tag]
-        if not rows or rows[-1].body.get("label") != digest:
-            self.record(image, image_path, tag, kept, Origin(source=FOUND))
+        is_known = bool(rows) and rows[-1].body.get("label") == digest
+        if not is_known or (covered and tuple(covered) != (self.covered(image, tag) or self.names)):
+            self.record(image, image_path, tag, kept, Origin(source=FOUND, covered=tuple(covered or ()) or None))
         return kept
+
+    def covered(self, image: str, tag: str) -> tuple[str, ...] | None:
+        """Return which labels the label covers that was recorded last; None for all labels of the app.
+
+        A label covers at most the labels that the app had when it was recorded: rows without names are from the time
+        before, and the versions in the ledger then say how many labels the app had.
+        """
+        rows = [row for row in self.ledger.rows("label", image) if row.body["tag"] == tag]
+        if not rows or not self.names:
+            return None
+        body = rows[-1].body
+        then = body.get("labels") or self._names_at(rows[-1])
+        drawn = body.get("covered") or then
+        # By value, because a label keeps its value in the file when its name changes.
+        covered = tuple(now for was, now in zip(then, self.names, strict=False) if was in drawn)
+        return None if covered == self.names else covered
+
+    def _names_at(self, row: Row) -> tuple[str, ...]:
+        """Return the labels of the app at the time of a row that lacks them.
+
+        They are the first of today's labels whose hash the version has that was registered last before the row, or
+        first after it; all of today's labels if no version has such a hash.
+        """
+        known = {hash_labels(self.names[:count]): count for count in range(1, len(self.names) + 1)}
+        versions = [one for one in self.ledger.rows("version") if one.body.get("label_schema") in known]
+        before = [one for one in versions if one.seq < row.seq]
+        nearest = before[-1:] or versions[:1]
+        return self.names[: known[nearest[0].body["label_schema"]]] if nearest else self.names
 
     def record_removal(self, image: str, tag: str) -> Row:
         """Record that a label was removed from the store; its saved copies stay."""

@@ -76,7 +76,8 @@ class TopoLabelApp(MONAILabelApp):
         """Return the store of studies, which records every saved label."""
         self.ledger, self.proposals = Ledger.of(self.app_dir), Proposals(self.is_blank)
         names = {value: name for name, value in self.spec.tasks[0].label_values.items()}
-        versions, check = LabelVersions(self.app_dir, self.ledger), found_label_check(self.app_dir, self.spec)
+        versions = LabelVersions(self.app_dir, self.ledger, self.spec.tasks[0].labels)
+        check = found_label_check(self.app_dir, self.spec)
         store = attach_records(
             self._studies(),
             versions,

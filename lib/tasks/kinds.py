@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.labels.coverage import check_covered, parse_covered, read_covered
 from lib.jobs.gate import JudgedCase
 from lib.learning.calibrate import Calibration
 from lib.learning.loop import Result
@@ -82,8 +83,13 @@ class TaskKind(Protocol):
         """
         ...
 
-    def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
-        """Return the findings that a person should look at in a submitted label, JSON-safe; never raises."""
+    def inspect_label(
+        self, label: NDArray[Any], image: str | Path, task: TaskSpec, covered: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
+        """Return the findings that a person should look at in a submitted label, JSON-safe; never raises.
+
+        Only the labels that it covers are inspected; None for all.
+        """
         ...
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
@@ -111,6 +117,7 @@ def found_label_check(app_dir: str | Path, app: AppSpec) -> FoundLabelCheck:
     task = app.tasks[0]
 
     def check(label: Path, image: Path) -> None:
-        kind_of(task).check_submitted_label(label, image, task)
+        covered = parse_covered(read_covered(label), task.label_values)
+        check_covered(kind_of(task).check_submitted_label(label, image, task), covered, task.label_values)
 
     return FoundLabelCheck(app_dir, check, f"{task.kind} {hash_labels(task.labels)}")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.data.cases import Case, find_cases, patient_from_name
+from lib.data.cases import Case, find_cases, patient_from_name, require_complete_labels
 
 Write = Callable[..., Path]
 
@@ -88,3 +88,20 @@ def test_missing_folder_is_an_error(tmp_path: Path, labels: str | None) -> None:
     images = tmp_path if labels else tmp_path / "none"
     with pytest.raises(FileNotFoundError, match="there is no folder"):
         find_cases(images, labels and tmp_path / labels)
+
+
+def test_a_file_beside_a_label_says_what_it_covers(
+    tmp_path: Path, nifti: Write, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("a", "b"):
+        for folder in ("", "labels/final/"):
+            nifti(np.zeros((2, 2, 2), np.uint8), name=f"{folder}{name}.nii.gz")
+    (tmp_path / "labels" / "final" / "b.covered.json").write_text('{"covered": ["larynx"]}')
+    assert [case.covered for case in find_cases(tmp_path)] == [None, ("larynx",)]
+    assert "covered" not in caplog.text, "the file is expected there"
+    assert len(require_complete_labels(find_cases(tmp_path)[:1])) == 1
+    with pytest.raises(ValueError, match="label of 'b' covers larynx only"):
+        require_complete_labels(find_cases(tmp_path))
+    (tmp_path / "labels" / "final" / "a.covered.json").write_text("larynx")
+    with pytest.raises(ValueError, match=r"'a\.covered\.json' does not say which labels 'a\.nii\.gz' covers"):
+        find_cases(tmp_path)

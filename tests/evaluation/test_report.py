@@ -174,3 +174,14 @@ def test_json_safe_replaces_numpy_numbers_nan_and_inf() -> None:
     nested = {"a": np.float32(0.5), 1: [np.nan, float("inf"), np.int64(3)], "b": (np.bool_(True), None, "text")}
     nested["c"] = np.array([[1.0, np.nan]])
     assert json_safe(nested) == {"a": 0.5, "1": [None, None, 3], "b": [True, None, "text"], "c": [[1.0, None]]}
+
+
+def test_classes_that_the_reference_does_not_cover_are_not_scored() -> None:
+    reference = np.where(_reference() == 1, 1, 0)
+    case = evaluate_case(_prediction(), reference, SPACING, LABELS, covered=("pharynx", "trachea"))
+    whole = evaluate_case(_prediction(), _reference(), SPACING, LABELS)
+    assert case["classes"].keys() == {"pharynx", "trachea"} and case["covered"] == ["pharynx", "trachea"]
+    assert case["classes"]["pharynx"] == whole["classes"]["pharynx"]
+    assert case["unconnected_ml"] == pytest.approx(0.1), "the larynx is no false positive"
+    summary = summarise([case, whole])
+    assert [summary["classes"][name]["dice"]["count"] for name in ("pharynx", "larynx", UNION)] == [2, 1, 1]

@@ -1,6 +1,7 @@
 """Judging whole cases: scores worked by hand, and detection of broken versions."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -132,3 +133,9 @@ def test_an_error_of_memory_is_raised(make_case: Callable[..., Case], monkeypatc
     monkeypatch.setattr(Fails, "error", MemoryError("no room"))
     with pytest.raises(MemoryError):
         judge(Fails(), [make_case("a")], SPEC, LABELS)
+
+
+def test_classes_that_a_label_does_not_cover_have_no_score(make_case: Callable[..., Case]) -> None:
+    case = replace(make_case("a"), covered=("low",))
+    (judged,) = judge(Thresholds(), [case], SPEC, LABELS, tubular=LABELS)
+    assert judged.scores == {"low": 1.0, "high": None} and judged.cl_dice == 1.0

@@ -1,5 +1,6 @@
 """Calibration chooses the best shift on the validation cases and reports the scores that validation gives."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -101,3 +102,11 @@ def test_a_shift_of_the_classifier_bias_shifts_the_background_logit(name: str) -
     torch.testing.assert_close(
         difference, torch.tensor([1.5, 0, 0]).view(1, 3, 1, 1).expand_as(difference), atol=1e-4, rtol=0
     )
+
+
+def test_cases_choose_the_shift_by_the_classes_that_they_cover(cases: list[Case]) -> None:
+    network = Threshold(gain=10.0, level=4.6)
+    alone = calibrate(Threshold(gain=10.0, level=4.6), cases[:1], SPEC, ("air",))
+    chosen = calibrate(network, [cases[0], replace(cases[1], covered=("bone",))], SPEC, ("air",))
+    assert alone is not None and chosen is not None and chosen.shift == alone.shift
+    assert [row["scores"]["air"] is None for row in chosen.metrics] == [False, True]

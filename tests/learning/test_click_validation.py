@@ -137,3 +137,10 @@ def test_a_validation_case_without_a_label_is_refused(make_case: Callable[..., C
     case = make_case("a")
     with pytest.raises(ValueError, match="validation cases without a label: unlabelled"):
         ClickValidation([case, Case("unlabelled", case.image, None, "p")], SPEC, LABELS, "all")
+
+
+def test_a_label_that_does_not_cover_all_labels_gives_single_labels_only(make_case: Callable[..., Case]) -> None:
+    reading = read(make_case("a").image, SPEC, make_case("a").label)
+    every = [target.name for target in select_click_targets(reading, SPEC, LABELS, "all")]
+    single = [target.name for target in select_click_targets(reading, SPEC, LABELS, "all", covered=LABELS[:1])]
+    assert "all" in every and single and "all" not in single

@@ -1,11 +1,13 @@
 """Every registered model keeps shapes, has gradients, loads its state dict and rejects bad arguments."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
 from lib.models import BUILDERS
+from lib.models.weights import load_grown_weights, save_weights
 
 WITHOUT_DROP_PATH = ("dynunet", "segresnet", "swinunetr", "nnunet", "student_conv", "student_vit")
 """Networks without stochastic depth, by the start of their names."""
@@ -33,7 +35,7 @@ CASES = [(name, dims) for name in BUILDERS for dims in (2, 3) if dims == 2 or na
 def build(name: str, spatial_dims: int = 2, **overrides) -> torch.nn.Module:
     torch.manual_seed(0)
     options = SMALL.get(name, {}) | overrides
-    return BUILDERS[name](spatial_dims=spatial_dims, in_channels=2, out_channels=3, **options)
+    return BUILDERS[name](**{"spatial_dims": spatial_dims, "in_channels": 2, "out_channels": 3, **options})
 
 
 def image(spatial_dims: int) -> torch.Tensor:
@@ -141,3 +143,14 @@ def test_an_image_smaller_than_the_stride_is_segmented(name: str) -> None:
     options: dict[str, Any] = {"filters": (4, 8, 8, 16, 16, 16)} if name.startswith("dynunet") else {}
     with torch.inference_mode():
         assert build(name, **options).eval()(torch.rand(1, 2, 5, 7)).shape == (1, 3, 5, 7)
+
+
+@pytest.mark.parametrize(("name", "spatial_dims"), CASES)
+def test_classes_can_be_added_to_trained_weights(name: str, spatial_dims: int, tmp_path: Path) -> None:
+    small, x = build(name, spatial_dims).eval(), image(spatial_dims)
+    grown = build(name, spatial_dims, out_channels=5).eval()
+    load_grown_weights(grown, save_weights(small, tmp_path / "weights.safetensors"), 3, 5)
+    with torch.inference_mode():
+        before, after = small(x), grown(x)
+    assert torch.allclose(before, after[:, :3], atol=1e-4)
+    assert torch.allclose(after[:, 3:], (before[:, :1] - 5).expand_as(after[:, 3:]), atol=1e-4)

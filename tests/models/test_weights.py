@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from lib.models.weights import WeightsMismatch, find_nonfinite_weight, load_weights, save_weights
+from lib.models.weights import WeightsMismatch, find_nonfinite_weight, load_grown_weights, load_weights, save_weights
 
 
 def test_weights_survive_a_round_trip(tmp_path: Path) -> None:
@@ -55,3 +55,22 @@ def test_missing_and_damaged_files_raise_with_their_name(tmp_path: Path) -> None
 def test_the_first_weight_with_nonfinite_values_is_named() -> None:
     state = {"a": torch.ones(2), "b": torch.tensor([1.0, torch.nan]), "c": torch.tensor([torch.inf])}
     assert find_nonfinite_weight(state) == "b" and find_nonfinite_weight({"a": torch.ones(2)}) == ""
+
+
+@pytest.mark.parametrize(("axis", "layer"), [(0, nn.Conv2d), (1, nn.ConvTranspose2d)])
+def test_a_new_class_is_improbable_and_the_others_stay_as_they_are(tmp_path: Path, axis: int, layer: type) -> None:
+    path = save_weights(nn.Sequential(layer(3, 3, 2), layer(3, 3, 1)), tmp_path / "weights.safetensors")
+    old, new = (nn.Sequential(layer(3, 3, 2), layer(3, count, 1)) for count in (3, 5))
+    load_weights(old, path)
+    load_grown_weights(new, path, 3, 5)
+    image = torch.rand(1, 3, 8, 8)
+    before, after = old(image), new(image)
+    assert torch.allclose(before, after[:, :3], atol=1e-6)
+    assert torch.allclose(after[:, 3:], before[:, :1] - 5, atol=1e-5)
+
+
+def test_a_network_that_differs_in_more_than_its_classes_is_refused(tmp_path: Path) -> None:
+    path = save_weights(nn.Linear(3, 2), tmp_path / "weights.safetensors")
+    for network in (nn.Linear(4, 3), nn.Linear(3, 5)):
+        with pytest.raises(WeightsMismatch, match="weight"):
+            load_grown_weights(network, path, 2, 3)

@@ -84,3 +84,16 @@ def test_images_that_the_gate_refuses_are_left_out(app: Path, folders: tuple[Pat
     done = import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     assert (done.studies, done.labels) == (5, 4) and "TRUNCATED" in done.refused["p0"]
     assert not (app / "studies" / "p0.nii.gz").exists()
+
+
+def test_what_a_label_covers_is_imported_with_it(app: Path, folders: tuple[Path, Path]) -> None:
+    voxels = make_case(0)[1]
+    write(folders[1] / "p0.nii.gz", np.where(voxels == 2, 2, 0).astype(np.uint8))
+    (folders[1] / "p0.covered.json").write_text('{"covered": ["tube"]}')
+    (folders[1] / "p1.covered.json").write_text('{"covered": ["tube"]}')
+    done = import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    assert "has voxels of ball" in done.refused["p1"] and done.labels == 4
+    cases = {case.id: case for case in find_cases(app / "studies")}
+    assert (cases["p0"].covered, cases["p2"].covered) == (("tube",), None)
+    rows = {row.subject: row.body["covered"] for row in Ledger.of(app).rows("label")}
+    assert rows["p0"] == ["tube"] and set(rows["p2"]) == {"tube", "ball"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.records.card import hash_file
+from lib.records.card import hash_file, hash_labels
 from lib.records.labels import FOUND, LabelVersions, Origin, save_refused
 from lib.records.ledger import Ledger
 
@@ -102,3 +102,39 @@ def test_a_refused_label_is_saved_once_under_its_time_and_hash(tmp_path: Path) -
     assert save_refused(tmp_path, "ct", "ct.nii.gz", b"sent") == kept
     assert save_refused(tmp_path, "ct", "ct.nrrd", b"other").endswith(".nrrd")
     assert len(list((tmp_path / kept).parent.iterdir())) == 2
+
+
+def test_a_label_covers_at_most_the_labels_of_its_time(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+    then = LabelVersions(tmp_path, labels.ledger, ("a", "b"))
+    for name, covered in (("all", None), ("part", ("b",))):
+        then.record(name, image, "final", then.save_copy(name, label(tmp_path, b"1")), Origin(covered=covered))
+    assert [row.body["covered"] for row in labels.ledger.rows("label")] == [["a", "b"], ["b"]]
+    assert (then.covered("all", "final"), then.covered("part", "final")) == (None, ("b",))
+    now = LabelVersions(tmp_path, labels.ledger, ("a", "renamed", "c"))
+    assert now.covered("all", "final") == ("a", "renamed"), "a label keeps its value when its name changes"
+    assert now.covered("part", "final") == ("renamed",)
+    assert labels.ledger.verify() == []
+
+
+def test_a_row_without_names_covers_the_labels_of_the_nearest_version(labels: LabelVersions, image: Path) -> None:
+    """Rows of earlier releases have no names; versions in the ledger have a hash of the labels."""
+    now = LabelVersions(labels.app_dir, labels.ledger, ("a", "b", "c"))
+    for name in ("early", "late"):
+        labels.ledger.append("label", name, {"tag": "final", "label": "x"})
+        if name == "early":
+            assert now.covered("early", "final") is None, "nothing is known"
+        for count in (1, 2):
+            labels.ledger.append(
+                "version", "t", {"version": f"{name}{count}", "label_schema": hash_labels("abc"[:count])}
+            )
+    assert now.covered("early", "final") == ("a",), "the first version after it"
+    assert now.covered("late", "final") == ("a", "b"), "the last version before it"
+
+
+def test_a_new_statement_about_a_label_is_a_new_row(labels: LabelVersions, image: Path, tmp_path: Path) -> None:
+    versions = LabelVersions(tmp_path, labels.ledger, ("a", "b"))
+    file = label(tmp_path, b"1")
+    for covered, rows in ((None, 1), (None, 1), (("a",), 2), (("a",), 2), (None, 2), (("a", "b"), 3)):
+        versions.ensure_recorded("ct", image, "final", file, covered)
+        assert len(labels.ledger.rows("label")) == rows, covered
+    assert versions.covered("ct", "final") is None

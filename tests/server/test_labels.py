@@ -11,8 +11,13 @@ import numpy as np
 import pytest
 import requests
 
+from lib.data.cases import find_cases
+from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
+from lib.tasks.spec import load_app
+from lib.tasks.training.checked_cases import check_cases
 from tests.cases import write_cases
+from tests.server.conftest import tiny_ct
 
 pytestmark = pytest.mark.server
 
@@ -116,3 +121,39 @@ def test_files_put_by_hand_are_used_or_named_with_their_reason(airway: Any, wait
     wait(lambda: listed("nnunet_0000"), 60, "a file that was put there while the server runs to be refused")
     shutil.copy(final / "p1.nii.gz", final / "nnunet_0000.nii.gz")
     wait(lambda: "nnunet_0000" in labelled() and not listed("nnunet_0000"), 60, "the corrected file to be used")
+
+
+def test_a_label_covers_the_labels_that_the_client_names(
+    server: Any, tmp_path: Path, write_nifti: Callable, wait: Callable
+) -> None:
+    """The row, the file beside the label, the page and the next training know what a label covers."""
+    truth = tiny_ct(3)[1]
+    path = write_nifti(np.where(truth == 1, 1, 0).astype(np.uint8), tmp_path / "label.nii.gz", np.diag([2.0, 2, 2, 1]))
+
+    def send(params: Any, file: Path = path) -> requests.Response:
+        with file.open("rb") as content:
+            data = {"params": json.dumps(params)}
+            url = f"{server.url}/datastore/label?image=ct_3&tag=final"
+            return requests.put(url, files={"label": (file.name, content)}, data=data, timeout=120)
+
+    for wrong in (["liver"], [], "tube", ["cavity"]):
+        answer = send({"covered": wrong})
+        assert (answer.status_code, answer.json()["code"]) == (422, "COVERED"), answer.text
+        assert answer.json()["reason"] and answer.json()["remedy"]
+    assert send({"covered": ["Tube"]}).ok
+    beside = server.studies / "labels" / "final" / "ct_3.covered.json"
+    assert json.loads(beside.read_text()) == {"covered": ["tube"]}
+    row = Ledger.of(server.app).rows("label", "ct_3")[-1]
+    assert (row.body["covered"], row.body["labels"]) == (["tube"], ["tube", "cavity"])
+    page = requests.get(f"{server.url}/admin/labels", timeout=60).text.split('<li class="card">')[1]
+    assert "<dt>Covers</dt><dd><bdi>tube</bdi></dd>" in page and "not used" not in page
+    app = load_app(server.app)
+    versions = LabelVersions(server.app, Ledger.of(server.app), app.tasks[0].labels)
+    cases = {case.id: case for case in check_cases(app, versions, find_cases(server.studies))}
+    assert cases["ct_3"].covered == ("tube",) and Ledger.of(server.app).verify() == []
+
+    assert send({}).ok and not beside.exists(), "a later submission replaces it"
+    assert Ledger.of(server.app).rows("label", "ct_3")[-1].body["covered"] == ["tube", "cavity"]
+    page = requests.get(f"{server.url}/admin/labels", timeout=60).text.split('<li class="card">')[1]
+    assert "<dt>Covers</dt><dd>all labels</dd>" in page
+    assert requests.delete(f"{server.url}/datastore/label?id=ct_3&tag=final", timeout=60).ok

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from lib.data.cases import Case
 from lib.data.intensity import Scale
+from lib.data.labels.coverage import covers
 from lib.data.modality import MR
 from lib.data.patches.augment import Augmentation, change_intensities, cut_patch, draw_matrix, draw_matrix_3d
 from lib.data.patches.case_cache import CaseArrays, CaseCache
@@ -39,6 +40,7 @@ class _StoredCase:
         scales: Maps of the channels to the range of the network.
         centres: Voxels ``(n, 3)`` of each class, as candidate centres of patches.
         slices: Indices of the slices to draw from. Where only some slices have a label, only those.
+        covered: Whether the label covers each class, bool ``(K,)``; True for the background.
         teacher_logits: float16 ``(Z, K, X, Y)``, mapped from a file; None without a teacher.
     """
 
@@ -47,6 +49,7 @@ class _StoredCase:
     scales: tuple[Scale, ...]
     centres: dict[int, np.ndarray]
     slices: np.ndarray
+    covered: Tensor
     teacher_logits: Tensor | None = None
 
 
@@ -60,13 +63,18 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
     With a teacher, a patch also has ``"teacher"``: its logits ``(K, *roi)``, rotated and scaled as the image, and
     ``"seen"``: bool ``(*roi)``, False outside the case and in boxes that augmentation cut out.
 
-    In a mirrored patch, the label values and the channels of ``"teacher"`` are exchanged as `augment.mirroring` says.
+    If a label does not cover all classes, every patch has ``"covered"``: bool ``(K,)``, the classes that its own label
+    covers.
+
+    In a mirrored patch, the label values, ``"covered"`` and the channels of ``"teacher"`` are exchanged as
+    `augment.mirroring` says.
 
     Args:
         cases: Readings with labels, or cases to read. Without a cache they are held in memory, with 3 to 5 bytes per
             voxel.
         spec: Grid, intensities, roi and slices.
         classes: Number of classes of the network, with background.
+        labels: Names of the classes 1, 2, ...; needed if a label does not cover all of them.
         patches_per_epoch: Length of the dataset.
         seed: Seed of all random choices.
         augment: Ranges and probabilities of the random changes; None leaves patches unchanged.
@@ -84,6 +92,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         spec: ImageSpec,
         *,
         classes: int,
+        labels: Sequence[str] = (),
         patches_per_epoch: int,
         seed: int = 0,
         augment: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
@@ -99,9 +108,15 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         logits = teacher_logits if teacher_logits is not None else [None] * len(cases)
         arrays = CaseCache(cache, spec)
         self._cases = [
-            _store(arrays.load(case, optional=allow_unlabelled or outputs is not None), case, classes, outputs)
+            _store(
+                arrays.load(case, optional=allow_unlabelled or outputs is not None),
+                case,
+                _covered(case, classes, labels),
+                outputs,
+            )
             for case, outputs in zip(cases, logits, strict=True)
         ]
+        self._is_partial = not all(case.covered.all() for case in self._cases)
         arrays.report()
         classes_found = sorted({value for case in self._cases for value in case.centres})
         self._cases_with = {
@@ -127,7 +142,8 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         return [self._view(case, centre, rng) for _ in range(count)]
 
     def _view(self, case: _StoredCase, centre: np.ndarray, rng: np.random.Generator) -> dict[str, Tensor]:
-        image, label, logits = self._cut(case, centre, rng)
+        image, label, logits, covered = self._cut(case, centre, rng)
+        extra = {"covered": covered} if self._is_partial else {}
         image = torch.stack([scale.usual(image[:, c]) for c, scale in enumerate(case.scales)], 1)
         if self.augmentation:
             image, label = change_intensities(image, label, rng, self.augmentation)
@@ -138,10 +154,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         else:
             image = image.flatten(0, 1)
         if logits is None:
-            return {"image": image, "label": self._squeeze(label).long()}
+            return {"image": image, "label": self._squeeze(label).long(), **extra}
         label, seen = label.chunk(2, 0 if len(self.spec.roi) == 2 else 2)
         teacher = {"teacher": self._squeeze(logits.permute(1, 2, 3, 0), -1), "seen": self._squeeze(seen) != IGNORE}
-        return {"image": image, "label": self._squeeze(label).long(), **teacher}
+        return {"image": image, "label": self._squeeze(label).long(), **teacher, **extra}
 
     def _drop_channels(self, scales: tuple[Scale, ...], rng: np.random.Generator) -> tuple[Scale, ...]:
         """Return the maps of a patch, in which each optional channel may count as missing."""
@@ -167,9 +183,10 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
 
     def _cut(
         self, case: _StoredCase, centre: np.ndarray, rng: np.random.Generator
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return intensities ``(S, C, x, y)``, labels ``(T, x, y)`` and, with a teacher, logits ``(T, K, x, y)``.
+    ) -> tuple[Tensor, Tensor, Tensor | None, Tensor]:
+        """Return intensities ``(S, C, x, y)``, labels ``(T, x, y)``, logits ``(T, K, x, y)`` and coverage ``(K,)``.
 
+        The logits are None without a teacher.
         With a teacher, the labels are followed by T more planes that are 0 inside the case and 255 outside.
         """
         place, matrix = (self._place_3d if len(self.spec.roi) == 3 else self._place_2d)(case, centre, rng)
@@ -183,7 +200,7 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         # A teacher with a single class for all labels together has nothing to exchange.
         if outputs is not None and outputs.shape[1] == self.classes:
             outputs = exchange.exchange_channels(outputs, axis=1)
-        return image, exchange.exchange_labels(marks), outputs
+        return image, exchange.exchange_labels(marks), outputs, exchange.exchange_channels(case.covered, axis=0)
 
     def _place_2d(
         self, case: _StoredCase, centre: np.ndarray, rng: np.random.Generator
@@ -237,12 +254,21 @@ class PatchDataset(Dataset[dict[str, Tensor]]):
         return image.transpose(0, 1), marks.flatten(0, 1), outputs.transpose(0, 1)
 
 
-def _store(arrays: CaseArrays, case: Reading | Case, classes: int, logits: np.ndarray | None) -> _StoredCase:
-    image, label = arrays.image, arrays.label
+def _covered(case: Reading | Case, classes: int, labels: Sequence[str]) -> Tensor:
+    """Return whether the label of a case covers each class, bool ``(K,)``."""
+    known = case.covered if isinstance(case, Case) else None
+    return torch.ones(classes, dtype=torch.bool) if known is None else torch.tensor((True, *covers(known, labels)))
+
+
+def _store(arrays: CaseArrays, case: Reading | Case, covered: Tensor, logits: np.ndarray | None) -> _StoredCase:
+    image, label, classes = arrays.image, arrays.label, len(covered)
     found = [int(value) for value in np.flatnonzero(np.bincount(label.ravel(), minlength=256))]
     if wrong := [value for value in found if classes <= value != IGNORE]:
         name = "a reading" if isinstance(case, Reading) else f"'{case.id}'"
         raise ValueError(f"the label of {name} holds {wrong}, but there are {classes} classes, background included")
+    if drawn := [value for value in found if value != IGNORE and not covered[value]]:
+        name = case.id if isinstance(case, Case) else "a reading"
+        raise ValueError(f"the label of '{name}' holds {drawn}, which it does not cover: correct what it covers")
     rng = np.random.default_rng(0)
     # In a case without a label, patches are centred on the classes that the teacher predicts.
     marks, values = (label, found) if logits is None or found != [IGNORE] else _predicted(logits)
@@ -250,7 +276,8 @@ def _store(arrays: CaseArrays, case: Reading | Case, classes: int, logits: np.nd
     labelled = np.flatnonzero((label != IGNORE).any((1, 2)))
     slices = labelled if len(labelled) and not arrays.optional else np.arange(len(image))
     outputs = None if logits is None else torch.from_numpy(logits)
-    return _StoredCase(torch.from_numpy(image), torch.from_numpy(label), arrays.scales, centres, slices, outputs)
+    tensors = torch.from_numpy(image), torch.from_numpy(label)
+    return _StoredCase(*tensors, arrays.scales, centres, slices, covered, outputs)
 
 
 def _predicted(logits: np.ndarray) -> tuple[np.ndarray, list[int]]:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from filelock import FileLock
 
-from lib.data.cases import Case, find_cases
+from lib.data.cases import Case, find_cases, require_complete_labels
 from lib.data.datasets import chaos, kidneyus
 from lib.data.phantom import write_cohort
 from lib.data.pipeline import IGNORE, Reading, read
@@ -86,7 +86,7 @@ def load_pool(plan: Plan, folder: Path) -> Pool:
 
 def _cases(data: DataPlan, folder: Path) -> list[Case]:
     if data.layout == "folder":
-        return find_cases(data.folder)
+        return list(require_complete_labels(find_cases(data.folder)))
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / "made.lock"):
         if not (folder / "made").exists():

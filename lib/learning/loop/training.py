@@ -106,6 +106,7 @@ def train(
         train_cases,
         spec,
         classes=len(labels) + 1,
+        labels=labels,
         patches_per_epoch=recipe.patches_per_epoch,
         seed=recipe.seed,
         augment=recipe.augmentation(augment.mirroring(labels)),

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lib.data.cases import Case
+from lib.data.labels.coverage import covers
 from lib.data.pipeline import IGNORE, ImageSpec, read
 from lib.evaluation.metrics.overlap import dice
 from lib.learning.loop.ranks import Ranks
@@ -20,21 +21,25 @@ ValidationFunction = Callable[[nn.Module, Ranks], list[CaseScore]]
 """Scores a network on the validation cases and returns the same list in every process."""
 
 
-def case_dice(prediction: np.ndarray, reference: np.ndarray, labels: Sequence[str]) -> dict[str, float | None]:
+def case_dice(
+    prediction: np.ndarray, reference: np.ndarray, labels: Sequence[str], covered: Sequence[str] | None = None
+) -> dict[str, float | None]:
     """Return the Dice of each class over the voxels that are not ignored.
 
     Args:
         prediction: Predicted labels, ``(*S)``.
         reference: True labels, ``(*S)``; 255 is ignored.
         labels: Names of the classes 1, 2, ...
+        covered: Names of the classes that the reference covers; None for all.
     Returns:
-        Dice by class name; None if neither prediction nor reference has the class.
+        Dice by class name; None if neither prediction nor reference has the class, or the reference does not cover it.
     """
     valid = reference != IGNORE
     scores = {
         name: dice((prediction == index) & valid, reference == index) for index, name in enumerate(labels, start=1)
     }
-    return {name: None if math.isnan(score) else score for name, score in scores.items()}
+    known = dict(zip(labels, covers(covered, labels), strict=True))
+    return {name: None if math.isnan(score) or not known[name] else score for name, score in scores.items()}
 
 
 def mean_score(cases: Sequence[CaseScore]) -> float:
@@ -86,4 +91,5 @@ class Validation:
         reading = read(case.image, self.spec, label=case.label)
         assert reading.label is not None, "read returns the label that it gets"
         prediction = np.asarray(predictor.labels(reading.normalised())).squeeze()
-        return {"case": case.id, "scores": case_dice(prediction, np.asarray(reading.label).squeeze(), self.labels)}
+        reference = np.asarray(reading.label).squeeze()
+        return {"case": case.id, "scores": case_dice(prediction, reference, self.labels, case.covered)}

@@ -93,23 +93,26 @@ class Click(Recipe):
 
         Args:
             network: A `PromptedNetwork`.
-            batch: ``image`` ``(B, 1 or 3, H, W)`` and ``label`` ``(B, H, W)``.
+            batch: ``image`` ``(B, 1 or 3, H, W)``, ``label`` ``(B, H, W)`` and, where labels do not cover all classes,
+                ``covered``, bool ``(B, K)``: such a label teaches its classes one by one, and never their union.
         Returns:
             Scalars: ``loss``, and ``click`` and ``free``, the means with clicks and without a prompt.
         """
-        return network(batch["image"], lambda decode: self._session_losses(decode, batch["label"]))
+        return network(batch["image"], lambda decode: self._session_losses(decode, batch))
 
-    def _session_losses(self, decode: Decode, labels: torch.Tensor) -> Losses:
+    def _session_losses(self, decode: Decode, batch: Batch) -> Losses:
+        labels, covered = batch["label"], batch.get("covered")
+        complete = [True] * len(labels) if covered is None else covered.all(1).tolist()
         rng = np.random.default_rng(int(torch.randint(2**31, ()).item()))
         losses: dict[str, list[torch.Tensor]] = {"click": [], "free": []}
         for index, label in enumerate(labels.cpu().numpy()):
             valid = label != IGNORE
-            targets = sample_objects(label, self.objects, self.union_prob, rng)
+            targets = sample_objects(label, self.objects, self.union_prob, rng, complete=complete[index])
             if targets:
                 losses["click"] += self._session(decode, index, targets, valid, rng)
-            if rng.random() < self.free_prob or not targets:
-                answer = decode(index, Prompts())
-                losses["free"].append(self._loss(answer, [(label > 0) & valid], valid))
+            if (rng.random() < self.free_prob and complete[index]) or not targets:
+                answer, known = decode(index, Prompts()), valid & complete[index]
+                losses["free"].append(self._loss(answer, [(label > 0) & known], known))
         means = {name: torch.stack(values).mean() for name, values in losses.items() if values}
         return {"loss": torch.stack([value for values in losses.values() for value in values]).mean(), **means}
 
@@ -166,7 +169,9 @@ def unfreeze_adapters(network: nn.Module, *, decoder: bool = True, prompt_encode
         )
 
 
-def sample_objects(label: NDArray, count: int, union_prob: float, rng: np.random.Generator) -> list[NDArray]:
+def sample_objects(
+    label: NDArray, count: int, union_prob: float, rng: np.random.Generator, *, complete: bool = True
+) -> list[NDArray]:
     """Sample objects of a label map at random.
 
     Args:
@@ -174,10 +179,16 @@ def sample_objects(label: NDArray, count: int, union_prob: float, rng: np.random
         count: Number of objects.
         union_prob: Fraction of objects that are all labels together.
         rng: Random generator.
+        complete: Whether the label covers all classes. Otherwise the objects are single classes, because the extent of
+            their union is not known.
     Returns:
         Masks, bool ``(H, W)``; an empty list if fewer than `MIN_OBJECT_PIXELS` pixels are labelled.
     """
     union = (label > 0) & (label != IGNORE)
+    if not complete:
+        masks = [label == value for value in np.unique(label[union])]
+        masks = [mask for mask in masks if mask.sum() >= MIN_OBJECT_PIXELS]
+        return [masks[rng.integers(len(masks))] for _ in range(count)] if masks else []
     if union.sum() < MIN_OBJECT_PIXELS:
         return []
     objects = []

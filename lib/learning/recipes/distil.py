@@ -5,11 +5,9 @@ import dataclasses
 from torch import nn
 
 from lib.data.pipeline import IGNORE, ImageSpec
-from lib.learning.losses.deep_supervision import deep_supervision_loss
-from lib.learning.losses.dice_ce import dice_ce_loss
 from lib.learning.losses.distillation import distillation_loss, soft_dice_loss
 from lib.learning.losses.imitation import imitation_loss
-from lib.learning.recipes.finetune import Finetune, finest
+from lib.learning.recipes.finetune import Finetune, finest, supervised_loss
 from lib.learning.recipes.recipe import Batch, Losses, Recipe
 from lib.models.sam.network import PromptedNetwork
 from lib.models.student.imitation import Imitation
@@ -80,7 +78,7 @@ class Distil(Recipe):
             network: Student, which maps images ``(B, C, *S)`` to logits ``(B, K, *S)`` or to a list of logits, finest
                 first; an `Imitation` if `encoder_weight` is above 0.
             batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)``, ``teacher``: the teacher's logits ``(B, K, *S)``,
-                and ``seen``: voxels where the teacher's logits are valid, bool ``(B, *S)``.
+                and ``seen``: voxels where the teacher's logits are valid, bool ``(B, *S)``; `Finetune` has ``covered``.
         Returns:
             Scalars: ``loss``, ``distillation``, ``soft_dice``, ``encoder`` if `encoder_weight` is above 0, and
             ``dice_ce`` if the batch has a label.
@@ -98,7 +96,7 @@ class Distil(Recipe):
             total = total + self.encoder_weight * losses["encoder"]
         # Added to every batch; without a label its gradient is 0. Several processes average the gradients of all
         # outputs: a process that left some of them unused would fail or keep the others waiting.
-        supervised = deep_supervision_loss(dice_ce_loss, outputs, batch["label"])
+        supervised = supervised_loss(outputs, batch)
         total = total + self.label_weight * supervised
         if self.label_weight and bool((batch["label"] != IGNORE).any()):
             losses["dice_ce"] = supervised

@@ -1,6 +1,7 @@
 """Train a segmentation network on labelled cases with Dice, cross entropy and optional terms for thin structures."""
 
 import dataclasses
+import functools
 
 import torch
 from torch import nn
@@ -9,6 +10,7 @@ from torch.utils.data import Dataset
 from lib.data.pipeline import IGNORE
 from lib.learning.losses.deep_supervision import deep_supervision_loss
 from lib.learning.losses.dice_ce import dice_ce_loss
+from lib.learning.losses.marginal import merge_uncovered, over_grid
 from lib.learning.losses.skeleton_recall import SkeletonTargets, skeleton_recall_loss
 from lib.learning.losses.soft_cldice import soft_cldice_loss
 from lib.learning.recipes.recipe import Batch, Losses, Recipe
@@ -46,15 +48,16 @@ class Finetune(Recipe):
 
         Args:
             network: Maps images ``(B, C, *S)`` to logits ``(B, K, *S)`` or to a list of logits, finest first.
-            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)`` and, for skeleton recall, ``skeleton`` ``(B, *S)``.
+            batch: ``image`` ``(B, C, *S)``, ``label`` ``(B, *S)``, for skeleton recall ``skeleton`` ``(B, *S)``
+                and, with labels that do not cover all classes, ``covered``, bool ``(B, K)``.
         Returns:
             Scalars: ``loss``, ``dice_ce`` and one per optional term with a weight above 0.
         """
         label = batch["label"]
         outputs = network(batch["image"])
-        losses = {"dice_ce": deep_supervision_loss(dice_ce_loss, outputs, label)}
+        losses = {"dice_ce": supervised_loss(outputs, batch)}
         total = losses["dice_ce"]
-        prob = finest(outputs).float().softmax(dim=1)
+        prob = covered_softmax(finest(outputs).float(), batch.get("covered"))
         if self.cl_dice_weight:
             losses["cl_dice"] = self._cl_dice(prob, label)
             total = total + self.cl_dice_weight * losses["cl_dice"]
@@ -68,6 +71,26 @@ class Finetune(Recipe):
         valid = label != IGNORE
         inside = (label > 0) & valid
         return soft_cldice_loss(1 - prob[:, :1], inside, valid=valid, iterations=self.skeleton_iterations)
+
+
+def supervised_loss(outputs: torch.Tensor | list[torch.Tensor], batch: Batch) -> torch.Tensor:
+    """Return Dice and cross entropy with deep supervision over the classes that the labels cover.
+
+    Args:
+        outputs: Logits, ``(B, K, *S)``, or several of them, finest first.
+        batch: ``label`` ``(B, *S)`` and, with labels that do not cover all classes, ``covered``, bool ``(B, K)``.
+    Returns:
+        A scalar.
+    """
+    loss = functools.partial(dice_ce_loss, covered=batch.get("covered"))
+    return deep_supervision_loss(loss, outputs, batch["label"])
+
+
+def covered_softmax(logits: torch.Tensor, covered: torch.Tensor | None) -> torch.Tensor:
+    """Return probabilities ``(B, K, *S)``; classes that are not covered count as background and have probability 0."""
+    if covered is None:
+        return logits.softmax(dim=1)
+    return merge_uncovered(logits.log_softmax(dim=1), covered).exp() * over_grid(covered, logits)
 
 
 def finest(outputs: torch.Tensor | list[torch.Tensor]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from monailabel.interfaces.datastore import DefaultLabelTag
 from monailabel.utils.others.generic import file_checksum, get_mime_type
 
 from lib.data.formats import stem
+from lib.data.labels.coverage import COVERED, check_covered, parse_covered
 from lib.data.labels.names import describe_values
 from lib.records.labels import SUBMITTED
 from lib.server.guard.names import check_name
@@ -78,7 +79,10 @@ async def save_label(
     tag: str = DefaultLabelTag.FINAL.value,
     params: Annotated[str, Form()] = "{}",
 ) -> dict[str, Any]:
-    """Store a label with its image's grid and the app's label values; the answer lists the findings."""
+    """Store a label with its image's grid and the app's label values; the answer lists the findings.
+
+    `params` may name the labels that were drawn: ``{"covered": ["larynx"]}``. Without it, the label covers all labels.
+    """
     app = served_app()
     tag = tag or DefaultLabelTag.FINAL.value
     check_name(tag, "tag")
@@ -89,10 +93,14 @@ async def save_label(
         with uploaded(label, image, stored_suffixes(app)) as path, quarantine_failed(app.app_dir, image, path):
             options = read_object(params)
             sent = options.get("label_info")
+            covered = parse_covered(options.pop(COVERED, None), task.label_values)
             voxels = kind.check_submitted_label(path, uri, task, sent)
+            check_covered(voxels, covered, task.label_values)
+            if covered and len(covered) < len(task.labels):
+                options[COVERED] = list(covered)
             if sent:  # The saved file has the values of the app, whatever the sent file had.
                 options["label_info"] = describe_values(sent, task.label_values)
-            findings = kind.inspect_label(voxels, uri, task)
+            findings = kind.inspect_label(voxels, uri, task, covered)
             client_findings = options.get("findings")
             options["findings"] = [*(client_findings if isinstance(client_findings, list) else []), *findings]
             facts = options | user_fields(user) | {SOURCE: SUBMITTED}

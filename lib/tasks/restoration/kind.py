@@ -63,7 +63,9 @@ class Restoration:
         """
         return read_pair(Pair(Path(image).name, Path(image), path))[1].counts
 
-    def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
+    def inspect_label(
+        self, label: NDArray[Any], image: str | Path, task: TaskSpec, covered: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Return no findings, because a standard scan is measured and not drawn."""
         return []
 

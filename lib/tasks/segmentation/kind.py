@@ -69,11 +69,13 @@ class Segmentation:
 
         return check_submitted_label(path, image, task, label_info)
 
-    def inspect_label(self, label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
+    def inspect_label(
+        self, label: NDArray[Any], image: str | Path, task: TaskSpec, covered: Sequence[str] | None = None
+    ) -> list[dict[str, Any]]:
         """Return the findings on an accepted label; see `submission.find_label_faults`."""
         from lib.tasks.segmentation.submission import find_label_faults
 
-        return find_label_faults(label, image, task)
+        return find_label_faults(label, image, task, covered)
 
     def learn(self, task: TaskSpec, network: nn.Module, run: TrainingRun) -> tuple[Result, Calibration | None]:
         """Train on labelled cases; the epoch with the best Dice on whole validation volumes is kept."""

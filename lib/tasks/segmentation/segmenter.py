@@ -16,7 +16,7 @@ from lib.models.inference.engine import select_device
 from lib.models.inference.predictor import Predictor
 from lib.tasks.serving.follower import Follower
 from lib.tasks.serving.teacher import find_teacher_mismatch
-from lib.tasks.serving.weights import ServedWeights, build_network, served_weights
+from lib.tasks.serving.weights import ServedWeights, build_network, check_schema, served_weights
 from lib.tasks.spec import SEGMENTATION, TaskSpec, load_app, require_kind
 
 Progress = Callable[[int, int], None]
@@ -32,7 +32,7 @@ class SegmentedImage:
         affine: Affine of the source, ``(4, 4)``, voxel index to RAS+ mm.
         seconds: Time per stage, in s: check, read, infer, restore.
         version: Name of the version that segmented the image.
-        labels: Label value by class name.
+        labels: Label value by name of the classes that the version knows.
         reading: The preprocessed image that the network received.
         notes: Deviations from the normal procedure, for example smaller batches of windows for lack of memory.
     """
@@ -149,7 +149,7 @@ class Segmenter:
             affine=reading.source_affine,
             seconds=clock.seconds,
             version=served.name,
-            labels=self.task.label_values,
+            labels={name: self.task.label_values[name] for name in check_schema(self.task, served.name, served.card)},
             reading=reading,
             notes=tuple(notes),
         )

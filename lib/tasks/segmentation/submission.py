@@ -1,6 +1,7 @@
 """Check a submitted label: its grid, its values, and faults that the annotator should review."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +43,18 @@ def check_submitted_label(path: Path, image: str | Path, task: TaskSpec, label_i
     return label.voxels
 
 
-def find_label_faults(label: NDArray[Any], image: str | Path, task: TaskSpec) -> list[dict[str, Any]]:
+def find_label_faults(
+    label: NDArray[Any], image: str | Path, task: TaskSpec, covered: Sequence[str] | None = None
+) -> list[dict[str, Any]]:
     """Return the faults of a label that the annotator should review, JSON-safe; reject nothing and raise nothing.
 
     Args:
         label: Label values from `check_submitted_label`, in the shape of the image.
         image: Image of the label.
         task: Task that declares labels and expected topology.
+        covered: Names of the labels that the label covers, None for all; the others are not inspected.
     """
+    drawn = set(task.labels if covered is None else covered)
     try:
         volume = load(image)
         shape = (*label.shape, 1)[:3]
@@ -58,8 +63,8 @@ def find_label_faults(label: NDArray[Any], image: str | Path, task: TaskSpec) ->
             volume.voxels.reshape(shape),
             volume.affine,
             modality=task.image.modality,
-            values=task.label_values,
-            expected=task.topology,
+            values={name: value for name, value in task.label_values.items() if name in drawn},
+            expected=[limits for limits in task.topology if drawn.issuperset(limits.labels)],
             seconds=CHECK_SECONDS,
         )
     except Exception as error:  # a label is saved even if the check fails

@@ -17,6 +17,7 @@ from lib.tasks.serving.weights import (
     SchemaMismatch,
     ServedWeights,
     build_network,
+    check_schema,
     find_weights,
     served_weights,
 )
@@ -45,8 +46,13 @@ def load_teacher(app_dir: str | Path, teacher: TaskSpec, name: str) -> Teacher:
         name: Name of the version.
     Raises:
         ValueError: If there is no such version.
+        SchemaMismatch: If labels were added since: the version cannot teach them.
     """
     weights = find_weights(app_dir, teacher, name)
+    known = check_schema(teacher, weights.name, weights.card)
+    if known != teacher.labels:
+        added = ", ".join(teacher.labels[len(known) :])
+        raise SchemaMismatch(f"version {name} of the teacher '{teacher.name}' does not have {added}: train it first")
     network = build_network(teacher, weights.path).requires_grad_(False)
     return Teacher(network, teacher.image, hash_file(weights.path))
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from lib.jobs.failure_watch import BrokenOutput
 from lib.jobs.publish import TaskVersions
-from lib.models.weights import find_nonfinite_weight, load_weights
+from lib.models.weights import find_nonfinite_weight, load_grown_weights, load_weights
 from lib.records.card import hash_labels
 from lib.records.ledger import Ledger
 from lib.records.versions import CARD, STARTER, WEIGHTS, Version, champion, find_version
@@ -54,8 +54,8 @@ def open_task_versions(app_dir: str | Path, task: TaskSpec) -> TaskVersions:
     return TaskVersions(app_dir, task.name, versions_dir(app_dir, task), Ledger.of(app_dir), starter)
 
 
-def check_schema(task: TaskSpec, name: str, card: Mapping[str, Any]) -> None:
-    """Check that a version has the classes of its task, in the same order.
+def check_schema(task: TaskSpec, name: str, card: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the classes of a version: those of its task, or the first of them if others were added at the end since.
 
     Args:
         task: The task.
@@ -64,12 +64,16 @@ def check_schema(task: TaskSpec, name: str, card: Mapping[str, Any]) -> None:
     Raises:
         SchemaMismatch: If the classes differ; the message gives both lists and the next step.
     """
-    if card.get("label_schema") in (None, "", hash_labels(task.labels)):
-        return
+    schema = card.get("label_schema")
+    if not schema:
+        return task.labels
+    for count in range(len(task.labels), -1, -1):
+        if schema == hash_labels(task.labels[:count]):
+            return task.labels[:count]
     labels = ", ".join(card.get("labels", ())) or "other labels"
     raise SchemaMismatch(
         f"version {name} of task '{task.name}' gives {labels}, and app.toml declares {', '.join(task.labels)}: restore "
-        "the labels in app.toml, or train the task again"
+        "the labels in app.toml and add new ones at the end only, or train the task again"
     )
 
 
@@ -112,31 +116,41 @@ def _as_starter(app_dir: str | Path, task: TaskSpec) -> ServedWeights:
             f"task '{task.name}' has no weights: put a starter at {STARTER}/{task.model}/weights.safetensors "
             "(`make starter` trains the starters of the apps in this repository), or train the task on labelled studies"
         )
+    return ServedWeights(STARTER, weights, _read_card(weights))
+
+
+def _read_card(weights: Path) -> dict[str, Any]:
     card = weights.with_name(CARD)
-    return ServedWeights(STARTER, weights, json.loads(card.read_text()) if card.is_file() else {})
+    return json.loads(card.read_text()) if card.is_file() else {}
 
 
 def _starter(app_dir: str | Path, task: TaskSpec) -> Path:
     return Path(app_dir) / STARTER / task.model / WEIGHTS
 
 
-def build_network(task: TaskSpec, weights: Path | None = None, *, seed: int = 0) -> nn.Module:
+def build_network(task: TaskSpec, weights: Path | None = None, *, seed: int = 0, grow: bool = False) -> nn.Module:
     """Return a task's network on the CPU, in evaluation mode.
 
     Args:
         task: The task.
-        weights: Safetensors file to load; None keeps the initial weights.
+        weights: Safetensors file to load; None keeps the initial weights. If the card beside it has fewer classes than
+            the task, the network has these classes.
         seed: Random seed of the initial weights.
+        grow: Whether the network has all classes of the task in any case; see `load_grown_weights`.
     Raises:
         WeightsMismatch: If the file has the weights of another network.
+        SchemaMismatch: If the card beside the file has other classes.
         BrokenOutput: If a weight is not finite.
         NoFoundation: If the foundation weights of a prompted network are missing.
     """
+    labels = task.labels if weights is None else check_schema(task, weights.parent.name, _read_card(weights))
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = KINDS[task.kind].build_network(task)
-    if weights is not None:
+        network = KINDS[task.kind].build_network(task if grow else replace(task, labels=labels))
+    if weights is not None and grow and labels != task.labels:
+        load_grown_weights(network, weights, len(labels) + 1, len(task.labels) + 1)
+    elif weights is not None:
         load_weights(network, weights)
-        if name := find_nonfinite_weight(network.state_dict()):
-            raise BrokenOutput(f"version {weights.parent.name} cannot be served: its weight {name} is not finite")
+    if weights is not None and (name := find_nonfinite_weight(network.state_dict())):
+        raise BrokenOutput(f"version {weights.parent.name} cannot be served: its weight {name} is not finite")
     return network.eval()

@@ -14,6 +14,7 @@ from filelock import FileLock
 from monailabel.interfaces.datastore import DefaultLabelTag
 
 from lib.data.findings import Finding, InputRejected
+from lib.data.labels.coverage import SUFFIX, parse_covered, read_covered
 from lib.records.label_checks import LabelCheck
 from lib.records.labels import FOUND, LabelVersions, Origin
 from lib.tasks.store.atomic_datastore import AtomicDatastore
@@ -174,8 +175,9 @@ class FinalLabels:
 
     def _keep(self, study: str, image: Path, file: Path, copy: Path) -> None:
         """Record an accepted label; if the check changed it, the changed label becomes the final label."""
+        covered = parse_covered(read_covered(file), self._labels.values)
         if filecmp.cmp(file, copy, shallow=False):
-            self._labels.ensure_recorded(study, image, FINAL, file)
+            self._labels.ensure_recorded(study, image, FINAL, file, covered)
             return
         found, kept = self._labels.save_copy(study, file), self._labels.save_copy(study, copy)
         AtomicDatastore.save_label(self._store, study, str(copy), FINAL, self._store.get_label_info(study, FINAL))
@@ -185,7 +187,8 @@ class FinalLabels:
             "reason": "The file had names, values or an order of voxels of its own, and was rewritten for this app.",
             "remedy": f"The file as it was found is kept as {found.relative_to(self._labels.app_dir).as_posix()}.",
         }
-        self._labels.record(study, image, FINAL, kept, Origin(source=FOUND, findings=[note]), also=[found])
+        origin = Origin(source=FOUND, findings=[note], covered=covered)
+        self._labels.record(study, image, FINAL, kept, origin, also=[found])
 
     def _scan(self) -> tuple[dict[str, list[Path]], dict[str, RefusedLabel]]:
         """Return the files of each study, and the files that are no label of a study by what they are named after."""
@@ -197,7 +200,9 @@ class FinalLabels:
                 others[study] = RefusedLabel(study, (path.name,), _no_study(study, path, studies))
         folder = self._store.label_folder(FINAL)
         others |= {
-            name: RefusedLabel(name, (name,), _no_label(folder / name)) for name in self._store.other_files(FINAL)
+            name: RefusedLabel(name, (name,), _no_label(folder / name))
+            for name in self._store.other_files(FINAL)
+            if name.removesuffix(SUFFIX) not in files
         }
         return files, others
 
@@ -214,6 +219,11 @@ def _no_label(path: Path) -> Finding:
     if path.is_dir():
         reason = f"'{path.name}' in labels/final is a folder; labels are read from labels/final itself."
         return Finding("NOT_AN_IMAGE", reason, "Move its files to labels/final, each with the name of its image.")
+    if path.name.endswith(SUFFIX):
+        reason = f"'{path.name}' in labels/final says what a label covers, and there is no such label."
+        return Finding(
+            "NOT_AN_IMAGE", reason, f"Name it after its label, or remove it: NAME{SUFFIX} beside NAME.nii.gz."
+        )
     reason = f"The suffix of '{path.name}' in labels/final is not that of a label file."
     return Finding("NOT_AN_IMAGE", reason, "Store the label as NIfTI or NRRD, or move the file to another folder.")
 

@@ -15,7 +15,9 @@ from filelock import FileLock
 from monailabel.datastore.local import LocalDatastoreModel
 from monailabel.interfaces.exception import ImageNotFoundException
 
-from lib.data.formats import dicom
+from lib.data.findings import InputRejected
+from lib.data.formats import dicom, stem
+from lib.data.labels.coverage import COVERED, parse_covered, read_covered, write_covered
 from lib.data.listing import WAIT, LeftOut, is_visible, list_studies, split_suffix
 from lib.records.labels import LabelVersions
 from lib.tasks.store.atomic_datastore import AtomicDatastore
@@ -76,7 +78,7 @@ class RecordingStore(AtomicDatastore):
         # The lock covers jobs in other processes too, so that the store has the label that the ledger records last.
         with self._saving:
             for former in self.label_files(image_id, label_tag):
-                self.labels.ensure_recorded(image_id, image, label_tag, former)
+                self.labels.ensure_recorded(image_id, image, label_tag, former, self._stated(former))
             kept = self.labels.save_copy(image_id, file)
             try:
                 saved = self._store_label(image_id, file, label_tag, label_info or {}, *rest)
@@ -85,6 +87,12 @@ class RecordingStore(AtomicDatastore):
                 raise NotStored(str(error), kept.relative_to(self.labels.app_dir).as_posix()) from error
             self.labels.record(image_id, image, label_tag, kept, origin)
         return saved
+
+    def _stated(self, label: Path) -> tuple[str, ...] | None:
+        """Return what the file beside a label says that it covers; None if it says nothing that can be read."""
+        with contextlib.suppress(InputRejected):  # it must not keep a new label from being saved
+            return parse_covered(read_covered(label), self.labels.values)
+        return None
 
     def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
         """Save a kept label to the underlying store; the caller holds the lock."""
@@ -278,6 +286,25 @@ class FolderStore(RecordingStore):
         checked = self.final.replacing(image_id) if self.final and label_tag == FINAL else contextlib.nullcontext()
         with checked:
             return super().save_label(image_id, label_filename, label_tag, label_info, *rest)
+
+    def _store_label(self, image_id: str, file: Path, label_tag: str, label_info: dict[str, Any], *rest: Any) -> str:
+        # A process that is killed in between leaves a label that covers too little, and never one that covers too much.
+        label = self.label_folder(label_tag) / f"{image_id}{file.name.removeprefix(stem(file))}"
+        covered = label_info.get(COVERED)
+        if covered:
+            label.parent.mkdir(parents=True, exist_ok=True)
+            write_covered(label, covered)
+        saved = super()._store_label(image_id, file, label_tag, label_info, *rest)
+        if not covered:
+            write_covered(label, None)
+        return saved
+
+    def remove_label(self, label_id: str, label_tag: str) -> None:
+        """Remove a label from the store, with what it covers; its kept versions stay."""
+        files = self.label_files(label_id, label_tag)
+        super().remove_label(label_id, label_tag)
+        for file in files:
+            write_covered(file, None)
 
     def refresh(self) -> None:
         """Read the folder again, and check new labels in the background if a server watches them."""

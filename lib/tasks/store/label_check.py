@@ -11,6 +11,7 @@ from typing import Any
 
 from lib.data.findings import Finding, InputRejected, reject
 from lib.data.formats import stem
+from lib.data.labels.coverage import covered_file
 from lib.records.label_checks import LabelCheck, LabelChecks
 
 logger = logging.getLogger(__name__)
@@ -35,11 +36,14 @@ class FoundLabelCheck:
     def facts(self, image: Path, files: Sequence[Path]) -> str:
         """Return the facts that a result holds for: names, sizes and times of the files, and the labels of the app.
 
+        The file that says what a label covers is one of these files.
+
         Raises:
             OSError: If a file is gone.
         """
         parts = [self._schema]
-        for path in (image, *files):
+        beside = filter(Path.exists, map(covered_file, files[:1]))
+        for path in (image, *files, *beside):
             state = path.stat()
             parts.append(f"{path.name} {state.st_size} {state.st_mtime_ns}")
         return "\n".join(parts)
@@ -62,7 +66,7 @@ class FoundLabelCheck:
 
         Args:
             image: File of the image.
-            label: The label's file; it stays as it is.
+            label: The label's file; it stays as it is, with the file beside it that says what it covers.
         Raises:
             InputRejected: If the label cannot be used, `NOT_CHECKED` if the check itself fails.
             OSError: If the disk takes no copy.
@@ -71,6 +75,8 @@ class FoundLabelCheck:
             copy = Path(folder) / f"{stem(image)}{label.name.removeprefix(stem(label))}"
             try:
                 shutil.copyfile(label, copy)
+                if covered_file(label).exists():
+                    shutil.copyfile(covered_file(label), covered_file(copy))
                 self._check(copy, image)
             except PermissionError as error:
                 reason = f"The server may not read the label '{label.name}'."

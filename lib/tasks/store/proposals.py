@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from lib.data.formats import load
+from lib.data.labels.coverage import COVERED
 from lib.records.labels import PREDICTED, SUBMITTED, Origin
 
 MAX_BYTES = 256 << 20
@@ -111,7 +112,8 @@ class Proposals:
         Args:
             image: Name of the image.
             label: The label's file.
-            info: Facts about the label: ``user``, and optionally ``seconds`` and ``findings``. A label that a person
+            info: Facts about the label: ``user``, and optionally ``seconds``, ``findings`` and the checked names of
+                the labels that it covers, ``covered``. A label that a person
                 submitted has `SUBMITTED` as its ``source``, whatever else the client sent; MONAI Label itself saves
                 predictions with ``model`` and ``params``.
         """
@@ -129,6 +131,7 @@ class Proposals:
         seconds = float(sent) if isinstance(sent, int | float) and np.isfinite(sent) else worked
         facts: dict[str, Any] = {"who": str(info.get("user") or ""), "seconds": seconds, "blank": self._is_blank(image)}
         facts["findings"] = findings if isinstance(findings, list) else []
+        facts["covered"] = tuple(info.get(COVERED) or ()) or None
         if proposal is None:
             return Origin(**facts)
         source = {"task": proposal.task, "version": proposal.version, "prompts": proposal.prompts}

@@ -24,6 +24,7 @@ from lib.records.scores import CaseScore, ScoreSource
 from lib.records.versions import STARTER
 from lib.tasks.serving.weights import (
     NoWeights,
+    ServedWeights,
     build_network,
     check_schema,
     find_weights,
@@ -119,7 +120,7 @@ class Scorer:
         served = served_weights(app_dir, self.task)
         if self.spec.by != "ensemble":
             return [served.path]
-        return [served.path, *_served_before(app_dir, self.task, served.name)][: self.spec.samples]
+        return [served.path, *_served_before(app_dir, self.task, served)][: self.spec.samples]
 
     def _predictor(self, network: nn.Module, device: str | torch.device) -> Predictor:
         image = self.task.image
@@ -149,17 +150,17 @@ def _members(networks: list[nn.Module], spec: ScoreSpec, task: TaskSpec, device:
     return [view for group in zip(*views_by_network, strict=True) for view in group][: spec.samples]
 
 
-def _served_before(app_dir: str | Path, task: TaskSpec, served: str) -> list[Path]:
-    """Return the weights of the versions that were served before this one, the latest first."""
+def _served_before(app_dir: str | Path, task: TaskSpec, served: ServedWeights) -> list[Path]:
+    """Return the weights of the versions with the same labels that were served before this one, the latest first."""
     rows = open_task_versions(app_dir, task).ledger.rows("decision", task.name)
     names = [row.body["champion"] for row in reversed(rows)]
     found = []
     for name in dict.fromkeys([*names, STARTER]):
-        if name in ("", served):
+        if name in ("", served.name):
             continue
         # Skip removed versions, a missing starter, and versions with other labels (SchemaMismatch, a ValueError).
         with contextlib.suppress(NoWeights, ValueError):
             version = find_weights(app_dir, task, name)
-            check_schema(task, name, version.card)
-            found.append(version.path)
+            if check_schema(task, name, version.card) == check_schema(task, served.name, served.card):
+                found.append(version.path)
     return found

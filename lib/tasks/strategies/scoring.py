@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from monailabel.interfaces.datastore import Datastore, DefaultLabelTag
 from monailabel.interfaces.tasks.scoring import ScoringMethod
 
 from lib.data.formats import load
+from lib.data.labels.coverage import parse_covered, read_covered
 from lib.evaluation.report import evaluate_case
 
 logger = logging.getLogger(__name__)
@@ -34,7 +36,8 @@ class DicePerClass(ScoringMethod):
             request: ``y`` and ``y_pred`` are label tags; default "final" and "original".
             datastore: The studies.
         Returns:
-            By study: Dice by class and their ``mean``, None if neither label has the class; or ``{"error": ...}``.
+            By study: Dice by class and their ``mean``, None if neither label has the class or the final label does not
+            cover it; or ``{"error": ...}``.
         """
         tags = request.get("y_pred") or DefaultLabelTag.ORIGINAL, request.get("y") or DefaultLabelTag.FINAL
         result = {}
@@ -49,8 +52,9 @@ class DicePerClass(ScoringMethod):
     def _score(self, prediction: str, reference: str) -> dict[str, Any]:
         try:
             predicted, final = (np.asarray(load(path).voxels) for path in (prediction, reference))
-            case = evaluate_case(predicted, final, (1.0,) * final.ndim, self.labels, light=True)
+            covered = parse_covered(read_covered(Path(reference)), self.labels)
+            case = evaluate_case(predicted, final, (1.0,) * final.ndim, self.labels, covered=covered, light=True)
         except ValueError as error:
             return {"error": str(error)}
-        scores = {name: case["classes"][name]["dice"] for name in self.labels}
+        scores = {name: case["classes"].get(name, {}).get("dice") for name in self.labels}
         return scores | {"mean": case["mean"]["dice"]}

@@ -9,6 +9,7 @@ from pathlib import Path
 from lib.data.cases import Case
 from lib.data.findings import Finding, InputRejected
 from lib.data.formats import SUFFIXES, stem
+from lib.data.labels.coverage import parse_covered
 from lib.records.label_checks import LabelCheck
 from lib.records.labels import LabelVersions
 from lib.records.ledger import Ledger
@@ -24,7 +25,8 @@ logger = logging.getLogger(__name__)
 def check_cases(app: AppSpec, labels: LabelVersions, cases: Iterable[Case]) -> list[Case]:
     """Return the cases with kept copies of their labels; a case whose label cannot be used has no label.
 
-    The copies have the values and the grid of the app, and later submissions do not change them.
+    The copies have the values and the grid of the app, and later submissions do not change them. What they cover is
+    what the ledger says: a class that was added after a label is not covered by it.
 
     Args:
         app: The app, whose first task says how labels are checked.
@@ -32,7 +34,8 @@ def check_cases(app: AppSpec, labels: LabelVersions, cases: Iterable[Case]) -> l
         cases: Cases with labels from any program.
     """
     check, folders = found_label_check(labels.app_dir, app), dict[Path, dict[str, list[Path]]]()
-    return [replace(case, label=_kept(case, check, labels, folders)) for case in cases]
+    kept = [replace(case, label=_kept(case, check, labels, folders)) for case in cases]
+    return [replace(case, covered=labels.covered(case.id, FINAL) if case.label else None) for case in kept]
 
 
 def held_out_cases(app_dir: str | Path, studies: str | Path) -> list[Case]:
@@ -42,7 +45,7 @@ def held_out_cases(app_dir: str | Path, studies: str | Path) -> list[Case]:
         ValueError: If no patient is held out yet.
     """
     app = load_app(app_dir)
-    labels = LabelVersions(app_dir, Ledger.of(app_dir))
+    labels = LabelVersions(app_dir, Ledger.of(app_dir), app.tasks[0].labels)
     cases = check_cases(app, labels, app.find_cases(studies))
     split = FrozenSplit(labels.ledger, held_out_patients=app.held_out_patients, hash_image=labels.hash)
     parts = split.parts([case for case in cases if case.label])
@@ -64,16 +67,16 @@ def _kept(
     if known is None and len(files) > 1:
         known = LabelCheck("", several_labels(case.id, files))
     if known is not None:
-        return (
-            _leave_out(case, known.finding)
-            if known.finding
-            else labels.ensure_recorded(case.id, case.image, FINAL, case.label)
-        )
+        if known.finding:
+            return _leave_out(case, known.finding)
+        covered = parse_covered(case.covered, labels.values)
+        return labels.ensure_recorded(case.id, case.image, FINAL, case.label, covered)
     facts = check.facts(case.image, files)
     try:
         with check.checked_copy(case.image, case.label) as copy:
             is_same = filecmp.cmp(case.label, copy, shallow=False)
-            kept = labels.ensure_recorded(case.id, case.image, FINAL, case.label if is_same else copy)
+            label, covered = case.label if is_same else copy, parse_covered(case.covered, labels.values)
+            kept = labels.ensure_recorded(case.id, case.image, FINAL, label, covered)
     except InputRejected as rejected:
         check.put(files, LabelCheck(facts, rejected.findings[0]))
         return _leave_out(case, rejected.findings[0])

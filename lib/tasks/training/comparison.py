@@ -2,8 +2,8 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
 
@@ -15,7 +15,14 @@ from lib.jobs.gate import Decision, JudgedCase, decide
 from lib.jobs.publish import TaskVersions
 from lib.records.split import HELD_OUT, TRAIN, VAL
 from lib.tasks.kinds import kind_of
-from lib.tasks.serving.weights import NoWeights, SchemaMismatch, ServedWeights, build_network, served_weights
+from lib.tasks.serving.weights import (
+    NoWeights,
+    SchemaMismatch,
+    ServedWeights,
+    build_network,
+    check_schema,
+    served_weights,
+)
 from lib.tasks.spec import AppSpec, TaskSpec
 
 logger = logging.getLogger(__name__)
@@ -48,6 +55,8 @@ def judge_challenger(
 ) -> Comparison:
     """Judge a network and the served version on the held-out cases, and let the gate decide.
 
+    If labels were added to the task since, the two are compared over the classes that both have, and a reason says so.
+
     Args:
         app: Specification of the app; the gate needs `held_out_patients` patients.
         task: Specification of the task, with the gate's conditions.
@@ -58,16 +67,30 @@ def judge_challenger(
         device: Device for both versions.
     """
     compared_with, champion = versions.served, served_or_none(versions.app_dir, task)
+    known = check_schema(task, champion.name, champion.card) if champion else task.labels
+    added = set(task.labels) - set(known)
+    # The clDice is that of one union, so it has only classes that both versions know.
+    compared = replace(task, tubular=tuple(name for name in task.tubular if name not in added))
 
     def judge(version: nn.Module, cases: Sequence[Case]) -> list[JudgedCase]:
-        return kind_of(task).judge(version, cases, task, device=device)
+        return kind_of(task).judge(version, cases, compared, device=device)
 
     new = judge(network, split[HELD_OUT])
     served = judge(build_network(task, champion.path), split[HELD_OUT]) if champion else None
+    served = [_without(case, added) for case in served] if served else served
     probes = [] if new else judge(network, [*split[VAL], *split[TRAIN]][:1])
     teacher = _judge_teacher(app, task, split[HELD_OUT], versions, device)
     decision = decide(new, served, task.gate, min_patients=app.held_out_patients, probes=probes, teacher=teacher)
+    if added:
+        lacking = ", ".join(task.labels[len(known) :])
+        note = f"compared over {', '.join(known)}: the served version does not have {lacking}"
+        decision = replace(decision, reasons=(*decision.reasons, note))
     return Comparison(decision, compared_with, new, served or [])
+
+
+def _without(case: JudgedCase, names: Set[str]) -> JudgedCase:
+    """Return a case without the scores of some classes."""
+    return replace(case, scores={name: score for name, score in case.scores.items() if name not in names})
 
 
 def _judge_teacher(

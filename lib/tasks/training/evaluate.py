@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from lib.data import formats
 from lib.data.cases import Case
+from lib.data.labels.coverage import check_covered, covers, parse_covered
 from lib.data.modality import CT
 from lib.data.pipeline import load_label
 from lib.data.volumes.colour import with_channels
@@ -144,7 +145,7 @@ def evaluate_cases(
 
     Args:
         segment: Maps an image file to a label on its grid.
-        cases: Images with their labels.
+        cases: Images with their labels; a class counts in the cases whose label covers it.
         labels: Label value of each class by name.
         modality: What the images are. Volumes outside the body are measured in CTs only, whose body is known by its HU.
         baseline: `AIR` compares the task with the threshold rule for air; empty compares it with nothing.
@@ -155,6 +156,7 @@ def evaluate_cases(
         Markdown tables, ``overlays``, and with a baseline ``threshold_rule``, the summary of the rule.
     Raises:
         ValueError: If no case has a label.
+        InputRejected: If a label has voxels of a class that it does not cover.
     """
     labelled = [case for case in cases if case.label is not None]
     if not labelled:
@@ -168,8 +170,12 @@ def evaluate_cases(
         volume = load(case.image, case.label)
         label = volume.place(segment(case.image))
         inside = hull(volume.image, volume.spacing_mm) if modality == CT else None
-        scores[case.id] = evaluate_case(label, volume.reference, volume.spacing_mm, labels, hull=inside)
-        if baseline == AIR:
+        covered = parse_covered(case.covered, labels)
+        check_covered(volume.reference, covered, labels)
+        scores[case.id] = evaluate_case(
+            label, volume.reference, volume.spacing_mm, labels, covered=covered, hull=inside
+        )
+        if baseline == AIR and all(covers(covered, tuple(labels))):
             threshold = fill_rule(volume.image, volume.spacing_mm).astype(np.uint8)
             truth = _merge_parts(volume.reference)
             rule.append(evaluate_case(threshold, truth, volume.spacing_mm, {UNION: 1}, hull=inside))

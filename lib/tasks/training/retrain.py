@@ -117,7 +117,7 @@ def retrain(
     workdir = versions.root / RUNS / run
     if (workdir / OUTCOME).is_file():
         return Outcome(**json.loads((workdir / OUTCOME).read_text()))
-    labels = LabelVersions(app_dir, versions.ledger)
+    labels = LabelVersions(app_dir, versions.ledger, app.tasks[0].labels)
     start, resumed = _load_or_create_start(app, task, studies, options or {}, labels, workdir)
     device = select_device(device)
     with (
@@ -256,7 +256,7 @@ def _train_network(
     """Return the trained network, the result with its best weights, and the calibration."""
     app_dir = workdir.parents[3]
     parent = find_weights(app_dir, task, start.parent) if start.parent else None
-    network = build_network(task, parent.path if parent else None, seed=start.recipe.seed)
+    network = build_network(task, parent.path if parent else None, seed=start.recipe.seed, grow=True)
     run = TrainingRun(
         start.recipe,
         start.split[TRAIN],

@@ -74,4 +74,11 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def _parse_case(facts: Mapping[str, Any]) -> Case:
-    return Case(facts["id"], Path(facts["image"]), Path(facts["label"]) if facts["label"] else None, facts["patient"])
+    label, covered = facts["label"], facts.get("covered")  # runs of earlier versions lack the second
+    return Case(
+        facts["id"],
+        Path(facts["image"]),
+        Path(label) if label else None,
+        facts["patient"],
+        tuple(covered) if covered else None,
+    )

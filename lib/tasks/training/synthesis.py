@@ -11,6 +11,7 @@ import torch
 
 from lib.data.cases import Case, find_cases
 from lib.data.intensity import WINDOW
+from lib.data.labels.coverage import covers
 from lib.data.patches.dataset import PatchDataset
 from lib.data.patches.label_maps import LabelMaps, case_maps, phantom_maps
 from lib.data.phantom import PARTS
@@ -78,9 +79,10 @@ def synthesise(
     task = app.task(name)
     _check(task, maps)
     versions, spec = open_task_versions(app_dir, task), synthetic.contiguous_slices(task.image)
-    labels = LabelVersions(app_dir, versions.ledger)
+    labels = LabelVersions(app_dir, versions.ledger, app.tasks[0].labels)
     found = check_cases(app, labels, app.find_cases(studies))
-    cases = [case for case in found if case.label]
+    # A label map with classes that were not drawn would teach images without them.
+    cases = [case for case in found if case.label and all(covers(case.covered, task.labels))]
     split = FrozenSplit(versions.ledger, held_out_patients=app.held_out_patients).assign(cases)
     if len({case.patient for case in split[TRAIN]}) < 2:
         raise ValueError(

@@ -12,6 +12,7 @@ from monailabel.utils.others.generic import device_list, name_to_device
 
 from lib.data.cases import Case, patient_from_name
 from lib.data.formats import stem
+from lib.data.labels.coverage import read_covered
 from lib.learning.loop.progress import ProgressCallback
 from lib.tasks.serving.result import first
 from lib.tasks.serving.weights import versions_dir
@@ -135,5 +136,5 @@ def labelled_cases(datastore: Datastore, pattern: str = "") -> Sequence[Case]:
                 logger.warning("%s: not used for training, because its label was not submitted to this server", image)
                 continue
             label = kept
-        cases.append(Case(image, Path(pair["image"]), label, _patient(datastore, image, pattern)))
+        cases.append(Case(image, Path(pair["image"]), label, _patient(datastore, image, pattern), read_covered(label)))
     return sorted(cases, key=lambda case: case.id)

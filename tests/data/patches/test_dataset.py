@@ -16,6 +16,7 @@ from lib.data.patches.augment import Augmentation
 from lib.data.patches.dataset import PatchDataset
 from lib.data.pipeline import IGNORE, ImageSpec, Reading, read
 from lib.data.volumes.grid import Grid
+from lib.ops.mirror import Mirroring
 
 FLAT = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12), (-2, 0, 3))
 BOX = ImageSpec((1.0, 1.0, 1.0), (-1000.0, 400.0), (16, 12, 8))
@@ -223,3 +224,43 @@ def test_a_3d_patch_is_rotated_about_every_axis() -> None:
     ]
     tilts = np.array(slopes)
     assert (tilts[:, 2] > 0.6).all() and (np.abs(tilts[:, :2]).max(0) > 0.08).all()
+
+
+def written(tmp_path: Path, name: str, whole: Reading, covered: tuple[str, ...] | None) -> Case:
+    import nibabel as nib
+
+    assert whole.label is not None
+    paths = tmp_path / f"{name}.nii.gz", tmp_path / f"{name}-label.nii.gz"
+    for path, voxels in zip(paths, (whole.intensities[0].numpy().astype(np.int16), whole.label.numpy()), strict=True):
+        nib.save(nib.Nifti1Image(voxels, np.eye(4)), path)
+    return Case(name, paths[0], paths[1], name, covered)
+
+
+def test_patches_say_what_their_label_covers_if_any_label_does_not_cover_all(tmp_path: Path) -> None:
+    whole = written(tmp_path, "whole", reading(1, 2), None)
+    part = written(tmp_path, "part", reading(1, seed=1), ("left",))
+    labels = ("left", "right")
+    assert "covered" not in PatchDataset([whole], FLAT, classes=3, labels=labels, patches_per_epoch=1)[0]
+    patches = PatchDataset([whole, part], FLAT, classes=3, labels=labels, patches_per_epoch=60, augment=None)
+    found = {tuple(patch["covered"].tolist()) for patch in patches}
+    assert found == {(True, True, True), (True, True, False)}
+    assert all(patch["covered"][2] for patch in patches if (patch["label"] == 2).any())
+    batch = next(iter(DataLoader(patches, batch_size=10)))
+    assert batch["covered"].shape == (10, 3) and batch["covered"].dtype == torch.bool
+
+
+def test_a_mirrored_patch_covers_the_other_side(tmp_path: Path) -> None:
+    part = written(tmp_path, "part", reading(1), ("left",))
+    pairs = Augmentation(mirroring=Mirroring(((1, 2),)))
+    patches = PatchDataset([part], FLAT, classes=3, labels=("left", "right"), patches_per_epoch=60, augment=pairs)
+    sides = [(patch["label"].unique().tolist(), patch["covered"].tolist()) for patch in patches]
+    assert any(1 in values for values, _ in sides) and any(2 in values for values, _ in sides)
+    for values, covered in sides:
+        assert all(covered[value] for value in values if value != IGNORE), "what is drawn is covered"
+        assert covered in ([True, True, False], [True, False, True])
+
+
+def test_a_label_that_does_not_cover_its_own_voxels_is_refused(tmp_path: Path) -> None:
+    case = written(tmp_path, "wrong", reading(1, 2), ("left",))
+    with pytest.raises(ValueError, match=r"label of 'wrong' holds \[2\], which it does not cover"):
+        PatchDataset([case], FLAT, classes=3, labels=("left", "right"), patches_per_epoch=1)

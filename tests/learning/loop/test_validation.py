@@ -1,5 +1,6 @@
 """Validation: Dice per class and case on whole volumes, without ignored voxels."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -61,3 +62,10 @@ def test_validation_scores_whole_volumes(tmp_path: Path) -> None:
 def test_a_case_without_a_label_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="validation cases without a label: x"):
         Validation([Case(id="x", image=tmp_path, label=None, patient="x")], SPEC, ("air",))
+
+
+def test_classes_that_a_label_does_not_cover_have_no_score(tmp_path: Path) -> None:
+    assert case_dice(np.array([1, 2]), np.array([1, 0]), ("a", "b"), ("a",)) == {"a": 1.0, "b": None}
+    case = replace(write_case(tmp_path, "a", labelled=3), covered=("bone",))
+    (score,) = Validation([case], SPEC, ("air", "bone"))(AirIsOne(), ALONE)
+    assert score["scores"] == {"air": None, "bone": None}

@@ -62,3 +62,31 @@ def test_half_precision_logits_are_computed_in_float32() -> None:
 def test_invalid_labels_are_refused(target: torch.Tensor, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dice_ce_loss(LOGITS, target)
+
+
+def test_classes_that_are_not_covered_by_hand() -> None:
+    """Class 2 is not covered in the first sample: there it counts as background, and has no Dice."""
+    prob = torch.tensor([[[0.5, 0.25], [0.25, 0.5], [0.25, 0.25]], [[0.25, 0.5], [0.5, 0.25], [0.25, 0.25]]])
+    target, covered = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[True, True, False], [True, True, True]])
+    cross_entropy = -(math.log(0.75) + math.log(0.5) + math.log(0.5) + math.log(0.25)) / 4
+    first, second = 2 * (0.5 + 0.5) / (0.25 + 0.5 + 0.5 + 0.25 + 2), 2 * 0.25 / (0.25 + 0.25 + 1)
+    loss = dice_ce_loss(prob.log(), target, covered, smooth=0)
+    assert loss.item() == pytest.approx(cross_entropy + (1 - first + 1 - second) / 2, abs=1e-6)
+
+
+def test_a_class_that_no_sample_covers_has_no_term_and_no_push() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 4, 3, 3, requires_grad=True), torch.randint(0, 3, (2, 3, 3))
+    covered = torch.tensor([[True, True, True, False]]).expand(2, 4)
+    loss = dice_ce_loss(logits, target, covered)
+    # Its probability belongs to the background: the same loss with both merged into one logit.
+    merged = torch.cat([torch.logsumexp(logits[:, [0, 3]], 1, keepdim=True), logits[:, 1:3]], 1)
+    assert loss.item() == pytest.approx(dice_ce_loss(merged, target).item(), abs=1e-6)
+
+
+def test_labels_that_cover_everything_give_the_same_loss() -> None:
+    torch.manual_seed(0)
+    logits, target = torch.randn(2, 4, 3, 3), torch.randint(0, 4, (2, 3, 3))
+    target[0, 0] = 255
+    everything = torch.ones(2, 4, dtype=torch.bool)
+    assert dice_ce_loss(logits, target, everything).item() == pytest.approx(dice_ce_loss(logits, target).item())

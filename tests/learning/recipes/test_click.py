@@ -307,3 +307,10 @@ def test_a_training_step_on_colours_and_on_standardised_images(
     after = network.state_dict()
     assert all(value.isfinite().all() for value in after.values() if value.is_floating_point()) and result
     assert any(not torch.equal(value, before[name]) for name, value in after.items())
+
+
+def test_a_label_that_does_not_cover_all_classes_teaches_them_one_by_one() -> None:
+    marks, rng = label(), np.random.default_rng(0)
+    masks = {mask.tobytes() for mask in sample_objects(marks, 100, 1.0, rng, complete=False)}
+    assert masks == {(marks == 1).tobytes(), (marks == 2).tobytes()}
+    assert sample_objects(np.zeros((32, 32), np.int64), 3, 0.5, rng, complete=False) == []

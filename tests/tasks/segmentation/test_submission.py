@@ -13,6 +13,7 @@ import SimpleITK as sitk
 from lib.data.findings import InputRejected
 from lib.data.formats import load
 from lib.data.pipeline import load_label
+from lib.evaluation.faults.expected import Expected
 from lib.tasks.segmentation.submission import check_submitted_label, find_label_faults
 from lib.tasks.spec import TaskSpec
 from tests.cases import write_cases
@@ -192,3 +193,13 @@ def test_a_label_of_an_image_that_is_cut_off_is_refused(image: Path, task: TaskS
     cut.write_bytes(image.read_bytes()[: image.stat().st_size // 2])
     with pytest.raises(InputRejected, match="TRUNCATED"):
         check_submitted_label(label, cut, task)
+
+
+def test_only_covered_labels_are_inspected(image: Path, task: TaskSpec) -> None:
+    limits = tuple(Expected((name,), components=1) for name in task.labels)
+    strict = dataclasses.replace(task, topology=limits)
+    voxels = np.zeros((36, 32, 20), np.uint8)
+    voxels[4:9, 4:9, 4:9], voxels[20:25, 4:9, 4:9] = 1, 1
+    every = [fault["reason"] for fault in find_label_faults(voxels, image, strict)]
+    part = [fault["reason"] for fault in find_label_faults(voxels, image, strict, ("cavity",))]
+    assert any("tube" in reason for reason in every) and not any("tube" in reason for reason in part)

@@ -1,14 +1,23 @@
 """The served weights: the champion, or else the starter, or else none."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
 from lib.models.weights import WeightsMismatch, save_weights
+from lib.records.card import hash_labels
 from lib.records.versions import set_champion, write_version
-from lib.tasks.serving.weights import NoWeights, build_network, served_weights, versions_dir
+from lib.tasks.serving.weights import (
+    NoWeights,
+    SchemaMismatch,
+    build_network,
+    check_schema,
+    served_weights,
+    versions_dir,
+)
 from lib.tasks.spec import TaskSpec
 
 
@@ -54,3 +63,20 @@ def test_the_same_seed_gives_the_same_initial_weights(task: TaskSpec) -> None:
     one, same, other = (build_network(task, seed=seed).state_dict() for seed in (3, 3, 4))
     name = next(name for name, value in one.items() if value.dim() > 1)
     assert torch.equal(one[name], same[name]) and not torch.equal(one[name], other[name])
+
+
+def test_a_version_serves_its_own_labels_after_others_were_added(app_dir: Path, task: TaskSpec) -> None:
+    root = versions_dir(app_dir, task)
+    card = {"labels": task.labels, "label_schema": hash_labels(task.labels)}
+    set_champion(root, write_version(root, build_network(task).state_dict(), card).name)
+    more = replace(task, labels=(*task.labels, "nodule", "cyst"))
+    served = served_weights(app_dir, more)
+    assert check_schema(more, served.name, served.card) == task.labels
+    image = torch.rand(1, 3, 32, 32)
+    with torch.inference_mode():
+        own, grown = (build_network(more, served.path, grow=grow)(image) for grow in (False, True))
+    assert own.shape[1] == 3 and grown.shape[1] == 5 and torch.allclose(own, grown[:, :3], atol=1e-5)
+    assert (grown[:, 3:].amax(1) < grown[:, 0]).all(), "a new class is improbable at first"
+    for labels in (("cavity", "tube"), ("tube",), ("tube", "nodule", "cavity")):
+        with pytest.raises(SchemaMismatch, match=r"gives tube, cavity, and app\.toml declares"):
+            served_weights(app_dir, replace(task, labels=labels))

@@ -1,5 +1,6 @@
 """Labels that other programs put into labels/final: each is right and recorded, or refused by name and not used."""
 
+import json
 import logging
 import shutil
 import time
@@ -64,7 +65,9 @@ def airway(app_dir: Path) -> Path:
 
 def open_store(app_dir: Path, studies: Path, **options: bool) -> tuple[FolderStore, FinalLabels]:
     store = FolderStore(str(studies), extensions=["*.nii.gz", "*.nii", "*.nrrd", "*.mha"], **options)
-    versions, check = LabelVersions(app_dir, Ledger.of(app_dir)), found_label_check(app_dir, load_app(app_dir))
+    app = load_app(app_dir)
+    versions = LabelVersions(app_dir, Ledger.of(app_dir), app.tasks[0].labels)
+    check = found_label_check(app_dir, app)
     attach_records(store, versions, Proposals(), None, check)
     assert store.final is not None
     return store, store.final
@@ -232,3 +235,21 @@ def test_a_label_that_appears_is_checked_in_the_background(
         assert time.monotonic() < end + 20, "the corrected label was not checked"
         time.sleep(0.02)
     store._observer.stop()
+
+
+def test_what_a_label_covers_is_checked_and_recorded(airway: Path, studies: Path, by_hand: Path) -> None:
+    store, final = open_store(airway, studies)
+    final.check_all()
+    for name, covered in (("p1", ["pharynx", "trachea"]), ("p2", ["pharynx"]), ("no_label", ["pharynx"])):
+        (by_hand / f"{name}.covered.json").write_text(json.dumps({"covered": covered}))
+    final.check_all()
+    found = {label.study: label.finding for label in final.refused}
+    assert found.keys() == {*REFUSED, "p2", "no_label.covered.json"}
+    assert found["p2"].code == "COVERED" and "has voxels of trachea" in found["p2"].reason
+    assert "there is no such label" in found["no_label.covered.json"].reason
+    assert [row.body["covered"] for row in store.labels.ledger.rows("label", "p1")][1:] == [["pharynx", "trachea"]]
+    trained = {case.id: case.covered for case in labelled_cases(store)}
+    assert trained["p1"] == ("pharynx", "trachea") and trained["p3"] is None and "p2" not in trained
+    (by_hand / "p2.covered.json").unlink()
+    final.check_all()
+    assert "p2" not in names(final), "it is checked again"

@@ -348,3 +348,37 @@ def test_an_unchanged_folder_is_not_read_again(
     time.sleep(2)
     store._observer.stop()
     assert 1 <= settled < 20 and len(readings) == settled
+
+
+def test_a_saved_label_has_a_file_beside_it_that_says_what_it_covers(
+    store: FolderStore, app_dir: Path, studies: Path, tmp_path: Path
+) -> None:
+    store.labels = LabelVersions(app_dir, Ledger.of(app_dir), ("tube", "cavity"))
+    beside = studies / "labels" / "final" / "ct_1.covered.json"
+
+    def rows() -> list[list[str]]:
+        return [row.body["covered"] for row in store.labels.ledger.rows("label", "ct_1")]
+
+    store.save_label("ct_1", upload(tmp_path, b"one"), "final", {"covered": ["tube"]})
+    assert json.loads(beside.read_text()) == {"covered": ["tube"]} and rows() == [["tube"]]
+    store.save_label("ct_1", upload(tmp_path, b"two", ".nrrd"), "final", {})
+    assert not beside.exists() and rows() == [["tube"], ["tube", "cavity"]]
+    beside.write_text('{"covered": ["cavity"]}')
+    store.save_label("ct_1", upload(tmp_path, b"three"), "final", {"covered": ["tube"]})
+    assert rows()[2:] == [["cavity"], ["tube"]], "what another program wrote about the former label is recorded too"
+    beside.write_text("not readable")
+    store.save_label("ct_1", upload(tmp_path, b"four"), "final", {"covered": ["tube"]})
+    store.remove_label("ct_1", "final")
+    assert not beside.exists()
+
+
+def test_a_process_killed_while_it_saves_leaves_no_label_that_covers_too_much(
+    store: FolderStore, studies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AtomicDatastore, "save_label", killed)
+    with pytest.raises(KeyboardInterrupt):
+        store.save_label("ct_1", upload(tmp_path, b"one"), "final", {"covered": ["tube"]})
+    assert (studies / "labels" / "final" / "ct_1.covered.json").exists()

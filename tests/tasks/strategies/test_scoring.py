@@ -56,3 +56,12 @@ def test_a_study_with_mismatched_labels_does_not_stop_the_others(studies: Path) 
     put(studies, "bare", "", np.ones((4, 4, 4)))
     result, _ = score(studies)
     assert result["good"]["tube"] == 1.0 and "error" in result["odd"] and "bare" not in result
+
+
+def test_classes_that_the_final_label_does_not_cover_are_not_scored(studies: Path) -> None:
+    final, predicted = np.zeros((4, 4, 4)), np.zeros((4, 4, 4))
+    final[0], predicted[0], predicted[1] = 1, 1, 2
+    for folder, voxels in (("", final), ("labels/final", final), ("labels/original", predicted)):
+        put(studies, "a", folder, voxels)
+    (studies / "labels" / "final" / "a.covered.json").write_text('{"covered": ["tube"]}')
+    assert score(studies)[0]["a"] == {"tube": 1.0, "cavity": None, "mean": 1.0}

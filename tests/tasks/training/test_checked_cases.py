@@ -1,5 +1,6 @@
 """A training from a folder uses checked copies of labels, and leaves out those that cannot be used."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -56,3 +57,32 @@ def test_held_out_cases_are_those_of_the_recorded_split(
         held_out_cases(app_dir, studies)
     split = FrozenSplit(Ledger.of(app_dir)).assign([case for case in find_cases(studies) if case.label])
     assert [case.id for case in held_out_cases(app_dir, studies)] == sorted(case.id for case in split[HELD_OUT])
+
+
+def test_cases_cover_what_the_ledger_says(
+    app_dir: Path, tmp_path: Path, write_ct: Callable[..., Path], caplog: pytest.LogCaptureFixture
+) -> None:
+    studies, final = tmp_path / "studies", tmp_path / "studies" / "labels" / "final"
+    for seed in range(4):
+        write_ct(seed, folder=studies, label_folder=final)
+    for seed, names in ((1, ["tube"]), (2, ["Tube"]), (3, ["liver"])):
+        (final / f"ct_{seed}.covered.json").write_text(json.dumps({"covered": names}))
+    tube = np.where(tiny_ct(1)[1] == 1, 1, 0).astype(np.uint8)
+    nib.save(nib.Nifti1Image(tube, AFFINE), final / "ct_1.nii.gz")
+
+    def covered() -> dict[str, tuple[str, ...] | None]:
+        app = load_app(app_dir)
+        labels = LabelVersions(app_dir, Ledger.of(app_dir), app.tasks[0].labels)
+        return {case.id: case.covered for case in check_cases(app, labels, find_cases(studies)) if case.label}
+
+    with caplog.at_level(logging.WARNING):
+        assert covered() == {"ct_0": None, "ct_1": ("tube",)}
+    assert "ct_2: its label is not used: COVERED The label covers tube only, and has voxels of cavity." in caplog.text
+    assert "ct_3: its label is not used: COVERED The label covers 'liver'" in caplog.text
+    (final / "ct_2.covered.json").unlink()
+    assert covered() == {"ct_0": None, "ct_1": ("tube",), "ct_2": None}, "a corrected file is checked again"
+    text = (app_dir / "app.toml").read_text()
+    (app_dir / "app.toml").write_text(text.replace('"tube", "cavity"', '"tube", "cavity", "nodule"'))
+    assert covered() == {"ct_0": ("tube", "cavity"), "ct_1": ("tube",), "ct_2": ("tube", "cavity")}
+    (final / "ct_0.covered.json").write_text('{"covered": ["tube", "cavity", "nodule"]}')
+    assert covered()["ct_0"] is None, "a label that was completed"

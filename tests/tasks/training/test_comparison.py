@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,18 @@ def test_the_mean_score_ignores_missing_scores() -> None:
         JudgedCase(case="c", patient="c", scores={"x": None, "y": None}, cl_dice=None),
     ]
     assert mean_score(judged) == pytest.approx((0.75 + 0.25) / 2) and math.isnan(mean_score(judged[2:]))
+
+
+def test_versions_are_compared_over_the_labels_that_both_have(app_dir: Path, task: TaskSpec, cases: list[Case]) -> None:
+    root = open_task_versions(app_dir, task).root
+    card = {"labels": task.labels, "label_schema": hash_labels(task.labels)}
+    path = write_version(root, build_network(task).state_dict(), card)
+    set_champion(root, path.name)
+    more = replace(task, labels=(*task.labels, "nodule"), tubular=("tube", "nodule"))
+    network = build_network(more, path / "weights.safetensors", grow=True)
+    split = {"train": cases[:1], "val": [], "held_out": cases[1:]}
+    found = judge_challenger(load_app(app_dir), more, network, split, open_task_versions(app_dir, task), CPU)
+    assert found.decision.verdict == "publish", found.decision.reason
+    assert "compared over tube, cavity: the served version does not have nodule" in found.decision.reason
+    assert [set(judged.scores) for judged in found.champion] == [{"tube", "cavity"}] * 3
+    assert [set(judged.scores) for judged in found.challenger] == [{"tube", "cavity", "nodule"}] * 3

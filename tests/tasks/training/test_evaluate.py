@@ -136,3 +136,18 @@ def test_volumes_of_an_unevenly_spaced_series_are_those_of_its_slices(tmp_path: 
                             out=tmp_path, progress=lambda line: None)  # fmt: skip
     scores = answer["cases"]["uneven"]["classes"]["tube"]
     assert scores["dice"] == 1 and scores["volume_ml"] == pytest.approx(8 * 8 * 8 * 2e-3)
+
+
+def test_a_class_counts_in_the_cases_whose_label_covers_it(tmp_path: Path) -> None:
+    image, label = head(tmp_path)
+    case = Case("a", image, label, "a")
+    voxels = np.asarray(nib.load(label).dataobj)
+    nib.save(nib.Nifti1Image(np.where(voxels == 1, 1, 0).astype(np.uint8), AFFINE), tmp_path / "p.nii")
+    cases = [case, Case("b", image, tmp_path / "p.nii", "b", ("upper",))]
+    answer = evaluate_cases(threshold, cases, LABELS, baseline="air", out=tmp_path / "out", progress=lambda _: None)
+    counts = {name: scores["dice"]["count"] for name, scores in answer["summary"]["classes"].items()}
+    assert counts == {"upper": 2, "lower": 1, "all labels": 1} and answer["threshold_rule"]["count"] == 1
+    with pytest.raises(ValueError, match="COVERED: The label covers upper only, and has voxels of lower"):
+        evaluate_cases(
+            threshold, [Case("a", image, label, "a", ("upper",))], LABELS, out=tmp_path, progress=lambda _: None
+        )

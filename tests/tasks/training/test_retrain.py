@@ -276,3 +276,27 @@ def test_a_task_without_train_is_not_trained(app_dir: Path, studies: Path) -> No
     (app_dir / "app.toml").write_text(text[: text.index("[task.train]")])
     with pytest.raises(SpecError, match="add a recipe to train it"):
         retrain(app_dir, "tubes", studies)
+
+
+def test_training_uses_what_labels_cover_and_goes_on_after_a_class_was_added(
+    app_dir: Path, task: TaskSpec, starter: Path, studies: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    covered: dict[str, Any] = {}
+    real = module.train
+
+    def train(recipe: Any, network: Any, cases: list[Case], *args: Any, **options: Any) -> Any:
+        covered.update((case.id, case.covered) for case in cases)
+        return real(recipe, network, cases, *args, **options)
+
+    monkeypatch.setattr(module, "train", train)
+    first = retrain(app_dir, task, studies, device="cpu")
+    promote(app_dir, task.name, first.version)
+    assert set(covered.values()) == {None}
+    text = (app_dir / "app.toml").read_text()
+    (app_dir / "app.toml").write_text(text.replace('"tube", "cavity"', '"tube", "cavity", "nodule"'))
+    second = retrain(app_dir, "tubes", studies, device="cpu")
+    assert set(covered.values()) == {("tube", "cavity")}, "labels of the time before do not cover the new class"
+    assert second.parent == first.version and "does not have nodule" in second.reason
+    card = find_version(versions_dir(app_dir, task), second.version).card
+    assert card["labels"] == ["tube", "cavity", "nodule"]
+    assert all(row["dice"]["nodule"] is None for row in card["metrics"]), "no label covers it yet"
