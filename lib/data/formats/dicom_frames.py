@@ -149,6 +149,8 @@ def read_frames(path: Path) -> list[Frame]:
     pixels = one.size[0] * one.size[1] * one.frames
     # Pixels of one bit, as in overlays, are packed in the file and take a byte in memory.
     need = -(-pixels // 8) if int(tags.get("BitsAllocated") or 16) == 1 else pixels * one.bytes_per_voxel
+    if tags.get("PhotometricInterpretation") == "YBR_FULL_422":
+        need = need * 2 // 3  # two pixels share their colour
     if left < need and not packed:
         raise reject("TRUNCATED", f"'{path.name}' holds only {left:,} of {need:,} bytes of voxels.", REMEDY)
     return found
