@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from lib.data.findings import InputRejected
 from lib.data.formats import SUFFIXES, dicom
 from lib.data.labels.coverage import SUFFIX, read_covered
 from lib.data.listing import list_studies
@@ -63,7 +64,8 @@ def find_cases(
     """Return the cases of a folder, sorted by name.
 
     An image is a file with a known suffix, or a folder of one DICOM series. Other entries are named in the log, except
-    hidden files; see `lib.data.listing`.
+    hidden files; see `lib.data.listing`. A label is left out, with a line in the log, if the file that says what it
+    covers cannot be read.
 
     Args:
         images: Folder of images, or the studies folder of MONAI Label's local store.
@@ -73,7 +75,6 @@ def find_cases(
         channels: Patterns of the entries that hold further channels of the images; see `lib.data.channels`.
     Raises:
         FileNotFoundError: If `images` or `labels` does not exist.
-        InputRejected: If the file that says what a label covers cannot be read.
     """
     images = Path(images)
     for folder in (images, labels):
@@ -110,6 +111,10 @@ def _list_images(folder: Path, channels: Sequence[str] = ()) -> Mapping[str, Pat
 
 def _case(name: str, path: Path, labels: Mapping[str, Path], pattern: str) -> Case:
     known = dicom.patient_id(path) if path.is_dir() or dicom.is_dicom(path) else None
-    label = labels.get(name)
-    covered = read_covered(label) if label else None
+    label, covered = labels.get(name), None
+    try:
+        covered = read_covered(label) if label else None
+    except InputRejected as rejected:
+        found, label = rejected.findings[0], None
+        logger.warning("%s: its label is not used: %s %s %s", name, found.code, found.reason, found.remedy)
     return Case(name, path, label, known or patient_from_name(name, pattern), covered)

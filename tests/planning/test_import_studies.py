@@ -91,7 +91,7 @@ def test_what_a_label_covers_is_imported_with_it(app: Path, folders: tuple[Path,
     write(folders[1] / "p0.nii.gz", np.where(voxels == 2, 2, 0).astype(np.uint8))
     (folders[1] / "p0.covered.json").write_text('{"covered": ["tube"]}')
     (folders[1] / "p1.covered.json").write_text('{"covered": ["tube"]}')
-    done = import_studies(app, collect(*folders).cases, SOURCES, "import:labels")
+    done = import_studies(app, collect(*folders).cases, {}, SOURCES, "import:labels")
     assert "has voxels of ball" in done.refused["p1"] and done.labels == 4
     cases = {case.id: case for case in find_cases(app / "studies")}
     assert (cases["p0"].covered, cases["p2"].covered) == (("tube",), None)
