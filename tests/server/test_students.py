@@ -92,7 +92,7 @@ def test_a_published_teacher_gets_its_student(
     before = infer(server)
     assert before.status_code == 503 and "no weights" in before.json()["reason"]
     assert decide(server, "tubes", "v1").status_code == 303
-    wait(lambda: bool(place.served), 120, "the student was distilled and published")
+    wait(lambda: bool(place.served), 300, "the student was distilled and published")
     answer = infer(server)
     assert answer.status_code == 200 and answer.json()["notes"] == []
 
