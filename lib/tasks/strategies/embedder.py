@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lib.data.intensity import apply_scales
 from lib.data.pipeline import find_scales
 from lib.data.validate import check
 from lib.data.volumes.stack import Stack
@@ -71,11 +72,12 @@ class Embedder:
             BrokenOutput: If the network's output has values that are not finite.
         """
         volume = check(path, modality=self.task.image.modality)
-        stack, scale = Stack(volume), find_scales(volume, self.task.image)[0]
+        stack, scales = Stack(volume), find_scales(volume, self.task.image)
         chosen = middle_slices(len(stack))
         frame, total = _whole_slice(stack), torch.zeros(())
         for done, index in enumerate(chosen, start=1):
-            features = self._predictor.embedding(Plane(scale(stack.plane(index)), stack.spacing_mm), frame)
+            image = apply_scales(stack.plane(index), scales)
+            features = self._predictor.embedding(Plane(image, stack.spacing_mm), frame)
             total = total + check_finite(features)[0].float().cpu().mean(dim=(1, 2))
             if progress:
                 progress(done, len(chosen))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from lib.models.sam.foundation import NoFoundation
 from lib.tasks.serving.weights import NoWeights
@@ -52,3 +53,15 @@ def test_the_source_changes_with_the_weights_and_with_the_reading(
 )
 def test_slices_are_the_middles_of_equal_parts(length: int, slices: list[int]) -> None:
     assert middle_slices(length) == slices
+
+
+def test_each_colour_is_mapped_by_itself(tmp_path: Path) -> None:
+    (tmp_path / "app.toml").write_text(APP)
+    task = load_app(tmp_path).tasks[0]
+    read_as = replace(task.image, modality="RGB", intensity="percentile", window=(0.0, 1.0))
+    found = Embedder(replace(task, image=read_as))
+    pixels = np.random.default_rng(0).integers(0, 120, (48, 40, 3)).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "dark.png")
+    Image.fromarray(pixels * np.uint8([1, 2, 1])).save(tmp_path / "green.png")
+    dark, green = (found.score(tmp_path / f"{name}.png").embedding for name in ("dark", "green"))
+    assert dark is not None and green == pytest.approx(dark, abs=1e-4)
